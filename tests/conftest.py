@@ -1,0 +1,89 @@
+"""What holds for every test: it sees nothing of the machine's user, and leaves nothing behind.
+
+Touching the home directory, the network beyond this machine, or the variables of logbatch by
+accident is an error, and so is a thread of logbatch that outlives its test.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+# How long a slow machine takes over one example is no finding; a test that hangs is timed out.
+settings.register_profile("logbatch", settings(), deadline=None)
+settings.load_profile("logbatch")
+
+_PREFIXES = ("LOGBATCH_", "OTEL_", "XDG_")
+_COLOURS = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS")
+_GRACE = 2.0  # seconds that a thread which was told to end has left to do so
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Path]:
+    """An empty home, none of the user's settings, and `tmp_path` as the current directory."""
+    own_home = tmp_path_factory.mktemp("home")
+    for name in list(os.environ):
+        if name.startswith(_PREFIXES) or name in _COLOURS:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(own_home))
+    monkeypatch.chdir(tmp_path)
+    yield own_home
+    written = [str(path.relative_to(own_home)) for path in own_home.rglob("*")]
+    if written and "home" not in request.fixturenames:
+        pytest.fail(f"wrote to the home directory without asking for `home`: {written}")
+
+
+@pytest.fixture
+def home(_own_environment: Path) -> Path:
+    """The home directory of this test: one that asks for it may write there."""
+    return _own_environment
+
+
+@pytest.fixture(autouse=True)
+def _own_machine_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connecting to anything but this machine is refused."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_here(address[0]):
+            raise AssertionError(f"a test tried to connect to {address[0]}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+def _is_here(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return address.is_loopback or address.is_unspecified
+
+
+@pytest.fixture(autouse=True)
+def _no_leaked_threads() -> Iterator[None]:
+    """Every thread of logbatch that a test starts has ended when the test has."""
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + _GRACE
+    started = [thread for thread in threading.enumerate() if thread not in before]
+    ours = [thread for thread in started if thread.name.startswith("logbatch-")]
+    for thread in ours:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    leaked = [thread.name for thread in ours if thread.is_alive()]
+    if leaked:
+        pytest.fail(f"threads still run after the test: {leaked}")
