@@ -1,0 +1,86 @@
+"""Every exception that logbatch raises on purpose.
+
+    LogbatchError
+    ├── TransportError                what `Transport.send` raises; it says what to do next
+    │   ├── TemporaryError            keep the batch and try it again later
+    │   ├── RejectedError             these records are refused for good
+    │   └── BatchUnsupportedError     there is no batch endpoint: send the records one by one
+    ├── DatasetError                  a directory cannot be read as a dataset
+    ├── FilterError (ValueError)      a `where` filter does not parse; it points at the place
+    └── QueryError                    a SQL query was refused or failed
+
+A wrong option is a plain `ValueError`, raised when a handler or processor is built.
+`BatchHandler`, `BatchProcessor`, `flush` and `close` raise none of these into the application.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class LogbatchError(Exception):
+    """Base of every exception that logbatch raises on purpose."""
+
+
+class TransportError(LogbatchError):
+    """Base of the three answers, besides returning, that `Transport.send` can give."""
+
+
+class TemporaryError(TransportError):
+    """Say that the batch was not taken but may be later; it stays in the journal.
+
+    Args:
+        message: What happened, for `stats()` and stderr.  It must hold no secret.
+        retry_after: Seconds to wait before the next try; None leaves it to the backoff.
+    """
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class RejectedError(TransportError):
+    """Say that records were refused and must not be sent again.
+
+    Args:
+        reasons: Either a mapping of index in the batch to reason: those records become dead
+            letters and all others count as taken; or one reason for the batch as a whole, of
+            which nothing was taken: it is halved until the records that are refused are found.
+    """
+
+    def __init__(self, reasons: Mapping[int, str] | str) -> None:
+        super().__init__(reasons if isinstance(reasons, str) else f"{len(reasons)} rejected")
+        self.reasons: Mapping[int, str] | str = (
+            reasons if isinstance(reasons, str) else dict(reasons)
+        )
+
+
+class BatchUnsupportedError(TransportError):
+    """Say that the destination takes single records only.
+
+    The batcher then sends each record as a batch of one, with the same identity.
+    """
+
+
+class DatasetError(LogbatchError):
+    """A directory is missing, or is not one that logbatch can read."""
+
+
+class FilterError(LogbatchError, ValueError):
+    """A filter text does not parse.
+
+    Args:
+        reason: What is wrong, as a sentence.
+        text: The whole filter text.
+        position: Where in it the mistake begins, counted from 0.
+    """
+
+    def __init__(self, reason: str, text: str, position: int) -> None:
+        self.reason = reason
+        self.text = text
+        self.position = position
+        super().__init__(f"{reason}\n  {text}\n  {' ' * position}^")
+
+
+class QueryError(LogbatchError):
+    """A SQL query was refused, or it failed or ran out of time or memory."""

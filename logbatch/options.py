@@ -1,0 +1,217 @@
+"""Every setting of the batcher: its meaning, default, limits, and where a value may come from.
+
+A value is looked for in this order: keyword (or dictConfig key), environment variable
+`LOGBATCH_<NAME>`, the transport's own default, the default below.  A wrong one is a `ValueError`
+when the handler is built.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import logging
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, cast
+
+ENVIRONMENT_PREFIX = "LOGBATCH_"
+NEVER = 1 << 31  # a level that no event reaches
+
+OnError = Callable[[str, str, BaseException | None], object]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class BatchOptions:
+    """How events are gathered into batches, and what happens at the limits.
+
+    Attributes:
+        flush_interval: Seconds the oldest event may wait before its batch is sent, or
+            `"adaptive"`: 0.5 s while events flow, 2 s while they trickle.
+        max_batch_size: Events that make a batch due, and the most that one batch holds.
+        max_batch_bytes: The same, in bytes of JSON.
+        flush_level: Events of this level and above are sent at once, with all before them.
+            A name, a number, or `"never"`.
+        durability: `"process"`: nothing accepted is lost however the process ends.
+            `"power"`: nor when the machine does; each call waits for the disk.
+            `"memory"`: no journal file; what was not sent is lost with the process.
+        max_journal_bytes: The most the journal may take while the destination is away.
+        when_full: What gives way when the journal is full: `"drop_newest"`, `"drop_oldest"`, or
+            `"block"` (the caller waits up to `block_timeout`, then the newest is dropped).
+        block_timeout: Seconds a call may wait for room when `when_full` is `"block"`.
+        close_timeout: Seconds `close` may take; what is left stays in the journal.
+        max_value_bytes: A longer message or value is cut, with a mark and its full length.
+        service: The `service` column; None takes the program's name.
+        host: The `host` column; None takes the machine's name.
+        on_error: Called with (kind, text, exception or None) when something goes wrong, on the
+            thread where it does.  It may not raise; if it does, that is ignored.
+    """
+
+    flush_interval: float | Literal["adaptive"] = 1.0
+    max_batch_size: int = 10_000
+    max_batch_bytes: int = 4 << 20
+    flush_level: int = logging.ERROR
+    durability: Literal["process", "power", "memory"] = "process"
+    max_journal_bytes: int = 1 << 30
+    when_full: Literal["drop_newest", "drop_oldest", "block"] = "drop_newest"
+    block_timeout: float = 1.0
+    close_timeout: float = 5.0
+    max_value_bytes: int = 1 << 20
+    service: str | None = None
+    host: str | None = None
+    on_error: OnError | None = None
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            checked = _RULES[field.name](field.name, getattr(self, field.name))
+            object.__setattr__(self, field.name, checked)
+
+    @classmethod
+    def build(
+        cls,
+        keywords: Mapping[str, Any],
+        *,
+        environ: Mapping[str, str] | None = None,
+        defaults: Mapping[str, Any] | None = None,
+    ) -> BatchOptions:
+        """Make the options from all the places a value may come from.
+
+        Args:
+            keywords: What the caller gave; it wins.
+            environ: The environment; None takes the process's own.
+            defaults: What the transport wants where nobody said anything.
+
+        Raises:
+            ValueError: An option is unknown or its value is out of range; the text names the
+                option, the value and the rule.
+        """
+        check_known(keywords, OPTION_NAMES)
+        found = from_env(os.environ if environ is None else environ)
+        return cls(**{**(defaults or {}), **found, **keywords})
+
+
+def from_env(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Read the options that stand in `LOGBATCH_<NAME>` variables.
+
+    A variable with the prefix that is no option is let be, unless it looks like a misspelt one.
+    """
+    found: dict[str, Any] = {}
+    for variable, value in environ.items():
+        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if not variable.startswith(ENVIRONMENT_PREFIX) or name == "on_error":
+            continue
+        if name in OPTION_NAMES:
+            try:
+                _RULES[name](name, value)
+            except ValueError as error:
+                raise ValueError(f"environment variable {variable}: {error}") from None
+            found[name] = value
+        elif close := difflib.get_close_matches(name, OPTION_NAMES, 1, 0.85):
+            raise ValueError(
+                f"environment variable {variable} is no option of logbatch; "
+                f"did you mean {ENVIRONMENT_PREFIX}{close[0].upper()}?"
+            )
+    return found
+
+
+def check_known(given: Iterable[str], known: Iterable[str]) -> None:
+    """Raise a ValueError for the first name that is not known, saying which was meant."""
+    names = sorted(known)
+    for name in given:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known are: {', '.join(names)}"
+            raise ValueError(f"unknown option {name!r}; {hint}")
+
+
+def parse_level(level: int | str, name: str = "level") -> int:
+    """Turn a level's name or number into its number.
+
+    Raises:
+        ValueError: There is no such level.
+    """
+    if isinstance(level, str):
+        if level.strip().lstrip("-").isdecimal():
+            return int(level)
+        known = logging.getLevelNamesMapping()
+        number = known.get(level.strip().upper(), known.get(level.strip()))
+        if number is None:
+            close = difflib.get_close_matches(level.upper(), known, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known are: {', '.join(known)}"
+            raise ValueError(f"{name}={level!r} is no level; {hint}")
+        return number
+    if not isinstance(level, int) or isinstance(level, bool):
+        raise ValueError(f"{name}={level!r} must be a level's name or number")
+    return level
+
+
+def _flush_level(name: str, value: Any) -> int:
+    return NEVER if value in ("never", None) else parse_level(value, name)
+
+
+def _number(low: float, high: float, unit: str, kind: type = float) -> Callable[[str, Any], Any]:
+    def check(name: str, value: Any) -> Any:
+        rule = f"must be {'a whole number' if kind is int else 'a number'} of {unit}"
+        rule += f" from {low:,} to {high:,}"
+        try:
+            if isinstance(value, bool) or (kind is int and isinstance(value, float)):
+                raise ValueError
+            number = kind(value)
+        except (TypeError, ValueError):
+            raise ValueError(f"{name}={value!r} {rule}") from None
+        if math.isnan(number) or not low <= number <= high:
+            raise ValueError(f"{name}={value!r} {rule}")
+        return number
+
+    return check
+
+
+def _choice(*allowed: str) -> Callable[[str, Any], str]:
+    def check(name: str, value: Any) -> str:
+        if value in allowed and isinstance(value, str):
+            return value
+        close = difflib.get_close_matches(str(value), allowed, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}{hint}")
+
+    return check
+
+
+def _flush_interval(name: str, value: Any) -> Any:
+    if value == "adaptive":
+        return value
+    try:
+        return _number(0.01, 86_400, "seconds")(name, value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or 'adaptive'") from None
+
+
+def _text(name: str, value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise ValueError(f"{name}={value!r} must be a text")
+
+
+def _callable(name: str, value: Any) -> OnError | None:
+    if value is None or callable(value):
+        return cast("OnError | None", value)
+    raise ValueError(f"{name}={value!r} must be a function of (kind, text, exception)")
+
+
+_RULES: dict[str, Callable[[str, Any], Any]] = {
+    "flush_interval": _flush_interval,
+    "max_batch_size": _number(1, 1_000_000, "events", int),
+    "max_batch_bytes": _number(1, 1 << 28, "bytes", int),
+    "flush_level": _flush_level,
+    "durability": _choice("process", "power", "memory"),
+    "max_journal_bytes": _number(1 << 16, 1 << 50, "bytes", int),
+    "when_full": _choice("drop_newest", "drop_oldest", "block"),
+    "block_timeout": _number(0, 3_600, "seconds"),
+    "close_timeout": _number(0, 3_600, "seconds"),
+    "max_value_bytes": _number(256, 1 << 27, "bytes", int),
+    "service": _text,
+    "host": _text,
+    "on_error": _callable,
+}
+
+OPTION_NAMES = frozenset(_RULES)
