@@ -1,0 +1,14 @@
+"""The journal: where events wait, and what survives the process."""
+
+from logbatch.journal.core import Journal, JournalFull, JournalStopped, Lines
+from logbatch.journal.orphans import Pending, adopt, read_pending
+
+__all__ = [
+    "Journal",
+    "JournalFull",
+    "JournalStopped",
+    "Lines",
+    "Pending",
+    "adopt",
+    "read_pending",
+]
