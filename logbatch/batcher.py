@@ -1,0 +1,509 @@
+"""The batcher: events go into the journal on the caller's thread, batches leave on the flusher's.
+
+`append` takes an encoded event.  It never raises, never waits (but for `when_full="block"`), and
+takes no lock that is held while anything is sent.  One background thread, started by the first
+event, loops over `Flusher.step`.
+
+Closing a batcher, or forking, ends a *session*: its journal is finished, or left to the parent.
+An event that comes afterwards begins the next one, so nothing is too late to be logged.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import hashlib
+import os
+import sys
+import threading
+import time
+import weakref
+from _thread import start_new_thread
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple
+
+from logbatch.delivery import Delivery, Sender
+from logbatch.errors import TemporaryError
+from logbatch.event import LineEncoder
+from logbatch.flusher import Flusher
+from logbatch.identity import new_producer
+from logbatch.journal import Journal, JournalFull, JournalStopped
+from logbatch.options import BatchOptions
+from logbatch.session import FAR, Session, Tally
+from logbatch.stats import Stats, quantiles
+from logbatch.trouble import Trouble, describe
+
+_POLL = 0.01  # seconds between two looks for room, when a caller waits for it
+_LONGEST_SLEEP = 3600.0
+
+_live: weakref.WeakSet[Batcher] = weakref.WeakSet()
+_exiting = False
+
+
+class _Request:
+    """Somebody waits until a session is settled up to a sequence."""
+
+    def __init__(self, session: Session, target: int) -> None:
+        self._session = session
+        self._target = target
+        self._done = threading.Event()
+
+    def look(self) -> bool:
+        """Tell, and let the waiting one know, whether it is settled."""
+        met = self._session.ended or self._session.journal.settled >= self._target
+        if met:
+            self._done.set()
+        return met
+
+    def wait(self, seconds: float) -> bool:
+        return self._done.wait(max(seconds, 0.0))
+
+
+class Batcher:
+    """Takes encoded events and delivers them in batches.
+
+    Args:
+        transport: The destination.
+        options: How to gather, and what happens at the limits; None takes the transport's
+            defaults.
+        clock: Seconds that only go forward; tests bring their own.
+    """
+
+    def __init__(
+        self,
+        transport: Sender,
+        options: BatchOptions | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.transport = transport
+        self.options = options or BatchOptions.build({}, defaults=_defaults(transport))
+        self.directory = journal_directory(transport, self.options)
+        self._clock = clock
+        self._urgent_level = self.options.flush_level
+        self._refused = 0
+        self._begin()
+        _live.add(self)
+
+    def _begin(self) -> None:
+        """Start with nothing: when built, and in a forked child."""
+        rejected = self.directory / "rejected" if self.directory else None
+        self._trouble = Trouble(self.options.on_error)
+        self.report = self._trouble.say
+        self.delivery = Delivery(self.transport, rejected, self._trouble, self._clock)
+        self.flusher = Flusher(
+            self.delivery,
+            self.options,
+            self.directory,
+            lambda: self._session,
+            LineEncoder(service=self.options.service, host=self.options.host),
+            self._trouble,
+            self._clock,
+        )
+        self._lock = threading.RLock()  # which session is the current one
+        self._working = threading.RLock()  # held by the one thread that delivers
+        self._signals: SimpleQueue[None] = SimpleQueue()
+        self._requests: deque[_Request] = deque()
+        self._past = Tally()
+        self._sessions: list[Session] = []  # all that are not folded into `_past`
+        self._worker: int | None = None  # the thread that is inside a step
+        self._running = False
+        self._closing = False
+        self._finalizer_set = False
+        self._session = self._new_session()
+
+    def _new_session(self) -> Session:
+        session = Session(
+            Journal(
+                self.directory,
+                new_producer(),
+                power=self.options.durability == "power",
+                max_bytes=self.options.max_journal_bytes,
+                on_trouble=self._trouble.say,
+                on_segment=self._signal,
+            )
+        )
+        self._sessions.append(session)
+        return session
+
+    # ------------------------------------------------------------------ the caller's side
+
+    def append(self, line: bytes, level: int) -> None:
+        """Take an encoded event.
+
+        Args:
+            line: One line of JSON, newline and all.
+            level: Its level number.
+        """
+        session = self._session
+        try:
+            session.journal.append(line)
+        except (JournalFull, JournalStopped) as trouble:
+            taken = self._append_anew(line, trouble)
+            if taken is None:
+                return
+            session = taken
+        try:
+            if (
+                next(session.ticks) >= session.wake_at
+                or level >= self._urgent_level
+                or session.journal.position() >= session.wake_offset
+            ):
+                self._wake(session, level)
+        except ValueError:
+            return  # the session was ended, and its memory given up, since the line went in
+
+    def _append_anew(self, line: bytes, trouble: JournalFull | JournalStopped) -> Session | None:
+        """Append where the journal refused: in a new session, or when there is room."""
+        deadline = self._clock() + self.options.block_timeout
+        while True:
+            session = self._session
+            if isinstance(trouble, JournalStopped):
+                self._replace(session)
+            elif not self._make_room(session, deadline):
+                if session.drop_newest(str(trouble)):
+                    self._trouble.say("dropped", f"events are dropped: {trouble}")
+                return None
+            session = self._session
+            try:
+                session.journal.append(line)
+                return session
+            except (JournalFull, JournalStopped) as again:
+                trouble = again
+
+    def _make_room(self, session: Session, deadline: float) -> bool:
+        """Do what `when_full` says; tell whether to try again."""
+        if not self.flusher.full:
+            self.flusher.full = True
+            self._wake(session, 0)
+        if self.options.when_full == "drop_oldest" and session.drop_oldest("journal full"):
+            self._trouble.say("dropped", "the oldest events are dropped: journal full")
+            return True
+        if self.options.when_full == "block" and self._clock() < deadline:
+            if self.delivery.thread == threading.get_ident():
+                return False
+            time.sleep(_POLL)
+            return True
+        return False
+
+    def _replace(self, ended: Session) -> None:
+        """Begin the next session, unless somebody has."""
+        with self._lock:
+            if self._session is ended:
+                self._session = self._new_session()
+
+    def _wake(self, session: Session, level: int) -> None:
+        session.wake_at = session.wake_offset = FAR  # until the flusher has looked
+        if level >= self._urgent_level:
+            self.flusher.urgent = True
+        self._signal()
+        if not self._running and not self._start():
+            session.wake_at = 0
+            if _exiting:
+                self.close()
+
+    def _signal(self) -> None:
+        self._signals.put(None)
+
+    def refuse(self) -> None:
+        """Count an event that the delivery itself logged; it would feed on itself for ever."""
+        self._refused += 1
+
+    # ------------------------------------------------------------------ the flusher's thread
+
+    def _start(self) -> bool:
+        """Start the thread, if it does not run; tell whether it does now."""
+        with self._lock:
+            if self._running or _exiting:
+                return self._running
+            self._running = True
+        self._end_with_multiprocessing()
+        try:
+            # Not threading.Thread: its start() waits for the new thread and takes a lock that is
+            # not re-entrant, so a signal handler that logs could wait for itself.
+            start_new_thread(self._run, ())
+        except RuntimeError:  # no more threads, or the interpreter is shutting down
+            self._running = False
+        return self._running
+
+    def _end_with_multiprocessing(self) -> None:
+        """Close at the end of a child of multiprocessing, which runs no atexit functions."""
+        util = sys.modules.get("multiprocessing.util")
+        process = sys.modules.get("multiprocessing.process")
+        if util is None or process is None or self._finalizer_set:
+            return
+        if process.parent_process() is not None:
+            self._finalizer_set = True
+            util.Finalize(None, _close_one, args=(weakref.ref(self),), exitpriority=-100)
+
+    def _run(self) -> None:
+        try:
+            while True:
+                wait = self._step()
+                if self._may_rest():
+                    return
+                with contextlib.suppress(Empty):
+                    self._signals.get(timeout=min(wait, _LONGEST_SLEEP))
+                    while True:
+                        self._signals.get_nowait()
+        finally:
+            # Also when the thread is killed: then the next event starts another.
+            self._running = False
+            self._session.wake_at = 0
+
+    def _step(self) -> float:
+        with self._working:
+            self._worker = threading.get_ident()
+            try:
+                return self.flusher.step()
+            except BaseException as error:
+                self._trouble.say("flusher", f"the flusher failed: {describe(error)}", error)
+                return 1.0
+            finally:
+                self._worker = None
+                self._answer_requests()
+
+    def _answer_requests(self) -> None:
+        for request in list(self._requests):
+            if request.look():
+                with contextlib.suppress(ValueError):
+                    self._requests.remove(request)
+        self.flusher.asked = bool(self._requests)
+
+    def _may_rest(self) -> bool:
+        """End the thread of a closed batcher; but not if an event came in at this moment."""
+        if not self._closing or self._busy():
+            return False
+        self._running = False
+        self._session.wake_at = 0
+        with self._lock:
+            if self._running or not self._busy():  # another was started, or none is needed
+                return True
+            self._running = True
+            return False
+
+    def _busy(self) -> bool:
+        return bool(self.flusher.retiring or self._requests or self._session.journal.pending())
+
+    def _drain_here(self, timeout: float) -> None:
+        """Deliver on the calling thread, where no other can be started."""
+        deadline = self._clock() + timeout
+        if self._worker == threading.get_ident() or not self._working.acquire(timeout=timeout):
+            return
+        try:
+            while self._requests and (left := deadline - self._clock()) > 0:
+                time.sleep(min(max(self._step(), 0.0), left, 0.1))
+        finally:
+            self._working.release()
+
+    # ------------------------------------------------------------------ flush and close
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until everything accepted before this call is settled.
+
+        Args:
+            timeout: Seconds to wait at the most; None takes `close_timeout`.
+
+        Returns:
+            Whether it is.  False at once on the thread that delivers.
+        """
+        if self._worker == threading.get_ident():
+            return False
+        with self._lock:
+            sessions = list(self._sessions)
+        requests = [_Request(session, session.journal.count()) for session in sessions]
+        return self._wait_for(requests, self._patience(timeout))
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Deliver what is there, end the thread, and remove the journal's files.
+
+        It may be called again, and events may come afterwards: they begin a new session.
+
+        Args:
+            timeout: Seconds it may take; None takes `close_timeout`.
+
+        Returns:
+            Whether everything was delivered.  If not, it is in the journal: this process goes on
+            trying as long as it lives, then the next one does.
+        """
+        if self._worker == threading.get_ident():
+            return False
+        deadline = self._clock() + self._patience(timeout)
+        self._closing = True
+        with self._lock:
+            if self._session.journal.begun or self._session.losses:
+                self.flusher.retiring.append(self._session)
+                self._session = self._new_session()
+            requests = [_Request(session, FAR) for session in self.flusher.retiring]
+        done = self._wait_for(requests, deadline - self._clock())
+        if done:
+            self._recover_until(min(deadline, self._clock() + 1.0))
+        elif not self._running:
+            self._leave_to_others()
+        self._signal()
+        return done
+
+    def _patience(self, timeout: float | None) -> float:
+        return self.options.close_timeout if timeout is None else max(timeout, 0.0)
+
+    def _wait_for(self, requests: list[_Request], timeout: float) -> bool:
+        waiting = [request for request in requests if not request.look()]
+        if not waiting:
+            return True
+        deadline = self._clock() + timeout
+        self._requests.extend(waiting)
+        self.flusher.asked = self.flusher.hurry = True
+        self._signal()
+        if self._start():
+            for request in waiting:
+                request.wait(deadline - self._clock())
+        else:
+            self._drain_here(timeout)
+        settled = [request.look() for request in waiting]
+        for request in waiting:
+            with contextlib.suppress(ValueError):
+                self._requests.remove(request)
+        return all(settled)
+
+    def _recover_until(self, deadline: float) -> None:
+        """Finish what processes that died left, as far as time allows: nobody may come after us."""
+        if self.directory is None or not self.directory.is_dir():
+            return
+        if self._working.acquire(timeout=max(deadline - self._clock(), 0.0)):
+            try:
+                self._worker = threading.get_ident()
+                self.flusher.recover(lambda: self._clock() < deadline)
+            except Exception as error:
+                self._trouble.say("recover", f"recovering failed: {describe(error)}", error)
+            finally:
+                self._worker = None
+                self._working.release()
+
+    def _leave_to_others(self) -> None:
+        """Give up what could not be delivered, where no thread goes on trying."""
+        if self._working.acquire(timeout=0):
+            try:
+                while self.flusher.retiring:
+                    self.flusher.retiring.popleft().end()
+                self.flusher.give_up()
+            finally:
+                self._working.release()
+
+    # ------------------------------------------------------------------ the account
+
+    def stats(self) -> Stats:
+        """Return what became of everything accepted so far."""
+        with self._lock:
+            self._fold_ended()
+            tally = sum((session.tally() for session in self._sessions), self._past)
+        sent = self.delivery
+        return Stats(
+            accepted=tally.accepted,
+            published=tally.published,
+            pending=tally.pending,
+            rejected=tally.rejected,
+            dropped=dict(tally.dropped),
+            refused=self._refused,
+            recovered=self.flusher.recovered["events"],
+            batches=sent.batches,
+            records_per_batch=sent.events / sent.batches if sent.batches else 0.0,
+            bytes_per_batch=sent.bytes / sent.batches if sent.batches else 0.0,
+            flushes=dict(self.flusher.flushes),
+            retries=sent.retries,
+            errors=dict(self._trouble.counts),
+            last_error=self._trouble.last,
+            flush_seconds=quantiles(list(sent.seconds)),
+        )
+
+    def _fold_ended(self) -> None:
+        for session in [session for session in self._sessions if session.ended]:
+            self._past += session.final
+            self._sessions.remove(session)
+
+    # ------------------------------------------------------------------ fork
+
+    def after_fork(self) -> None:
+        """Start afresh in a forked child; the journals are the parent's, who goes on with them."""
+        for session in self._sessions:
+            session.journal.abandon()
+        self.flusher.abandon()
+        getattr(self.transport, "after_fork", lambda: None)()
+        self._begin()
+
+
+def journal_directory(transport: Sender, options: BatchOptions) -> Path | None:
+    """Say where the journals of a destination are; None where they are in memory."""
+    if options.durability == "memory":
+        return None
+    directory: Path | None = getattr(transport, "journal_directory", None)
+    if directory is not None:
+        return Path(directory)
+    kind = type(transport)
+    destination = getattr(transport, "destination", f"{kind.__module__}.{kind.__qualname__}")
+    if destination is None:
+        return None
+    import platformdirs  # noqa: PLC0415  # only destinations without a directory need it
+
+    name = hashlib.sha256(destination.encode()).hexdigest()[:16]
+    return platformdirs.user_state_path("logbatch") / name
+
+
+class Recovered(NamedTuple):
+    """What `recover` did: journals finished, events published, events that could not be."""
+
+    producers: int
+    events: int
+    left: int
+
+
+def recover(transport: Sender, *, on_error: Any = None) -> Recovered:
+    """Publish what processes that died left in the journals of a destination.
+
+    Args:
+        transport: The destination.
+        on_error: As in `BatchOptions`.
+
+    Returns:
+        What was done.  Journals of living processes are not touched and not counted.
+    """
+    keywords = {"on_error": on_error} if on_error else {}
+    batcher = Batcher(transport, BatchOptions.build(keywords, defaults=_defaults(transport)))
+    try:
+        batcher.flusher.recover(lambda: True)
+    except TemporaryError as error:
+        batcher.report("recover", str(error), error)
+    done = batcher.flusher.recovered
+    left = batcher.flusher.adopted_left()
+    batcher.flusher.give_up()
+    transport.close()
+    return Recovered(done["producers"], done["events"], left)
+
+
+def _defaults(transport: Sender) -> dict[str, Any]:
+    return dict(getattr(transport, "defaults", {}))
+
+
+def _close_one(reference: weakref.ref[Batcher]) -> None:
+    batcher = reference()
+    if batcher is not None:
+        batcher.close()
+
+
+def _close_all() -> None:
+    global _exiting  # noqa: PLW0603  # the interpreter ends once
+    _exiting = True
+    for batcher in list(_live):
+        batcher.close()
+
+
+def _after_fork() -> None:
+    for batcher in list(_live):
+        batcher.after_fork()
+
+
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

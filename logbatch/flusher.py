@@ -1,0 +1,299 @@
+"""The flusher's work, one step at a time: what is due, what is sent, what is taken over.
+
+`step` does what can be done now and returns how long nothing will have to be done, unless somebody
+signals.  It neither waits nor starts threads, so tests drive it with a clock of their own; the
+batcher's thread only loops over it.  One thread at a time may be inside.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+from logbatch.backoff import Backoff
+from logbatch.delivery import Delivery
+from logbatch.errors import TemporaryError
+from logbatch.event import LineEncoder
+from logbatch.identity import Ranges
+from logbatch.journal import Journal, JournalFull, JournalStopped, adopt
+from logbatch.options import BatchOptions
+from logbatch.session import FAR, Session
+from logbatch.transports.base import Batch
+from logbatch.triggers import Pace, Triggers, Waiting
+from logbatch.trouble import Trouble
+
+ADOPT_EVERY = 3.0  # seconds between two looks for journals of processes that died
+
+
+class Flusher:
+    """Delivers the sessions of one batcher, and the journals it takes over.
+
+    Args:
+        delivery: Sends batches.
+        options: When a batch is due.
+        directory: Where journals are; None where they are in memory.
+        current: Returns the session that events go into at this moment.
+        encoder: Makes the lines by which losses are told in the log itself.
+        trouble: Where failures are reported.
+        clock: Seconds that only go forward.
+        pause: Called between two pieces of work to let other threads run.
+    """
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        options: BatchOptions,
+        directory: Path | None,
+        current: Callable[[], Session],
+        encoder: LineEncoder,
+        trouble: Trouble,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[], object] = lambda: time.sleep(0),
+    ) -> None:
+        self.urgent = False  # an event of `flush_level` came
+        self.full = False  # an event found no room
+        self.asked = False  # somebody waits for a flush
+        self.hurry = False  # somebody new waits: do not sit out the backoff
+        self.retiring: deque[Session] = deque()
+        self.flushes: Counter[str] = Counter()
+        self.recovered = Counter[str]()
+        self._delivery = delivery
+        self._options = options
+        self._directory = directory
+        self._current = current
+        self._encoder = encoder
+        self._trouble = trouble
+        self._clock = clock
+        self._pause = pause
+        self._backoff = Backoff()
+        self._failures = 0
+        self._retry_at = float("-inf")
+        self._flushed = float("-inf")
+        self._adopted: deque[tuple[Journal, Ranges]] = deque()
+        self._adopt_at = float("-inf")
+        self._pace = Pace()
+        self._paced: tuple[float, int] | None = None
+
+    # ------------------------------------------------------------------ one step
+
+    def step(self) -> float:
+        """Do what is due.
+
+        Returns:
+            Seconds until something may be due again if nobody signals before.
+        """
+        session = self._current()
+        now = self._clock()
+        if self.hurry:
+            self.hurry = False
+            self._retry_at = now
+        if now >= self._retry_at:
+            self._deliver_all(session)
+        session.journal.prepare(self._pause)
+        return self._next_look(session)
+
+    def _deliver_all(self, session: Session) -> None:
+        try:
+            self._finish_retiring()
+            if session.journal.settled < session.until:
+                self._send_all(session)  # what a failure interrupted
+            if isinstance(due := self._due(session), str):
+                self._flush(session, due)
+            self._tell_losses(session)  # not before sending works: they might be dropped, too
+            if self._adopted or self._clock() >= self._adopt_at:
+                self._recover_one(look=not self._adopted)
+            self._failures = 0
+        except TemporaryError as error:
+            self._failures += 1
+            wait = self._backoff.delay(self._failures, random.random(), error.retry_after)
+            self._retry_at = self._clock() + wait
+            self._trouble.say("send", f"{error}; trying again in {wait:.1f} s", error)
+
+    def _next_look(self, session: Session) -> float:
+        now = self._clock()
+        if now < self._retry_at:
+            return self._retry_at - now
+        if self._adopted or self.retiring:
+            return 0.0
+        due = self._due(session)
+        wait = 0.0 if isinstance(due, str) else due
+        return min(wait, self._adopt_at - now) if self._directory else wait
+
+    # ------------------------------------------------------------------ triggers
+
+    def _due(self, session: Session) -> str | float:
+        """Ask the triggers, and set the marks at which callers wake us before their answer ends."""
+        triggers = self._triggers()
+        while True:
+            came, events = session.journal.count_and_pending()
+            waiting = session.journal.pending_bytes() if events else 0
+            now = self._clock()
+            if not events:
+                session.oldest = None
+            elif session.oldest is None:
+                session.oldest = now
+            oldest = now if session.oldest is None else session.oldest
+            due = triggers.due(
+                Waiting(
+                    events,
+                    waiting,
+                    oldest,
+                    urgent=self.urgent,
+                    full=self.full,
+                    asked=self.asked,
+                    flushed=self._flushed,
+                ),
+                now,
+            )
+            if isinstance(due, str):
+                return due
+            session.ticks = count(came)
+            session.wake_at = came + (triggers.size - events - 1 if events else 0)
+            session.wake_offset = session.journal.position() + triggers.bytes - waiting
+            # Look again after the marks are set: an event that came in between did not see them.
+            if session.journal.count() <= session.wake_at:
+                return due
+
+    def _triggers(self) -> Triggers:
+        interval, size = self._options.flush_interval, self._options.max_batch_size
+        if interval == "adaptive":
+            interval, size = self._pace.interval, self._pace.size(size)
+        return Triggers(interval, size, self._options.max_batch_bytes)
+
+    def _measure_pace(self, session: Session) -> None:
+        if self._options.flush_interval == "adaptive":
+            now, came = self._clock(), session.journal.count()
+            if self._paced is not None and came >= self._paced[1]:
+                self._pace = self._pace.after(came - self._paced[1], now - self._paced[0])
+            self._paced = (now, came)
+
+    # ------------------------------------------------------------------ own events
+
+    def _flush(self, session: Session, why: str) -> None:
+        """Send everything that is there now."""
+        self.flushes[why] += 1
+        self._flushed = self._clock()
+        self._measure_pace(session)
+        self.urgent = self.full = False
+        session.until = session.journal.count()
+        self._send_all(session)
+
+    def _send_all(self, session: Session) -> None:
+        while session.journal.settled < session.until and self._send_next(session):
+            self._pause()
+        # What came meanwhile has waited since the flush began, at the most.
+        session.oldest = self._flushed if session.journal.pending() else None
+
+    def _send_next(self, session: Session) -> bool:
+        journal = session.journal
+        batch = _next_batch(journal, self._options)
+        if batch is None:
+            return False
+        self._delivery.deliver(batch, Ranges(), session.settle)
+        return True
+
+    def _finish_retiring(self) -> None:
+        if not self.retiring:
+            return
+        while self.retiring:
+            self._finish(self.retiring[0])
+            self.retiring.popleft()
+        self._delivery.transport.close()
+
+    def _finish(self, session: Session) -> None:
+        """Send the rest of a session that is replaced already, and end it."""
+        while self._send_next(session):
+            self._pause()
+        self._tell_losses(session)  # there is room now
+        session.journal.stop()
+        while self._send_next(session):
+            self._pause()
+        session.end()
+
+    def _tell_losses(self, session: Session) -> None:
+        """Put a WARNING about dropped events into the log, once there is room."""
+        for reason in list(session.losses):
+            loss = session.losses[reason]
+            text = f"logbatch dropped {loss.events} events ({reason})"
+            attributes = loss.attributes(session.journal.producer)
+            line = self._encoder.text(
+                text, level=logging.WARNING, logger="logbatch", attributes=attributes
+            )
+            try:
+                session.journal.append(line)
+                next(session.ticks)
+            except (JournalFull, JournalStopped):
+                return
+            session.losses.pop(reason)
+
+    # ------------------------------------------------------------------ others' events
+
+    def _recover_one(self, *, look: bool) -> None:
+        """Send one batch that a process which died left, so that our own never wait for long."""
+        if look:
+            self._adopt_at = self._clock() + ADOPT_EVERY
+            self.adopt()
+        if self._adopted and not self._send_adopted(*self._adopted[0]):
+            journal, _ = self._adopted.popleft()
+            journal.close()
+            self.recovered["producers"] += 1
+
+    def recover(self, may_go_on: Callable[[], bool]) -> None:
+        """Take over and send everything that is left here, as long as the function says so.
+
+        Raises:
+            TemporaryError: The destination does not take it now.
+        """
+        self.adopt()
+        while self._adopted and may_go_on():
+            self._recover_one(look=False)
+        self._delivery.transport.close()
+
+    def adopt(self) -> None:
+        """Take over every journal here whose owner is gone."""
+        if self._directory is None:
+            return
+        published = getattr(self._delivery.transport, "published", lambda producer: Ranges())
+        known: dict[str, Ranges] = {}
+
+        def ask(producer: str) -> Ranges:
+            known[producer] = published(producer)
+            return known[producer]
+
+        for journal in adopt(self._directory, published=ask, on_trouble=self._trouble.say):
+            self._adopted.append((journal, known[journal.producer]))
+
+    def _send_adopted(self, journal: Journal, known: Ranges) -> bool:
+        batch = _next_batch(journal, self._options)
+        if batch is None:
+            return False
+        self._delivery.deliver(batch, known, lambda last, rejected: journal.acknowledge(last))
+        self.recovered["events"] += len(batch)
+        return True
+
+    def adopted_left(self) -> int:
+        """Return how many events of journals taken over still wait."""
+        return sum(journal.pending() for journal, _ in self._adopted)
+
+    def give_up(self) -> None:
+        """Leave what was taken over to the next process."""
+        while self._adopted:
+            self._adopted.popleft()[0].close()
+
+    def abandon(self) -> None:
+        """Let go of everything without a word, in a forked child: it is the parent's."""
+        for journal in [s.journal for s in self.retiring] + [j for j, _ in self._adopted]:
+            journal.abandon()
+
+
+def _next_batch(journal: Journal, options: BatchOptions) -> Batch | None:
+    lines = journal.read(journal.settled, options.max_batch_bytes, options.max_batch_size)
+    if lines is None:
+        return None
+    journal.sending(lines.last)
+    return Batch(journal.producer, lines.first, lines.last, lines.data)

@@ -1,0 +1,136 @@
+"""`BatchHandler`: what an application that uses `logging` installs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from logbatch import oneway
+from logbatch.batcher import Batcher
+from logbatch.event import LineEncoder
+from logbatch.options import OPTION_NAMES, BatchOptions
+from logbatch.stats import Stats
+from logbatch.transports import build
+from logbatch.trouble import describe
+
+
+class BatchHandler(logging.Handler):
+    """Gathers records into batches and delivers them in the background.
+
+    `emit` encodes the record on the caller's thread and copies it into a journal that survives the
+    process; it neither raises nor waits.  A formatter, where one is set, does not change what is
+    stored.
+
+    Args:
+        transport: Where to: a URL (`"parquet:logs"`, `"jsonl:/var/log/app"`), a dict with `type`,
+            or an object with `send` and `close`.  None takes `LOGBATCH_TRANSPORT`, else Parquet
+            files in the user's log directory.
+        level: Records below it are not taken.
+        columns: Attributes that also get a typed column, by name: `{"user_id": "int64"}`.
+        **options: Those of `BatchOptions` and those of the transport.
+
+    Raises:
+        ValueError: An option or the transport is unknown or out of range.
+    """
+
+    def __init__(
+        self,
+        transport: Any = None,
+        *,
+        level: int | str = logging.NOTSET,
+        columns: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(level)
+        self._batcher, self._encode = make_batcher(transport, columns, options)
+        self._way = oneway.way_of(self._batcher.transport)
+
+    def handle(self, record: logging.LogRecord) -> Any:
+        """Take a record if the filters let it pass.
+
+        The handler's lock is not taken: nothing here needs it, and `logging` holds it while it
+        flushes and closes.
+        """
+        passed: Any = True
+        if self.filters:
+            passed = self.filter(record)
+            if not passed:
+                return passed
+            if isinstance(passed, logging.LogRecord):
+                record = passed
+        self.emit(record)
+        return passed
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Encode a record and put it into the journal."""
+        batcher = self._batcher
+        try:
+            if record.thread == batcher.delivery.thread:
+                batcher.refuse()
+            elif not (
+                oneway.ways and self._way in oneway.ways and oneway.taken_by_processor(self._way)
+            ):
+                batcher.append(self._encode.record(record), record.levelno)
+        except Exception as error:
+            batcher.report("handler", f"a record could not be taken: {describe(error)}", error)
+
+    def flush(self, timeout: float | None = None) -> bool:  # type: ignore[override]
+        """Wait until everything logged before this call is delivered.
+
+        Args:
+            timeout: Seconds to wait at the most; None takes `close_timeout`.
+
+        Returns:
+            Whether it is.
+        """
+        return self._batcher.flush(timeout)
+
+    def close(self, timeout: float | None = None) -> bool:  # type: ignore[override]
+        """Deliver what is there and release everything, within `close_timeout` seconds.
+
+        What cannot be delivered stays in the journal.  A record logged afterwards is still taken.
+
+        Returns:
+            Whether everything was delivered.
+        """
+        try:
+            return self._batcher.close(timeout)
+        finally:
+            super().close()
+
+    def stats(self) -> Stats:
+        """Return what became of everything accepted so far."""
+        return self._batcher.stats()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        level = logging.getLevelName(self.level)
+        return f"<{type(self).__name__} {self._batcher.transport!r} ({level})>"
+
+
+def make_batcher(
+    transport: Any, columns: Mapping[str, str] | None, keywords: Mapping[str, Any]
+) -> tuple[Batcher, LineEncoder]:
+    """Build what a handler and a processor have in common; starts no thread, opens no file."""
+    own = {name: value for name, value in keywords.items() if name in OPTION_NAMES}
+    rest = {name: value for name, value in keywords.items() if name not in OPTION_NAMES}
+    if columns is not None:
+        rest["columns"] = columns
+    built = build(transport, **rest)
+    options = BatchOptions.build(own, defaults=getattr(built, "defaults", None))
+    encoder = LineEncoder(
+        service=options.service, host=options.host, max_value_bytes=options.max_value_bytes
+    )
+    return Batcher(built, options), encoder

@@ -1,0 +1,94 @@
+"""Test doubles that logbatch uses itself and ships: a transport that remembers, a clock by hand."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from logbatch.transports.base import Batch, Transport
+
+
+class CapturingTransport(Transport):
+    """Keeps every batch it is sent, and fails when it is told to.
+
+    Its journal is in memory, unless a `destination` is given.
+
+    Args:
+        answers: What the next calls of `send` do, one after the other: None acknowledges, an
+            exception is raised.  When they are used up, every call acknowledges.
+        destination: A name for the destination, for a journal in files.
+    """
+
+    def __init__(
+        self,
+        answers: Iterable[BaseException | None] = (),
+        *,
+        destination: str | None = None,
+    ) -> None:
+        self.destination = destination
+        self.batches: list[Batch] = []
+        self.attempts: list[Batch] = []
+        self.closed = 0
+        self._answers = deque(answers)
+        self._changed = threading.Condition()
+
+    def answer(self, *answers: BaseException | None) -> None:
+        """Say what the next calls of `send` do, after those that were said before."""
+        self._answers.extend(answers)
+
+    def send(self, batch: Batch) -> None:
+        """Remember the batch, or raise the next answer."""
+        with self._changed:
+            self.attempts.append(batch)
+            answer = self._answers.popleft() if self._answers else None
+            if answer is None:
+                self.batches.append(batch)
+            self._changed.notify_all()
+        if answer is not None:
+            raise answer
+
+    def close(self) -> None:
+        """Count the call."""
+        self.closed += 1
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The events of all acknowledged batches, in the order they came."""
+        return [event for batch in list(self.batches) for event in batch.events()]
+
+    @property
+    def messages(self) -> list[str]:
+        """Their messages."""
+        return [event["message"] for event in self.events]
+
+    def wait_for(self, events: int, timeout: float = 10.0) -> bool:
+        """Wait until so many events were acknowledged; tell whether they were in time.
+
+        Args:
+            events: How many in all.
+            timeout: Seconds to wait at the most.
+        """
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: sum(map(len, self.batches)) >= events, timeout
+            )
+
+
+class ManualClock:
+    """A clock that stands still until it is told to go on.
+
+    Args:
+        now: Where it begins, in seconds.
+    """
+
+    def __init__(self, now: float = 0.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Go forward."""
+        self.now += seconds

@@ -1,0 +1,342 @@
+"""The batcher: triggers in real life, flush and close, accounting, full journals, bad transports."""
+
+import logging
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from logbatch.batcher import Batcher
+from logbatch.errors import RejectedError, TemporaryError
+from logbatch.event import LineEncoder
+from logbatch.options import BatchOptions
+from logbatch.testing import CapturingTransport, ManualClock
+
+encoder = LineEncoder()
+
+
+def line(text: str, level: int = logging.INFO) -> bytes:
+    """Encode an event with only a message."""
+    return encoder.text(text, level=level, logger="test")
+
+
+def put(batcher: Batcher, *texts: str, level: int = logging.INFO) -> None:
+    """Append events."""
+    for text in texts:
+        batcher.append(line(text, level), level)
+
+
+def options(**given: object) -> BatchOptions:
+    """Build options with an interval so long that only what a test does makes a batch due."""
+    return BatchOptions(**{"flush_interval": 3600.0, **given})
+
+
+@pytest.fixture
+def transport():
+    """A transport that remembers."""
+    return CapturingTransport()
+
+
+def assert_law(batcher: Batcher) -> None:
+    """Check that every accepted event is accounted for."""
+    stats = batcher.stats()
+    accounted = stats.published + stats.pending + stats.rejected + sum(stats.dropped.values())
+    assert stats.accepted == accounted
+
+
+def test_nothing_is_started_or_written_by_building(tmp_path: Path):
+    """Building a batcher starts no thread and touches no file."""
+    before = threading.active_count()
+    batcher = Batcher(CapturingTransport(destination="x"), options())
+    assert threading.active_count() == before
+    assert not batcher.directory.exists()
+    assert batcher.close()
+    assert not batcher.directory.exists()
+
+
+def test_age_makes_a_batch_due(transport):
+    """Events are sent when the oldest has waited `flush_interval`, with no further event."""
+    batcher = Batcher(transport, BatchOptions(flush_interval=0.05))
+    put(batcher, "a", "b")
+    assert transport.wait_for(2)
+    assert ["a", "b"] == transport.messages
+    assert "age" in batcher.stats().flushes
+    batcher.close()
+
+
+def test_count_makes_a_batch_due(transport):
+    """The event that completes `max_batch_size` makes the batch go."""
+    batcher = Batcher(transport, options(max_batch_size=10))
+    put(batcher, *(str(n) for n in range(10)))
+    assert transport.wait_for(10)
+    assert {"size": 1} == batcher.stats().flushes
+    batcher.close()
+
+
+def test_bytes_make_a_batch_due(transport):
+    """The event that brings the bytes to `max_batch_bytes` makes the batch go."""
+    batcher = Batcher(transport, options(max_batch_bytes=10_000))
+    put(batcher, "small", "x" * 12_000)
+    assert transport.wait_for(2)
+    assert {"bytes": 1} == batcher.stats().flushes
+    batcher.close()
+
+
+def test_an_error_takes_all_before_it_along_at_once(transport):
+    """An event of `flush_level` is sent at once, with all before it, in order."""
+    batcher = Batcher(transport, options())
+    put(batcher, "a", "b")
+    put(batcher, "boom", level=logging.ERROR)
+    assert transport.wait_for(3)
+    assert ["a", "b", "boom"] == transport.messages
+    assert {"level": 1} == batcher.stats().flushes
+    batcher.close()
+
+
+def test_batches_hold_at_most_the_given_number(transport):
+    """A backlog is cut into batches of `max_batch_size`, contiguous and in order."""
+    batcher = Batcher(transport, options(max_batch_size=3))
+    put(batcher, *(str(n) for n in range(10)))
+    assert batcher.flush()
+    assert [str(n) for n in range(10)] == transport.messages
+    assert max(map(len, transport.batches)) <= 3
+    assert list(range(10)) == [event["sequence"] for event in transport.events]
+    batcher.close()
+
+
+def test_flush_waits_for_all_that_was_accepted(transport):
+    """After `flush` has returned True everything accepted before is at the destination."""
+    batcher = Batcher(transport, options())
+    for n in range(50):
+        put(batcher, str(n))
+        assert batcher.flush()
+        assert n + 1 == len(transport.events)
+    assert_law(batcher)
+    batcher.close()
+
+
+def test_flush_of_nothing_is_true_at_once(transport):
+    """With nothing accepted there is nothing to wait for."""
+    batcher = Batcher(transport, options())
+    assert batcher.flush(0)
+    assert batcher.close(0)
+
+
+def test_flush_gives_up_at_its_deadline(transport):
+    """`flush` returns False where the destination fails for longer than the timeout."""
+    transport.answer(*[TemporaryError("down")] * 1000)
+    batcher = Batcher(transport, options())
+    put(batcher, "a")
+    assert not batcher.flush(0.2)
+    assert 1 == batcher.stats().pending
+    assert_law(batcher)
+    transport._answers.clear()
+    assert batcher.close()
+    assert ["a"] == transport.messages
+
+
+def test_a_retried_batch_is_the_same_batch(transport):
+    """After a failure the same range with the same lines is sent again, whatever came since."""
+    transport.answer(TemporaryError("down", retry_after=0.01))
+    batcher = Batcher(transport, options())
+    put(batcher, "a", "b")
+    put(batcher, "boom", level=logging.ERROR)
+    assert transport.wait_for(3)
+    put(batcher, "c")
+    assert batcher.close()
+    assert transport.attempts[0] == transport.attempts[1]
+    assert ["a", "b", "boom", "c"] == transport.messages
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), OSError(28, "full"), SystemExit(), KeyboardInterrupt()])
+def test_any_exception_of_a_transport_counts_as_temporary(transport, error):
+    """The flusher survives any exception and sends the batch again."""
+    transport.answer(error)
+    batcher = Batcher(transport, options())
+    put(batcher, "a")
+    assert batcher.flush(10)
+    assert ["a"] == transport.messages
+    assert 1 == batcher.stats().retries
+    batcher.close()
+
+
+def test_rejected_events_are_counted_and_the_law_holds(transport):
+    """Events that are refused are rejected, all others published."""
+    transport.answer(RejectedError({1: "no"}))
+    batcher = Batcher(transport, options())
+    put(batcher, "a", "b", "c")
+    assert batcher.flush()
+    stats = batcher.stats()
+    assert (3, 2, 1) == (stats.accepted, stats.published, stats.rejected)
+    batcher.close()
+
+
+def test_close_may_be_repeated_and_late_events_are_published(transport):
+    """An event after `close` begins a new session and is published by the next close."""
+    batcher = Batcher(transport, options())
+    put(batcher, "a")
+    assert batcher.close()
+    assert batcher.close()
+    put(batcher, "late")
+    assert batcher.close()
+    assert ["a", "late"] == transport.messages
+    assert 2 == batcher.stats().published
+    assert_law(batcher)
+
+
+def test_a_late_event_is_published_without_another_close(transport):
+    """An event after `close` is published when its age makes it due."""
+    batcher = Batcher(transport, BatchOptions(flush_interval=0.05))
+    put(batcher, "a")
+    assert batcher.close()
+    put(batcher, "late")
+    assert transport.wait_for(2)
+
+
+def test_close_is_bounded_where_the_destination_hangs():
+    """`close` returns within its timeout though `send` does not."""
+    release = threading.Event()
+
+    class Hanging(CapturingTransport):
+        def send(self, batch):
+            release.wait(30)
+            super().send(batch)
+
+    transport = Hanging()
+    batcher = Batcher(transport, options())
+    put(batcher, "a")
+    assert not batcher.close(0.2)
+    release.set()
+    assert transport.wait_for(1)
+    assert batcher.close()
+
+
+def test_the_thread_is_restarted_when_it_died(transport):
+    """Where the flusher's thread was killed, the next event starts another."""
+    import ctypes
+
+    idents: list[int] = []
+
+    class Telling(CapturingTransport):
+        def send(self, batch):
+            idents.append(threading.get_ident())
+            super().send(batch)
+
+    transport = Telling()
+    batcher = Batcher(transport, BatchOptions(flush_interval=0.02))
+    put(batcher, "a")
+    assert transport.wait_for(1)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(idents[0]), ctypes.py_object(SystemExit)
+    )
+    for n in range(100):
+        put(batcher, str(n))
+        assert transport.wait_for(n + 2)
+    batcher.close()
+
+
+def test_many_threads_lose_nothing_and_keep_their_order(transport):
+    """Events of eight threads all arrive, each thread's in its order."""
+    batcher = Batcher(transport, BatchOptions(flush_interval=0.01, max_batch_size=100))
+
+    def work(name: int) -> None:
+        for n in range(500):
+            put(batcher, f"{name}:{n}")
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert batcher.close()
+    by_thread: dict[str, list[int]] = {}
+    for message in transport.messages:
+        name, n = message.split(":")
+        by_thread.setdefault(name, []).append(int(n))
+    assert {str(name): list(range(500)) for name in range(8)} == by_thread
+    assert_law(batcher)
+
+
+def test_when_full_drops_the_newest_counts_them_and_says_so_in_the_log(transport):
+    """What finds no room is dropped, counted, and told by a WARNING event once there is room."""
+    transport.answer(*[TemporaryError("down")] * 10_000)
+    batcher = Batcher(transport, options(max_journal_bytes=1 << 16))
+    for n in range(100):
+        put(batcher, f"{n}" + "x" * 2000)
+        assert_law(batcher)
+    lost = batcher.stats().dropped["journal full"]
+    assert lost > 0
+    transport._answers.clear()
+    assert batcher.close()
+    told = [event for event in transport.events if event["logger"] == "logbatch"]
+    assert lost == sum(event["attributes"]["dropped"] for event in told)
+    assert all("WARNING" == event["level"] for event in told)
+    assert f"logbatch dropped {lost} events (journal full)" == told[0]["message"]
+    assert 100 - lost + len(told) == len(transport.events)
+    assert_law(batcher)
+
+
+def test_when_full_drops_the_oldest_if_told_to(transport):
+    """With `drop_oldest` the newest event is there, the oldest are counted with their range."""
+    transport.answer(*[TemporaryError("down")] * 10_000)
+    batcher = Batcher(transport, options(max_journal_bytes=1 << 16, when_full="drop_oldest"))
+    for n in range(100):
+        put(batcher, f"{n:03}" + "x" * 2000)
+        assert_law(batcher)
+    lost = batcher.stats().dropped["journal full"]
+    transport._answers.clear()
+    assert batcher.close()
+    assert "099" in {message[:3] for message in transport.messages}
+    told = [event for event in transport.events if event["logger"] == "logbatch"]
+    assert lost == sum(event["attributes"]["dropped"] for event in told)
+    first, last = told[0]["attributes"]["first"], told[0]["attributes"]["last"]
+    sequences = {event["sequence"] for event in transport.events}
+    assert not sequences & set(range(first, last + 1))
+    assert_law(batcher)
+
+
+def test_when_full_blocks_for_a_while_if_told_to(transport):
+    """With `block` a call waits for room; all events arrive where the destination keeps up."""
+    batcher = Batcher(transport, options(max_journal_bytes=1 << 16, when_full="block", block_timeout=10))
+    for n in range(200):
+        put(batcher, f"{n}" + "x" * 2000)
+    assert batcher.close()
+    assert 200 == len(transport.events)
+    assert {} == batcher.stats().dropped
+
+
+def test_events_that_an_outage_holds_back_are_not_in_memory_twice(tmp_path):
+    """The journal's files are removed when everything is settled."""
+    transport = CapturingTransport(destination="somewhere")
+    batcher = Batcher(transport, options())
+    put(batcher, *(str(n) for n in range(1000)))
+    assert any(name.endswith(".journal") for name in os.listdir(batcher.directory))
+    assert batcher.close()
+    assert [] == os.listdir(batcher.directory)
+
+
+def test_steps_follow_the_clock_they_are_given(transport):
+    """With a clock by hand, a step sends nothing before the interval and everything after."""
+    clock = ManualClock(100.0)
+    batcher = Batcher(transport, BatchOptions(flush_interval=10.0), clock=clock)
+    batcher._running = True  # no thread: this test is the flusher
+    put(batcher, "a")
+    assert 10.0 == batcher.flusher.step()
+    clock.advance(9.0)
+    assert 1.0 == batcher.flusher.step()
+    assert [] == transport.messages
+    clock.advance(1.0)
+    batcher.flusher.step()
+    assert ["a"] == transport.messages
+    batcher._running = False
+    batcher.close()
+
+
+def test_an_idle_flusher_wakes_rarely(tmp_path):
+    """With nothing to do the next look is at least a third of a second away."""
+    transport = CapturingTransport(destination="somewhere")
+    clock = ManualClock()
+    batcher = Batcher(transport, options(), clock=clock)
+    assert batcher.flusher.step() >= 1 / 3
+    batcher.close()
