@@ -13,6 +13,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import hashlib
+import logging
 import os
 import sys
 import threading
@@ -41,6 +42,7 @@ _LONGEST_SLEEP = 3600.0
 
 _live: weakref.WeakSet[Batcher] = weakref.WeakSet()
 _exiting = False
+_last_call: logging.Handler | None = None
 
 
 class _Request:
@@ -200,10 +202,8 @@ class Batcher:
         if level >= self._urgent_level:
             self.flusher.urgent = True
         self._signal()
-        if not self._running and not self._start():
-            session.wake_at = 0
-            if _exiting:
-                self.close()
+        if not self._running and not self._start() and not _exiting:
+            session.wake_at = 0  # try again with the next event
 
     def _signal(self) -> None:
         self._signals.put(None)
@@ -492,11 +492,25 @@ def _close_one(reference: weakref.ref[Batcher]) -> None:
         batcher.close()
 
 
-def _close_all() -> None:
-    global _exiting  # noqa: PLW0603  # the interpreter ends once
-    _exiting = True
+class _LastCall(logging.Handler):
+    """Closed by `logging.shutdown`, which runs after every other function of atexit."""
+
+    def close(self) -> None:
+        _close_live()
+        super().close()
+
+
+def _close_live() -> None:
     for batcher in list(_live):
         batcher.close()
+
+
+def _close_all() -> None:
+    """Close everything; what other functions of atexit log afterwards is waited for once more."""
+    global _exiting, _last_call  # noqa: PLW0603  # the interpreter ends once
+    _exiting = True
+    _close_live()
+    _last_call = _LastCall()
 
 
 def _after_fork() -> None:

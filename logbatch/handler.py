@@ -43,9 +43,10 @@ class BatchHandler(logging.Handler):
         columns: Mapping[str, str] | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(level)
+        # First what may fail: `logging` keeps, and at exit flushes, what its __init__ has seen.
         self._batcher, self._encode = make_batcher(transport, columns, options)
         self._way = oneway.way_of(self._batcher.transport)
+        super().__init__(level)
 
     def handle(self, record: logging.LogRecord) -> Any:
         """Take a record if the filters let it pass.

@@ -1,0 +1,113 @@
+"""`BatchProcessor` in structlog's chains, alone and together with `BatchHandler`."""
+
+import logging
+
+import pytest
+import structlog
+
+import logbatch
+from logbatch.testing import CapturingTransport
+
+
+@pytest.fixture
+def transport():
+    """A transport that remembers."""
+    return CapturingTransport()
+
+
+@pytest.fixture
+def processor(transport):
+    """A processor that sends when it is flushed."""
+    with logbatch.BatchProcessor(transport, flush_interval=3600) as processor:
+        yield processor
+
+
+def silent(**options):
+    """Wrap a logger that returns what it is given."""
+    return structlog.wrap_logger(structlog.ReturnLogger(), **options)
+
+
+def test_an_event_is_taken_and_goes_on_unchanged(processor, transport):
+    """The chain sees the same event_dict, and the event arrives with its fields."""
+    passed = []
+
+    def after(logger, name, event_dict):
+        passed.append(dict(event_dict))
+        return event_dict
+
+    log = silent(processors=[processor, after, structlog.processors.JSONRenderer()])
+    log.warning("hello", user_id=42)
+    assert processor.flush()
+    (event,) = transport.events
+    assert [{"event": "hello", "user_id": 42}] == passed
+    assert ("hello", "WARNING", 30) == (event["message"], event["level"], event["levelno"])
+    assert {"user_id": 42} == event["attributes"]
+
+
+def test_final_ends_the_chain(transport):
+    """With `final=True` nothing after it runs and nothing is printed."""
+    with logbatch.BatchProcessor(transport, final=True) as processor:
+        log = silent(processors=[processor, lambda *_: pytest.fail("the chain went on")])
+        log.info("hello")
+    assert ["hello"] == transport.messages
+
+
+def test_processor_and_handler_on_one_way_take_an_event_once(transport):
+    """Where the chain ends in a logger with a handler for the same place, it is taken once."""
+    handler = logbatch.BatchHandler(transport, flush_interval=3600)
+    target = logging.getLogger("one.way")
+    target.addHandler(handler)
+    target.setLevel(logging.DEBUG)
+    target.propagate = False
+    try:
+        with logbatch.BatchProcessor(transport, flush_interval=3600) as processor:
+            log = structlog.wrap_logger(
+                target, processors=[processor, structlog.processors.JSONRenderer()]
+            )
+            log.info("by structlog", user_id=1)
+            target.info("by logging")
+            bare = structlog.wrap_logger(target, processors=[structlog.processors.JSONRenderer()])
+            bare.info("without the processor")
+    finally:
+        handler.close()
+        target.removeHandler(handler)
+    messages = sorted(transport.messages)
+    assert ["by logging", "by structlog", '{"event": "without the processor"}'] == sorted(
+        messages, key=lambda m: m.startswith("{")
+    )
+
+
+def test_processor_and_handler_for_two_places_both_take_it(transport):
+    """Two destinations each get the event."""
+    other = CapturingTransport()
+    handler = logbatch.BatchHandler(other)
+    target = logging.getLogger("two.ways")
+    target.addHandler(handler)
+    target.propagate = False
+    try:
+        with logbatch.BatchProcessor(transport) as processor:
+            structlog.wrap_logger(
+                target, processors=[processor, structlog.processors.JSONRenderer()]
+            ).warning("hello")
+    finally:
+        handler.close()
+        target.removeHandler(handler)
+    assert 1 == len(transport.messages)
+    assert 1 == len(other.messages)
+
+
+def test_a_processor_is_closed_when_the_process_ends(tmp_path):
+    """Nobody has to close a processor."""
+    import subprocess
+    import sys
+
+    code = f"""
+import structlog, logbatch
+structlog.configure(processors=[
+    logbatch.BatchProcessor("parquet:{tmp_path / "logs"}", final=True, flush_interval=3600)
+])
+structlog.get_logger().info("hello", n=1)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    assert ["hello"] == logbatch.Dataset(tmp_path / "logs").to_table()["message"].to_pylist()
+    assert [] == list((tmp_path / "logs" / ".journal").iterdir())
