@@ -1,4 +1,6 @@
-"""How long to wait before the next try: exponential, full jitter, a cap, and what a server asks.
+"""How long to wait before the next try: exponential, jitter, a cap, and what a server asks for.
+
+The jitter is the "full" one of the source, but for the lowest tenth.
 
 Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 """
@@ -30,8 +32,8 @@ class Backoff:
             chance: A random number from 0 to 1.  The wait lies between a tenth of the ceiling
                 and the ceiling, so that a broken destination is never asked without a pause.
             asked: Seconds the destination asked for; the wait is never shorter than that
-                (an hour at most).
+                (an hour at most).  None where it asked for nothing.
         """
-        ceiling = min(self.cap, self.base * 2.0 ** min(failures - 1, 60))
+        ceiling = min(self.cap, self.base * 2.0 ** min(max(failures, 1) - 1, 60))
         wait = ceiling * (0.1 + 0.9 * chance)
-        return max(wait, min(max(asked, 0.0), LONGEST_ASKED)) if asked is not None else wait
+        return wait if asked is None else max(wait, min(asked, LONGEST_ASKED))

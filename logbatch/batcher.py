@@ -240,19 +240,23 @@ class Batcher:
             util.Finalize(None, _close_one, args=(weakref.ref(self),), exitpriority=-100)
 
     def _run(self) -> None:
+        rests = False
         try:
             while True:
                 wait = self._step()
-                if self._may_rest():
+                rests = self._may_rest()
+                if rests:
                     return
                 with contextlib.suppress(Empty):
                     self._signals.get(timeout=min(wait, _LONGEST_SLEEP))
                     while True:
                         self._signals.get_nowait()
         finally:
-            # Also when the thread is killed: then the next event starts another.
-            self._running = False
-            self._session.wake_at = 0
+            if not rests:  # the thread was killed: another goes on, now or with the next event
+                self._running = False
+                self._session.wake_at = 0
+                if self._busy():
+                    self._start()
 
     def _step(self) -> float:
         with self._working:

@@ -3,7 +3,8 @@
 Returning acknowledges.  A refusal of single records makes dead letters of them; a refusal of the
 whole batch halves it until the records at fault are found; a destination without a batch endpoint
 gets the records one by one.  After each part the journal is told, so that a crash half way repeats
-nothing that is done.  Everything else is temporary and leaves this module as `TemporaryError`.
+nothing that is done.  Everything else that `send` raises is temporary and leaves this module as
+`TemporaryError`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Sender(Protocol):
     """What delivery asks of a transport."""
 
     def send(self, batch: Batch) -> None:
-        """Deliver a batch, or raise."""
+        """Deliver a batch, or raise; one of a single event may need another endpoint."""
 
     def close(self) -> None:
         """Release what is held."""
@@ -57,7 +58,7 @@ class Delivery:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.transport = transport
-        self.thread = -1  # the thread that is inside `send` now
+        self.thread = -1  # the thread that is inside `_send` now
         self.batches = self.events = self.bytes = self.retries = 0
         self.seconds: deque[float] = deque(maxlen=1024)
         self._rejected_directory = rejected
@@ -78,85 +79,129 @@ class Delivery:
             TemporaryError: Not all of it is settled; the rest must be tried again.
         """
         parts = deque(_slice(batch, *hole) for hole in known.missing(batch.first, batch.last))
+        if not parts:
+            settle(batch.last, 0)
         while parts:
-            part = parts.popleft()
-            smaller, rejected = self._send(part)
+            smaller, rejected = self._send(parts.popleft())
             parts.extendleft(reversed(smaller))
             if not smaller:
-                settle(part.last, rejected)
-        settle(batch.last, 0)
+                settle(parts[0].first - 1 if parts else batch.last, rejected)
 
     def _send(self, batch: Batch) -> tuple[list[Batch], int]:
         """Send; return the parts to send instead, and how many events were rejected."""
         if len(batch) > 1 and self._clock() < self._singly_until:
             return _singles(batch), 0
-        started = self._clock()
         self.thread = threading.get_ident()
         try:
-            self.transport.send(batch)
+            self._call(batch)
         except RejectedError as error:
-            if isinstance(error.reasons, str) and len(batch) > 1:
-                return _halves(batch), 0
-            return [], self._bury(batch, error.reasons)
-        except BatchUnsupportedError:
-            if len(batch) == 1:
-                raise TemporaryError("neither batches nor single records are taken") from None
-            self._singly_until = self._clock() + RECHECK
-            return _singles(batch), 0
-        except TemporaryError:
+            return self._refused(batch, error.reasons)
+        except BatchUnsupportedError as error:
+            if len(batch) > 1:
+                self._singly_until = self._clock() + RECHECK
+                return _singles(batch), 0
             self.retries += 1
-            raise
+            raise TemporaryError(
+                f"neither batches nor single records are taken ({describe(error)})"
+            ) from error
         except BaseException as error:
             self.retries += 1
+            if isinstance(error, TemporaryError):
+                raise
             raise TemporaryError(describe(error)) from error
         finally:
             self.thread = -1
-            self.seconds.append(self._clock() - started)
         self._count(batch)
         return [], 0
+
+    def _call(self, batch: Batch) -> None:
+        started = self._clock()
+        try:
+            self.transport.send(batch)
+        finally:
+            self.seconds.append(self._clock() - started)
 
     def _count(self, batch: Batch) -> None:
         self.batches += 1
         self.events += len(batch)
         self.bytes += len(batch.lines)
 
-    def _bury(self, batch: Batch, reasons: Mapping[int, str] | str) -> int:
-        """Keep rejected events as dead letters, on the disk before they are acknowledged."""
-        if isinstance(reasons, str):
-            reasons = {0: reasons}
-        lines = batch.split_lines()
-        reasons = {index: why for index, why in reasons.items() if 0 <= index < len(lines)}
-        now = datetime.now(UTC)
-        letters = [
-            msgspec.json.encode(
-                {
-                    "time": now,
-                    "reason": str(why),
-                    "producer": batch.producer,
-                    "sequence": batch.first + index,
-                    "event": msgspec.Raw(lines[index].rstrip(b"\n")),
-                }
-            )
-            for index, why in sorted(reasons.items())
-        ]
-        if letters:
-            self._write_letters(batch.producer, letters)
-            why = next(iter(reasons.values()))
-            self._trouble.say("rejected", f"{len(letters)} events were rejected: {why}")
-        if len(letters) < len(batch):
-            self._count(batch)
-        return len(letters)
+    # ------------------------------------------------------------------ refusals
 
-    def _write_letters(self, producer: str, letters: list[bytes]) -> None:
+    def _refused(self, batch: Batch, reasons: Mapping[int, str] | str) -> tuple[list[Batch], int]:
+        """Act on a refusal.
+
+        One that names an event which is not in the batch is not understood, and so counts as one
+        of the whole batch: what was refused must not pass for taken.
+        """
+        if not isinstance(reasons, str) and all(index in range(len(batch)) for index in reasons):
+            return [], self._bury(batch, reasons)
+        if len(batch) > 1:
+            return _halves(batch), 0
+        reason = reasons if isinstance(reasons, str) else next(iter(reasons.values()))
+        return [], self._bury(batch, {0: reason})
+
+    def _bury(self, batch: Batch, reasons: Mapping[int, str]) -> int:
+        """Keep rejected events as dead letters, on the disk before they are acknowledged.
+
+        Where that fails they are only counted and told: to send the batch again until the disk
+        is well would repeat the events of it that were taken, and hold up all others.
+        """
+        if reasons:
+            events = "1 event was" if len(reasons) == 1 else f"{len(reasons)} events were"
+            text = f"{events} rejected: {next(iter(reasons.values()))}"
+            try:
+                self._write_letters(batch, reasons)
+            except OSError as error:
+                text += f"; no dead letter could be kept: {describe(error)}"
+            self._trouble.say("rejected", text)
+        if len(reasons) < len(batch):
+            self._count(batch)
+        return len(reasons)
+
+    def _write_letters(self, batch: Batch, reasons: Mapping[int, str]) -> None:
         if self._rejected_directory is None:
             return
+        now = datetime.now(UTC)
+        letters = [
+            _letter(batch, index, line, reasons[index], now)
+            for index, line in enumerate(batch.split_lines())
+            if index in reasons
+        ]
         self._rejected_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._rejected_directory / f"{producer}.jsonl"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
-        with open(os.open(path, flags, 0o600), "ab") as file:
-            file.write(b"".join(letter + b"\n" for letter in letters))
-            file.flush()
+        _append(self._rejected_directory / f"{batch.producer}.jsonl", b"".join(letters))
+
+
+def _letter(batch: Batch, index: int, line: bytes, reason: str, now: datetime) -> bytes:
+    letter = {
+        "time": now,
+        "reason": str(reason).encode(errors="backslashreplace").decode(),
+        "producer": batch.producer,
+        "sequence": batch.first + index,
+        "event": msgspec.Raw(line.rstrip(b"\n")),
+    }
+    return msgspec.json.encode(letter) + b"\n"
+
+
+def _append(path: Path, data: bytes) -> None:
+    """Append to a private file, on the disk when it returns; all of it or, on failure, nothing."""
+    with open(path, "a+b", buffering=0, opener=_open_private) as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(end - 1, 0))
+        if file.read(1) not in (b"", b"\n"):
+            data = b"\n" + data  # a line that a crash cut off must not take the next one with it
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[file.write(left) :]
             os.fsync(file.fileno())
+        except OSError:
+            file.truncate(end)
+            raise
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
 
 
 def _slice(batch: Batch, first: int, last: int) -> Batch:

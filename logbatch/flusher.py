@@ -122,7 +122,7 @@ class Flusher:
             return 0.0
         due = self._due(session)
         wait = 0.0 if isinstance(due, str) else due
-        return min(wait, self._adopt_at - now) if self._directory else wait
+        return max(min(wait, self._adopt_at - now), 0.0) if self._directory else wait
 
     # ------------------------------------------------------------------ triggers
 

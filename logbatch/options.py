@@ -7,18 +7,21 @@ when the handler is built.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import logging
-import math
+import operator
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 ENVIRONMENT_PREFIX = "LOGBATCH_"
 NEVER = 1 << 31  # a level that no event reaches
 
 OnError = Callable[[str, str, BaseException | None], object]
+
+_Number = TypeVar("_Number", int, float)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +34,7 @@ class BatchOptions:
         max_batch_size: Events that make a batch due, and the most that one batch holds.
         max_batch_bytes: The same, in bytes of JSON.
         flush_level: Events of this level and above are sent at once, with all before them.
-            A name, a number, or `"never"`.
+            A name, a number, or `"never"` (also None).
         durability: `"process"`: nothing accepted is lost however the process ends.
             `"power"`: nor when the machine does; each call waits for the disk.
             `"memory"`: no journal file; what was not sent is lost with the process.
@@ -94,24 +97,32 @@ def from_env(environ: Mapping[str, str]) -> dict[str, Any]:
     """Read the options that stand in `LOGBATCH_<NAME>` variables.
 
     A variable with the prefix that is no option is let be, unless it looks like a misspelt one.
+    One that is empty counts as not set.
+
+    Raises:
+        ValueError: A value is out of range, or a name looks misspelt; the text names the variable.
     """
     found: dict[str, Any] = {}
     for variable, value in environ.items():
-        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-        if not variable.startswith(ENVIRONMENT_PREFIX) or name == "on_error":
+        if not variable.startswith(ENVIRONMENT_PREFIX) or not value.strip():
             continue
-        if name in OPTION_NAMES:
-            try:
-                _RULES[name](name, value)
-            except ValueError as error:
-                raise ValueError(f"environment variable {variable}: {error}") from None
-            found[name] = value
-        elif close := difflib.get_close_matches(name, OPTION_NAMES, 1, 0.85):
-            raise ValueError(
-                f"environment variable {variable} is no option of logbatch; "
-                f"did you mean {ENVIRONMENT_PREFIX}{close[0].upper()}?"
-            )
+        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if name not in OPTION_NAMES:
+            _check_misspelt(variable, name)
+            continue
+        try:
+            found[name] = _RULES[name](name, value)
+        except ValueError as error:
+            raise ValueError(f"environment variable {variable}: {error}") from None
     return found
+
+
+def _check_misspelt(variable: str, name: str) -> None:
+    if close := difflib.get_close_matches(name, OPTION_NAMES - {"on_error"}, 1, 0.85):
+        raise ValueError(
+            f"environment variable {variable} is no option of logbatch; "
+            f"did you mean {ENVIRONMENT_PREFIX}{close[0].upper()}?"
+        )
 
 
 def check_known(given: Iterable[str], known: Iterable[str]) -> None:
@@ -119,9 +130,15 @@ def check_known(given: Iterable[str], known: Iterable[str]) -> None:
     names = sorted(known)
     for name in given:
         if name not in names:
-            close = difflib.get_close_matches(name, names, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known are: {', '.join(names)}"
-            raise ValueError(f"unknown option {name!r}; {hint}")
+            raise ValueError(f"unknown option {name!r}{_hint(str(name), names)}")
+
+
+def _hint(given: str, names: Iterable[str]) -> str:
+    """Say which name was meant or, where none is close, which there are."""
+    folded = {name.casefold(): name for name in names}
+    if close := difflib.get_close_matches(given.strip().casefold(), folded, 1):
+        return f"; did you mean {folded[close[0]]!r}?"
+    return f"; known are: {', '.join(folded.values())}"
 
 
 def parse_level(level: int | str, name: str = "level") -> int:
@@ -130,47 +147,67 @@ def parse_level(level: int | str, name: str = "level") -> int:
     Raises:
         ValueError: There is no such level.
     """
+    return _parse_level(level, name, {}, "a level's name or number")
+
+
+def _parse_level(level: object, name: str, more: Mapping[str, int], rule: str) -> int:
+    named = {**logging.getLevelNamesMapping(), **more}
+    number = _find_level(level, {text.casefold(): number for text, number in named.items()})
+    if number is None:
+        hint = _hint(level, named) if isinstance(level, str) else ""
+        raise ValueError(f"{name}={level!r} must be {rule}{hint}")
+    return number
+
+
+def _find_level(level: object, named: Mapping[str, int]) -> int | None:
     if isinstance(level, str):
-        if level.strip().lstrip("-").isdecimal():
-            return int(level)
-        known = logging.getLevelNamesMapping()
-        number = known.get(level.strip().upper(), known.get(level.strip()))
-        if number is None:
-            close = difflib.get_close_matches(level.upper(), known, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known are: {', '.join(known)}"
-            raise ValueError(f"{name}={level!r} is no level; {hint}")
-        return number
-    if not isinstance(level, int) or isinstance(level, bool):
-        raise ValueError(f"{name}={level!r} must be a level's name or number")
-    return level
+        with contextlib.suppress(ValueError):
+            text = level.strip().casefold()
+            return named[text] if text in named else int(text)
+    if isinstance(level, int) and not isinstance(level, bool):
+        return int(level)  # a member of an IntEnum becomes a plain number
+    return None
 
 
 def _flush_level(name: str, value: Any) -> int:
-    return NEVER if value in ("never", None) else parse_level(value, name)
+    if value is None:
+        return NEVER
+    return _parse_level(value, name, {"never": NEVER}, "a level's name or number, or 'never'")
 
 
-def _number(low: float, high: float, unit: str, kind: type = float) -> Callable[[str, Any], Any]:
-    def check(name: str, value: Any) -> Any:
-        rule = f"must be {'a whole number' if kind is int else 'a number'} of {unit}"
-        rule += f" from {low:,} to {high:,}"
-        try:
-            if isinstance(value, bool) or (kind is int and isinstance(value, float)):
-                raise ValueError
-            number = kind(value)
-        except (TypeError, ValueError):
-            raise ValueError(f"{name}={value!r} {rule}") from None
-        if math.isnan(number) or not low <= number <= high:
-            raise ValueError(f"{name}={value!r} {rule}")
-        return number
+def _seconds(low: float, high: float) -> Callable[[str, Any], float]:
+    rule = f"a number of seconds from {low:,} to {high:,}"
+    return lambda name, value: _within(low, high, rule, _real, name, value)
 
-    return check
+
+def _whole(low: int, high: int, unit: str) -> Callable[[str, Any], int]:
+    rule = f"a whole number of {unit} from {low:,} to {high:,}"
+    return lambda name, value: _within(low, high, rule, _index, name, value)
+
+
+def _within(
+    low: float, high: float, rule: str, read: Callable[[Any], _Number], name: str, value: Any
+) -> _Number:
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        if not isinstance(value, bool) and low <= (number := read(value)) <= high:
+            return number
+    raise ValueError(f"{name}={value!r} must be {rule}")
+
+
+def _real(value: Any) -> float:
+    return float(value)
+
+
+def _index(value: Any) -> int:
+    """Read a whole number, also from a text; 2.5 and 2.0 are none."""
+    return int(value) if isinstance(value, str) else operator.index(value)
 
 
 def _choice(*allowed: str) -> Callable[[str, Any], str]:
     def check(name: str, value: Any) -> str:
-        if value in allowed and isinstance(value, str):
+        if isinstance(value, str) and value in allowed:
             return value
-        close = difflib.get_close_matches(str(value), allowed, 1)
+        close = difflib.get_close_matches(str(value).strip().casefold(), allowed, 1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}{hint}")
 
@@ -178,18 +215,16 @@ def _choice(*allowed: str) -> Callable[[str, Any], str]:
 
 
 def _flush_interval(name: str, value: Any) -> Any:
-    if value == "adaptive":
+    if isinstance(value, str) and value == "adaptive":
         return value
-    try:
-        return _number(0.01, 86_400, "seconds")(name, value)
-    except ValueError as error:
-        raise ValueError(f"{error}, or 'adaptive'") from None
+    rule = "a number of seconds from 0.01 to 86,400, or 'adaptive'"
+    return _within(0.01, 86_400, rule, _real, name, value)
 
 
 def _text(name: str, value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    raise ValueError(f"{name}={value!r} must be a text")
+    raise ValueError(f"{name}={value!r} must be a text, or None")
 
 
 def _callable(name: str, value: Any) -> OnError | None:
@@ -200,15 +235,15 @@ def _callable(name: str, value: Any) -> OnError | None:
 
 _RULES: dict[str, Callable[[str, Any], Any]] = {
     "flush_interval": _flush_interval,
-    "max_batch_size": _number(1, 1_000_000, "events", int),
-    "max_batch_bytes": _number(1, 1 << 28, "bytes", int),
+    "max_batch_size": _whole(1, 1_000_000, "events"),
+    "max_batch_bytes": _whole(1, 1 << 28, "bytes"),
     "flush_level": _flush_level,
     "durability": _choice("process", "power", "memory"),
-    "max_journal_bytes": _number(1 << 16, 1 << 50, "bytes", int),
+    "max_journal_bytes": _whole(1 << 16, 1 << 50, "bytes"),
     "when_full": _choice("drop_newest", "drop_oldest", "block"),
-    "block_timeout": _number(0, 3_600, "seconds"),
-    "close_timeout": _number(0, 3_600, "seconds"),
-    "max_value_bytes": _number(256, 1 << 27, "bytes", int),
+    "block_timeout": _seconds(0, 3_600),
+    "close_timeout": _seconds(0, 3_600),
+    "max_value_bytes": _whole(256, 1 << 27, "bytes"),
     "service": _text,
     "host": _text,
     "on_error": _callable,

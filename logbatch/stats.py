@@ -55,10 +55,13 @@ class Stats:
 
 
 def quantiles(seconds: Sequence[float]) -> dict[str, float]:
-    """Return p50, p90, p99 and the maximum; empty for no values."""
+    """Return p50, p90, p99 and the maximum; empty for no values.
+
+    Each is one of the values: the smallest that so many per cent of all do not exceed (the
+    "nearest rank").
+    """
     ordered = sorted(seconds)
     if not ordered:
         return {}
-    last = len(ordered) - 1
-    shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
-    return {name: ordered[round(last * share)] for name, share in shares.items()}
+    shares = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
+    return {name: ordered[-(-len(ordered) * share // 100) - 1] for name, share in shares.items()}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from logbatch.transports.base import Batch, Transport
@@ -17,7 +17,8 @@ class CapturingTransport(Transport):
 
     Args:
         answers: What the next calls of `send` do, one after the other: None acknowledges, an
-            exception is raised.  When they are used up, every call acknowledges.
+            exception is raised.  When they are used up, every call acknowledges; they need not
+            end (`itertools.repeat(TemporaryError("down"))`).
         destination: A name for the destination, for a journal in files.
     """
 
@@ -31,23 +32,28 @@ class CapturingTransport(Transport):
         self.batches: list[Batch] = []
         self.attempts: list[Batch] = []
         self.closed = 0
-        self._answers = deque(answers)
+        self._answers: Iterator[BaseException | None] = iter(answers)
         self._changed = threading.Condition()
 
     def answer(self, *answers: BaseException | None) -> None:
         """Say what the next calls of `send` do, after those that were said before."""
-        self._answers.extend(answers)
+        self.answer_with(answers)
+
+    def answer_with(self, answers: Iterable[BaseException | None]) -> None:
+        """Say the same by an iterable, which may be asked for without end."""
+        with self._changed:
+            self._answers = chain(self._answers, answers)
 
     def send(self, batch: Batch) -> None:
         """Remember the batch, or raise the next answer."""
         with self._changed:
             self.attempts.append(batch)
-            answer = self._answers.popleft() if self._answers else None
+            answer = next(self._answers, None)
             if answer is None:
                 self.batches.append(batch)
             self._changed.notify_all()
         if answer is not None:
-            raise answer
+            raise answer.with_traceback(None)  # one that is raised often would grow
 
     def close(self) -> None:
         """Count the call."""
@@ -71,9 +77,7 @@ class CapturingTransport(Transport):
             timeout: Seconds to wait at the most.
         """
         with self._changed:
-            return self._changed.wait_for(
-                lambda: sum(map(len, self.batches)) >= events, timeout
-            )
+            return self._changed.wait_for(lambda: sum(map(len, self.batches)) >= events, timeout)
 
 
 class ManualClock:

@@ -15,6 +15,7 @@ COALESCE = 0.05  # seconds between two flushes that urgent events cause
 FLOWING, TRICKLING = 0.5, 2.0  # seconds: the ends of the adaptive interval
 FLOWING_RATE = 50.0  # events a second from which on events "flow"
 TRICKLING_RATE = 1.0
+SHORTEST = 0.001  # seconds; a rate is not measured over less
 
 Reason = Literal["age", "size", "bytes", "level", "full", "asked"]
 
@@ -85,10 +86,16 @@ class Pace:
     rate: float = 0.0
 
     def after(self, events: int, seconds: float) -> Pace:
-        """Return the pace after `events` came in `seconds`; half of it is the newest rate."""
+        """Return the pace after `events` came in `seconds`.
+
+        The newest rate counts for half, so that a burst is followed within a few flushes however
+        quickly they come; a measure over more than a second counts for more, so that an hour of
+        silence leaves nothing of the rate before it.
+        """
         if seconds <= 0:
             return self
-        return Pace((self.rate + events / seconds) / 2)
+        old = min(0.5, 0.5**seconds)
+        return Pace(self.rate * old + events / max(seconds, SHORTEST) * (1 - old))
 
     @property
     def interval(self) -> float:

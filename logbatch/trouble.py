@@ -1,7 +1,8 @@
 """Say that something went wrong without ever hurting, or feeding on, the application.
 
 Each trouble is counted, handed to `on_error`, and written to stderr at most once a minute for its
-kind.  Nothing here uses `logging`.
+kind.  Nothing here uses `logging`; but `on_error` may, and stderr may lead back to it.  So what
+goes wrong on a thread while it tells of a trouble is only counted.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from logbatch.options import OnError
 
 EVERY = 60.0  # seconds between two lines of one kind on stderr
+LONGEST = 1000  # characters of one trouble; what a destination answers may be a whole page
 
 
 class Trouble:
@@ -32,6 +34,7 @@ class Trouble:
         self._clock = clock
         self._lock = threading.RLock()
         self._said: dict[str, float] = {}
+        self._telling: set[int] = set()  # the threads that are inside `_tell`
         self.counts: dict[str, int] = {}
         self.last: str | None = None
 
@@ -40,32 +43,51 @@ class Trouble:
 
         Args:
             kind: A word that groups troubles of one cause.
-            text: One sentence, without secrets.
+            text: One sentence, without secrets.  Control characters in it are escaped.
             error: The exception behind it, for `on_error`.
         """
+        text = _one_line(text)
+        me = threading.get_ident()
         with self._lock:
             self.last = text
             self.counts[kind] = self.counts.get(kind, 0) + 1
-            now = self._clock()
-            due = now - self._said.get(kind, -EVERY) >= EVERY
-            if due:
-                self._said[kind] = now
-        if due and sys.stderr is not None:
-            with contextlib.suppress(OSError, ValueError):  # stderr may be closed or full
-                print(f"logbatch: {_one_line(text)}", file=sys.stderr, flush=True)
+            if me in self._telling:
+                return
+            self._telling.add(me)
+        try:
+            self._tell(kind, text, error)
+        finally:
+            self._telling.discard(me)
+
+    def _tell(self, kind: str, text: str, error: BaseException | None) -> None:
+        if self._is_due(kind) and sys.stderr is not None:
+            # stderr may be closed, full, busy below us (in a signal handler), or anybody's object.
+            with contextlib.suppress(Exception):
+                print(f"logbatch: {text}", file=sys.stderr, flush=True)
         if self._on_error is not None:
             with contextlib.suppress(Exception):
                 self._on_error(kind, text, error)
 
+    def _is_due(self, kind: str) -> bool:
+        with self._lock:
+            now = self._clock()
+            due = now - self._said.get(kind, float("-inf")) >= EVERY
+            if due:
+                self._said[kind] = now
+            return due
+
 
 def _one_line(text: str) -> str:
-    """Keep what came from elsewhere from driving the terminal: control characters are escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    """Keep what came from elsewhere from driving the terminal, or filling it."""
+    cut = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    if cut.isprintable():
+        return cut
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
 
 
 def describe(error: BaseException) -> str:
     """Name an exception and its message in one line."""
+    name, text = type(error).__name__, ""
     with contextlib.suppress(Exception):
-        if text := str(error):
-            return f"{type(error).__name__}: {text}"
-    return type(error).__name__
+        text = _one_line(str(error))
+    return f"{name}: {text}" if text else name

@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+from itertools import repeat, takewhile
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,14 @@ def options(**given: object) -> BatchOptions:
 def transport():
     """A transport that remembers."""
     return CapturingTransport()
+
+
+def outage(transport: CapturingTransport) -> threading.Event:
+    """Have the transport fail until the event that is returned is set."""
+    over = threading.Event()
+    down = repeat(TemporaryError("down"))
+    transport.answer_with(takewhile(lambda _: not over.is_set(), down))
+    return over
 
 
 def assert_law(batcher: Batcher) -> None:
@@ -125,13 +134,13 @@ def test_flush_of_nothing_is_true_at_once(transport):
 
 def test_flush_gives_up_at_its_deadline(transport):
     """`flush` returns False where the destination fails for longer than the timeout."""
-    transport.answer(*[TemporaryError("down")] * 1000)
+    over = outage(transport)
     batcher = Batcher(transport, options())
     put(batcher, "a")
     assert not batcher.flush(0.2)
     assert 1 == batcher.stats().pending
     assert_law(batcher)
-    transport._answers.clear()
+    over.set()
     assert batcher.close()
     assert ["a"] == transport.messages
 
@@ -260,14 +269,14 @@ def test_many_threads_lose_nothing_and_keep_their_order(transport):
 
 def test_when_full_drops_the_newest_counts_them_and_says_so_in_the_log(transport):
     """What finds no room is dropped, counted, and told by a WARNING event once there is room."""
-    transport.answer(*[TemporaryError("down")] * 10_000)
+    over = outage(transport)
     batcher = Batcher(transport, options(max_journal_bytes=1 << 16))
     for n in range(100):
         put(batcher, f"{n}" + "x" * 2000)
         assert_law(batcher)
     lost = batcher.stats().dropped["journal full"]
     assert lost > 0
-    transport._answers.clear()
+    over.set()
     assert batcher.close()
     told = [event for event in transport.events if event["logger"] == "logbatch"]
     assert lost == sum(event["attributes"]["dropped"] for event in told)
@@ -279,13 +288,13 @@ def test_when_full_drops_the_newest_counts_them_and_says_so_in_the_log(transport
 
 def test_when_full_drops_the_oldest_if_told_to(transport):
     """With `drop_oldest` the newest event is there, the oldest are counted with their range."""
-    transport.answer(*[TemporaryError("down")] * 10_000)
+    over = outage(transport)
     batcher = Batcher(transport, options(max_journal_bytes=1 << 16, when_full="drop_oldest"))
     for n in range(100):
         put(batcher, f"{n:03}" + "x" * 2000)
         assert_law(batcher)
     lost = batcher.stats().dropped["journal full"]
-    transport._answers.clear()
+    over.set()
     assert batcher.close()
     assert "099" in {message[:3] for message in transport.messages}
     told = [event for event in transport.events if event["logger"] == "logbatch"]
@@ -306,7 +315,7 @@ def test_when_full_blocks_for_a_while_if_told_to(transport):
     assert {} == batcher.stats().dropped
 
 
-def test_events_that_an_outage_holds_back_are_not_in_memory_twice(tmp_path):
+def test_the_files_of_a_settled_journal_are_removed(home):
     """The journal's files are removed when everything is settled."""
     transport = CapturingTransport(destination="somewhere")
     batcher = Batcher(transport, options())
@@ -333,7 +342,7 @@ def test_steps_follow_the_clock_they_are_given(transport):
     batcher.close()
 
 
-def test_an_idle_flusher_wakes_rarely(tmp_path):
+def test_an_idle_flusher_wakes_rarely(home):
     """With nothing to do the next look is at least a third of a second away."""
     transport = CapturingTransport(destination="somewhere")
     clock = ManualClock()

@@ -300,6 +300,7 @@ def test_dict_config_again_and_again_while_eight_threads_log(tmp_path):
             # Taken by whichever handler is there; between two of them there may be none.
             logger.info("%d", name)
             counts[name] += 1
+            stop.wait(0.001)
 
     threads = [threading.Thread(target=work, args=(name,)) for name in range(8)]
     for thread in threads:

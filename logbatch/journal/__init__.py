@@ -1,7 +1,8 @@
 """The journal: where events wait, and what survives the process."""
 
 from logbatch.journal.core import Journal, JournalFull, JournalStopped, Lines
-from logbatch.journal.orphans import Pending, adopt, read_pending
+from logbatch.journal.orphans import adopt
+from logbatch.journal.pending import Pending, read_pending
 
 __all__ = [
     "Journal",

@@ -6,30 +6,40 @@ any number of threads and from within itself by a signal handler or the collecto
 except to begin a new segment, and lines never mix.  When there is no room it raises `JournalFull`.
 
 Who may call what: `append`, `count`, `pending`, `drop_oldest` anybody; `read`, `sending`,
-`acknowledge`, `prepare` the one thread that delivers; `stop`, `close` and `abandon` the owner.
+`acknowledge`, `prepare`, `sync` the one thread that delivers; `stop`, `close` and `abandon` the
+owner.
 
 A record's sequence is its line number.  `_head` is how far lines were counted, `_tail` the first
-line that is not settled; both only move forward.
+line that is not settled; both only move forward.  There is one lock, `lock`, for everything but
+the way of a line into a mapped segment, and whatever runs in the midst of something (a signal
+handler, the collector) enters it again.  So each change is made by a single store, after looking
+whether what it was worked out from still holds.
 """
 
 from __future__ import annotations
 
-import errno
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
 from logbatch.identity import Ranges
-from logbatch.journal.segment import AppendedSegment, MappedSegment, Segment
+from logbatch.journal.files import sync_directory
+from logbatch.journal.lines import (
+    count_leading_blanks,
+    count_lines,
+    cut_bytes,
+    cut_lines,
+    whole_lines,
+    without_blanks,
+)
+from logbatch.journal.maker import LARGEST, SMALLEST, Maker, whole_pages
+from logbatch.journal.segment import Segment, discard
 from logbatch.journal.state import SUPPORTED, Position, Slot, StateFile
 
-SMALLEST, LARGEST = 1 << 20, 1 << 24  # bytes of a segment: the first, and what doubling ends at
 MEMORY_LIMIT = 1 << 26  # bytes that may wait in memory while a journal file cannot be had
-_CHUNK = 1 << 16  # bytes copied and counted in one go while the interpreter lock is held
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
+_WITHOUT_LIMIT = 1 << 62
 
 Trouble = Callable[[str, str], object]
 
@@ -50,16 +60,6 @@ class Lines(NamedTuple):
     data: bytes
 
 
-def state_path(directory: Path, producer: str) -> Path:
-    """Where the state of a producer's journal is kept."""
-    return directory / f"{producer}.state"
-
-
-def segment_path(directory: Path, producer: str, index: int) -> Path:
-    """Where a segment of a producer's journal is kept."""
-    return directory / f"{producer}-{index}.journal"
-
-
 class Journal:
     """The journal of one producer.
 
@@ -67,9 +67,15 @@ class Journal:
         directory: Where its files go; None keeps it in memory.
         producer: The id of the process incarnation.
         power: Whether each line must be on the disk before `append` returns.
-        max_bytes: The most all segments together may take.
+        max_bytes: The most that all segments with unsettled lines may take.
         on_trouble: Told (kind, text) when a file cannot be had; it must not raise.
         on_segment: Called, by the thread that appends, when a new segment was begun.
+
+    Attributes:
+        lock: Whoever must hold a lock of its own while it calls the journal takes this one: a
+            second lock would be waited for in the wrong order by a signal handler that logs.
+        dropped: What `drop_oldest` dropped.
+        position: Returns the offset behind the newest line in its segment; cheap to call.
     """
 
     def __init__(
@@ -85,22 +91,22 @@ class Journal:
         self.producer = producer
         self.directory = directory if SUPPORTED else None
         self.dropped = Ranges()
-        self._power = power
+        self.lock = threading.RLock()
         self._max_bytes = max_bytes
         self._on_trouble = on_trouble
-        self._said: set[str] = set()
         self._on_segment = on_segment
-        self._lock = threading.RLock()  # the set of segments
-        self._counting = threading.RLock()  # the head
+        self._said: set[str] = set()
+        self._to_say: deque[str] = deque()
+        self._maker = Maker(
+            self.directory, producer, self.lock, power=power, slot=self._slot, say=self._say
+        )
         self._segments: dict[int, Segment] = {}
-        self._spare: deque[MappedSegment] = deque()
-        self._indexes = count()
-        self._state: StateFile | None = None
         self._stopped = False
         self._head = self._tail = self._sending = self._following = Position()
-        self._marks: dict[int, Position] = {}
-        self._write: Callable[[bytes], object] = self._no_segment
-        # The offset behind the newest line in the segment that is written to; cheap to call.
+        self._reading = 0  # the segment that was read from last
+        self._marks: dict[int, Position] = {}  # where the lines are that were read last
+        self._synced = Position()
+        self._write: Callable[[bytes], object] = _no_segment
         self.position: Callable[[], int] = lambda: 0
         if directory is not None and not SUPPORTED:
             self._say("journal files need Linux or macOS; events wait in memory")
@@ -111,14 +117,15 @@ class Journal:
     ) -> Journal:
         """Make a journal, to be read only, of what a process that died left behind."""
         journal = cls(directory, producer)
+        slot = state.slot
         journal._stopped = True
-        journal._state = state
+        journal._maker.state = state
         journal._segments = {segment.index: segment for segment in segments}
-        journal._tail = journal._head = state.slot.settled
-        journal._sending = state.slot.sending
-        following = journal._segments.get(state.slot.following.segment)
-        if following is not None and state.slot.following.segment > journal._tail.segment:
-            following.first = state.slot.following.sequence
+        journal._tail = journal._head = slot.settled
+        journal._sending, journal._following = slot.sending, slot.following
+        following = journal._segments.get(slot.following.segment)
+        if following is not None and following.index > slot.settled.segment:
+            following.first = slot.following.sequence
         return journal
 
     # ------------------------------------------------------------------ lines in
@@ -138,172 +145,155 @@ class Journal:
             except ValueError:
                 self._begin_segment(write, len(line))
 
-    @staticmethod
-    def _no_segment(line: bytes) -> object:
-        raise ValueError("no segment yet")
-
     def _begin_segment(self, refused: Callable[[bytes], object], need: int) -> None:
-        # May be entered again from within itself.  What counts is decided by single steps: the
-        # store into `_segments`, of which the highest index is the one written to.
-        with self._lock:
-            if self._stopped:
-                raise JournalStopped
-            if self._write is not refused:
-                return  # another thread was first
-            current = self._current()
-            if current is None or current.write is refused or current.sealed:
-                segment = self._take_spare(need) or self._create(need)
-                self._segments[segment.index] = segment
-            current = self._segments[max(self._segments)]
-            self._write = current.write
-            self.position = current.position
-            self._seal_all_but(current)
+        # May be entered again from within itself, and be left at any point by a KeyboardInterrupt.
+        # What counts is the store into `_segments`, of which the newest is the one written to.
+        try:
+            with self.lock:
+                if self._stopped:
+                    raise JournalStopped
+                if self._write is not refused:
+                    return  # another thread was first
+                newest = self._newest()
+                if newest is None or newest.write is refused or newest.sealed:
+                    segment = self._make(need)
+                    self._insert(segment)
+                self._open_newest()
+        finally:
+            self._tell()
         self._on_segment()
 
-    def _current(self) -> Segment | None:
+    def _insert(self, segment: Segment) -> None:
+        if self._stopped:  # from within the making of it, or this goes on in a forked child
+            segment.abandon()
+            raise JournalStopped
+        self._segments[segment.index] = segment
+
+    def _newest(self) -> Segment | None:
         return self._segments[max(self._segments)] if self._segments else None
 
-    def _seal_all_but(self, current: Segment | None) -> None:
+    def _open_newest(self) -> None:
+        # All others are sealed before: when a line stands in one, those before it are complete.
+        newest = self._segments[max(self._segments)]
+        self._seal_all_but(newest)
+        self.position = newest.position
+        self._write = newest.write
+
+    def _seal_all_but(self, newest: Segment | None) -> None:
         for segment in list(self._segments.values()):
-            if segment is not current:
+            if segment is not newest:
                 segment.seal()
 
-    def _take_spare(self, need: int) -> MappedSegment | None:
-        try:
-            spare = self._spare.popleft()
-        except IndexError:
-            return None
-        newest = max(self._segments, default=-1)
-        room = self._bytes() + spare.size <= self._max_bytes
-        if spare.size >= need and spare.index > newest and room:
+    def _make(self, need: int) -> Segment:
+        held = self._held()
+        room = self._max_bytes - held if held else _WITHOUT_LIMIT
+        spare = self._maker.take_spare(need, room)
+        if spare is not None:
             return spare
-        _discard(spare)
-        return None
+        size = self._next_size(need)
+        if size > room:
+            raise JournalFull("journal full")
+        if self.directory is not None and self._held_in_memory() + size > MEMORY_LIMIT:
+            raise JournalFull("no journal file")
+        return self._maker.make(size, need)
 
-    def _bytes(self) -> int:
-        return sum(segment.size for segment in list(self._segments.values()))
+    def _held(self) -> int:
+        """Return the bytes of the segments in which something is not settled."""
+        tail = self._tail
+        return sum(
+            segment.size
+            for segment in list(self._segments.values())
+            if segment.index > tail.segment or tail.offset < segment.end()
+        )
+
+    def _held_in_memory(self) -> int:
+        return sum(s.size for s in list(self._segments.values()) if s.path is None)
 
     def _next_size(self, need: int) -> int:
         grown = min(LARGEST, SMALLEST << min(max(self._segments, default=-1) + 1, 8))
-        fitting = max(min(grown, self._max_bytes // 4), need)
-        return -(-fitting // 4096) * 4096
-
-    def _create(self, need: int) -> Segment:
-        size = self._next_size(need)
-        if self._segments and self._bytes() + size > self._max_bytes:
-            raise JournalFull("journal full")
-        if self.directory is not None:
-            try:
-                return self._create_file(size)
-            except OSError as error:
-                self._say(f"no journal file can be had ({error.strerror}); events wait in memory")
-        return self._create_memory(size)
-
-    def _create_file(self, size: int) -> Segment:
-        path = self._new_path()
-        if not self._power:
-            try:
-                return MappedSegment(self._index_of(path), path, size)
-            except OSError as error:
-                if error.errno in _FULL:
-                    raise
-                self._say(f"the file system cannot map ({error.strerror}); using appends")
-                path = self._new_path()
-        return AppendedSegment(self._index_of(path), path, size, power=self._power)
-
-    def _new_path(self) -> Path:
-        if self.directory is None:
-            raise OSError(errno.ENOENT, "no directory")
-        if self._state is None:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._state = StateFile.create(state_path(self.directory, self.producer))
-        return segment_path(self.directory, self.producer, next(self._indexes))
-
-    @staticmethod
-    def _index_of(path: Path) -> int:
-        return int(path.stem.rpartition("-")[2])
+        return whole_pages(max(min(grown, self._max_bytes // 4), need, 1))
 
     def _say(self, text: str) -> None:
         if text not in self._said:
             self._said.add(text)
-            self._on_trouble("journal", text)
+            self._to_say.append(text)
 
-    def _create_memory(self, size: int) -> Segment:
-        waiting = sum(s.size for s in list(self._segments.values()) if s.path is None)
-        if self.directory is not None and waiting + size > MEMORY_LIMIT:
-            raise JournalFull("no journal file")
-        return MappedSegment(next(self._indexes), None, size)
+    def _tell(self) -> None:
+        """Tell of troubles, without the lock: who is told may wait for something."""
+        while self._to_say:
+            self._on_trouble("journal", self._to_say.popleft())
 
     def prepare(self, pause: Callable[[], object]) -> None:
         """Have a segment ready when the current one is half full, so that no caller makes it."""
-        current = self._current()
-        if self._spare or self._power or self._stopped or current is None:
-            return
-        if current.end() * 2 < current.size or current.path is None:
+        newest = self._newest()
+        if self._stopped or self._maker.is_ready or newest is None or newest.path is None:
             return
         size = self._next_size(0)
-        if self._bytes() + size > self._max_bytes:
+        if newest.end() * 2 < newest.size or self._held() + size > self._max_bytes:
             return
-        try:
-            path = self._new_path()
-            spare = MappedSegment(self._index_of(path), path, size)
-        except OSError:
-            return  # whoever needs the segment will try, and say what is wrong
-        spare.touch(pause)
-        self._spare.append(spare)
+        self._maker.prepare(size, pause)
 
     def drop_oldest(self) -> tuple[int, int] | None:
-        """Drop the oldest segment of which nothing is being sent.
+        """Drop the oldest segment of which nothing is being read or sent.
 
         Returns:
             The first and last sequence dropped; None where there is no such segment.
         """
-        with self._lock:
-            self.count()
-            for index in sorted(self._segments):
-                segment = self._segments[index]
-                following = self._after(index)
-                if index > self._tail.segment and segment.sealed and following is not None:
-                    first, last = segment.first, self._segments[following].first
-                    if first is None or last is None:
-                        return None
-                    self._following = Position(following, 0, last)
-                    self._write_slot()
-                    self._forget(index)
-                    if last > first:
-                        self.dropped.add(first, last - 1)
-                        return first, last - 1
+        self.count()
+        with self.lock:
+            while (found := self._find_oldest()) is not None:
+                oldest, following = found
+                self._following = following
+                self._write_slot()
+                self._forget(oldest.index)
+                first, last = oldest.first or 0, following.sequence - 1
+                if first <= last:
+                    self.dropped.add(first, last)
+                    return first, last
         return None
+
+    def _find_oldest(self) -> tuple[Segment, Position] | None:
+        """Find the oldest segment that may be dropped, and where the one behind it begins."""
+        kept = max(self._tail.segment, self._sending.segment, self._reading)
+        index = min((other for other in self._segments if other > kept), default=None)
+        following = None if index is None else self._after(index)
+        if index is None or following is None:
+            return None
+        oldest, first = self._segments[index], self._segments[following].first
+        if not oldest.sealed or oldest.first is None or first is None:
+            return None
+        return oldest, Position(following, 0, first)
 
     # ------------------------------------------------------------------ counting
 
     def count(self) -> int:
         """Return how many lines came in so far: the sequence of the next one."""
-        with self._counting:
-            while True:
-                segment = self._segments.get(self._head.segment)
-                sealed = segment is None or segment.sealed
-                if segment is not None:
-                    self._count_in(segment)
-                following = self._after(self._head.segment)
-                if not sealed or following is None:
+        while True:
+            with self.lock:  # given up in between, so that a caller never waits for long
+                if not self._count_on():
                     return self._head.sequence
-                self._enter(following)
 
-    def _count_in(self, segment: Segment) -> None:
-        if segment.first is None:
-            segment.first = self._head.sequence
-        offset, stop = self._head.offset, segment.end()
-        while offset < stop:
-            chunk = _whole_lines(segment, offset, stop)
-            offset += len(chunk)
-            self._head = Position(
-                segment.index, offset, self._head.sequence + _count(chunk, segment.loose)
-            )
+    def _count_on(self) -> bool:
+        """Count a piece further; False where all lines are counted."""
+        head = self._head
+        segment = self._segments.get(head.segment)
+        sealed = segment is None or segment.sealed  # to be asked before the end
+        if segment is not None and head.offset < (stop := segment.end()):
+            counted = _advance(head, segment, whole_lines(segment, head.offset, stop))
+        elif sealed and (following := self._after(head.segment)) is not None:
+            counted = self._enter(following, head.sequence)
+        else:
+            return False
+        if self._head is head:  # else somebody has counted from within this
+            self._head = counted
+        return True
 
-    def _enter(self, index: int) -> None:
-        known = self._segments[index].first  # where segments before it were dropped
-        self._head = Position(index, 0, self._head.sequence if known is None else known)
+    def _enter(self, index: int, sequence: int) -> Position:
+        """Return the begin of a segment whose first line has this sequence, if it is not known."""
+        segment = self._segments[index]
+        if segment.first is None:  # it is known where segments before it were dropped
+            segment.first = sequence
+        return Position(index, 0, segment.first)
 
     def _after(self, index: int) -> int | None:
         return min((other for other in list(self._segments) if other > index), default=None)
@@ -315,10 +305,11 @@ class Journal:
 
     def count_and_pending(self) -> tuple[int, int]:
         """Return how many lines came in, and how many are neither acknowledged nor dropped."""
-        tail = self._tail.sequence
-        head = self.count()
-        waiting = self.dropped.missing(tail, head - 1)
-        return head, sum(last - first + 1 for first, last in waiting)
+        self.count()
+        with self.lock:
+            head = self.count()
+            waiting = self.dropped.missing(self._tail.sequence, head - 1)
+            return head, sum(last - first + 1 for first, last in waiting)
 
     def pending(self) -> int:
         """Return how many lines are neither acknowledged nor dropped."""
@@ -333,125 +324,165 @@ class Journal:
         """Return how many bytes wait, nearly."""
         tail = self._tail
         return sum(
-            segment.end() - (tail.offset if segment.index == tail.segment else 0)
+            max(segment.end() - (tail.offset if segment.index == tail.segment else 0), 0)
             for segment in list(self._segments.values())
             if segment.index >= tail.segment
         )
 
     # ------------------------------------------------------------------ lines out
 
-    def read(self, first: int, max_bytes: int, max_lines: int = 1 << 62) -> Lines | None:
+    def read(self, first: int, max_bytes: int, max_lines: int = _WITHOUT_LIMIT) -> Lines | None:
         """Read consecutive lines, at least one if there is one, all from one segment.
 
+        A batch that was noted by `sending` is read again as it was, whatever the limits.
+
         Args:
-            first: Sequence to begin with, not before the first unsettled one.
+            first: Sequence to begin with, not before the first unsettled one.  Where it was
+                dropped, the next that is there.
             max_bytes: Stop before this is passed; a single longer line is read all the same.
             max_lines: Stop after so many.
 
         Returns:
             The lines; None where nothing is there (yet).
         """
-        self._leave_finished_segments()
-        position = self._locate(first)
-        segment = self._segments.get(position.segment)
-        if segment is None:
+        with self.lock:
+            self._leave_finished()
+            start = self._past_finished(self._locate(first))
+            self._reading = start.segment
+            segment, sending = self._segments.get(start.segment), self._sending
+        if segment is None or start.sequence < first:
             return None
-        stop = self._batch_boundary(position, segment)
-        pieces, lines, offset, room = [], 0, position.offset, max_bytes
-        while offset < stop and lines < max_lines and (room > 0 or not lines):
-            chunk = _whole_lines(segment, offset, stop)
-            chunk = _cut_lines(_cut_bytes(chunk, room, must=not lines), max_lines - lines)
-            if not chunk:
-                break
-            pieces.append(chunk)
-            lines += _count(chunk, segment.loose)
-            offset += len(chunk)
-            room -= len(chunk)
-        if not lines:
+        stop = segment.end()
+        if sending.segment == start.segment and start.offset < sending.offset:
+            stop = min(stop, sending.offset)
+            max_bytes = max_lines = _WITHOUT_LIMIT
+        end, data = _collect(segment, start, stop, max_bytes, max_lines)
+        if end.sequence == start.sequence:
             return None
-        data = b"".join(pieces)
-        self._marks = {
-            position.sequence: position,
-            position.sequence + lines: Position(segment.index, offset, position.sequence + lines),
-        }
-        data = _without_blanks(data) if segment.loose else data
-        return Lines(position.sequence, position.sequence + lines - 1, data)
-
-    def _batch_boundary(self, position: Position, segment: Segment) -> int:
-        """Where to stop: a batch that a process died sending is cut as it was."""
-        sending = self._sending
-        if sending.segment == segment.index and position.offset < sending.offset:
-            return min(segment.end(), sending.offset)
-        return segment.end()
-
-    def _leave_finished_segments(self) -> None:
-        while True:
-            segment = self._segments.get(self._tail.segment)
-            if segment is not None and not (segment.sealed and self._tail.offset >= segment.end()):
-                return
-            with self._lock:
-                following = self._after(self._tail.segment)
-                if following is None:
-                    return
-                entered = self._segments[following]
-                known = entered.first
-                sequence = self._tail.sequence if known is None else known
-                entered.first = sequence
-                self._tail = Position(following, 0, sequence)
-                self._marks = {}
-                self._write_slot()
-                self._forget_before(following)
-
-    def _locate(self, sequence: int) -> Position:
-        start = self._marks.get(sequence, self._tail)
-        segment = self._segments.get(start.segment)
-        if segment is None or start.sequence == sequence:
-            return start
-        offset, at, stop = start.offset, start.sequence, segment.end()
-        while at < sequence and offset < stop:
-            chunk = _cut_lines(_whole_lines(segment, offset, stop), sequence - at)
-            offset += len(chunk)
-            at += _count(chunk, segment.loose)
-        return Position(segment.index, offset, at)
+        self._marks = {start.sequence: start, end.sequence: end}
+        return Lines(start.sequence, end.sequence - 1, data)
 
     def sending(self, last: int) -> None:
         """Note, before a batch is sent, that it ends with `last`; on the disk when it returns."""
-        self._sending = self._locate(last + 1)
-        self._write_slot()
-        if self._state is not None:
-            self._state.sync()
+        with self.lock:
+            self._sending = self._locate(last + 1)
+            self._write_slot()
+            state = self._maker.state
+        try:
+            if state is not None:
+                state.sync()
+        except OSError as error:
+            self._say_state(error)
+        self._tell()
 
     def acknowledge(self, last: int) -> None:
         """Settle everything up to `last`, included, and remove what is wholly settled."""
         self.count()  # the head must not be left behind in a segment that goes away
-        position = self._locate(last + 1)
-        self._marks = {position.sequence: position}
-        self._tail = position
+        with self.lock:
+            self._tail = max(self._tail, self._locate(last + 1))
+            self._marks = {self._tail.sequence: self._tail}
+            if not self._leave_finished():
+                self._write_slot()
+                self._forget_before(self._tail.segment)
+        self._tell()
+
+    def _leave_finished(self) -> bool:
+        """Step over segments that are wholly settled, and remove them; tell if there were any."""
+        tail = self._past_finished(self._tail)
+        if tail == self._tail:
+            return False
+        self._tail = tail
         self._write_slot()
-        self._leave_finished_segments()
+        self._forget_before(tail.segment)
+        return True
+
+    def _past_finished(self, position: Position) -> Position:
+        """Go to the next segment from the end of one that takes no more lines."""
+        while True:
+            segment = self._segments.get(position.segment)
+            if segment is not None and not (segment.sealed and position.offset >= segment.end()):
+                return position
+            following = self._after(position.segment)
+            if following is None:
+                return position
+            position = self._enter(following, position.sequence)
+
+    def _locate(self, sequence: int) -> Position:
+        """Find a line by its number; where it is not there yet, the place behind the last."""
+        position = self._marks.get(sequence) or self._nearest(sequence)
+        while position.sequence < sequence:
+            segment = self._segments.get(position.segment)
+            if segment is not None and position.offset < (stop := segment.end()):
+                chunk = whole_lines(segment, position.offset, stop)
+                chunk = cut_lines(chunk, sequence - position.sequence)
+                position = _advance(position, segment, chunk)
+            elif (further := self._past_finished(position)) != position:
+                position = further
+            else:
+                break
+        return position
+
+    def _nearest(self, sequence: int) -> Position:
+        """Return the last known place that is not behind a line, but never one before the tail."""
+        places = [
+            Position(segment.index, 0, segment.first)
+            for segment in self._segments.values()
+            if segment.first is not None and segment.index > self._tail.segment
+        ]
+        places += self._marks.values()
+        return max([place for place in places if place.sequence <= sequence], default=self._tail)
 
     def _write_slot(self, *, closed: bool = False) -> None:
-        with self._lock:
-            self._sending = max(self._sending, self._tail)
-            if self._state is not None:
-                self._state.write(Slot(0, self._tail, self._sending, self._following, closed))
+        state = self._maker.state
+        while state is not None:
+            slot = self._slot(closed=closed)
+            try:
+                state.write(slot)
+            except OSError as error:
+                self._say_state(error)
+                return
+            # Somebody may have written another from within this, which ours then has replaced.
+            if slot == self._slot(closed=closed):
+                return
+
+    def _slot(self, *, closed: bool = False) -> Slot:
+        self._sending = max(self._sending, self._tail)
+        return Slot(0, self._tail, self._sending, self._following, closed)
+
+    def _say_state(self, error: OSError) -> None:
+        self._say(f"the state of the journal cannot be written ({error.strerror})")
 
     def _forget_before(self, index: int) -> None:
         for other in [other for other in list(self._segments) if other < index]:
             self._forget(other)
 
     def _forget(self, index: int) -> None:
-        _discard(self._segments.pop(index))
+        discard(self._segments.pop(index))
+
+    def sync(self) -> None:
+        """Have what came in so far on the disk; for while the destination does not take it."""
+        newest = self._newest()
+        if newest is None or self._synced == (reached := Position(newest.index, newest.end())):
+            return
+        try:
+            for segment in list(self._segments.values()):
+                if segment.index >= self._synced.segment:
+                    segment.sync()
+            if self.directory is not None and self._synced.segment != newest.index:
+                sync_directory(self.directory)
+            self._synced = reached
+        except (OSError, ValueError) as error:  # ValueError: just dropped, and the memory given up
+            self._say(f"the journal cannot be synced ({error})")
+        self._tell()
 
     # ------------------------------------------------------------------ the end
 
     def stop(self) -> None:
         """Take no more lines; what is in stays to be read."""
-        with self._lock:
+        with self.lock:
             self._stopped = True
             self._seal_all_but(None)
-            while self._spare:
-                _discard(self._spare.popleft())
+            self._maker.stop()
 
     def close(self) -> bool:
         """Stop, and remove the files if everything is settled; else leave them to be adopted.
@@ -461,80 +492,69 @@ class Journal:
         """
         self.stop()
         done = self.pending() == 0
-        with self._lock:
+        with self.lock:
+            # One is not sealed while this runs from within an append to it.
+            done = done and all(segment.sealed for segment in self._segments.values())
             if done:
-                self._forget_before(1 << 62)
-            elif self._state is not None:
-                self._write_slot(closed=True)
+                self._forget_before(_WITHOUT_LIMIT)
+            else:
+                self._leave_to_others()
             self._release()
-            if self._state is not None:
-                self._state.close(remove=done)
-                self._state = None
+            self._maker.close(remove=done)
+        self._tell()
         return done
+
+    def _leave_to_others(self) -> None:
+        for segment in self._segments.values():
+            if segment.index >= self._tail.segment:
+                self._maker.spill(segment)
+        self._write_slot(closed=True)
+
+    def _release(self) -> None:
+        for segment in self._segments.values():
+            segment.release()
 
     def abandon(self) -> None:
         """Let go of everything without a word, in a forked child: it is the parent's."""
         self._stopped = True
-        self._write = self._no_segment
-        self._lock, self._counting = threading.RLock(), threading.RLock()
-        self._release()
-        if self._state is not None:
-            self._state.close(remove=False)
-            self._state = None
-
-    def _release(self) -> None:
-        for segment in [*self._segments.values(), *self._spare]:
-            segment.release()
-        self._spare.clear()
+        self._write = _no_segment
+        self.lock = threading.RLock()  # somebody who was not forked may hold the other for ever
+        segments, self._segments = self._segments, {}
+        for segment in segments.values():
+            segment.abandon()
+        self._maker.abandon()
 
 
-def _discard(segment: Segment) -> None:
-    if segment.path is not None:
-        segment.path.unlink(missing_ok=True)
-    segment.release()
+def _no_segment(line: bytes) -> object:
+    raise ValueError("no segment yet")
 
 
-def _whole_lines(segment: Segment, start: int, stop: int) -> bytes:
-    """Read about `_CHUNK` bytes, ending with a line; `stop` is the end of a line."""
-    length = _CHUNK
-    while True:
-        chunk = segment.read(start, min(start + length, stop))
-        whole = chunk.rfind(b"\n") + 1
-        if whole or start + length >= stop:
-            return chunk[:whole] if whole else chunk
-        length *= 4
+def _advance(position: Position, segment: Segment, chunk: bytes) -> Position:
+    """Return the place behind a piece that begins at `position`."""
+    return Position(
+        segment.index,
+        position.offset + len(chunk),
+        position.sequence + count_lines(chunk, segment.loose),
+    )
 
 
-def _count(chunk: bytes, loose: bool) -> int:
-    if loose and (chunk.startswith(b"\n") or b"\n\n" in chunk):
-        return sum(map(bool, chunk.split(b"\n")))
-    return chunk.count(b"\n")
-
-
-def _without_blanks(data: bytes) -> bytes:
-    if data.startswith(b"\n") or b"\n\n" in data:
-        return b"".join(line + b"\n" for line in data.split(b"\n") if line)
-    return data
-
-
-def _cut_bytes(chunk: bytes, room: int, *, must: bool) -> bytes:
-    if len(chunk) <= room:
-        return chunk
-    whole = chunk.rfind(b"\n", 0, max(room, 0)) + 1
-    if not whole and must:
-        whole = chunk.find(b"\n") + 1
-    return chunk[:whole]
-
-
-def _cut_lines(chunk: bytes, most: int) -> bytes:
-    """Cut behind the `most`-th line that is not blank."""
-    if chunk.count(b"\n") <= most:
-        return chunk
-    end = 0
-    while most > 0:
-        stop = chunk.find(b"\n", end) + 1
-        if not stop:
-            return chunk
-        most -= stop - end > 1
-        end = stop
-    return chunk[:end]
+def _collect(
+    segment: Segment, start: Position, stop: int, max_bytes: int, max_lines: int
+) -> tuple[Position, bytes]:
+    """Read lines within the limits; return the place behind them, and them."""
+    pieces: list[bytes] = []
+    position = start
+    while position.offset < stop and position.sequence - start.sequence < max_lines:
+        room = max_bytes - sum(map(len, pieces))
+        chunk = whole_lines(segment, position.offset, stop)
+        if segment.loose and (blanks := count_leading_blanks(chunk)):
+            position = position._replace(offset=position.offset + blanks)
+            continue
+        taken = cut_bytes(chunk, room, must=not pieces)
+        taken = cut_lines(taken, max_lines - (position.sequence - start.sequence))
+        if not taken:
+            break
+        pieces.append(taken)
+        position = _advance(position, segment, taken)
+    data = b"".join(pieces)
+    return position, without_blanks(data) if segment.loose else data

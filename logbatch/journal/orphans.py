@@ -1,50 +1,46 @@
-"""Take over the journals of processes that died, and look into those of processes that live.
+"""Take over the journals of processes that died.
 
-Taking over: whoever gets the lock of a state file whose owner is gone has the journal, until it is
-settled and removed or its own process ends too; then the next one continues.  The journal of a
-living owner is never touched, only read.
+Whoever gets the lock of a state file whose owner is gone has the journal, until it is settled and
+removed or its own process ends too; then the next one continues.  The journal of a living owner is
+never touched.  Where the state file is lost, the locks of the segments tell whether an owner lives.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from logbatch.identity import Ranges, is_producer
-from logbatch.journal.core import Journal, _count, _without_blanks, state_path
-from logbatch.journal.salvage import content_end, damaged_spans, live_lines, repair
+from logbatch.journal.core import Journal, Trouble
+from logbatch.journal.files import (
+    create_file,
+    is_locked,
+    make_directory,
+    segment_path,
+    spare_path,
+    state_path,
+)
+from logbatch.journal.lines import count_lines
+from logbatch.journal.maker import LARGEST
+from logbatch.journal.salvage import repair
 from logbatch.journal.segment import OrphanSegment
-from logbatch.journal.state import Position, Slot, StateFile, read_state
+from logbatch.journal.state import Position, Slot, StateFile
 
 _SEGMENT = re.compile(r"([0-9a-z]{26})-(0|[1-9][0-9]{0,9})\.journal")
-
-Trouble = Callable[[str, str], object]
-
-
-class Pending(NamedTuple):
-    """What waits in one journal.
-
-    Attributes:
-        producer: Whose journal it is.
-        first: Sequence of the first line.
-        lines: The lines, each ended by a newline.
-        pid: The owner's process id, where that is known.
-        alive: Whether the owner is there.
-    """
-
-    producer: str
-    first: int
-    lines: bytes
-    pid: int | None
-    alive: bool
+_NEW_STATE = re.compile(r"\.([0-9a-z]{26})\.new")
+_STALE = 3600.0  # seconds after which a state file that never got its name is removed
+_SHORTEST = 32  # bytes; every line is longer
+_UNREADABLE = (errno.EIO, errno.ELOOP, errno.EISDIR, errno.EBADMSG, getattr(errno, "EUCLEAN", 117))
 
 
-def _segment_files(directory: Path) -> dict[str, dict[int, Path]]:
-    """Find the segments: producer -> index -> path."""
-    found: dict[str, dict[int, Path]] = {}
+def find_journals(directory: Path) -> dict[str, list[int]]:
+    """Find what there is: producer -> indexes of its segments."""
+    found: dict[str, list[int]] = {}
     try:
         names = os.listdir(directory)
     except OSError:
@@ -52,10 +48,10 @@ def _segment_files(directory: Path) -> dict[str, dict[int, Path]]:
     for name in names:
         match = _SEGMENT.fullmatch(name)
         if match and is_producer(match[1]):
-            found.setdefault(match[1], {})[int(match[2])] = directory / name
+            found.setdefault(match[1], []).append(int(match[2]))
         elif name.endswith(".state") and is_producer(name[:-6]):
-            found.setdefault(name[:-6], {})
-    return {producer: found[producer] for producer in sorted(found)}
+            found.setdefault(name[:-6], [])
+    return {producer: sorted(found[producer]) for producer in sorted(found)}
 
 
 def adopt(
@@ -73,129 +69,151 @@ def adopt(
 
     Yields:
         Journals to be read only; close each when it is settled, or to leave it to the next.
+        Each holds a descriptor, so take no more at a time than will be sent soon.
     """
-    for producer in _segment_files(directory):
-        path = state_path(directory, producer)
-        if not path.exists():
-            _create_missing_state(path)
-        state = StateFile.take_over(path)
-        if state is not None:
-            yield _resume(directory, producer, state, published, on_trouble)
+    _sweep(directory)
+    for producer in find_journals(directory):
+        state = _take_over(directory, producer)
+        if state is None:
+            continue
+        journal = None
+        try:
+            journal = _resume(directory, producer, state, published(producer), on_trouble)
+        except OSError as error:
+            text = f"the journal of {producer} cannot be taken over now ({error})"
+            on_trouble("journal", text)
+        finally:
+            if journal is None:
+                state.close(remove=False)
+        if journal is not None:
+            yield journal
 
 
-def _create_missing_state(path: Path) -> None:
-    """Give segments without a state file (it was deleted) a new, unlocked one."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError:
-        return  # another process was first, or nothing can be written here
-    os.close(descriptor)
+def _sweep(directory: Path) -> None:
+    """Remove state files whose making was interrupted before they got their name."""
+    with contextlib.suppress(OSError):
+        for path in directory.glob(".*.new"):
+            if _NEW_STATE.fullmatch(path.name) and time.time() - path.lstat().st_mtime > _STALE:
+                path.unlink(missing_ok=True)
+
+
+def _take_over(directory: Path, producer: str) -> StateFile | None:
+    path = state_path(directory, producer)
+    if not path.exists() and not _restore_state(directory, producer):
+        return None
+    state = StateFile.take_over(path)
+    if state is not None and state.nameless and _is_in_use(directory, producer):
+        state.close(remove=False)
+        return None
+    return state
+
+
+def _restore_state(directory: Path, producer: str) -> bool:
+    """Give segments whose state file was lost an empty one, if they are still there."""
+    if not find_journals(directory).get(producer) or _is_in_use(directory, producer):
+        return False
+    with contextlib.suppress(OSError):  # another process was first, or nothing can be written
+        os.close(create_file(state_path(directory, producer)))
+    return True
+
+
+def _is_in_use(directory: Path, producer: str) -> bool:
+    """Tell by the segments whether there is an owner; their locks are as good as the state's."""
+    indexes = find_journals(directory).get(producer, [])
+    return any(is_locked(segment_path(directory, producer, index)) for index in indexes)
 
 
 def _resume(
-    directory: Path,
-    producer: str,
-    state: StateFile,
-    published: Callable[[str], Ranges],
-    on_trouble: Trouble,
+    directory: Path, producer: str, state: StateFile, known: Ranges, on_trouble: Trouble
 ) -> Journal:
-    state.own()
-    known = published(producer)
+    spare_path(directory, producer).unlink(missing_ok=True)
     segments = []
-    for index, path in sorted(_segment_files(directory).get(producer, {}).items()):
-        try:
-            content, damaged = repair(path, directory / "damaged")
-        except OSError as error:
-            on_trouble("journal", f"{path.name} cannot be read: {error.strerror}")
-            continue
-        if damaged:
-            text = f"{path.name}: {damaged} damaged lines were kept in {directory / 'damaged'}"
-            on_trouble("damaged", text)
-        segments.append(OrphanSegment(index, path, len(content)))
-    state.slot = _start(state.slot, segments, known)
+    for index in find_journals(directory).get(producer, []):
+        path = segment_path(directory, producer, index)
+        if index < state.slot.settled.segment and state.slot.turn >= 0:
+            path.unlink(missing_ok=True)  # it was settled; the owner died before removing it
+        elif (end := _repair(path, directory / "damaged", on_trouble)) is not None:
+            segments.append(OrphanSegment(index, path, end))
+    slot = _start(state.slot, segments, known)
+    # Only now: what raises above leaves the journal to others, under the name of the dead owner.
+    state.own()
+    state.write(slot._replace(closed=False))
     return Journal.resume(directory, producer, state, segments)
 
 
+def _repair(path: Path, aside: Path, on_trouble: Trouble) -> int | None:
+    """Make a segment fit to be read; None where it cannot be, and was put aside as it is."""
+    try:
+        end, damaged = repair(path, aside)
+    except OSError as error:
+        if error.errno not in _UNREADABLE:
+            raise
+        make_directory(aside)
+        path.rename(aside / path.name)
+        on_trouble("damaged", f"{path.name} cannot be read ({error.strerror}); it is in {aside}")
+        return None
+    if damaged:
+        text = f"{path.name} is damaged in {damaged} places; what was there is kept in {aside}"
+        on_trouble("damaged", text)
+    return end
+
+
 def _start(slot: Slot, segments: list[OrphanSegment], known: Ranges) -> Slot:
-    """Decide where to go on.
+    """Decide where to go on, after damage.
 
     Where the state was lost, everything is read again and what is published is left out by its
-    number; that holds if the first segment is there, else the numbers begin behind the published.
-    Where lines of the batch that was being sent are damaged, it was either published whole before
-    (skip it) or not at all (number what is left anew).
+    number; that holds if the first segment is there, else the numbers begin behind all that can
+    have been used.
+
+    Where lines of the batch that was being sent are lost, those left keep the last of its numbers:
+    so none is used again that the destination may have seen.  Some of its records may be published
+    already (always the first ones); as many lines are left out.
     """
     if slot.turn < 0:
         lowest = segments[0].index if segments else 0
-        behind = max((last + 1 for _, last in known), default=0) if lowest else 0
-        return Slot(0, Position(lowest, 0, behind), Position(lowest, 0, behind))
+        used = max((last + 1 for _, last in known), default=lowest * (LARGEST // _SHORTEST))
+        begin = Position(lowest, 0, used if lowest else 0)
+        return Slot(0, begin, begin)
+    settled, sending = slot.settled, slot.sending
+    if sending.segment != settled.segment or sending.offset <= settled.offset:
+        return slot
+    batch = b""
     for segment in segments:
-        settled, sending = slot.settled, slot.sending
-        if segment.index == sending.segment == settled.segment:
-            left = _count(segment.read(settled.offset, sending.offset), True)
-            if left != sending.sequence - settled.sequence:
-                if known.missing(settled.sequence, sending.sequence - 1) != [
-                    (settled.sequence, sending.sequence - 1)
-                ]:
-                    return slot._replace(settled=sending)
-                return slot._replace(
-                    sending=sending._replace(sequence=settled.sequence + left)
-                )
-    return slot
+        if segment.index == settled.segment and settled.offset < segment.end():
+            batch = segment.read(settled.offset, min(sending.offset, segment.end()))
+    left = count_lines(batch, True)
+    lost = sending.sequence - settled.sequence - left
+    if not lost:
+        return slot
+    skip = _count_published(batch, settled.sequence, lost, known)
+    offset = settled.offset + _find_line(batch, skip)
+    sequence = sending.sequence - left + skip
+    return slot._replace(settled=Position(settled.segment, offset, sequence))
 
 
-def read_pending(directory: Path) -> list[Pending]:
-    """Read what waits in the journals of a directory, at this instant, without a lock.
-
-    Lines that are published at the same time may be among it: list the published files
-    afterwards and leave out what they hold.
-
-    Returns:
-        One entry for each journal that has lines, in the order of producers.  What vanishes
-        while it is read was published; what is damaged is left out.
-    """
-    found = (_read_one(directory, producer) for producer in _segment_files(directory))
-    return [pending for pending in found if pending is not None and pending.lines]
+def _count_published(batch: bytes, first: int, lost: int, known: Ranges) -> int:
+    """Return how many of the lines left of a batch are published, `lost` of it being lost."""
+    holes = known.missing(first, first + count_lines(batch, True) + lost - 1)
+    published = holes[0][0] - first if holes else count_lines(batch, True) + lost
+    before = count_lines(batch[: _find_gap(batch)], True)  # these have their numbers still
+    return published if published <= before else max(before, published - lost)
 
 
-def _read_one(directory: Path, producer: str) -> Pending | None:
-    path = state_path(directory, producer)
-    for _ in range(20):
-        owner, slot = read_state(path)
-        if slot is None:
-            return None  # settled and gone; or lost, then whoever adopts it will say
-        alive = owner is not None and not owner.gone()
-        try:
-            first, lines = _collect(directory, producer, slot, alive)
-        except FileNotFoundError:
-            continue
-        if read_state(path)[1] == slot:
-            return Pending(producer, first, lines, owner.pid if owner else None, alive)
-    return None
+def _find_gap(batch: bytes) -> int:
+    """Return where the first blank line stands; the length where there is none."""
+    if batch.startswith(b"\n"):
+        return 0
+    found = batch.find(b"\n\n")
+    return len(batch) if found < 0 else found + 1
 
 
-def _collect(directory: Path, producer: str, slot: Slot, alive: bool) -> tuple[int, bytes]:
-    first, pieces, sequence = slot.settled.sequence, [], slot.settled.sequence
-    files = _segment_files(directory).get(producer, {})
-    for index in sorted(files):
-        if index < slot.settled.segment:
-            continue
-        if index == slot.following.segment > slot.settled.segment:
-            if pieces:
-                break  # lines were dropped in between: what follows is shown once these are out
-            first = sequence = slot.following.sequence
-        content = files[index].read_bytes()
-        lines = live_lines(content) if alive else _sound_lines(content)
-        start = slot.settled.offset if index == slot.settled.segment else 0
-        lines = _without_blanks(lines[start:])
-        sequence += lines.count(b"\n")
-        if lines:
-            pieces.append(lines)
-    return first, b"".join(pieces)
-
-
-def _sound_lines(content: bytes) -> bytes:
-    content = content[: content_end(content)]
-    repaired = bytearray(content)
-    for start, stop in damaged_spans(content):
-        repaired[start:stop] = b"\n" * (stop - start)
-    return bytes(repaired)
+def _find_line(batch: bytes, index: int) -> int:
+    """Return where the line of an index begins; the length behind the last."""
+    at = 0
+    for piece in batch.splitlines(keepends=True):
+        if piece != b"\n":
+            if index == 0:
+                return at
+            index -= 1
+        at += len(piece)
+    return at

@@ -1,113 +1,190 @@
 """Tell the lines of a damaged segment from what is no line any more.
 
-A line is a JSON object that begins with its timestamp, holds no NUL and no raw newline, and ends
-with a newline.  Damage costs the lines that it touches: each bad piece is copied aside, then
-overwritten with newlines where it stands, so that the offsets of all others stay as they were.
+A line is a JSON object that begins with its timestamp, has the right types in the fixed columns,
+holds no NUL and no raw newline, and ends with a newline.  Damage costs the lines that it touches:
+each bad piece is copied aside, then overwritten with newlines where it stands, so that the offsets
+of all others stay as they were.  Files are read piece by piece, for they may be large.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
+from typing import Annotated, NamedTuple
 
 import msgspec
 
-from logbatch.journal.segment import create_file
+from logbatch.journal.files import make_directory, open_file, sync_directory
+
+_CHUNK = 1 << 20
+_INTEGERS = ("levelno", "lineno", "process", "thread")
+_TEXTS = (
+    *("level", "logger", "message", "template", "exception_type", "exception_message"),
+    *("stacktrace", "pathname", "func_name", "thread_name", "task", "trace_id", "span_id"),
+    *("service", "host"),
+)
+_Line = msgspec.defstruct(
+    "_Line",
+    [
+        ("timestamp", Annotated[datetime, msgspec.Meta(tz=True)]),
+        *((name, int | None, None) for name in _INTEGERS),
+        *((name, str | None, None) for name in _TEXTS),
+        ("attributes", dict[str, msgspec.Raw] | None, None),
+    ],
+    gc=False,
+)
+_decode = msgspec.json.Decoder(_Line).decode
 
 # Within a JSON text the quotes would be escaped, so this is the start of a line wherever it stands.
+_BEGIN = b'{"timestamp":"'
 _START = re.compile(rb'(?=\{"timestamp":")')
-_decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def is_line(piece: bytes) -> bool:
     """Tell whether a piece, without its newline, is a whole line."""
-    if b"\0" in piece:
+    if not piece.startswith(_BEGIN) or not piece.endswith(b"}") or b"\0" in piece:
         return False
     try:
-        return "timestamp" in _decode(piece)
+        _decode(piece)
+        piece.decode()  # what is only skipped above may still hold bytes that are no text
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
+    return True
 
 
-def content_end(content: bytes) -> int:
+def content_end(descriptor: int) -> int:
     """Return where the lines end: behind the last newline.  What follows is half a line."""
-    return content.rfind(b"\n") + 1
+    stop = os.fstat(descriptor).st_size
+    while stop > 0:
+        start = max(stop - _CHUNK, 0)
+        found = os.pread(descriptor, stop - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        stop = start
+    return 0
 
 
-def damaged_spans(content: bytes) -> list[tuple[int, int]]:
-    """List the (start, stop) of what is no line, up to the last newline."""
-    spans: list[tuple[int, int]] = []
-    for start, piece in _pieces(content[: content_end(content)]):
-        if piece and not is_line(piece):
-            spans.append((start, start + len(piece)))
-    return spans
-
-
-def _pieces(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield (offset, text) of each piece between newlines; cut a glued one at every line start."""
-    offset = 0
-    for piece in content.split(b"\n"):
-        if not piece or is_line(piece):
-            yield offset, piece
+def read_chunks(descriptor: int, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
+    """Yield (offset, bytes) in pieces that end with a newline; `stop` is behind one."""
+    rest = b""
+    while start + len(rest) < stop:
+        at = start + len(rest)
+        more = os.pread(descriptor, min(_CHUNK, stop - at), at)
+        if not more:
+            return  # cut off meanwhile
+        whole = more.rfind(b"\n") + 1
+        if whole:
+            yield start, rest + more[:whole]
+            start, rest = at + whole, more[whole:]
         else:
-            at = offset
-            for part in _START.split(piece):
-                yield at, part
-                at += len(part)
-        offset += len(piece) + 1
+            rest += more
 
 
-def repair(path: Path, aside: Path) -> tuple[bytes, int]:
-    """Read a segment of a process that died; copy bad pieces aside and blank them out.
+def find_damage(descriptor: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Yield the (start, stop) of what is no line; neighbours are one."""
+    last: tuple[int, int] | None = None
+    for begin, end in _bad_pieces(read_chunks(descriptor, start, stop)):
+        if last is not None and begin - last[1] <= 1:  # nothing but a newline is between them
+            last = (last[0], end)
+            continue
+        if last is not None:
+            yield last
+        last = (begin, end)
+    if last is not None:
+        yield last
+
+
+def _bad_pieces(chunks: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, int]]:
+    for offset, chunk in chunks:
+        at = offset
+        for piece in chunk.split(b"\n"):
+            if piece and not is_line(piece):
+                yield from _bad_parts(at, piece)
+            at += len(piece) + 1
+
+
+def _bad_parts(at: int, piece: bytes) -> Iterator[tuple[int, int]]:
+    """Look for lines that are glued to something, where a newline was lost."""
+    parts = _START.split(piece)
+    bad = [not is_line(part) for part in parts]
+    for index in range(len(parts) - 2, -1, -1):
+        # Of two lines with nothing between them one must make room for a newline.
+        bad[index] = bad[index] or not bad[index + 1]
+    for part, is_bad in zip(parts, bad, strict=True):
+        if part and is_bad:
+            yield at, at + len(part)
+        at += len(part)
+
+
+class Repaired(NamedTuple):
+    """What was found in a segment: where its lines end, and how many places were bad."""
+
+    end: int
+    damaged: int
+
+
+def repair(path: Path, aside: Path) -> Repaired:
+    """Copy the bad pieces of a segment aside, and blank them out.
+
+    It may be interrupted at any point and done again.
 
     Args:
         path: The segment; its owner is gone and this process has its lock.
         aside: The directory for the bad pieces, made when it is needed.
 
-    Returns:
-        Its content up to the last whole line, bad pieces replaced by newlines; and the number of
-        bad pieces.
+    Raises:
+        OSError: The segment cannot be read, or the pieces cannot be kept.
     """
-    content = path.read_bytes()
-    content = content[: content_end(content)]
-    if not _is_damaged(content):
-        return content, 0
-    spans = damaged_spans(content)
-    keep_aside(content, spans, path, aside)
-    repaired = bytearray(content)
-    with path.open("r+b") as file:
-        for start, stop in spans:
-            # The last byte of a line that a damaged newline glued to the next becomes one again.
-            repaired[start:stop] = b"\n" * (stop - start)
-            file.seek(start)
-            file.write(repaired[start:stop])
-        file.flush()
-        os.fsync(file.fileno())
-    return bytes(repaired), len(spans)
-
-
-def _is_damaged(content: bytes) -> bool:
-    return b"\0" in content or not all(is_line(line) for line in content.split(b"\n") if line)
-
-
-def keep_aside(content: bytes, spans: list[tuple[int, int]], path: Path, aside: Path) -> None:
-    """Copy the bad pieces into a file of their own; a second call finds them there."""
-    aside.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = open_file(path, os.O_RDWR)
     try:
-        descriptor = create_file(aside / f"{path.name}-{spans[0][0]}")
-    except FileExistsError:
-        return
-    with open(descriptor, "wb") as file:
-        file.write(b"\n".join(content[start:stop] for start, stop in spans))
+        end = content_end(descriptor)
+        spans = list(find_damage(descriptor, 0, end))
+        half = _half_line(descriptor, end)
+        if spans or half:
+            _keep_aside(descriptor, [*spans, *half], aside / path.name)
+        for start, stop in spans:
+            # The newline that a damaged line lost becomes one again.
+            _overwrite(descriptor, start, stop)
+        if spans:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return Repaired(end, len(spans))
+
+
+def _half_line(descriptor: int, end: int) -> list[tuple[int, int]]:
+    """Find what stands behind the last line: half a line, or one whose newline was damaged."""
+    stop = os.fstat(descriptor).st_size
+    while stop > end:
+        start = max(stop - _CHUNK, end)
+        content = os.pread(descriptor, stop - start, start).rstrip(b"\0")
+        if content:
+            return [(end, start + len(content))]
+        stop = start
+    return []
+
+
+def _keep_aside(descriptor: int, spans: list[tuple[int, int]], prefix: Path) -> None:
+    """Copy pieces into a file of their own, over what an interrupted call may have left of it."""
+    make_directory(prefix.parent)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
+    path = prefix.with_name(f"{prefix.name}-{spans[0][0]}")
+    with open(os.open(path, flags, 0o600), "wb") as file:
+        for start, stop in spans:
+            for at in range(start, stop, _CHUNK):
+                file.write(os.pread(descriptor, min(_CHUNK, stop - at), at))
+            file.write(b"\n")
         file.flush()
         os.fsync(file.fileno())
+    sync_directory(prefix.parent)
 
 
-def live_lines(content: bytes) -> bytes:
-    """Return the whole lines of a segment that its owner may be writing to at this moment."""
-    stop = content.find(b"\0")
-    if stop >= 0:
-        content = content[:stop]
-    return content[: content_end(content)]
+def _overwrite(descriptor: int, start: int, stop: int) -> None:
+    for at in range(start, stop, _CHUNK):
+        size = min(_CHUNK, stop - at)
+        if os.pwrite(descriptor, b"\n" * size, at) < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -4,18 +4,21 @@
   the end (`mmap.write`), so it needs no lock, cannot be interrupted half way by a signal handler
   or the collector, and belongs to the kernel when it returns.  Made with no path it is anonymous
   memory: the same calls, lost with the process.
-- `AppendedSegment`: plain appends, for file systems that cannot map, and for durability "power".
+- `AppendedSegment`: plain writes, for file systems that cannot map, and for durability "power".
 - `OrphanSegment`: what a process that died left behind, to be read only.
 
 A segment holds nothing but lines.  A mapped one is filled up with NUL, which no line contains; a
 piece without its newline, or with a NUL inside, was half copied when the process died and is not
 a line.
+
+Where a lock is needed it is the journal's own, given by it: a second lock would be waited for by
+one thread that holds the first while a signal handler, inside the second, waits for the first.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import mmap
 import os
 import sys
 import threading
@@ -23,12 +26,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+from logbatch.journal.files import (
+    OwnFile,
+    allocate,
+    create_file,
+    lock_file,
+    open_file,
+    sync_directory,
+    sync_file,
+)
+from logbatch.journal.mapping import Mapping
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
 _POPULATE_WRITE = 23  # MADV_POPULATE_WRITE, Linux 5.14: touch pages as a write would
 _SLICE = 1 << 18  # bytes touched in one go while the interpreter lock is held
 _LOCKLESS = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 Write = Callable[[bytes], object]
+
+
+class CannotMapError(OSError):
+    """The file system takes files, but cannot allocate or map them."""
 
 
 class Segment(Protocol):
@@ -37,7 +55,7 @@ class Segment(Protocol):
     Attributes:
         index: Its place among the segments of its journal.
         path: Its file; None for memory.
-        size: The bytes it may hold.
+        size: The bytes it takes, or may take.
         first: Sequence of its first line, once that is known.
         write: Append a line, or raise ValueError where there is no room or it is sealed.
         position: Return about the offset behind the last line, as fast as can be; a ValueError
@@ -66,88 +84,43 @@ class Segment(Protocol):
     def read(self, start: int, stop: int) -> bytes:
         """Return the bytes from `start` up to `stop`."""
 
+    def sync(self) -> None:
+        """Wait until what was written is on the disk."""
+
     def release(self) -> None:
         """Give up memory and descriptors; the file stays."""
 
-
-def create_file(path: Path) -> int:
-    """Create a private file that was not there, and return its descriptor."""
-    return os.open(path, _NEW, 0o600)
-
-
-def same_file(descriptor: int, identity: tuple[int, int]) -> bool:
-    """Tell whether a descriptor still is the file we opened.
-
-    An application that closes all descriptors (a daemon does) may have given the number to
-    something else.
-    """
-    try:
-        found = os.fstat(descriptor)
-    except OSError:
-        return False
-    return (found.st_dev, found.st_ino) == identity
-
-
-def _allocate(descriptor: int, size: int) -> None:
-    """Reserve the blocks now: a mapping over blocks that are not there dies by SIGBUS."""
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, 0, size)
-        return
-    zeros = bytes(_SLICE)
-    for start in range(0, size, _SLICE):
-        if os.write(descriptor, zeros[: size - start]) < min(_SLICE, size - start):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-class _Mapping:
-    """A mapping that can be given up without closing somebody else's descriptor.
-
-    Before Python 3.13 a mapping keeps a duplicate of the descriptor and closes it by number when
-    it goes.  Where that number has come to mean another file, the mapping is kept for ever.
-    """
-
-    _kept: list[mmap.mmap] = []
-
-    def __init__(self, descriptor: int, size: int) -> None:
-        if descriptor < 0 or sys.version_info >= (3, 13):
-            options = {} if descriptor < 0 else {"trackfd": False}
-            self.map = mmap.mmap(descriptor, size, **options)  # type: ignore[arg-type]
-            self._duplicate = -1
-            return
-        status = os.fstat(descriptor)
-        self._identity = (status.st_dev, status.st_ino)
-        self.map = mmap.mmap(descriptor, size)
-        self._duplicate = self._find_duplicate(descriptor)
-
-    def _find_duplicate(self, descriptor: int) -> int:
-        probe = os.dup(descriptor)  # takes the lowest free number, as the mapping's own did
-        os.close(probe)
-        for number in range(probe, 2, -1):
-            if number != descriptor and same_file(number, self._identity):
-                return number
-        return -1
-
-    def close(self) -> None:
-        if self._duplicate >= 0 and not same_file(self._duplicate, self._identity):
-            self._kept.append(self.map)
-            return
-        self.map.close()
+    def abandon(self) -> None:
+        """Do so in a forked child, where nothing is being written any more."""
 
 
 class MappedSegment:
-    """A preallocated, mapped file; or, without a path, memory."""
+    """A preallocated, mapped file; or, without a path, memory.
+
+    Args:
+        index: Its place in the journal.
+        path: The file to make; None for memory.
+        size: Bytes, a multiple of 4096.
+        lock: The journal's lock.
+
+    Raises:
+        CannotMapError: The file could be made, but not mapped.
+        OSError: The file could not be made, or there is no room for it.
+    """
 
     loose = False
 
-    def __init__(self, index: int, path: Path | None, size: int) -> None:
+    def __init__(
+        self, index: int, path: Path | None, size: int, lock: threading.RLock | None = None
+    ) -> None:
         self.index = index
         self.path = path
         self.size = size
         self.first: int | None = None
         self._end: int | None = None
-        self._mapping = _map_new_file(path, size) if path else _Mapping(-1, size)
+        self._lock = lock or threading.RLock()
+        self._mapping = _map_new_file(path, size) if path else Mapping(-1, size)
         self._map = self._mapping.map
-        self._lock = threading.RLock()
         self.write: Write = self._map.write if _LOCKLESS else self._write_locked
         self.position: Callable[[], int] = self._map.tell
 
@@ -194,93 +167,153 @@ class MappedSegment:
     def read(self, start: int, stop: int) -> bytes:
         return self._map[start:stop]
 
+    def sync(self) -> None:
+        if self.path is not None:
+            self._mapping.sync()
+
     def release(self) -> None:
         self._mapping.close()
 
+    def abandon(self) -> None:
+        self.release()
 
-def _map_new_file(path: Path, size: int) -> _Mapping:
-    descriptor = create_file(path)
+
+def _map_new_file(path: Path, size: int) -> Mapping:
+    file = OwnFile(create_file(path))
     try:
-        _allocate(descriptor, size)
-        return _Mapping(descriptor, size)
-    except BaseException:
+        lock_file(file.number)
+        allocate(file.number, size)
+        return Mapping(file.number, size)
+    except BaseException as error:
+        file.close()
         path.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno not in NO_ROOM:
+            raise CannotMapError(error.errno, error.strerror) from error
         raise
-    finally:
-        os.close(descriptor)
 
 
 class AppendedSegment:
-    """A file that grows by plain appends; with `power`, each is on the disk when it returns."""
+    """A file that grows by plain writes; with `power`, each is on the disk when it returns.
+
+    Each line has a place of its own before it is written, so one that is written from within
+    another (by a signal handler) neither mixes with it nor follows half of it.
+
+    Args:
+        index: Its place in the journal.
+        path: The file to make.
+        size: The bytes it may take.
+        power: Whether to wait for the disk.
+        lock: The journal's lock.
+
+    Raises:
+        OSError: The file could not be made.
+    """
 
     loose = True
 
-    def __init__(self, index: int, path: Path, size: int, *, power: bool = False) -> None:
+    def __init__(
+        self,
+        index: int,
+        path: Path,
+        size: int,
+        *,
+        power: bool = False,
+        lock: threading.RLock | None = None,
+    ) -> None:
         self.index = index
         self.path: Path | None = path
         self.size = size
         self.first: int | None = None
+        self._path = path
         self._power = power
-        self._descriptor = create_file(path)
-        status = os.fstat(self._descriptor)
-        self._identity = (status.st_dev, status.st_ino)
-        self._lock = threading.RLock()
-        self._end = 0
-        self._writing = False
-        self._sealed = False
+        self._lock = lock or threading.RLock()
+        self._next = 0  # where the next line goes
+        self._end = 0  # behind the last line of which all before it are written
+        self._flying = 0  # lines that have a place and are not written yet, all by one thread
+        self._shut = False
+        self._released = False
         self.write: Write = self._write
         self.position: Callable[[], int] = self.end
+        self._file = OwnFile(create_file(path))
+        lock_file(self._file.number)
         if power:
             sync_directory(path.parent)
 
     def _write(self, line: bytes) -> None:
+        size = len(line)
         with self._lock:
-            if self._sealed or self._end + len(line) > self.size:
+            if self._shut or self._next + size > self.size:
                 raise ValueError("no room")
-            # Called from within itself (a signal handler): the outer line may be torn.
-            line = b"\n" + line if self._writing else line
-            outer, self._writing = self._writing, True
+            # Nothing is called in these lines, so a signal handler cannot come between them.
+            start = self._next
+            self._next = start + size
+            self._flying += 1
             try:
-                self._append(line)
+                self._put(line, start)
+            except BaseException as error:
+                self._blank(start, size)
+                if isinstance(error, OSError):
+                    raise ValueError(str(error)) from error
+                raise
             finally:
-                self._writing = outer
+                self._flying -= 1
+                if not self._flying:
+                    self._land()
 
-    def _append(self, line: bytes) -> None:
+    def _put(self, line: bytes, start: int) -> None:
+        number = self._file.check()
+        if os.pwrite(number, line, start) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if self._power:
+            sync_file(number)
+
+    def _blank(self, start: int, size: int) -> None:
+        """Make a place that may hold half a line blank; where that fails, nothing may follow it."""
         try:
-            if not same_file(self._descriptor, self._identity):
-                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-            start = os.lseek(self._descriptor, 0, os.SEEK_END)
-            done = os.write(self._descriptor, line)
-            if done == len(line) and self._power:
-                os.fdatasync(self._descriptor)
-        except OSError as error:
-            self._sealed = True
-            raise ValueError(str(error)) from error
-        if done < len(line):
-            self._sealed = True  # a full disk; the torn piece has no newline and is no line
-            raise ValueError("short write")
-        self._end = max(self._end, start + done)
+            if os.pwrite(self._file.check(), b"\n" * size, start) == size:
+                return
+        except OSError:
+            pass
+        self._shut = True
+        if self._next == start + size:
+            self._next = start
+
+    def _land(self) -> None:
+        self._end = self._next
+        if self._released:
+            self._file.close()
 
     @property
     def sealed(self) -> bool:
-        return self._sealed
+        return self._shut and not self._flying
 
     def end(self) -> int:
         return self._end
 
     def seal(self) -> None:
         with self._lock:
-            self._sealed = True
+            self._shut = True
+            self.size = self._next
 
     def read(self, start: int, stop: int) -> bytes:
-        if not same_file(self._descriptor, self._identity) and self.path is not None:
-            return self.path.read_bytes()[start:stop]
-        return os.pread(self._descriptor, stop - start, start)
+        if self._file.is_there():
+            data = os.pread(self._file.number, stop - start, start)
+            if len(data) == stop - start:
+                return data
+        return _read_part(self._path, start, stop)
+
+    def sync(self) -> None:
+        if self._file.is_there():
+            sync_file(self._file.number)
 
     def release(self) -> None:
-        self._sealed = True
-        if same_file(self._descriptor, self._identity):
-            os.close(self._descriptor)
+        self._shut = self._released = True
+        if not self._flying:
+            self._file.close()
+
+    def abandon(self) -> None:
+        self._shut = True
+        self._file.close()
 
 
 class OrphanSegment:
@@ -294,13 +327,12 @@ class OrphanSegment:
         self.path: Path | None = path
         self.size = end
         self.first: int | None = None
+        self.write: Write = self._refuse
+        self.position: Callable[[], int] = self.end
         self._path = path
 
-    def write(self, line: bytes) -> object:
+    def _refuse(self, line: bytes) -> object:
         raise ValueError("the journal of a process that died takes no lines")
-
-    def position(self) -> int:
-        return self.size
 
     def end(self) -> int:
         return self.size
@@ -309,24 +341,33 @@ class OrphanSegment:
         return
 
     def read(self, start: int, stop: int) -> bytes:
-        with self._path.open("rb") as file:
-            file.seek(start)
-            return file.read(stop - start)
+        return _read_part(self._path, start, stop)
+
+    def sync(self) -> None:
+        return
 
     def release(self) -> None:
         return
 
-
-def sync_directory(directory: Path) -> None:
-    """Have the names in a directory on the disk; a system that cannot is let be."""
-    try:
-        descriptor = os.open(directory, os.O_RDONLY)
-    except OSError:
+    def abandon(self) -> None:
         return
+
+
+def _read_part(path: Path, start: int, stop: int) -> bytes:
+    """Read from a file; lines that somebody has cut off read as blank ones."""
     try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
-            raise
-    finally:
-        os.close(descriptor)
+        with open(open_file(path), "rb", buffering=0) as file:
+            data = os.pread(file.fileno(), stop - start, start)
+    except FileNotFoundError:
+        data = b""
+    if len(data) < stop - start:
+        data = data[: data.rfind(b"\n") + 1].ljust(stop - start, b"\n")
+    return data
+
+
+def discard(segment: Segment) -> None:
+    """Remove a segment with its file; one that cannot be removed is let be."""
+    if segment.path is not None:
+        with contextlib.suppress(OSError):
+            segment.path.unlink(missing_ok=True)
+    segment.release()

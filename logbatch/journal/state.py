@@ -12,18 +12,16 @@ the lock), and a forked child may still hold it.
 
 from __future__ import annotations
 
-import json
+import contextlib
+import errno
 import os
-import socket
 import sys
 import zlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from logbatch.journal.segment import create_file, same_file
-
-if sys.platform != "win32":
-    import fcntl
+from logbatch.journal.files import OwnFile, create_file, lock_file, open_file, sync_file
+from logbatch.journal.owner import Owner
 
 SUPPORTED = sys.platform != "win32"  # elsewhere journals are kept in memory
 
@@ -44,7 +42,7 @@ class Slot(NamedTuple):
     """How far a journal is settled.
 
     Attributes:
-        turn: Counts the writes; the higher of two slots holds.
+        turn: Counts the writes; the higher of two slots holds.  Below 0: both were lost.
         settled: Where the first unsettled line is.
         sending: Where the batch that is being sent ends; equal to `settled` when none is.
         following: The segment that comes next where the one after `settled` was dropped, and the
@@ -59,99 +57,31 @@ class Slot(NamedTuple):
     closed: bool = False
 
 
-class Owner(NamedTuple):
-    """A process, told apart from another that has the same pid later or elsewhere."""
-
-    pid: int
-    started: str
-    boot: str
-    namespace: str
-    host: str
-
-    @classmethod
-    def this_process(cls) -> Owner:
-        """Describe the calling process."""
-        pid = os.getpid()
-        return cls(pid, _start_time(pid), _boot_id(), _namespace(), socket.gethostname())
-
-    def gone(self) -> bool:
-        """Tell whether the process is certainly not there any more.
-
-        One of another machine or of another pid namespace cannot be seen from here: there the
-        lock alone tells, so the answer is yes.
-        """
-        if self.host != socket.gethostname() or self.boot != _boot_id():
-            return True
-        if self.namespace != _namespace():
-            return True
-        if self.started:
-            return _start_time(self.pid) != self.started
-        return not _exists(self.pid)
-
-
-def _start_time(pid: int) -> str:
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-    except OSError:
-        return ""
-    # Behind the name stand the state (Z, X: dead already) and, 19 fields on, the start time.
-    return "" if fields[0] in (b"Z", b"X") else fields[19].decode()
-
-
-def _boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
-def _namespace() -> str:
-    try:
-        return os.readlink("/proc/self/ns/pid")
-    except OSError:
-        return ""
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def _lock(descriptor: int) -> bool:
-    if sys.platform == "win32":
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
 class StateFile:
-    """The state file of a journal that this process owns or has taken over."""
+    """The state file of a journal that this process owns or has taken over.
 
-    def __init__(self, path: Path, descriptor: int, slot: Slot) -> None:
+    Attributes:
+        path: Where it is.
+        slot: What was written last.
+        nameless: Whether nobody knows who its owner was.
+    """
+
+    def __init__(self, path: Path, descriptor: int, slot: Slot, *, nameless: bool = False) -> None:
         self.path = path
         self.slot = slot
-        self._descriptor = descriptor
-        status = os.fstat(descriptor)
-        self._identity = (status.st_dev, status.st_ino)
+        self.nameless = nameless
+        self._file = OwnFile(descriptor)
 
     @classmethod
-    def create(cls, path: Path) -> StateFile:
+    def create(cls, path: Path, slot: Slot) -> StateFile:
         """Make the file: whole and locked before it can be seen under its name."""
         temporary = path.with_name(f".{path.stem}.new")
         descriptor = create_file(temporary)
         try:
-            _lock(descriptor)
-            state = cls(path, descriptor, Slot())
-            os.pwrite(descriptor, _render_owner(Owner.this_process()), 0)
-            state.write(Slot())
+            lock_file(descriptor)
+            state = cls(path, descriptor, slot)
+            state.own()
+            state.write(slot)
             os.rename(temporary, path)
         except BaseException:
             os.close(descriptor)
@@ -163,81 +93,87 @@ class StateFile:
     def take_over(cls, path: Path) -> StateFile | None:
         """Lock the state file of a journal whose owner is gone; None where it is not."""
         try:
-            flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-            descriptor = os.open(path, flags)
+            descriptor = open_file(path, os.O_RDWR)
         except OSError:
             return None
+        state = None
         try:
-            if _lock(descriptor) and _still_named(path, descriptor):
-                content = os.pread(descriptor, _STATE_BYTES, 0)
-                if _is_orphan(content):
-                    return cls(path, descriptor, _parse_slot(content) or Slot(turn=-1))
+            if lock_file(descriptor) and _is_named(path, descriptor):
+                state = cls._of_orphan(path, descriptor)
         except OSError:
             pass  # it vanished or cannot be read: somebody else has it
-        os.close(descriptor)
+        finally:
+            if state is None:
+                os.close(descriptor)
+        return state
+
+    @classmethod
+    def _of_orphan(cls, path: Path, descriptor: int) -> StateFile | None:
+        content = os.pread(descriptor, _STATE_BYTES, 0)
+        owner, slot = Owner.parse(content[:_OWNER_BYTES]), _parse_slot(content)
+        if owner is None or (slot is not None and slot.closed) or owner.gone():
+            return cls(path, descriptor, slot or Slot(turn=-1), nameless=owner is None)
         return None
 
     def write(self, slot: Slot) -> None:
-        """Write a slot over the older of the two."""
+        """Write a slot over the older of the two.
+
+        Raises:
+            OSError: It cannot be written, or the file was removed.
+        """
         slot = slot._replace(turn=max(self.slot.turn, 0) + 1)
-        descriptor = self._trusted_descriptor()
-        os.pwrite(descriptor, _render_slot(slot), _OWNER_BYTES + slot.turn % 2 * _SLOT_BYTES)
+        start = _OWNER_BYTES + slot.turn % 2 * _SLOT_BYTES
+        os.pwrite(self._descriptor(), _render_slot(slot), start)
         self.slot = slot
+
+    def own(self) -> None:
+        """Name this process as the owner."""
+        os.pwrite(self._descriptor(), Owner.this_process().render(_OWNER_BYTES), 0)
 
     def sync(self) -> None:
         """Wait until what was written is on the disk."""
-        descriptor = self._trusted_descriptor()
-        os.fdatasync(descriptor) if hasattr(os, "fdatasync") else os.fsync(descriptor)
+        sync_file(self._descriptor())
 
-    def _trusted_descriptor(self) -> int:
-        if not same_file(self._descriptor, self._identity):  # the application closed it
-            self._descriptor = os.open(self.path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
-            _lock(self._descriptor)
-        return self._descriptor
+    def is_named(self) -> bool:
+        """Tell whether the file still is in its place: it may have been removed."""
+        with contextlib.suppress(OSError):
+            return _is_named(self.path, self._descriptor())
+        return False
 
-    def own(self) -> None:
-        """Name this process as the owner, once it has taken the journal over."""
-        os.pwrite(self._trusted_descriptor(), _render_owner(Owner.this_process()), 0)
+    def _descriptor(self) -> int:
+        if not self._file.is_there():  # the application has closed it, and with it the lock
+            self._reopen()
+        return self._file.number
+
+    def _reopen(self) -> None:
+        number = open_file(self.path, os.O_RDWR)
+        if not self._file.is_at(number):
+            os.close(number)
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        self._file.number = number
+        lock_file(number)
 
     def close(self, *, remove: bool) -> None:
         """Give up the lock; with `remove`, the file goes first."""
         if remove:
-            self.path.unlink(missing_ok=True)
-        if same_file(self._descriptor, self._identity):
-            os.close(self._descriptor)
+            with contextlib.suppress(OSError):
+                self.path.unlink(missing_ok=True)
+        self._file.close()
 
 
 def read_state(path: Path) -> tuple[Owner | None, Slot | None]:
     """Read a state file without locking it; (None, None) where it cannot be read."""
     try:
-        with path.open("rb") as file:
-            content = file.read(_STATE_BYTES)
+        with open(open_file(path), "rb", buffering=0) as file:
+            content = os.pread(file.fileno(), _STATE_BYTES, 0)
     except OSError:
         return None, None
-    return _parse_owner(content), _parse_slot(content)
+    return Owner.parse(content[:_OWNER_BYTES]), _parse_slot(content)
 
 
-def _still_named(path: Path, descriptor: int) -> bool:
-    here, there = os.fstat(descriptor), path.stat()
+def _is_named(path: Path, descriptor: int) -> bool:
+    here, there = os.fstat(descriptor), path.lstat()
     return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
-
-
-def _is_orphan(content: bytes) -> bool:
-    owner, slot = _parse_owner(content), _parse_slot(content)
-    return owner is None or (slot is not None and slot.closed) or owner.gone()
-
-
-def _render_owner(owner: Owner) -> bytes:
-    line = json.dumps({"format": 1, **owner._asdict()}).encode()
-    return line[: _OWNER_BYTES - 1].ljust(_OWNER_BYTES - 1) + b"\n"
-
-
-def _parse_owner(content: bytes) -> Owner | None:
-    try:
-        fields: dict[str, Any] = json.loads(content[:_OWNER_BYTES])
-        return Owner(**{name: fields[name] for name in Owner._fields})
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def _render_slot(slot: Slot) -> bytes:
@@ -247,11 +183,18 @@ def _render_slot(slot: Slot) -> bytes:
 
 
 def _parse_slot(content: bytes) -> Slot | None:
-    found = []
-    for start in (_OWNER_BYTES, _OWNER_BYTES + _SLOT_BYTES):
-        text, _, checksum = content[start : start + _SLOT_BYTES].rstrip().rpartition(b" ")
-        if checksum == b"%08x" % zlib.crc32(text):
-            turn, *places, closed = map(int, text.split())
-            positions = [Position(*places[at : at + 3]) for at in (0, 3, 6)]
-            found.append(Slot(turn, *positions, bool(closed)))
-    return max(found, default=None)
+    starts = (_OWNER_BYTES, _OWNER_BYTES + _SLOT_BYTES)
+    slots = (_parse_one(content[start : start + _SLOT_BYTES]) for start in starts)
+    return max((slot for slot in slots if slot is not None), default=None)
+
+
+def _parse_one(line: bytes) -> Slot | None:
+    text, _, checksum = line.rstrip().rpartition(b" ")
+    if not text or checksum != b"%08x" % zlib.crc32(text):
+        return None
+    try:
+        turn, *places, closed = map(int, text.split())
+        settled, sending, following = (Position(*places[at : at + 3]) for at in range(0, 9, 3))
+    except (ValueError, TypeError):
+        return None
+    return Slot(turn, settled, sending, following, bool(closed))

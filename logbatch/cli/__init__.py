@@ -1,0 +1,34 @@
+"""The command `logbatch`.
+
+Importing this package loads none of the libraries of the extra `tools`; `main` does, and where
+one is missing it says in one line what to install.
+
+Exit codes: 0 done; 1 an expected failure, told in one line on stderr; 2 wrong usage; 3 a bug in
+logbatch; 130 interrupted by Ctrl-C; 141 the reader of a pipe went away, as for any Unix tool.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+_TOOLS = ("click", "rich", "duckdb")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: What follows the program's name; None takes `sys.argv`.
+    """
+    try:
+        from logbatch.cli.commands import run
+
+        return run(arguments)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _TOOLS:
+            raise
+        hint = f'logbatch: this command needs {missing}: pip install "logbatch[tools]"'
+        print(hint, file=sys.stderr)
+        return 1

@@ -1,0 +1,134 @@
+"""The group of commands, and what each way of ending one means to the caller."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any
+
+import click
+
+from logbatch.cli.escape import escape, escape_lines
+from logbatch.cli.terminal import discard_stdout, use_safe_streams
+from logbatch.errors import LogbatchError
+
+_COMMANDS = ("demo", "tail", "query", "stats", "verify", "recover")
+_CLOSED_PIPE = 141  # 128 + SIGPIPE, as the shell reports it for other tools
+_INTERRUPTED = 130  # 128 + SIGINT
+_BUG = 3
+
+
+class _Commands(click.Group):
+    """Each command is a module of its own, imported when it is called for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"logbatch.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            discard_stdout()
+            raise click.exceptions.Exit(_CLOSED_PIPE) from None
+        return result
+
+
+def _show_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        click.echo(f"logbatch {_version()}")
+        ctx.exit()
+
+
+def _version() -> str:
+    try:
+        return metadata.version("logbatch")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+@click.group(
+    cls=_Commands,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
+def group() -> None:
+    """Read what logbatch wrote: a directory of log files, or many processes' at once.
+
+    Where a command takes DIR, it may be left out: then it is the directory that LOGBATCH_TRANSPORT
+    names, or else the one that the library writes to by default.
+
+    \b
+    Begin with:
+      logbatch demo                 see it work, on this machine, in some seconds
+      logbatch tail -f DIR          follow a log as it is written
+      logbatch query DIR "SELECT level, count(*) FROM logs GROUP BY level"
+    """
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; whatever happens becomes an exit code and at most a few lines on stderr."""
+    use_safe_streams()
+    warnings.showwarning = _show_warning
+    try:
+        result = group.main(arguments, prog_name="logbatch", standalone_mode=False)
+    except click.exceptions.Abort:
+        return _INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except ModuleNotFoundError:
+        raise
+    except LogbatchError as error:
+        return _fail(str(error))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}")
+    except Exception as error:
+        return _report_bug(error)
+    return result if isinstance(result, int) else 0
+
+
+def _show_warning(message: Warning | str, *_where: object, **_more: object) -> None:
+    """Tell what a library warns of, such as a file that was left out, without its source line."""
+    click.echo("\n".join(escape_lines(f"Warning: {message}")), err=True)
+
+
+def _fail(message: str) -> int:
+    click.echo("\n".join(escape_lines(f"Error: {message}")), err=True)
+    return 1
+
+
+def _report_bug(error: Exception) -> int:
+    text = "".join(traceback.format_exception(error))
+    click.echo(f"Error: this is a bug in logbatch: {escape(repr(error))}", err=True)
+    try:
+        handle, path = tempfile.mkstemp(prefix="logbatch-bug-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"logbatch {_version()}, Python {sys.version}\n{text}")
+    except OSError:
+        click.echo("\n".join(escape_lines(text)), err=True)
+    else:
+        click.echo(f"Please report it, with what is in {path}", err=True)
+    return _BUG

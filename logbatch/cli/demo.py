@@ -1,0 +1,237 @@
+"""`logbatch demo`: a small application at work, and what one can ask of its log."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+from rich.console import Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
+
+from logbatch.cli import demo_app, place
+from logbatch.cli.lines import shown, shown_short
+from logbatch.cli.output import show_table
+from logbatch.cli.sizes import measure, readable
+from logbatch.cli.terminal import Terminal
+from logbatch.dataset.reader import Dataset
+
+_TAIL_LINES = 12
+_FURNITURE = 8  # lines of a terminal that are not the tail's
+_TAIL_LEFT = 3  # records shown once more at the end
+
+
+class _Question(NamedTuple):
+    text: str
+    sql: str
+
+
+_QUESTIONS = (
+    _Question(
+        "Which pages are slow?",
+        "SELECT attributes->>'path' AS path, count(*) AS requests,\n"
+        "         round(quantile_cont((attributes->>'ms')::DOUBLE, 0.95), 1) AS p95_ms\n"
+        "  FROM logs WHERE message LIKE 'GET %'\n"
+        "  GROUP BY path ORDER BY p95_ms DESC LIMIT 3",
+    ),
+    _Question(
+        "What fails, and how often?",
+        "SELECT logger, exception_type, exception_message, count(*) AS times\n"
+        "  FROM logs WHERE exception_type IS NOT NULL GROUP BY ALL",
+    ),
+    _Question(
+        "Who paid most?  (structlog's key-values are attributes like any other)",
+        "SELECT (attributes->>'user_id')::INT AS user_id, count(*) AS cards,\n"
+        "         round(sum((attributes->>'amount')::DOUBLE), 2) AS eur\n"
+        "  FROM logs WHERE message = 'card charged'\n"
+        "  GROUP BY user_id ORDER BY eur DESC LIMIT 3",
+    ),
+)
+
+
+@click.command("demo")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.1, 3600),
+    default=6.0,
+    show_default=True,
+    help="How long the application runs.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(1, 10_000),
+    default=200.0,
+    show_default=True,
+    help="Records a second.",
+)
+@click.option(
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the log goes.  [default: a new directory among your logs]",
+)
+def command(seconds: float, rate: float, directory: Path | None) -> None:
+    """Run a small application for some seconds, and look at its log.
+
+    It logs by logging and by structlog, from several threads, and one of its jobs fails.  The log
+    is followed while it is written; then come the questions one would ask of it, with their
+    answers, and the commands that ask them.
+
+    \b
+    Examples:
+      logbatch demo
+      logbatch demo --seconds 20 --rate 2000
+      logbatch demo --directory ./demo-logs
+    """
+    terminal = Terminal()
+    directory = directory or _new_directory()
+    directory.mkdir(parents=True, exist_ok=True)
+    _introduce(terminal, directory, seconds)
+    recent = _run(terminal, directory, seconds, rate)
+    if not terminal.is_interactive:
+        _show_tail(terminal, directory, recent)
+    _tell_files(terminal, directory)
+    for question in _QUESTIONS:
+        _ask(terminal, directory, question)
+    _say_what_next(terminal, directory)
+
+
+def _new_directory() -> Path:
+    path = place.user_log_path("logbatch-demo") / f"{datetime.now():%Y%m%d-%H%M%S}"
+    number = 1
+    while path.exists():
+        number += 1
+        path = path.with_name(f"{path.name.partition('.')[0]}.{number}")
+    return path
+
+
+def _introduce(terminal: Terminal, directory: Path, seconds: float) -> None:
+    terminal.print(
+        Text.assemble(
+            f"A small shop runs for {seconds:g} seconds: four threads, ",
+            ("logging", "bold"),
+            " and ",
+            ("structlog", "bold"),
+            ".\nThis one entry in its dictConfig is all that it knows of logbatch:\n",
+        ),
+        soft_wrap=True,
+    )
+    entry = f'  {{"class": "logbatch.BatchHandler", "transport": "parquet:{directory}"}}\n'
+    terminal.print(Text(entry, style="cyan"), soft_wrap=True)
+
+
+def _run(terminal: Terminal, directory: Path, seconds: float, rate: float) -> list[dict[str, Any]]:
+    """Let the shop work while its log is followed; return the newest records."""
+    demo_app.configure(directory)
+    shop = demo_app.Shop(rate)
+    view = _View(terminal, seconds)
+    shop.open()
+    try:
+        with view.live:
+            for row in Dataset(directory).follow(last=None, stop=_Clock(seconds, view.show)):
+                view.add(row)
+    finally:
+        shop.close()
+        demo_app.finish()
+    return list(view.recent)
+
+
+class _Clock:
+    """What `follow` waits on: it lets the view be drawn, and ends when the time is up."""
+
+    def __init__(self, seconds: float, tick: Callable[[float], None]) -> None:
+        self._start = time.monotonic()
+        self._seconds = seconds
+        self._tick = tick
+
+    def wait(self, timeout: float) -> bool:
+        passed = time.monotonic() - self._start
+        self._tick(min(passed, self._seconds))
+        if passed >= self._seconds:
+            return True
+        time.sleep(min(timeout, self._seconds - passed))
+        return False
+
+
+class _View:
+    """The live view: a bar for the time, and the newest records below it."""
+
+    def __init__(self, terminal: Terminal, seconds: float) -> None:
+        lines = max(min(_TAIL_LINES, terminal.height - _FURNITURE), 3)
+        self.recent: deque[dict[str, Any]] = deque(maxlen=lines)
+        self._records = 0
+        self._progress = Progress(
+            BarColumn(bar_width=30),
+            TextColumn("{task.completed:.0f} of {task.total:.0f} s"),
+            TextColumn("{task.fields[records]:,} records", style="bold"),
+            console=terminal,
+        )
+        self._task = self._progress.add_task("", total=seconds, records=0)
+        self.live = Live(console=terminal, auto_refresh=False)
+        if not terminal.is_interactive:
+            self.live = Live(console=Terminal(color="never", quiet=True), auto_refresh=False)
+
+    def add(self, row: dict[str, Any]) -> None:
+        self._records += 1
+        self.recent.append(row)
+
+    def show(self, passed: float) -> None:
+        self._progress.update(self._task, completed=passed, records=self._records)
+        lines = [
+            Text.assemble(*shown_short(row), no_wrap=True, overflow="ellipsis")
+            for row in self.recent
+        ]
+        self.live.update(Group(self._progress, Text(), *lines), refresh=True)
+
+
+def _show_tail(terminal: Terminal, directory: Path, recent: list[dict[str, Any]]) -> None:
+    _show_command(terminal, f"tail -n {_TAIL_LEFT} {place.for_shell(directory)}")
+    for row in recent[-_TAIL_LEFT:]:
+        terminal.print_pieces(shown(row))
+
+
+def _tell_files(terminal: Terminal, directory: Path) -> None:
+    sizes = measure(directory)
+    records = sum(size.records or 0 for size in sizes)
+    total = sum(size.bytes for size in sizes)
+    files = sum(size.files for size in sizes)
+    each = f", {total / records:.0f} bytes a record" if records else ""
+    terminal.print(
+        Text.assemble(
+            "\n",
+            (f"{records:,} records", "bold"),
+            f" are in {files} Parquet files, {readable(total)}{each}:\n",
+            (str(directory), "cyan"),
+        ),
+        soft_wrap=True,
+    )
+
+
+def _ask(terminal: Terminal, directory: Path, question: _Question) -> None:
+    terminal.print(Text(f"\n{question.text}", style="bold"))
+    _show_command(terminal, f'query {place.for_shell(directory)} "\n  {question.sql}"')
+    show_table(Dataset(directory).sql(question.sql), terminal)
+
+
+def _say_what_next(terminal: Terminal, directory: Path) -> None:
+    where = place.for_shell(directory)
+    terminal.print(Text("\nWhat next?", style="bold"))
+    for arguments, what in (
+        (f"tail {where} --where 'user_id=42'", "one user's records"),
+        (f"tail {where} --level ERROR", "the failures, with tracebacks"),
+        (f"stats {where}", "volume over time, top loggers"),
+        (f"verify {where}", "prove that nothing is missing or twice"),
+    ):
+        terminal.print(Text(f"# {what}", style="dim"))
+        _show_command(terminal, arguments)
+
+
+def _show_command(terminal: Terminal, arguments: str) -> None:
+    program = "logbatch" if shutil.which("logbatch") else "python -m logbatch"
+    terminal.print(Text(f"{program} {arguments}", style="green"), soft_wrap=True)

@@ -1,0 +1,55 @@
+"""The options that choose records, the same for every command that has them."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import click
+
+from logbatch.cli.escape import escape_lines
+from logbatch.dataset.filter import Filter
+from logbatch.errors import FilterError
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _parse(_ctx: click.Context, option: click.Parameter, value: str | None) -> Filter:
+    """Read one option's value as a filter, where click can tell whose mistake it is."""
+    given: dict[str, Any] = {str(option.name): value}
+    try:
+        return Filter.build(**given)
+    except FilterError as error:
+        told = str(error) if option.name == "where" else error.reason
+        raise click.BadParameter("\n".join(escape_lines(told))) from None
+
+
+def _option(name: str, metavar: str, text: str) -> Callable[[_F], _F]:
+    return click.option(f"--{name}", metavar=metavar, callback=_parse, help=text)
+
+
+_NAMES = ("level", "logger", "since", "until", "grep", "where")
+_OPTIONS = (
+    _option("level", "LEVEL", "This level and those above it."),
+    _option("logger", "NAME", "This logger and those below it."),
+    _option("since", "TIME", "90s, 15m, 2h, 3d ago, or a UTC time: 2026-11-21T10:00."),
+    _option("until", "TIME", "Before this time, written alike."),
+    _option("grep", "TEXT", "This text in the message, in any case."),
+    _option("where", "FILTER", 'Any filter: "status>=500 -path~health user_id=42".'),
+)
+
+
+def filter_options(command: _F) -> _F:
+    """Add the options to a command, which gets what they ask for as one `where`."""
+
+    @functools.wraps(command)
+    def joined(*args: Any, **given: Any) -> Any:
+        terms = [given.pop(name) for name in _NAMES]
+        return command(*args, **given, where=functools.reduce(operator.and_, terms))
+
+    wrapped: Any = joined
+    for option in reversed(_OPTIONS):
+        wrapped = option(wrapped)
+    return cast("_F", wrapped)

@@ -1,0 +1,224 @@
+"""The answer to a query in each of its forms.
+
+`table` is for people: everything unsafe is shown escaped.  The others are exact.  JSON writes
+unsafe characters as `\\u…`, which changes nothing; CSV has no such way, so on a terminal, and only
+there, its cells are escaped.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import IO, TYPE_CHECKING, Any, TextIO
+
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
+
+from logbatch.cli.escape import escape, to_json, to_text
+from logbatch.cli.terminal import Terminal, new_table, plain_text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMATS = ("table", "json", "jsonl", "csv", "parquet")
+
+_CHUNK = 10_000
+_GAP = 2
+_NARROW = 12  # columns of a table are not squeezed below this; then rows are written one by one
+
+
+def write_text(table: pa.Table, form: str, file: TextIO, *, safe: bool = False) -> None:
+    """Write a table as `json`, `jsonl` or `csv`.
+
+    Args:
+        table: The rows.
+        form: Which of them.
+        file: Where to.
+        safe: Escape what is unsafe on a terminal also where the form has no way to say it.
+    """
+    _WRITERS[form](table, file, safe)
+
+
+def write_parquet(table: pa.Table, file: IO[bytes]) -> None:
+    """Write a table as one Parquet file."""
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(table, file, compression="zstd")
+
+
+def show_table(table: pa.Table, terminal: Terminal, max_rows: int | None = None) -> None:
+    """Write a table for people.
+
+    Where it is far too wide for the terminal, each row is written as a list of its values.
+    In a pipe there is no width to keep to, and no line is folded.
+
+    Args:
+        table: The rows.
+        terminal: Where to.
+        max_rows: How many rows to show at the most; None shows all.
+    """
+    part = table if max_rows is None else table.slice(0, max_rows)
+    names = [escape(name) for name in part.column_names]
+    rows = [[_cell(value) for value in row] for row in rows_of(part)]
+    natural = [
+        max([cell_len(name), *(cell_len(row[at].plain) for row in rows)])
+        for at, name in enumerate(names)
+    ]
+    width = sum(natural) + _GAP * len(names)
+    if not terminal.is_screen:
+        terminal.width = max(width, terminal.width)
+    if width > terminal.width and terminal.width // max(len(names), 1) < _NARROW:
+        _show_one_by_one(names, rows, terminal)
+    else:
+        fits = width <= terminal.width
+        terminal.print(_as_table(names, rows, _numbers(part), natural if fits else None))
+
+
+def rows_of(table: pa.Table) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows as tuples, as a name may be there twice; times with a zone are aware."""
+    for at in range(0, len(table), _CHUNK):
+        part = table.slice(at, _CHUNK)
+        yield from zip(*(_values(column) for column in part.columns), strict=True)
+
+
+def _values(column: Any) -> list[Any]:
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        # By hand: Arrow would look for a database of time zones, which not every machine has.
+        naive = column.cast(pa.timestamp("us", kind.tz), safe=False).cast(pa.int64())
+        return [None if at is None else _moment(at) for at in naive.to_pylist()]
+    if pa.types.is_timestamp(kind):
+        column = column.cast(pa.timestamp("us"), safe=False)
+    values: list[Any] = column.to_pylist()
+    return [_interval(*value) if isinstance(value, pa.MonthDayNano) else value for value in values]
+
+
+def _interval(months: int, days: int, nanoseconds: int) -> str:
+    """Write how long something lasts: `2 months 1 day 3:00:00.5`."""
+    amounts = ((months, "month"), (days, "day"))
+    words = [f"{n} {name}{'' if abs(n) == 1 else 's'}" for n, name in amounts if n]
+    seconds = abs(nanoseconds) // 1_000 / 1_000_000
+    if nanoseconds or not words:
+        clock = f"{int(seconds // 3600)}:{int(seconds // 60 % 60):02}:{seconds % 60:09.6f}"
+        words.append(("-" if nanoseconds < 0 else "") + clock.rstrip("0").rstrip("."))
+    return " ".join(words)
+
+
+def _moment(micros: int) -> datetime:
+    seconds, rest = divmod(micros, 1_000_000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
+
+
+def _write_json(table: pa.Table, file: TextIO, _safe: bool) -> None:
+    start = "["
+    for line in _json_lines(table):
+        file.write(f"{start}\n  {line}")
+        start = ","
+    file.write("[]\n" if start == "[" else "\n]\n")
+
+
+def _write_jsonl(table: pa.Table, file: TextIO, _safe: bool) -> None:
+    for line in _json_lines(table):
+        file.write(f"{line}\n")
+
+
+def _json_lines(table: pa.Table) -> Iterator[str]:
+    names = _unique(table.column_names)
+    for row in rows_of(table):
+        found = dict(zip(names, row, strict=True))
+        if isinstance(text := found.get("attributes"), str):
+            found["attributes"] = _decoded(text)
+        yield to_json(found)
+
+
+def _decoded(text: str) -> Any:
+    """Read attributes, which are JSON text in the column, so that they are not encoded twice."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Tell columns of one name apart: `n`, `n_1`."""
+    found: list[str] = []
+    for name in names:
+        number, free = 0, name
+        while free in found:
+            number, free = number + 1, f"{name}_{number + 1}"
+        found.append(free)
+    return found
+
+
+def _write_csv(table: pa.Table, file: TextIO, safe: bool) -> None:
+    clean: Callable[[str], str] = escape if safe else str
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([clean(name) for name in table.column_names])
+    for row in rows_of(table):
+        writer.writerow([clean(_as_text(value)) for value in row])
+
+
+_WRITERS: dict[str, Callable[[pa.Table, TextIO, bool], None]] = {
+    "json": _write_json,
+    "jsonl": _write_jsonl,
+    "csv": _write_csv,
+}
+
+
+def _as_text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    return to_json(value) if isinstance(value, bool | dict | list) else to_text(value)
+
+
+def _cell(value: Any) -> Text:
+    return Text("null", style="dim") if value is None else plain_text(_as_text(value))
+
+
+def _numbers(table: pa.Table) -> list[bool]:
+    import pyarrow as pa
+
+    kinds = pa.types
+    tests = (kinds.is_integer, kinds.is_floating, kinds.is_decimal)
+    return [any(test(kind) for test in tests) for kind in table.schema.types]
+
+
+def _as_table(
+    names: Sequence[str],
+    rows: Sequence[Sequence[Text]],
+    numbers: Sequence[bool],
+    widths: Sequence[int] | None,
+) -> Table:
+    """Make a table; where the columns' widths are given, rich need not measure each cell again."""
+    table = new_table()
+    for at, (name, number) in enumerate(zip(names, numbers, strict=True)):
+        table.add_column(
+            Text(name),
+            justify="right" if number else "left",
+            overflow="fold",
+            width=widths[at] if widths else None,
+            no_wrap=widths is not None,
+        )
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _show_one_by_one(
+    names: Sequence[str], rows: Sequence[Sequence[Text]], terminal: Terminal
+) -> None:
+    for number, row in enumerate(rows, 1):
+        terminal.print(Text(f"row {number}", style="bold"))
+        table = Table(box=None, pad_edge=False, show_header=False)
+        table.add_column(style="cyan", no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, value in zip(names, row, strict=True):
+            table.add_row(Text(name), value)
+        terminal.print(table)

@@ -1,0 +1,72 @@
+"""Which directory a command works on."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from logbatch.errors import DatasetError
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def directory_argument(command: _F) -> _F:
+    """Add the argument `[DIR]`; `find` tells which directory is meant."""
+    argument = click.argument(
+        "directory", required=False, metavar="[DIR]", type=click.Path(path_type=Path)
+    )
+    return argument(command)
+
+
+def find(given: Path | None) -> Path:
+    """Return the directory that is meant, which is there.
+
+    Args:
+        given: What the user wrote; None takes the directory the library writes to by default.
+
+    Raises:
+        DatasetError: There is no such directory, or it holds no log.
+    """
+    path = _default() if given is None else given.expanduser()
+    hint = "" if given else "; name a DIR, or set LOGBATCH_TRANSPORT"
+    try:
+        names = os.listdir(path)
+    except FileNotFoundError:
+        raise DatasetError(f"there is no directory {path}{hint}") from None
+    except NotADirectoryError:
+        raise DatasetError(f"{path} is a file, not a directory") from None
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}") from None
+    if names and not any(name == ".journal" or name.startswith("date=") for name in names):
+        raise DatasetError(f"{path} holds no log of logbatch{hint}")
+    return path
+
+
+def _default() -> Path:
+    from logbatch.transports import build
+
+    try:
+        path = getattr(build(), "path", None)
+    except ValueError as error:
+        raise DatasetError(str(error)) from None
+    return path if isinstance(path, Path) else user_log_path("logbatch")
+
+
+def user_log_path(name: str) -> Path:
+    """Return where this user's programs of a name keep their logs."""
+    import platformdirs
+
+    return platformdirs.user_log_path(name, appauthor=False)
+
+
+def for_shell(path: Path) -> str:
+    """Write a path as one would type it in a shell: with `~`, and quoted where need be."""
+    home = Path.home()
+    if path.is_relative_to(home) and shlex.quote(str(path)) == str(path):
+        return f"~/{path.relative_to(home)}"
+    return shlex.quote(str(path))

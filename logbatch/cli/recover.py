@@ -1,0 +1,79 @@
+"""`logbatch recover`: publish what dead processes left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from logbatch.batcher import recover
+from logbatch.cli.place import directory_argument, find
+from logbatch.dataset.schema import COLUMNS
+from logbatch.dataset.segments import Segment, list_segments
+from logbatch.transports import build
+from logbatch.transports.base import Transport
+
+_TYPES = {
+    "int64": "int64",
+    "double": "float64",
+    "bool": "bool",
+    "string": "string",
+    "timestamp[us, tz=UTC]": "timestamp",
+}
+
+
+@click.command("recover")
+@directory_argument
+@click.option(
+    "--to",
+    "kind",
+    type=click.Choice(["parquet", "jsonl"]),
+    help="Files to write.  [default: as the newest ones there, else parquet]",
+)
+def command(directory: Path | None, kind: str | None) -> None:
+    """Publish what processes that died left behind.
+
+    Any process that logs to the directory does this by itself within seconds; this is for when
+    there is none any more.  The journals of living processes are not touched, and a record is
+    published once however often and by however many this is done.
+
+    \b
+    Examples:
+      logbatch recover logs
+      logbatch recover logs --to jsonl
+    """
+    done = recover(_transport(find(directory), kind))
+    if done.producers:
+        told = f"published {_count(done.events, 'record')} of {_count(done.producers, 'process')}"
+        click.echo(f"{told} that had died")
+    else:
+        click.echo("nothing to recover: no dead process left anything")
+    if done.left:
+        raise click.ClickException(f"{_count(done.left, 'record')} could not be published")
+
+
+def _count(number: int, noun: str) -> str:
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def _transport(directory: Path, kind: str | None) -> Transport:
+    """Make the transport that writes files like those which are there."""
+    newest = max(list_segments(directory), key=_age, default=None)
+    if kind is None:
+        kind = "parquet" if newest is None else newest.ext.partition(".")[0]
+    columns = _promoted(newest.path) if newest and newest.ext == kind == "parquet" else None
+    return build({"type": kind, "path": directory}, columns=columns)
+
+
+def _age(segment: Segment) -> tuple[str, str, int]:
+    return segment.path.parent.name, segment.producer, segment.first
+
+
+def _promoted(path: Path) -> dict[str, str] | None:
+    """Read which attributes the newest file has as columns, so that the next one has them too."""
+    import pyarrow.parquet
+
+    fields = pyarrow.parquet.read_schema(path)
+    found = {field.name: _TYPES.get(str(field.type)) for field in fields}
+    return {name: kind for name, kind in found.items() if kind and name not in COLUMNS} or None

@@ -1,0 +1,142 @@
+"""`logbatch stats`: a picture of a log in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+from rich.bar import Bar
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from logbatch.cli.filters import filter_options
+from logbatch.cli.picture import draw, legend, time_axis
+from logbatch.cli.place import directory_argument, find
+from logbatch.cli.sizes import Size, measure, readable
+from logbatch.cli.summary import COLUMNS, Process, Summary, Top, summarise
+from logbatch.cli.terminal import Terminal, color_option, new_table, plain_text
+from logbatch.dataset.filter import Filter
+from logbatch.dataset.reader import Dataset
+
+_HEIGHT = 9
+_LABEL = 8
+_BAR = 16
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@click.command("stats")
+@directory_argument
+@filter_options
+@click.option(
+    "--top", type=click.IntRange(min=1), default=5, show_default=True, help="Lines of each list."
+)
+@color_option
+def command(directory: Path | None, where: Filter, top: int, color: str) -> None:
+    """Draw how much was logged when, and by whom.
+
+    The bars are stacked by level, errors lowest, so that even one of them is seen.
+
+    \b
+    Examples:
+      logbatch stats logs
+      logbatch stats logs --since 1h --level WARNING
+      logbatch stats logs --color always | less -R
+    """
+    terminal = Terminal(color=color)
+    path = find(directory)
+    table = Dataset(path).to_table(columns=list(COLUMNS), where=where)
+    summary = summarise(table, width=max(terminal.width - _LABEL - 2, 10), top=top)
+    for part in show(summary, measure(path), terminal):
+        terminal.print(part)
+
+
+def show(summary: Summary, sizes: Sequence[Size], terminal: Terminal) -> Iterator[RenderableType]:
+    """Give the picture part by part."""
+    yield _title(summary)
+    if summary.axis is None:
+        return
+    yield Text()
+    yield from _chart(summary, terminal)
+    yield Text()
+    yield _tops("logger", summary.loggers, summary.records, terminal)
+    yield Text()
+    yield _tops("template", summary.templates, summary.records, terminal)
+    yield Text()
+    yield _processes(summary.processes, summary.process_count)
+    yield Text()
+    yield _sizes(sizes)
+
+
+def _title(summary: Summary) -> Text:
+    if summary.axis is None:
+        return Text("no records", style="bold")
+    first, last = _period(summary.first, summary.last)
+    period = f"{first} to {last} UTC"
+    bar = f"; a bar is {summary.axis.span}"
+    return Text.assemble((f"{summary.records:,} records", "bold"), f", {period}", (bar, "dim"))
+
+
+def _chart(summary: Summary, terminal: Terminal) -> Iterator[Text]:
+    shades = not terminal.options.ascii_only
+    assert summary.axis is not None
+    lines = draw(summary.spans, _HEIGHT, coloured=terminal.coloured, shades=shades)
+    labels = [f"{max(map(sum, summary.spans)):,}", *[""] * (_HEIGHT - 2), "0"]
+    edge = "│" if shades else "|"
+    for label, line in zip(labels, lines, strict=True):
+        yield Text.assemble((f"{label:>{_LABEL}}{edge}", "dim"), line)
+    yield Text(" " * (_LABEL + 1) + time_axis(summary.axis), style="dim")
+    key = legend(summary.totals, coloured=terminal.coloured, shades=shades)
+    yield Text.assemble(" " * (_LABEL + 1), key)
+
+
+def _tops(name: str, tops: Sequence[Top], records: int, terminal: Terminal) -> Table:
+    table = new_table(name, "records", "errors", "", numbers=("records", "errors"))
+    table.columns[0].ratio, table.columns[0].no_wrap = 1, True
+    table.columns[0].overflow = "ellipsis"
+    table.expand = True
+    for top in tops:
+        table.add_row(
+            plain_text(top.name or "(none)"),
+            f"{top.records:,}",
+            Text(f"{top.errors:,}", style="red" if top.errors else "dim"),
+            Text() if terminal.options.ascii_only else _bar(top.records, records),
+        )
+    return table
+
+
+def _bar(part: int, whole: int) -> Bar:
+    return Bar(whole, 0, part, width=_BAR, color="cyan")
+
+
+def _processes(processes: Sequence[Process], count: int) -> Table:
+    table = new_table("process", "service", "host", "records", "from", "to", numbers=("records",))
+    for process in processes:
+        table.add_row(
+            str(process.pid if process.pid is not None else "?"),
+            plain_text(process.service),
+            plain_text(process.host),
+            f"{process.records:,}",
+            *_period(process.first, process.last),
+        )
+    if count > len(processes):
+        table.add_row(Text(f"and {count - len(processes):,} more", style="dim"))
+    return table
+
+
+def _sizes(sizes: Sequence[Size]) -> Table:
+    table = new_table("files", "number", "size", "a record", numbers=("number", "size", "a record"))
+    for size in sizes:
+        each = f"{size.bytes / size.records:.1f} B" if size.records else ""
+        table.add_row(size.name, f"{size.files:,}", readable(size.bytes), each)
+    return table
+
+
+def _period(first: int, last: int) -> tuple[str, str]:
+    """Write when something began and ended; the day is not said twice."""
+    begin, end = (
+        f"{_EPOCH + timedelta(microseconds=at):%Y-%m-%d %H:%M:%S}" for at in (first, last)
+    )
+    return begin, end[11:] if begin[:10] == end[:10] else end

@@ -1,0 +1,98 @@
+"""`logbatch tail`: the end of a log, or the log as it is written."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from logbatch.cli.filters import filter_options
+from logbatch.cli.lines import as_json, raw, shown
+from logbatch.cli.place import directory_argument, find
+from logbatch.cli.terminal import Terminal, color_option, use_utf8
+from logbatch.dataset.filter import Filter
+from logbatch.dataset.reader import Dataset
+
+_LINES = 10
+
+
+def _parse_lines(
+    _ctx: click.Context, _option: click.Parameter, value: str | None
+) -> int | str | None:
+    if value is None or value == "all":
+        return value
+    if not value.isdecimal():
+        raise click.BadParameter(f"{value!r} is neither a number nor all")
+    return int(value)
+
+
+@click.command("tail")
+@directory_argument
+@click.option("-f", "--follow", is_flag=True, help="Go on, as records are logged; Ctrl-C ends it.")
+@click.option(
+    "-n",
+    "--lines",
+    callback=_parse_lines,
+    metavar="N",
+    help="The newest N records, or all.  [default: 10; all with --since]",
+)
+@filter_options
+@click.option("--json", "form", flag_value="json", help="One JSON object a line, all columns.")
+@click.option("--raw", "form", flag_value="raw", help="Text as logged: trust it first.")
+@color_option
+def command(
+    directory: Path | None,
+    follow: bool,
+    lines: int | str | None,
+    where: Filter,
+    form: str,
+    color: str,
+) -> None:
+    """Show the newest records of all processes, in the order of time.
+
+    Times are UTC, as all commands and filters take them.  Control and invisible characters are
+    shown escaped, such as \\x1b or \\u202e; a line that begins with a time begins a record.
+
+    \b
+    Examples:
+      logbatch tail -f logs
+      logbatch tail logs --level WARNING --since 2h
+      logbatch tail logs -n all --where "status>=500 -path~health"
+      logbatch tail -f logs --json | jq .message
+    """
+    limit = _limit(lines, where)
+    dataset = Dataset(find(directory))
+    rows = dataset.follow(where, last=limit) if follow else _newest(dataset, where, limit)
+    terminal = Terminal(color=color)
+    write = _writer(form, terminal)
+    for row in rows:
+        write(row)
+        if follow:
+            terminal.file.flush()
+
+
+def _limit(lines: int | str | None, where: Filter) -> int | None:
+    """Tell how many records are wanted at the most; None for all."""
+    if lines is None:
+        begins = where.period[0] is not None
+        return None if begins else _LINES
+    return None if isinstance(lines, str) else lines
+
+
+def _newest(dataset: Dataset, where: Filter, limit: int | None) -> Iterator[dict[str, Any]]:
+    if limit is None:
+        return dataset.rows(where)
+    found = list(itertools.islice(dataset.rows(where, limit=limit, newest_first=True), limit))
+    return reversed(found)
+
+
+def _writer(form: str | None, terminal: Terminal) -> Callable[[dict[str, Any]], None]:
+    if form == "json":
+        use_utf8()
+        return lambda row: terminal.print_raw(as_json(row))
+    if form == "raw":
+        return lambda row: terminal.print_raw(raw(row))
+    return lambda row: terminal.print_pieces(shown(row))

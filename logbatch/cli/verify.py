@@ -1,0 +1,106 @@
+"""`logbatch verify`: prove that nothing is missing and nothing is there twice."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from logbatch.cli.escape import escape, to_json
+from logbatch.cli.place import directory_argument, find
+from logbatch.cli.terminal import Terminal, color_option, new_table, plain_text
+from logbatch.dataset.snapshot import Spans
+from logbatch.dataset.verify import Report, count, verify
+
+_MOST_SPANS = 3
+
+
+@click.command("verify")
+@directory_argument
+@click.option("--json", "as_json", is_flag=True, help="The whole report as one JSON object.")
+@color_option
+def command(directory: Path | None, as_json: bool, color: str) -> None:
+    """Check that every record is there, and is there once.
+
+    Each process numbers its records 0, 1, 2 and so on.  Here stands for each which numbers are in
+    files (present), still in its journal (pending), nowhere (missing), or there more than once
+    (twice).  What was dropped or refused, and said so, is listed apart.
+
+    Exit code 1 means that records are missing or there twice, or that a file cannot be read.
+
+    \b
+    Examples:
+      logbatch verify logs
+      logbatch verify logs --json | jq .gaps
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # all of it is in the report
+        report = verify(find(directory))
+    if as_json:
+        click.echo(to_json(report.to_dict()))
+    else:
+        _show(report, Terminal(color=color))
+    if report.gaps or report.repeated or report.problems:
+        raise click.exceptions.Exit(1)
+
+
+def _show(report: Report, terminal: Terminal) -> None:
+    if report.producers:
+        terminal.print(_table(report))
+        terminal.print()
+    for line in _remarks(report):
+        terminal.print(line, soft_wrap=True)
+    terminal.print(_conclusion(report), soft_wrap=True)
+
+
+def _table(report: Report) -> Table:
+    table = new_table("process", "present", "pending", "missing", "twice")
+    table.columns[0].no_wrap = True
+    for one in report.producers:
+        table.add_row(
+            plain_text(one.producer),
+            _spans(one.present),
+            _spans(one.pending),
+            _spans(one.missing, "bold red"),
+            _spans(one.twice, "bold red"),
+        )
+    return table
+
+
+def _spans(spans: Spans, style: str = "") -> Text:
+    if not spans:
+        return Text("-", style="dim")
+    shown = [f"{first}" if first == last else f"{first}-{last}" for first, last in spans]
+    more = [f"and {len(spans) - _MOST_SPANS:,} more"] if len(spans) > _MOST_SPANS else []
+    return Text("\n".join(shown[:_MOST_SPANS] + more), style=style)
+
+
+def _remarks(report: Report) -> Iterator[Text]:
+    for one in report.producers:
+        for loss in one.accounted:
+            what = f"{one.producer} {loss.first}-{loss.last} {loss.kind}: {loss.reason}"
+            yield Text(escape(what), style="yellow")
+    for reason, number in report.unnumbered.items():
+        yield Text(escape(f"{number:,} dropped before they had a number: {reason}"), style="yellow")
+    for problem in report.problems:
+        yield Text(escape(problem), style="red")
+
+
+def _conclusion(report: Report) -> Text:
+    present, pending = (_total(report, name) for name in ("present", "pending"))
+    whole = not (report.gaps or report.repeated or report.problems)
+    processes = len(report.producers)
+    return Text.assemble(
+        (f"{present + pending:,} records", "bold"),
+        f" of {processes:,} process{'' if processes == 1 else 'es'}: ",
+        (f"{report.gaps:,} missing, {report.repeated:,} twice", "green" if whole else "bold red"),
+        f", {pending:,} pending",
+    )
+
+
+def _total(report: Report, name: str) -> int:
+    return sum(count(getattr(one, name)) for one in report.producers)

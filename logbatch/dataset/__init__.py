@@ -1,0 +1,1 @@
+"""What was written: its columns, its files, and how to read them."""

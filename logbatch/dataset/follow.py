@@ -1,0 +1,191 @@
+"""Follow a directory as it is written: every new record once, within a poll of being logged.
+
+Each poll reads the journals, and then what was published since the poll before: a record may come
+and go from a journal in between.  A folder is listed only when it has changed, and a growing file
+read only from where it ended, so a poll costs the same however much is there already.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from logbatch.dataset.files import (
+    JOURNAL,
+    Grown,
+    cut_identity,
+    find_folders,
+    find_runs,
+    find_segment,
+)
+from logbatch.dataset.filter import Filter
+from logbatch.dataset.reading import FIXED, Damaged, Vanished, read, reading
+from logbatch.dataset.rows import Row, row_order, rows_of_lines, rows_of_table
+from logbatch.dataset.segments import Segment
+from logbatch.dataset.snapshot import Part, Snapshot, Spans
+from logbatch.dataset.source import Source
+from logbatch.identity import Ranges
+
+_TICK = 100_000_000  # nanoseconds within which two changes of a folder may bear one time
+_COARSE_TICK = 2_100_000_000  # the same where times are whole seconds
+_AGAIN = 2  # looks at most to fill a hole; what was dropped fills none
+
+
+class Stop(Protocol):
+    """What `follow` waits on between polls: a `threading.Event`, or what behaves like one."""
+
+    def wait(self, timeout: float) -> bool:
+        """Wait at most so many seconds; return whether to end."""
+
+
+class _Folder(NamedTuple):
+    """What was seen of a folder: its time, its names, and whether that time may be used again."""
+
+    changed: int = -1
+    names: frozenset[str] = frozenset()
+    unsettled: bool = True
+
+
+class Follower:
+    """Knows which records were seen.
+
+    Args:
+        source: The directory.
+        snapshot: What counts as seen already.
+        where: The records that are wanted.
+    """
+
+    def __init__(self, source: Source, snapshot: Snapshot, where: Filter) -> None:
+        self._source = source
+        self._where = where
+        self._seen = {producer: Ranges(ranges) for producer, ranges in snapshot.covered.items()}
+        self._growing = dict(source.growing)
+        self._folders: dict[Path, _Folder] = {}
+        self._hole = False
+
+    def run(self, interval: float, stop: Stop) -> Iterator[Row]:
+        """Yield rows as they come, until `stop` says so."""
+        while True:
+            yield from sorted(self.poll(), key=row_order)
+            if stop.wait(interval):
+                return
+
+    def poll(self) -> list[Row]:
+        """Return the rows that are new, in no order.
+
+        Where a producer's rows leave a hole, what fills it was just being renamed or published: it
+        is looked for at once, so that rows are not told in the wrong order.
+        """
+        self._hole = False
+        rows = self._look()
+        for _ in range(_AGAIN):
+            if not self._hole:
+                break
+            self._hole = False
+            rows += self._look()
+        return rows
+
+    def _look(self) -> list[Row]:
+        rows: list[Row] = []
+        for pending in self._source.read_pending(self._source.directory / JOURNAL):
+            lines = pending.lines.split(b"\n")[:-1]
+            rows += self._new_lines(lines, pending.producer, pending.first)
+        for folder in find_folders(self._source.directory):
+            for name in self._new_names(folder):
+                rows += self._new_in(folder / name)
+        for path in list(self._growing):
+            rows += self._new_in(path)
+        return rows
+
+    def _missing(self, producer: str, spans: Spans) -> Spans:
+        seen = self._seen.setdefault(producer, Ranges())
+        return tuple(hole for first, last in spans for hole in seen.missing(first, last))
+
+    def _mark(self, producer: str, spans: Spans) -> None:
+        seen = self._seen[producer]
+        for first, last in spans:
+            self._hole = self._hole or (first > 0 and first - 1 not in seen)
+            seen.add(first, last)
+
+    def _new_lines(self, lines: list[bytes], producer: str, first: int) -> list[Row]:
+        spans = self._missing(producer, ((first, first + len(lines) - 1),))
+        rows = [
+            row
+            for start, stop in spans
+            for row in rows_of_lines(lines[start - first : stop - first + 1], producer, start)
+            if self._where.matches(row)
+        ]
+        self._mark(producer, spans)
+        return rows
+
+    def _new_names(self, folder: Path) -> frozenset[str]:
+        """List the names in a folder that were not in it at the last poll."""
+        known = self._folders.get(folder, _Folder())
+        try:
+            changed = os.stat(folder).st_mtime_ns  # before the names: a later change shows again
+            if changed == known.changed and not known.unsettled:
+                return frozenset()
+            names = frozenset(os.listdir(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            self._folders.pop(folder, None)
+            return frozenset()
+        tick = _COARSE_TICK if changed % 1_000_000_000 == 0 else _TICK
+        self._folders[folder] = _Folder(changed, names, time.time_ns() - changed < tick)
+        return names - known.names
+
+    def _new_in(self, path: Path) -> list[Row]:
+        """Return the rows of a file that were not seen."""
+        segment = find_segment(path)
+        if segment is None:
+            return []
+        try:
+            return self._grown(segment) if segment.last is None else self._published(segment)
+        except Vanished:
+            self._growing.pop(path, None)  # it has another name by now, which is new as well
+        except Damaged as error:
+            self._growing.pop(path, None)
+            self._source.note(error, 1)
+        return []
+
+    def _grown(self, segment: Segment) -> list[Row]:
+        known = self._growing.get(segment.path, Grown())
+        with reading(segment.path):
+            status = os.stat(segment.path)
+            if (status.st_ino, status.st_size) == (known.inode, known.stop):
+                return []
+            return self._appended(segment, known)
+
+    def _appended(self, segment: Segment, known: Grown) -> list[Row]:
+        """Return the rows of a JSONL file from where it ended before."""
+        with reading(segment.path), open(segment.path, "rb") as file:
+            status = os.fstat(file.fileno())
+            # A batch that could not be written whole is taken back: the file may have shrunk.
+            same = known.inode == status.st_ino and known.stop <= status.st_size
+            start = known.stop if same else 0
+            file.seek(start)
+            data = file.read()
+        data = data[: data.rfind(b"\n") + 1]
+        rows = []
+        for run in find_runs(data, segment.producer):
+            lines = cut_identity(data[run.start : run.end], segment.producer).split(b"\n")[:-1]
+            rows += self._new_lines(lines, segment.producer, run.first)
+        if segment.last is None:
+            self._growing[segment.path] = Grown(status.st_ino, start + len(data))
+        return rows
+
+    def _published(self, segment: Segment) -> list[Row]:
+        span = (segment.first, segment.last or segment.first)
+        spans = self._missing(segment.producer, (span,))
+        if not spans:
+            return []
+        before = segment.path.with_name(f"{segment.producer}-{segment.first}.jsonl")
+        known = self._growing.pop(before, None)
+        if known is not None and segment.ext == "jsonl":
+            return self._appended(segment, known)
+        table, _ = read(Part(segment, spans, whole=False), None, FIXED)
+        rows = list(rows_of_table(self._where.apply(table)))
+        self._mark(segment.producer, spans)
+        return rows

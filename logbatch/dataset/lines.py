@@ -1,0 +1,172 @@
+"""A line as a typed row, whatever the line.
+
+Lines that logbatch made decode straight into `Line`.  One that was made by other means, by a later
+version, or damaged, still becomes a row:
+
+- a value of another type than its column's is null there, or its JSON where the column is text;
+  the value itself, and a key that is no column, stand in `attributes`;
+- what must not be null is filled in: the name or number of the level from the other of the two,
+  the timestamp from the moment the producer began;
+- what is no JSON object at all becomes the message of an ERROR of the logger "logbatch".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+
+from logbatch.dataset.segments import born
+
+
+class Line(msgspec.Struct, gc=False, forbid_unknown_fields=True, omit_defaults=True):
+    """The fields of a line, in its order; the attributes stay the JSON text that they are."""
+
+    timestamp: str
+    level: str
+    levelno: int
+    logger: str
+    message: str
+    template: str | None = None
+    exception_type: str | None = None
+    exception_message: str | None = None
+    stacktrace: str | None = None
+    pathname: str | None = None
+    lineno: int | None = None
+    func_name: str | None = None
+    process: int | None = None
+    thread: int | None = None
+    thread_name: str | None = None
+    task: str | None = None
+    trace_id: str | None = None
+    span_id: str | None = None
+    service: str | None = None
+    host: str | None = None
+    attributes: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+FIELDS: tuple[str, ...] = Line.__struct_fields__
+
+Int32 = Annotated[int, msgspec.Meta(ge=-(1 << 31), le=(1 << 31) - 1)]
+Int64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+
+decode_lines = msgspec.json.Decoder(Line).decode_lines
+"""Decode lines that fit; it counts JSON values, not newlines, and does not check ranges."""
+
+_integers = {"levelno": Int32, "lineno": Int32, "process": Int64, "thread": Int64}
+_decoders: dict[str, msgspec.json.Decoder[Any]] = {
+    name: msgspec.json.Decoder(_integers.get(name, str)) for name in FIELDS
+}
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_find_timestamp = re.compile(rb'"timestamp":"([0-9T:.Z+-]{19,40})"').search
+_UNDECODABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+
+
+def salvage(line: bytes, producer: str) -> Line:
+    """Make a row of any line.  It never fails, and gives the same row each time.
+
+    Args:
+        line: The line, with its newline or without.
+        producer: Whose it is.
+    """
+    try:
+        found = _decode_object(line)
+    except _UNDECODABLE as error:
+        return _make_of_damaged(line, producer, f"{type(error).__name__}: {error}")
+    attributes = found.pop("attributes", msgspec.Raw(b"{}"))
+    values, odd = _sort_out(found)
+    moment = _parse_time(values.pop("timestamp", ""))
+    if moment is None and "timestamp" in found:
+        odd["timestamp"] = found["timestamp"]
+    return Line(
+        timestamp=moment or _time_of_birth(producer),
+        attributes=_merge(attributes, odd),
+        **_fill_in(values),
+    )
+
+
+def _sort_out(found: dict[str, msgspec.Raw]) -> tuple[dict[str, Any], dict[str, msgspec.Raw]]:
+    """Split what was found into values that fit their columns and those that do not."""
+    values: dict[str, Any] = {}
+    odd: dict[str, msgspec.Raw] = {}
+    for name, raw in found.items():
+        if name not in _decoders:
+            odd[name] = raw
+        elif bytes(raw) != b"null":
+            try:
+                values[name] = _decoders[name].decode(raw)
+            except _UNDECODABLE:
+                odd[name] = raw
+                if name not in _integers and name != "timestamp":
+                    values[name] = bytes(raw).decode(errors="backslashreplace")
+    return values, odd
+
+
+def _fill_in(values: dict[str, Any]) -> dict[str, Any]:
+    """Give a value to each column that must have one."""
+    if "level" not in values:
+        values["level"] = logging.getLevelName(values.get("levelno", 0))
+    if "levelno" not in values:
+        values["levelno"] = logging.getLevelNamesMapping().get(values["level"].upper(), 0)
+    return {"logger": "", "message": "", **values}
+
+
+def _merge(attributes: msgspec.Raw, odd: dict[str, msgspec.Raw]) -> msgspec.Raw:
+    """Add to the attributes what found no other place; what is there already stays."""
+    text = bytes(attributes)
+    try:
+        known = _decode_object(text)
+        text.decode()  # the decoder does not look into what it leaves raw
+    except _UNDECODABLE:
+        known = {} if text == b"null" else {"attributes": _as_text(text)}
+    else:
+        if not odd:
+            return attributes
+    return msgspec.Raw(msgspec.json.encode({**_readable(odd), **known}))
+
+
+def _readable(odd: dict[str, msgspec.Raw]) -> dict[str, Any]:
+    return {name: _as_text(bytes(raw)) for name, raw in odd.items()}
+
+
+def _as_text(raw: bytes) -> Any:
+    """Keep JSON as it is; what is not UTF-8 becomes a text that shows it."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode(errors="backslashreplace")
+    return msgspec.Raw(raw)
+
+
+def _make_of_damaged(line: bytes, producer: str, why: str) -> Line:
+    moment = None
+    if match := _find_timestamp(line):
+        moment = _parse_time(match[1].decode())
+    return Line(
+        timestamp=moment or _time_of_birth(producer),
+        level="ERROR",
+        levelno=logging.ERROR,
+        logger="logbatch",
+        message=line.removesuffix(b"\n").decode(errors="backslashreplace"),
+        attributes=msgspec.Raw(msgspec.json.encode({"damaged": why})),
+    )
+
+
+def _parse_time(text: str) -> str | None:
+    """Bring a timestamp to the one form that is stored; None where it is not one."""
+    with contextlib.suppress(msgspec.ValidationError, OverflowError):
+        moment = msgspec.convert(text, datetime)
+        return _format(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    return None
+
+
+def _time_of_birth(producer: str) -> str:
+    return _format(datetime.fromtimestamp(born(producer), UTC))
+
+
+def _format(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat()

@@ -1,0 +1,175 @@
+"""What the terms of a filter mean on an Arrow table, a column at a time.
+
+What Arrow cannot say in exactly the words of `terms.py` is asked of the values one by one.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.dataset as ds
+
+from logbatch.dataset.terms import (
+    COMPARISONS,
+    LEVEL,
+    NUMBER,
+    TEXT,
+    TIME,
+    Term,
+    as_object,
+    find,
+    fold,
+)
+
+pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
+
+Mask = pa.BooleanArray
+Column = Any
+"""A `pyarrow.ChunkedArray`."""
+
+_COMPARE = {
+    "=": pc.equal,
+    "!=": pc.not_equal,
+    "<": pc.less,
+    "<=": pc.less_equal,
+    ">": pc.greater,
+    ">=": pc.greater_equal,
+}
+_TIME_TYPE = pa.timestamp("us", "UTC")
+_INT32, _INT64 = range(-(1 << 31), 1 << 31), range(-(1 << 63), 1 << 63)
+
+
+def mask(terms: Sequence[Term], table: pa.Table) -> Mask:
+    """Tell for each row whether all terms hold; slow terms look only at what the others left."""
+    result: Any = pa.repeat(True, table.num_rows)
+    slow = []
+    for term in terms:
+        found = _by_column(term, table.column(term.column))
+        if found is None:
+            slow.append(term)
+        else:
+            hits = pa.array([], pa.bool_()) if not len(found) else found.combine_chunks()
+            result = pc.and_(result, pc.xor(hits, term.negated))
+    if not slow:
+        return cast("Mask", result)
+    rows = pc.indices_nonzero(result)
+    for term in slow:
+        hits = _one_by_one(term, table.column(term.column).take(rows))
+        rows = rows.filter(pc.xor(hits, term.negated))
+    everything = pa.array(range(table.num_rows), pa.uint64())
+    return cast("Mask", pc.is_in(everything, value_set=rows))
+
+
+def expression(terms: Iterable[Term]) -> Any:
+    """Join what a Parquet scan can tell by itself of some of the terms."""
+    known = [found for term in terms if not term.negated and (found := _pushed(term)) is not None]
+    return functools.reduce(lambda left, right: left & right, known) if known else None
+
+
+def _pushed(term: Term) -> Any:
+    field = ds.field(term.column)
+    if term.kind == TIME:
+        return COMPARISONS[term.operator](field, pa.scalar(term.operand, _TIME_TYPE))
+    if term.kind == LEVEL:
+        fits = term.operand in _INT32
+        scalar = pa.scalar(term.operand, pa.int32()) if fits else None
+        return COMPARISONS[term.operator](field, scalar) if fits else None
+    if term.kind != TEXT or term.operator != "=" or term.operand.is_null:
+        return None
+    text = term.operand.text
+    if term.column != "logger":
+        return field == text
+    below = (field >= f"{text}.") & (field < f"{text}/")  # "/" comes right behind "."
+    return (field == text) | below
+
+
+def _by_column(term: Term, column: Column) -> Column:
+    """Compare a whole column; None where Arrow cannot."""
+    if term.kind == TIME:
+        return _compare(term.operator, column, pa.scalar(term.operand, _TIME_TYPE))
+    if term.kind == LEVEL:
+        return _compare_number(term.operator, column, term.operand)
+    if term.column in ("attributes", "timestamp"):
+        return None
+    if term.operator == "~":
+        return _contains(column, term.operand.text)
+    if term.operand.is_null:
+        return pc.is_null(column) if term.operator == "=" else pc.is_valid(column)
+    if term.kind == NUMBER:
+        return _compare_number(term.operator, column, term.operand.number)
+    return _compare_text(term, column)
+
+
+def _compare(operator: str, column: Column, limit: Any) -> Column:
+    return pc.fill_null(_COMPARE[operator](_as(limit.type, column), limit), False)
+
+
+def _compare_number(operator: str, column: Column, number: int | float | None) -> Column:
+    if not isinstance(number, int) or number not in _INT64:
+        return None
+    return _compare(operator, column, pa.scalar(number, pa.int64()))
+
+
+def _compare_text(term: Term, column: Column) -> Column:
+    texts = _as(pa.string(), column)
+    found = pc.equal(texts, term.operand.text)
+    if term.column == "logger":
+        found = pc.or_(found, pc.starts_with(texts, f"{term.operand.text}."))
+    return pc.fill_null(found if term.operator == "=" else pc.invert(found), False)
+
+
+def _contains(column: Column, text: str) -> Column:
+    if not text.isascii():
+        return None  # Arrow's table of letters is newer or older than Python's
+    texts = pc.utf8_lower(_as(pa.string(), column))
+    return pc.fill_null(pc.match_substring(texts, fold(text)), False)
+
+
+def _as(kind: Any, column: Column) -> Column:
+    return column if column.type == kind else column.cast(kind)
+
+
+def _one_by_one(term: Term, column: Column) -> Mask:
+    test = term.test()
+    if term.path is None:
+        return pa.array([test(term.take(value)) for value in column.to_pylist()], pa.bool_())
+    hits = [test(None)] * len(column)
+    rows = pc.indices_nonzero(_may_hold(column, term.path))
+    probe = _probe(term.path)
+    for row, text in zip(rows.to_pylist(), column.take(rows).to_pylist(), strict=True):
+        hits[row] = test(find(probe(text), term.path))
+    return pa.array(hits, pa.bool_())
+
+
+def _may_hold(column: Column, path: str) -> Column:
+    """Leave out the texts in which the key does not occur; a backslash may hide it."""
+    head = path.partition(".")[0]
+    start = f'"{head}"' if head == path else f'"{head}'
+    escaped = pc.match_substring(column, "\\")
+    return pc.fill_null(pc.or_(escaped, pc.match_substring(column, start)), False)
+
+
+def _probe(path: str) -> Callable[[str], Mapping[str, Any]]:
+    """Make a decoder that takes only the keys with which a path may begin out of a JSON text."""
+    keys = [path[: match.start()] for match in re.finditer(r"\.|$", path)]
+    if re.search(r'[\\"\x00-\x1f]', path):
+        return as_object  # msgspec renames no field to that
+    fields = [(f"key{index}", Any, msgspec.UNSET) for index in range(len(keys))]
+    names = {f"key{index}": key for index, key in enumerate(keys)}
+    decode = msgspec.json.Decoder(msgspec.defstruct("Probe", fields, rename=names)).decode
+
+    def probe(text: str) -> Mapping[str, Any]:
+        try:
+            values = msgspec.structs.astuple(decode(text))
+        except (msgspec.DecodeError, RecursionError):
+            return {}
+        found = zip(keys, values, strict=True)
+        return {key: value for key, value in found if value is not msgspec.UNSET}
+
+    return probe

@@ -1,0 +1,185 @@
+"""Rows in the order of time over any number of files, reading no more of them than needed.
+
+Every piece of a file has bounds, so pieces are read in the order of their earliest time (or their
+latest, newest first), and a row may come out once no piece is left that could hold one before it.
+Memory holds the pieces that overlap in time, not the dataset.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute
+
+from logbatch.dataset.filter import Filter
+from logbatch.dataset.reading import (
+    FIXED,
+    Damaged,
+    Piece,
+    Vanished,
+    latest,
+    pieces,
+    read,
+    read_tail,
+)
+from logbatch.dataset.rows import Row, row_order, rows_of_table
+from logbatch.dataset.snapshot import Part, Snapshot
+from logbatch.dataset.source import TRIES, Source
+
+pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
+
+_FEWEST, _MOST = 1 << 10, 1 << 16  # rows that are gathered before they are sorted
+_STRIDE = 1 << 10  # rows that are made Python objects at a time
+
+
+class _Unit(NamedTuple):
+    """Something to read, ordered by the edge of its bounds that comes first."""
+
+    edge: float
+    number: int
+    read: Callable[[], pa.Table] | None  # None: only the bounds of its part are guessed so far
+    part: Part | None = None
+
+
+def ordered_rows(
+    source: Source,
+    snapshot: Snapshot,
+    where: Filter,
+    *,
+    limit: int | None = None,
+    newest_first: bool = False,
+) -> Iterator[Row]:
+    """Yield the rows of a snapshot in the order of time, or the other way round.
+
+    Where a file goes away meanwhile, what is left of the snapshot's records is found in others.
+
+    Raises:
+        DatasetError: The directory cannot be read any more.
+    """
+    wanted = snapshot.covered
+    last: Row | None = None
+    tries = TRIES
+    while limit is None or limit > 0:
+        try:
+            for row in _Merge(source, snapshot, where, limit, newest_first).rows():
+                if last is None or _comes_after(row, last, newest_first):
+                    last, tries = row, TRIES
+                    limit = None if limit is None else limit - 1
+                    yield row
+                    if limit == 0:
+                        return
+            return
+        except (Vanished, Damaged) as error:
+            tries = source.note(error, tries)
+            snapshot = source.snapshot().within(wanted)
+
+
+def _comes_after(row: Row, last: Row, newest_first: bool) -> bool:
+    return row_order(row) != row_order(last) and (row_order(row) < row_order(last)) is newest_first
+
+
+class _Merge:
+    """One pass over the pieces of a snapshot."""
+
+    def __init__(
+        self,
+        source: Source,
+        snapshot: Snapshot,
+        where: Filter,
+        limit: int | None,
+        newest_first: bool,
+    ) -> None:
+        self._source = source
+        self._where = where
+        self._sign = -1 if newest_first else 1
+        self._guess = newest_first and limit is not None
+        self._fewest = _FEWEST if limit is None else min(max(limit, 1), _MOST)
+        self._numbers = count()
+        self._units: list[_Unit] = []
+        for part in snapshot.parts:
+            self._add_part(part)
+        for tail in snapshot.tails:
+            table = read_tail(tail, FIXED)
+            bounds = pc.min_max(table.column("timestamp").cast(pa.int64())).as_py()
+            self._add(Piece(0, None, bounds["min"], bounds["max"]), partial(self._chosen, table))
+
+    def _add_part(self, part: Part) -> None:
+        if part.segment.ext == "parquet":
+            self._add_pieces(part, self._source.footer(part).pieces)
+        elif self._guess:
+            edge = -latest(part)
+            heapq.heappush(self._units, _Unit(edge, next(self._numbers), None, part))
+        else:
+            self._add_pieces(part, pieces(part))
+
+    def _add_pieces(self, part: Part, found: tuple[Piece, ...]) -> None:
+        for piece in found:
+            self._add(piece, partial(self._read, part, piece))
+
+    def _add(self, piece: Piece, read: Callable[[], pa.Table]) -> None:
+        first, last = self._where.period
+        if (first is None or piece.high >= first) and (last is None or piece.low <= last):
+            edge = piece.low if self._sign > 0 else -piece.high
+            heapq.heappush(self._units, _Unit(edge, next(self._numbers), read))
+
+    def _read(self, part: Part, piece: Piece) -> pa.Table:
+        if part.segment.ext == "parquet" and self._where:
+            few = pa.schema([FIXED.field(name) for name in sorted(self._where.columns)])
+            mask = self._where.mask(read(part, piece, few)[0])
+            return read(part, piece, FIXED)[0].filter(mask) if mask.true_count else _nothing()
+        table, damaged = read(part, piece, FIXED)
+        self._source.tell_damaged_lines(part.path, damaged)
+        return self._chosen(table)
+
+    def _chosen(self, table: pa.Table) -> pa.Table:
+        return self._where.apply(table)
+
+    def rows(self) -> Iterator[Row]:
+        for table in self._tables():
+            for start in range(0, table.num_rows, _STRIDE):
+                yield from rows_of_table(table.slice(start, _STRIDE))
+
+    def _tables(self) -> Iterator[pa.Table]:
+        """Yield sorted tables, each of which comes after the one before."""
+        pool, fewest = _nothing(), self._fewest
+        while self._units or pool.num_rows:
+            pool = self._sorted(pa.concat_tables([pool, *self._gather(max(fewest, len(pool)))]))
+            ready = self._count_ready(pool)
+            yield pool.slice(0, ready)
+            pool = pool.slice(ready)
+            fewest = min(2 * fewest, _MOST)
+
+    def _gather(self, rows: int) -> Iterator[pa.Table]:
+        """Read the next pieces, until there are some rows."""
+        while self._units and rows > 0:
+            unit = heapq.heappop(self._units)
+            if unit.read is not None:
+                table = unit.read()
+                rows -= table.num_rows
+                yield table
+            elif unit.part is not None:
+                self._add_pieces(unit.part, pieces(unit.part))
+
+    def _sorted(self, table: pa.Table) -> pa.Table:
+        direction = "ascending" if self._sign > 0 else "descending"
+        keys: Any = [(name, direction) for name in ("timestamp", "producer", "sequence")]
+        return table.sort_by(keys)
+
+    def _count_ready(self, pool: pa.Table) -> int:
+        """Count the rows that come before everything that is still to be read."""
+        edge = self._units[0].edge if self._units else math.inf
+        if math.isinf(edge):
+            return pool.num_rows if edge > 0 else 0
+        times = pool.column("timestamp").cast(pa.int64())
+        before = pc.less(times, int(edge)) if self._sign > 0 else pc.greater(times, -int(edge))
+        return pc.sum(before).as_py() or 0
+
+
+def _nothing() -> pa.Table:
+    return FIXED.empty_table()

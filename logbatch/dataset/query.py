@@ -1,0 +1,222 @@
+"""SQL over a dataset: one SELECT, on the view `logs`, and nothing else.
+
+DuckDB is given the files as an Arrow dataset, so it needs no access to any file, and has none: it
+is switched off, and all settings are locked, before it sees the query.  The query itself must be
+one SELECT by DuckDB's own word, and is looked through once more (`guard`), because a SELECT can
+hold a COPY, and a function can read a setting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from logbatch.dataset.filter import Filter
+from logbatch.dataset.guard import check_tree
+from logbatch.dataset.reading import Vanished, read
+from logbatch.dataset.scan import arrow_dataset, scan, split
+from logbatch.dataset.snapshot import Part, Snapshot
+from logbatch.dataset.source import Source
+from logbatch.errors import QueryError
+
+if TYPE_CHECKING:
+    import duckdb
+
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(i?)B", re.IGNORECASE)
+_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+_BATCH = 10_000  # rows of the result that are taken at a time
+_STREAM = ("registered as", "get_next")  # how DuckDB tells that Arrow could not read
+
+_SETTINGS = (
+    "SET TimeZone = 'UTC'",
+    "SET temp_directory = ''",
+    "SET python_enable_replacements = false",
+    "SET autoinstall_known_extensions = false",
+    "SET autoload_known_extensions = false",
+    "SET allow_community_extensions = false",
+)
+_LOCKS = (
+    "SET enable_external_access = false",
+    "SET disabled_filesystems = 'LocalFileSystem'",
+    "SET lock_configuration = true",
+)
+
+
+def run_query(source: Source, query: str, *, memory_limit: str, timeout: float | None) -> pa.Table:
+    """Answer a query; see `Dataset.sql`."""
+    limit = parse_size(memory_limit)
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"timeout={timeout!r} must be a number of seconds above 0, or None")
+    return source.retry(lambda snapshot: _run(source, snapshot, query, limit, timeout))
+
+
+def parse_size(text: str) -> int:
+    """Read a number of bytes: `500MB`, `1GB`, `2GiB`.
+
+    Raises:
+        ValueError: It is none.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    size = 0
+    if match is not None:
+        unit = 1024 if match[3] else 1000
+        size = int(float(match[1]) * unit ** _POWERS[match[2].upper()])
+    if size < 1:
+        raise ValueError(f"memory_limit={text!r} must be a size such as '500MB' or '1GB'")
+    return size
+
+
+def _run(
+    source: Source, snapshot: Snapshot, query: str, limit: int, timeout: float | None
+) -> pa.Table:
+    schema = source.schema(snapshot)
+    quick, others = split(snapshot.parts)
+    rest = scan(source, snapshot._replace(parts=others), list(schema), Filter())
+    with _connection(limit) as connection:
+        statement = _check(connection, query)
+        connection.register("_files", arrow_dataset(quick, schema))
+        connection.register("_rest", rest)
+        connection.execute(_view(schema.names))
+        for lock in _LOCKS:
+            connection.execute(lock)
+        connection.execute("BEGIN TRANSACTION READ ONLY")
+        try:
+            with _deadline(connection, timeout):
+                return _fetch(connection, statement, limit)
+        except _errors() as error:
+            _blame(error, quick, schema)
+            raise _told(error, limit) from error
+
+
+@contextlib.contextmanager
+def _connection(limit: int) -> Iterator[duckdb.DuckDBPyConnection]:
+    try:
+        import duckdb
+    except ModuleNotFoundError:
+        raise QueryError('SQL needs DuckDB: pip install "logbatch[tools]"') from None
+    connection = duckdb.connect(":memory:")
+    try:
+        for setting in (*_SETTINGS, f"SET memory_limit = '{limit}B'"):
+            connection.execute(setting)
+        yield connection
+    finally:
+        connection.close()
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    import duckdb
+
+    return duckdb.Error, OSError, pa.ArrowException
+
+
+def _check(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.Statement:
+    """Return the one SELECT that a query is.
+
+    Raises:
+        QueryError: It is something else.
+    """
+    import duckdb
+
+    try:
+        statements = connection.extract_statements(query)
+        if len(statements) != 1:
+            raise QueryError(f"write exactly one SELECT; these are {len(statements)} statements")
+        statement = statements[0]
+        if statement.type != duckdb.StatementType.SELECT:
+            raise QueryError(f"only SELECT is allowed, not {statement.type.name.replace('_', ' ')}")
+        if statement.named_parameters:
+            raise QueryError("the query has a parameter ($1 or ?), but there are no values for any")
+        tree = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchall()
+    except duckdb.Error as error:
+        raise QueryError(f"this is no SQL that DuckDB understands: {error}") from error
+    check_tree(tree[0][0])
+    return statement
+
+
+def _view(names: list[str]) -> str:
+    """Define `logs`; a text of attributes that is no JSON after all is shown as a JSON string."""
+    quoted = [f'"{name.replace(chr(34), chr(34) * 2)}"' for name in names]
+    columns = ", ".join(quoted)
+    attributes = "coalesce(try_cast(attributes AS JSON), to_json(attributes)) AS attributes"
+    return (
+        f"CREATE VIEW logs AS SELECT * REPLACE ({attributes}) FROM"
+        f" (SELECT {columns} FROM _files UNION ALL SELECT {columns} FROM _rest)"
+    )
+
+
+@contextlib.contextmanager
+def _deadline(connection: duckdb.DuckDBPyConnection, timeout: float | None) -> Iterator[None]:
+    """Interrupt what the connection does when the time is up.
+
+    Raises:
+        QueryError: It was.
+    """
+    done, expired = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        if not done.wait(timeout):
+            expired.set()
+            connection.interrupt()
+            while not done.wait(0.05):  # it may not have begun yet
+                connection.interrupt()
+
+    thread = threading.Thread(target=watch, name="logbatch-query", daemon=True)
+    thread.start()
+    try:
+        yield
+    except _errors() as error:
+        if expired.is_set():
+            raise QueryError(f"the query was stopped after {timeout:g} s") from error
+        raise
+    finally:
+        done.set()
+        thread.join()
+
+
+def _fetch(
+    connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement, limit: int
+) -> pa.Table:
+    relation: Any = connection.sql(statement)
+    if relation is None:
+        raise QueryError("only SELECT is allowed; this gives no rows")
+    # DuckDB 1.3 has the older of the two names only.
+    fetch = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
+    reader: pa.RecordBatchReader = fetch(_BATCH)
+    batches, size = [], 0
+    for batch in reader:
+        size += batch.nbytes
+        if size > limit:
+            raise QueryError(
+                f"the result takes more than the memory limit of {limit / 1e6:,.0f} MB;"
+                " ask for fewer rows or columns, or raise the limit"
+            )
+        batches.append(batch)
+    return pa.Table.from_batches(batches, reader.schema)
+
+
+def _blame(error: Exception, parts: list[Part], schema: pa.Schema) -> None:
+    """Find the file because of which a query failed.
+
+    Raises:
+        Vanished, Damaged: There is one.
+    """
+    if any(mark in str(error) for mark in _STREAM):
+        for part in parts:
+            read(part, None, schema)
+        raise Vanished("a file that is there again, or readable")
+
+
+def _told(error: Exception, limit: int) -> QueryError:
+    import duckdb
+
+    if isinstance(error, duckdb.OutOfMemoryException) or "Out of Memory" in str(error):
+        return QueryError(
+            f"the query needs more than the memory limit of {limit / 1e6:,.0f} MB;"
+            " ask for less, or raise the limit"
+        )
+    return QueryError(f"the query failed: {error}")

@@ -1,0 +1,202 @@
+"""Read what was written: a consistent view over files and journals, each record exactly once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from os import PathLike
+from pathlib import Path
+
+import pyarrow as pa
+
+from logbatch.dataset.files import find_folders
+from logbatch.dataset.filter import Filter
+from logbatch.dataset.follow import Follower, Stop
+from logbatch.dataset.merge import ordered_rows
+from logbatch.dataset.query import run_query
+from logbatch.dataset.rows import Row
+from logbatch.dataset.scan import scan
+from logbatch.dataset.schema import COLUMNS
+from logbatch.dataset.snapshot import ReadPending, Snapshot
+from logbatch.dataset.source import Source
+from logbatch.errors import DatasetError
+from logbatch.journal import read_pending
+
+POLL = 0.1  # seconds between two looks of `follow`
+
+
+class Dataset:
+    """A directory that logbatch writes, or wrote, to.
+
+    Each call looks at the directory as it is at that moment: published files, and what processes
+    have logged but not published yet.  A file that cannot be read, or that is not of logbatch, is
+    left out with a `DatasetWarning`, and told in `problems`.
+
+    Args:
+        path: The directory; an empty one is an empty dataset.
+
+    Attributes:
+        path: The directory.
+
+    Raises:
+        DatasetError: There is no such directory, or it cannot be read.
+    """
+
+    def __init__(
+        self, path: str | PathLike[str], *, read_pending: ReadPending = read_pending
+    ) -> None:
+        self.path = Path(path)
+        find_folders(self.path)
+        self._source = Source(self.path.absolute(), read_pending)
+
+    def __repr__(self) -> str:
+        return f"Dataset({str(self.path)!r})"
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What was left out of the answers so far, and why."""
+        return tuple(self._source.problems)
+
+    def snapshot(self) -> Snapshot:
+        """Tell where each record is at this moment: its file, or its journal.
+
+        Raises:
+            DatasetError: The directory cannot be read.
+        """
+        return self._source.snapshot()
+
+    def to_table(
+        self, columns: Sequence[str] | None = None, where: Filter | str | None = None
+    ) -> pa.Table:
+        """Read records into an Arrow table.
+
+        The records of one producer come in their order; `sort_by("timestamp")` orders all.
+
+        Args:
+            columns: Names, in the order wanted; None takes the 23 fixed columns and all promoted
+                ones.  `attributes` is JSON text.
+            where: A filter, or its text; None takes all records.
+
+        Raises:
+            DatasetError: The directory cannot be read, or a column is unknown.
+            FilterError: The filter has a mistake.
+        """
+        chosen = Filter.build(where)
+        return self._source.retry(lambda snapshot: self._table(snapshot, columns, chosen))
+
+    def _table(self, snapshot: Snapshot, columns: Sequence[str] | None, where: Filter) -> pa.Table:
+        if columns is not None and set(columns) <= COLUMNS.keys():
+            schema = pa.schema([(name, pa.null()) for name in columns])
+        else:
+            schema = self._source.schema(snapshot)
+        names = schema.names if columns is None else list(columns)
+        for name in names:
+            if name not in schema.names:
+                close = get_close_matches(name, schema.names, 1)
+                hint = f"; did you mean {close[0]!r}?" if close else ""
+                raise DatasetError(f"there is no column {name!r}{hint}")
+        return scan(self._source, snapshot, [schema.field(name) for name in names], where)
+
+    def rows(
+        self,
+        where: Filter | str | None = None,
+        limit: int | None = None,
+        newest_first: bool = False,
+    ) -> Iterator[Row]:
+        """Read records as dicts, in the order of time.
+
+        The view is that of the moment of the call.  Records of the same time are in the order of
+        producer and sequence.  With `newest_first` and a limit only the files at the end of the
+        log are read; of JSONL files it is then taken for granted that no record is newer than the
+        last write to its file.
+
+        Args:
+            where: A filter, or its text; None takes all records.
+            limit: At most so many; None for all.
+            newest_first: From the end of the log to its beginning.
+
+        Returns:
+            Dicts of the 23 fixed columns: `timestamp` an aware datetime in UTC, `attributes` a
+            dict.  Files are read as the iterator gets to them.
+
+        Raises:
+            DatasetError: The directory cannot be read.
+            FilterError: The filter has a mistake.
+        """
+        chosen = Filter.build(where)
+        if limit is not None and limit < 0:
+            raise ValueError(f"limit={limit!r} must be 0 or more")
+        snapshot = self._source.snapshot()
+        return ordered_rows(self._source, snapshot, chosen, limit=limit, newest_first=newest_first)
+
+    def follow(
+        self,
+        where: Filter | str | None = None,
+        *,
+        last: int | None = 0,
+        interval: float = POLL,
+        stop: Stop | None = None,
+    ) -> Iterator[Row]:
+        """Follow the log: records as they are logged, each once, without a gap.
+
+        A record comes at most `interval` after the logging call, whatever the flush interval of
+        the process that logs.  What came between two looks is in the order of time.
+
+        Args:
+            where: A filter, or its text; None takes all records.
+            last: Begin with so many records that are there already; None begins with all of them.
+            interval: Seconds between two looks.
+            stop: A `threading.Event`, or anything with a `wait(seconds)` like its; the iterator
+                ends when that returns true.  None never ends.
+
+        Returns:
+            Dicts as `rows` gives them.  What counts as new is settled by the call, not by the
+            first `next`.
+
+        Raises:
+            DatasetError: The directory cannot be read.
+            FilterError: The filter has a mistake.
+        """
+        chosen = Filter.build(where)
+        if last is not None and last < 0:
+            raise ValueError(f"last={last!r} must be 0 or more, or None")
+        snapshot = self._source.snapshot()
+        follower = Follower(self._source, snapshot, chosen)
+        return self._follow(
+            snapshot, chosen, last, follower.run(interval, stop or threading.Event())
+        )
+
+    def _follow(
+        self, snapshot: Snapshot, where: Filter, last: int | None, news: Iterator[Row]
+    ) -> Iterator[Row]:
+        if last is None:
+            yield from ordered_rows(self._source, snapshot, where)
+        elif last:
+            found = ordered_rows(self._source, snapshot, where, limit=last, newest_first=True)
+            yield from reversed(list(found))
+        yield from news
+
+    def sql(
+        self, query: str, *, memory_limit: str = "1GB", timeout: float | None = 30.0
+    ) -> pa.Table:
+        """Ask one SELECT of DuckDB's SQL about the view `logs`.
+
+        The view has the 23 fixed columns and the promoted ones; `attributes` is JSON, so
+        `attributes->>'user_id'` works.  Times are shown in UTC.  SQL reaches no file, no network
+        and no setting.
+
+        Args:
+            query: One SELECT, or what DuckDB takes for one: WITH, FROM, VALUES, DESCRIBE,
+                SUMMARIZE.
+            memory_limit: The most memory that the query and its result may each take: `"500MB"`.
+            timeout: The most seconds it may take; None for any number.
+
+        Returns:
+            The result as an Arrow table.
+
+        Raises:
+            QueryError: The query is refused, fails, or passes a limit; or DuckDB is not installed.
+            DatasetError: The directory cannot be read.
+        """
+        return run_query(self._source, query, memory_limit=memory_limit, timeout=timeout)

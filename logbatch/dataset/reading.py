@@ -1,0 +1,310 @@
+"""Read one file of a snapshot, whole or in pieces, and tell a file that is gone from a bad one.
+
+A piece is some row groups of a Parquet file, a stretch of a JSONL file, or a whole compressed one.
+Its bounds, the earliest and latest time in it, let a reader leave it out or put it off.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import math
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.parquet as pq
+
+from logbatch.dataset.files import cut_identity, find_runs, find_segment, list_names
+from logbatch.dataset.schema import COLUMNS, PROMOTED_TYPES, table_from_lines
+from logbatch.dataset.schema import schema as make_schema
+from logbatch.dataset.snapshot import Part, Spans, Tail
+from logbatch.identity import Ranges
+
+pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
+
+_BLOCK = 1 << 23  # bytes of a JSONL file that are decoded in one go
+_ROWS = 1 << 14  # rows from which on row groups make a piece
+_EDGE = 1 << 16  # bytes of its beginning and end that are looked at first
+_SECONDS = re.compile(rb'\{"timestamp":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8})')
+_SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
+_CODECS: dict[str, Literal["zstd", "gzip"]] = {".zst": "zstd", ".gz": "gzip"}
+FIXED = make_schema()
+"""The fixed columns."""
+
+
+class Vanished(Exception):
+    """A file was renamed or removed since it was listed: the snapshot is out of date."""
+
+
+class Damaged(Exception):
+    """A file cannot be read; it counts as not there.
+
+    Args:
+        path: The file.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path = path
+        self.reason = " ".join(reason.split())
+        super().__init__(f"{path}: {self.reason}")
+
+
+class Piece(NamedTuple):
+    """Some consecutive records of a file.
+
+    Attributes:
+        start: The first row group; in a JSONL file the offset it begins at.
+        stop: The row group or offset behind it; None reads to the end.
+        low: Microseconds since 1970 before which there is none of them.
+        high: The same, after which there is none.
+    """
+
+    start: int
+    stop: int | None
+    low: float = -math.inf
+    high: float = math.inf
+
+
+class Footer(NamedTuple):
+    """What the end of a Parquet file tells: its row groups, and the columns beyond the fixed."""
+
+    pieces: tuple[Piece, ...]
+    promoted: tuple[pa.Field[Any], ...]
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Translate what goes wrong with a file."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise Vanished(str(path)) from error
+    except (OSError, pa.ArrowException, OverflowError) as error:
+        number = error.errno if isinstance(error, OSError) else None
+        if number == errno.ESTALE:
+            raise Vanished(str(path)) from error
+        if number in _SHORT:
+            raise
+        raise Damaged(path, str(error)) from error
+
+
+def footer(path: Path) -> Footer:
+    """Read what the end of a Parquet file tells.
+
+    Raises:
+        Vanished, Damaged: It cannot be read.
+    """
+    with reading(path):
+        metadata = pq.read_metadata(path)
+        columns = metadata.schema
+        if columns.column(0).path != "timestamp" or "sequence" not in columns.names:
+            raise Damaged(path, "it was not written by logbatch")
+        exact = '"microseconds"' in columns.column(0).logical_type.to_json()
+        pieces = tuple(_group(metadata, exact))
+        promoted: tuple[pa.Field[Any], ...] = ()
+        if len(columns) > len(FIXED):
+            promoted = tuple(f for f in columns.to_arrow_schema() if f.name not in COLUMNS)
+        return Footer(pieces, promoted)
+
+
+def _group(metadata: pq.FileMetaData, exact: bool) -> Iterator[Piece]:
+    """Yield the row groups, several as one piece where they are small."""
+    start, rows, low, high = 0, 0, math.inf, -math.inf
+    for group in range(metadata.num_row_groups):
+        described = metadata.row_group(group)
+        statistics: Any = described.column(0).statistics
+        known = exact and statistics is not None and statistics.has_min_max
+        low = min(low, statistics.min_raw if known else -math.inf)
+        high = max(high, statistics.max_raw if known else math.inf)
+        rows += described.num_rows
+        if rows >= _ROWS or group + 1 == metadata.num_row_groups:
+            yield Piece(start, group + 1, low, high)
+            start, rows, low, high = group + 1, 0, math.inf, -math.inf
+
+
+def pieces(part: Part) -> tuple[Piece, ...]:
+    """Divide a JSONL file into pieces, each with its bounds.
+
+    Raises:
+        Vanished, Damaged: It cannot be read.
+    """
+    found, at = [], 0
+    for block in blocks(part):
+        stop = at + len(block)
+        found.append(Piece(at, stop, *_bounds(_SECONDS.findall(block))))
+        at = stop
+    if found and (part.path.suffix in _CODECS or not part.whole):
+        low, high = min(piece.low for piece in found), max(piece.high for piece in found)
+        return (Piece(0, None, low, high),)  # from the beginning only; repeated lines count once
+    return tuple(found)
+
+
+def latest(part: Part) -> float:
+    """Tell, without reading a JSONL file whole, a time after which there is no record in it.
+
+    A record is not newer than the last write to its file, unless the program made its time up or
+    the clock was set back; the first and the last lines would show that.
+    """
+    with reading(part.path), _open(part) as file:
+        written = os.stat(part.path).st_mtime_ns // 1000
+        edges = file.read(_EDGE)
+        if part.path.suffix not in _CODECS:
+            size = file.size() if part.stop is None else part.stop
+            file.seek(max(size - _EDGE, 0))
+            edges += file.read(_EDGE)
+        return max(written, _bounds(_SECONDS.findall(edges))[1])
+
+
+def _bounds(seconds: Sequence[bytes]) -> tuple[float, float]:
+    if not seconds:
+        return math.inf, -math.inf
+    return _micros(min(seconds)), _micros(max(seconds)) + 999_999
+
+
+def _micros(second: bytes) -> float:
+    try:
+        moment = datetime.fromisoformat(second.decode()).replace(tzinfo=UTC)
+    except ValueError:
+        return 0
+    return int(moment.timestamp()) * 1_000_000
+
+
+def _open(part: Part) -> pa.NativeFile:
+    """Open a JSONL file, also under a name that it was given meanwhile: the lines are the same."""
+    try:
+        return _open_path(part.path)
+    except FileNotFoundError:
+        for name in list_names(part.path.parent):
+            moved = find_segment(part.path.with_name(name))
+            if moved and moved.ext != "parquet" and moved[1:3] == part.segment[1:3]:
+                return _open_path(moved.path)
+        raise
+
+
+def _open_path(path: Path) -> pa.NativeFile:
+    codec = _CODECS.get(path.suffix)
+    return pa.input_stream(str(path), compression=codec) if codec else pa.OSFile(str(path), "rb")
+
+
+def blocks(part: Part) -> Iterator[bytes]:
+    """Yield a JSONL file in blocks of whole lines; what follows the last newline is left out."""
+    with reading(part.path), _open(part) as file:
+        rest, left = b"", part.stop
+        while block := file.read(_BLOCK if left is None else min(_BLOCK, left)):
+            left = None if left is None else left - len(block)
+            whole = block.rfind(b"\n") + 1
+            if whole:
+                yield rest + block[:whole]
+                rest = b""
+            rest += block[whole:]
+
+
+def read(part: Part, piece: Piece | None, schema: pa.Schema) -> tuple[pa.Table, int]:
+    """Read records.
+
+    Args:
+        part: Which of which file.
+        piece: Which piece of it; None takes all.
+        schema: The columns, and their types.
+
+    Returns:
+        The table, and how many lines of a JSONL file were damaged and are left out.
+
+    Raises:
+        Vanished, Damaged: The file cannot be read.
+    """
+    if part.segment.ext == "parquet":
+        return _read_parquet(part, piece, schema), 0
+    return _read_jsonl(part, piece, schema)
+
+
+def _read_parquet(part: Part, piece: Piece | None, schema: pa.Schema) -> pa.Table:
+    wanted = set(schema.names) if part.whole else {*schema.names, "sequence"}
+    with reading(part.path), pq.ParquetFile(part.path) as file:
+        start, stop = (piece.start, piece.stop) if piece else (0, None)
+        groups = list(range(start, file.num_row_groups if stop is None else stop))
+        names = [name for name in file.schema_arrow.names if name in wanted]
+        table = file.read_row_groups(groups, columns=names, use_threads=False)
+        if not part.whole:
+            table = _only(table, part.spans)
+        return conform(table, schema)
+
+
+def read_tail(tail: Tail, schema: pa.Schema) -> pa.Table:
+    """Make a table of what is taken from a journal."""
+    found = tail.pieces()
+    tables = [_from_lines(b"\n".join([*ls, b""]), tail.producer, at, schema) for at, ls in found]
+    return pa.concat_tables(tables)
+
+
+def _from_lines(lines: bytes, producer: str, first: int, schema: pa.Schema) -> pa.Table:
+    return conform(table_from_lines(lines, producer, first, _promoted(schema)), schema)
+
+
+def _promoted(schema: pa.Schema) -> dict[str, str]:
+    """Name the types of the columns beyond the fixed, as far as they are ours."""
+    kinds = {make_schema({"x": kind}).field("x").type: kind for kind in PROMOTED_TYPES}
+    return {f.name: kinds[f.type] for f in schema if f.name not in COLUMNS and f.type in kinds}
+
+
+def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Bring a table to a schema: columns that are missing are null, other types are cast."""
+    columns = []
+    for field in schema:
+        at = table.schema.get_field_index(field.name)
+        if at < 0:
+            columns.append(pa.chunked_array([pa.nulls(table.num_rows, field.type)]))
+        else:
+            column = table.column(at)
+            columns.append(column if column.type == field.type else column.cast(field.type))
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _within(spans: Spans, sequences: Any) -> Any:
+    masks = [
+        pc.and_(pc.greater_equal(sequences, first), pc.less_equal(sequences, last))
+        for first, last in spans
+    ]
+    return functools.reduce(pc.or_, masks, pa.repeat(False, len(sequences)))
+
+
+def _read_jsonl(part: Part, piece: Piece | None, schema: pa.Schema) -> tuple[pa.Table, int]:
+    producer = part.segment.producer
+    wanted = schema if "sequence" in schema.names else schema.append(FIXED.field("sequence"))
+    tables, damaged, seen = [wanted.empty_table()], 0, Ranges()
+    for block in _stretch(part, piece):
+        damaged += block.count(b"\n")
+        for run in find_runs(block, producer):
+            damaged -= run.last - run.first + 1
+            lines = cut_identity(block[run.start : run.end], producer)
+            table = _from_lines(lines, producer, run.first, wanted)
+            spans = tuple(seen.missing(run.first, run.last))
+            tables.append(_only(table, spans) if len(spans) != 1 else table)
+            seen.add(run.first, run.last)
+    table = pa.concat_tables(tables)
+    table = table if part.whole else _only(table, part.spans)
+    return table.select(schema.names), damaged
+
+
+def _only(table: pa.Table, spans: Spans) -> pa.Table:
+    return table.filter(_within(spans, table.column("sequence")))
+
+
+def _stretch(part: Part, piece: Piece | None) -> Iterator[bytes]:
+    if piece is None or piece.stop is None:
+        yield from blocks(part)
+        return
+    with reading(part.path), _open(part) as file:
+        if file.seekable():
+            file.seek(piece.start)
+        else:  # it was compressed meanwhile
+            file.read(piece.start)
+        yield file.read(piece.stop - piece.start)

@@ -1,0 +1,72 @@
+"""Read records into tables, many files at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+from pyarrow import fs
+
+from logbatch.dataset.filter import Filter
+from logbatch.dataset.reading import FIXED, read, read_tail
+from logbatch.dataset.snapshot import Part, Snapshot
+from logbatch.dataset.source import Source
+
+
+def scan(
+    source: Source, snapshot: Snapshot, fields: Sequence[pa.Field[Any]], where: Filter
+) -> pa.Table:
+    """Read the records of a snapshot that match.
+
+    Args:
+        source: Told about damage.
+        snapshot: What to read.
+        fields: The columns, in order; the types of fixed ones need not be right.
+        where: Which records.
+
+    Raises:
+        Vanished, Damaged: A file cannot be read.
+    """
+    names = [field.name for field in fields]
+    types = {field.name: field for field in [*fields, *FIXED]}
+    schema = pa.schema([types[name] for name in dict.fromkeys([*names, *sorted(where.columns)])])
+    quick, others = split(snapshot.parts)
+    tables = [schema.empty_table(), *_scan_quickly(quick, schema, where)]
+    for part in others:
+        table, damaged = read(part, None, schema)
+        source.tell_damaged_lines(part.path, damaged)
+        tables.append(where.apply(table))
+    tables += [where.apply(read_tail(tail, schema)) for tail in snapshot.tails]
+    return pa.concat_tables(tables).select(names)
+
+
+def split(parts: Sequence[Part]) -> tuple[list[Part], list[Part]]:
+    """Split parts into the Parquet files that are taken whole, and all others."""
+    quick = [part for part in parts if part.whole and part.segment.ext == "parquet"]
+    return quick, [part for part in parts if not (part.whole and part.segment.ext == "parquet")]
+
+
+def arrow_dataset(parts: Sequence[Part], schema: pa.Schema) -> ds.Dataset:
+    """Make an Arrow dataset of Parquet files, without looking into any."""
+    paths = [str(part.path) for part in parts]
+    return ds.FileSystemDataset.from_paths(
+        paths, schema=schema, format=ds.ParquetFileFormat(), filesystem=fs.LocalFileSystem()
+    )
+
+
+def _scan_quickly(parts: Sequence[Part], schema: pa.Schema, where: Filter) -> Iterator[pa.Table]:
+    """Let Arrow read the files side by side; where that fails, find the one that is to blame."""
+    if not parts:
+        return
+    try:
+        scanner = arrow_dataset(parts, schema).scanner(filter=where.expression())
+        if where:
+            batches = [pa.Table.from_batches([batch]) for batch in scanner.to_batches()]
+            tables = [where.apply(table) for table in batches]
+        else:
+            tables = [scanner.to_table()]
+    except (OSError, pa.ArrowException):
+        tables = [where.apply(read(part, None, schema)[0]) for part in parts]
+    yield from tables

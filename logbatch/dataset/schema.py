@@ -1,0 +1,356 @@
+"""The columns of a log, the same in every file for ever, and a table made of lines.
+
+Every table has the fixed columns, in one order and of one type, so that no engine can fail on a
+union of files.  The attributes named by `columns=` follow, each of a type that the user chose:
+types are never guessed from data.  A table has a row for every line, whatever stands in it.
+
+The types of promoted columns, and what fits them; all else is null there and stays whole in
+`attributes`:
+
+    int64       an integer from -2**63 to 2**63 - 1; neither 5.0 nor "5" nor true
+    float64     a number, integers included; "NaN", "Infinity" and "-Infinity" as the encoder
+                writes them.  An integer over 2**53 is rounded
+    bool        true or false
+    string      a text
+    timestamp   a text of ISO 8601 with "Z" or an offset; stored in UTC with microseconds
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import math
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import accumulate, chain
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+
+from logbatch.dataset.lines import FIELDS, Int64, decode_lines, salvage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+COLUMNS: Mapping[str, str] = {
+    "timestamp": "timestamp",
+    "level": "string",
+    "levelno": "int32",
+    "logger": "string",
+    "message": "string",
+    "template": "string",
+    "attributes": "string",
+    "exception_type": "string",
+    "exception_message": "string",
+    "stacktrace": "string",
+    "pathname": "string",
+    "lineno": "int32",
+    "func_name": "string",
+    "process": "int64",
+    "thread": "int64",
+    "thread_name": "string",
+    "task": "string",
+    "trace_id": "string",
+    "span_id": "string",
+    "service": "string",
+    "host": "string",
+    "producer": "string",
+    "sequence": "int64",
+}
+"""The fixed columns and their types."""
+
+NEVER_NULL = frozenset(
+    ("timestamp", "level", "levelno", "logger", "message", "attributes", "producer", "sequence")
+)
+
+PROMOTED_TYPES: Mapping[str, Any] = {
+    "int64": Int64,
+    "float64": float,
+    "bool": bool,
+    "string": str,
+    "timestamp": Annotated[datetime, msgspec.Meta(tz=True)],
+}
+"""The types that a promoted column can have, and how a value is decoded."""
+
+_NOT_FINITE = {b'"NaN"': math.nan, b'"Infinity"': math.inf, b'"-Infinity"': -math.inf}
+_BLOCK = 3000  # rows from which on a block of arrays is made
+_SHARED = 4096  # rows of the arrays of one value that blocks share
+_CHUNK = 64 << 10  # bytes of lines that are decoded in one go
+_ODD_BLOCK = 1 << 20  # bytes of lines that are salvaged when one of them does not fit
+
+
+def check_columns(columns: Any) -> dict[str, str]:
+    """Return promoted columns that are in order.
+
+    Args:
+        columns: Attribute names and types; None for none.
+
+    Raises:
+        ValueError: A name is taken, or a type is unknown.
+    """
+    if columns is None:
+        return {}
+    if not isinstance(columns, Mapping):
+        raise ValueError(f"columns={columns!r} must map attribute names to types")
+    columns = {name: columns[name] for name in columns}  # so that "cfg://" values are resolved
+    taken = {**dict.fromkeys(COLUMNS, "a fixed column"), "date": "the name of the day's folder"}
+    for name, kind in columns.items():
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"columns: {name!r} must be the name of an attribute")
+        if reason := taken.get(name.lower()):  # SQL does not tell upper case from lower
+            raise ValueError(f"columns: {name!r} cannot be promoted, it is {reason} already")
+        taken[name.lower()] = "a promoted column"
+        if not isinstance(kind, str) or kind not in PROMOTED_TYPES:
+            raise ValueError(f"columns: {name}={kind!r} {_type_rule(kind)}")
+    return columns
+
+
+def _type_rule(kind: object) -> str:
+    close = difflib.get_close_matches(str(kind).lower(), PROMOTED_TYPES, 1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"must be one of {', '.join(PROMOTED_TYPES)}{hint}"
+
+
+def columns(extra: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Name the columns of a table, in order.
+
+    Args:
+        extra: Promoted columns and their types.
+    """
+    return (*COLUMNS, *(extra or {}))
+
+
+def schema(extra: Mapping[str, str] | None = None) -> pa.Schema:
+    """Return the schema of a table.
+
+    Args:
+        extra: Promoted columns and their types.
+    """
+    import pyarrow as pa
+
+    return pa.schema(
+        pa.field(name, _arrow_type(kind), nullable=name not in NEVER_NULL)
+        for name, kind in {**COLUMNS, **(extra or {})}.items()
+    )
+
+
+@functools.cache
+def _arrow_type(kind: str) -> pa.DataType:
+    import pyarrow as pa
+
+    types: dict[str, pa.DataType] = {
+        "string": pa.string(),
+        "int32": pa.int32(),
+        "int64": pa.int64(),
+        "float64": pa.float64(),
+        "bool": pa.bool_(),
+        "timestamp": pa.timestamp("us", tz="UTC"),
+    }
+    return types[kind]
+
+
+def table_from_lines(
+    lines: bytes,
+    producer: str,
+    first: int,
+    columns: Mapping[str, str] | None = None,
+    *,
+    count: int | None = None,
+    pause: Callable[[], object] = lambda: None,
+) -> pa.Table:
+    """Make a table of lines: one row for each of them, whatever stands in it.
+
+    Args:
+        lines: Lines of JSON, each ended by a newline.
+        producer: Who wrote them.
+        first: Sequence of the first one.
+        columns: Promoted columns and their types.
+        count: How many lines there are; None counts them, which takes a while.
+        pause: Called about every 0.1 ms, so that the caller can let other threads run.
+    """
+    import pyarrow as pa
+
+    promoted = columns or {}
+    count = lines.count(b"\n") if count is None else count
+    for odd in (False, True):
+        at, blocks = first, []
+        for arrays in _make_blocks(lines, producer, promoted, pause, odd):
+            rows = len(arrays["level"])
+            arrays["producer"] = _make_constant(producer, "string", rows)
+            arrays["sequence"] = _make_sequence(at, rows)
+            ordered = [arrays[name] for name in (*COLUMNS, *promoted)]
+            blocks.append(pa.RecordBatch.from_arrays(ordered, schema=schema(promoted)))
+            at += rows
+        if at == first + count:  # not so where a line holds no value, or two
+            break
+    return pa.Table.from_batches(blocks, schema(promoted))
+
+
+def _make_blocks(
+    lines: bytes, producer: str, promoted: Mapping[str, str], pause: Callable[[], object], odd: bool
+) -> Iterator[dict[str, pa.Array[Any]]]:
+    """Make the arrays of some thousand rows at a time: all cells fit into the processor's cache."""
+    at = 0
+    while at < len(lines):
+        try:
+            cells, end = ([], at) if odd else _decode_block(lines, at, pause)
+            if not cells:
+                raise ValueError
+            arrays = _make_arrays(cells, promoted, pause)
+        except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
+            end = _find_end(lines, at + _ODD_BLOCK)
+            rows = [salvage(line, producer) for line in _split(lines[at:end])]
+            arrays = _make_arrays(list(_flatten(rows)), promoted, pause)
+        yield arrays
+        at = end
+
+
+def _decode_block(lines: bytes, at: int, pause: Callable[[], object]) -> tuple[list[Any], int]:
+    """Decode lines from a byte on; return their cells row by row, and where they end."""
+    cells: list[Any] = []
+    while at < len(lines) and len(cells) < _BLOCK * len(FIELDS):
+        end = _find_end(lines, at + _CHUNK)
+        cells.extend(_flatten(decode_lines(lines[at:end])))
+        at = end
+        pause()
+    return cells, at
+
+
+def _flatten(rows: Iterable[Any]) -> Iterator[Any]:
+    return chain.from_iterable(map(msgspec.structs.astuple, rows))
+
+
+def _find_end(lines: bytes, at: int) -> int:
+    """Return where the line ends that holds this byte."""
+    return lines.find(b"\n", at) + 1 or len(lines)
+
+
+def _split(lines: bytes) -> list[bytes]:
+    split = lines.split(b"\n")
+    return split if split[-1] else split[:-1]
+
+
+# ------------------------------------------------------------------ arrays
+
+
+def _make_arrays(
+    cells: list[Any], promoted: Mapping[str, str], pause: Callable[[], object]
+) -> dict[str, pa.Array[Any]]:
+    arrays: dict[str, pa.Array[Any]] = {}
+    for index, name in enumerate(FIELDS):
+        values = cells[index :: len(FIELDS)]
+        if name == "attributes":
+            arrays[name] = _make_json(values)
+            if promoted:
+                arrays |= _promote(values, promoted)
+        elif name == "timestamp":
+            arrays[name] = _make_plain(values, "string").cast(_arrow_type("timestamp"))
+        else:
+            arrays[name] = _make_array(values, COLUMNS[name])
+        pause()
+    return arrays
+
+
+def _make_array(values: list[Any], kind: str) -> pa.Array[Any]:
+    """Make an array; many columns have one value in every row."""
+    head = values[0]
+    if head == values[-1] and values.count(head) == len(values):
+        return _make_constant(head, kind, len(values))
+    return _make_plain(values, kind)
+
+
+def _make_plain(values: Sequence[Any], kind: str) -> pa.Array[Any]:
+    import pyarrow as pa
+
+    return pa.array(values, _arrow_type(kind))
+
+
+def _make_constant(value: object, kind: str, rows: int) -> pa.Array[Any]:
+    if rows > _SHARED or (isinstance(value, str) and len(value) > 128):
+        return _make_plain([value] * rows, kind)
+    return _share(value, kind).slice(0, rows)
+
+
+@functools.lru_cache(maxsize=64)
+def _share(value: object, kind: str) -> pa.Array[Any]:
+    return _make_plain([value] * _SHARED, kind)
+
+
+def _make_json(values: list[msgspec.Raw]) -> pa.Array[Any]:
+    """Make a text column of JSON without making a Python object of each."""
+    import pyarrow as pa
+
+    joined = b"".join(values)
+    if not joined.isascii():
+        joined.decode()  # raises where it is not UTF-8, which would spoil the file
+    offsets = array("i", accumulate(map(len, values), initial=0))
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(joined)]
+    return pa.Array.from_buffers(_arrow_type("string"), len(values), buffers)
+
+
+def _make_sequence(first: int, rows: int) -> pa.Array[Any]:
+    import pyarrow as pa
+
+    numbers = array("q", range(first, first + rows))
+    return pa.Array.from_buffers(_arrow_type("int64"), rows, [None, pa.py_buffer(numbers)])
+
+
+# ------------------------------------------------------------------ promoted columns
+
+
+def _promote(
+    attributes: list[msgspec.Raw], promoted: Mapping[str, str]
+) -> dict[str, pa.Array[Any]]:
+    """Make the typed columns; where one value does not fit its type, look at each by itself."""
+    strict, loose = _make_decoders(tuple(promoted.items()))
+    try:
+        rows = strict.decode_lines(b"\n".join(attributes))
+        return _make_promoted(list(_flatten(rows)), promoted)
+    except (msgspec.MsgspecError, ValueError, OverflowError):
+        kinds = list(promoted.values())
+        cells = [cell for each in attributes for cell in _fit(each, loose, kinds)]
+        return _make_promoted(cells, promoted)
+
+
+def _make_promoted(cells: list[Any], promoted: Mapping[str, str]) -> dict[str, pa.Array[Any]]:
+    return {
+        name: _make_plain(cells[index :: len(promoted)], kind)
+        for index, (name, kind) in enumerate(promoted.items())
+    }
+
+
+@functools.lru_cache(maxsize=16)
+def _make_decoders(
+    promoted: tuple[tuple[str, str], ...],
+) -> tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[Any]]:
+    """Make a decoder of attributes to typed values, and one that leaves each value as it is."""
+    typed: list[Any] = []
+    untyped: list[Any] = []
+    for index, (name, kind) in enumerate(promoted):
+        null = msgspec.field(default=None, name=name)
+        typed.append((f"c{index}", PROMOTED_TYPES[kind] | None, null))
+        null = msgspec.field(default=msgspec.Raw(b"null"), name=name)
+        untyped.append((f"c{index}", msgspec.Raw, null))
+    return (
+        msgspec.json.Decoder(msgspec.defstruct("Typed", typed, gc=False)),
+        msgspec.json.Decoder(msgspec.defstruct("Untyped", untyped, gc=False)),
+    )
+
+
+def _fit(
+    attributes: msgspec.Raw, decoder: msgspec.json.Decoder[Any], kinds: Sequence[str]
+) -> list[Any]:
+    """Return the value of each promoted column, None where it does not fit."""
+    try:
+        values = msgspec.structs.astuple(decoder.decode(attributes))
+    except (msgspec.MsgspecError, ValueError):
+        return [None] * len(kinds)
+    return [_fit_one(value, kind) for value, kind in zip(values, kinds, strict=True)]
+
+
+def _fit_one(value: msgspec.Raw, kind: str) -> Any:
+    try:
+        return msgspec.json.decode(value, type=PROMOTED_TYPES[kind] | None)
+    except (msgspec.MsgspecError, ValueError):
+        return _NOT_FINITE.get(bytes(value)) if kind == "float64" else None

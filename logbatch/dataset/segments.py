@@ -1,0 +1,330 @@
+"""The files of a dataset: their names, their folders, and how a file is published.
+
+    <root>/date=2026-11-21/<producer>-<first>-<last>.parquet          published, never changed
+    <root>/date=2026-11-21/<producer>-<first>-<last>.jsonl[.zst|.gz]  the same
+    <root>/date=2026-11-21/<producer>-<first>.jsonl                   growing: lines are appended
+    <root>/date=2026-11-21/.part-<random>.tmp                         not published yet
+
+A published file appears at once and whole: it is written under a temporary name that no engine's
+glob matches, brought to the disk, and renamed.  Its name tells which records it holds, so a listing
+is the ledger.  While a file is being compressed, or after a crash there, it stands beside its
+compressed form: two names of one range are one segment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from logbatch.identity import Ranges, SegmentName, is_producer
+
+STALE = 3600.0  # seconds after which a temporary file is taken for that of a dead process
+
+_DAY = re.compile(r"date=[0-9]{4,}-[0-9]{2}-[0-9]{2}")
+_GROWING = re.compile(r"(?P<producer>[0-9a-z]{26})-(?P<first>0|[1-9][0-9]{0,18})\.jsonl")
+_BASE32 = {letter: value for value, letter in enumerate("0123456789abcdefghjkmnpqrstvwxyz")}
+_BLOCK = 1 << 20
+_SETTLED = 1.0  # seconds without a change after which one listing of a folder is enough
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+_CREATE = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class Segment(NamedTuple):
+    """A file that holds records of one producer.
+
+    Attributes:
+        path: Where it is.
+        producer: Whose records it holds.
+        first: Sequence of the first one.
+        last: Sequence of the last one; None while the file grows.
+        ext: `parquet`, `jsonl`, `jsonl.zst` or `jsonl.gz`.
+    """
+
+    path: Path
+    producer: str
+    first: int
+    last: int | None
+    ext: str
+
+    @property
+    def growing(self) -> bool:
+        """Whether lines are still appended to it."""
+        return self.last is None
+
+
+class Run(NamedTuple):
+    """Lines of a growing file that are whole and whose sequences follow one another."""
+
+    first: int
+    last: int
+    start: int  # the bytes they take
+    end: int
+
+
+def parse_segment(path: Path) -> Segment | None:
+    """Read the name of a file; None where it is not that of a segment."""
+    if (name := SegmentName.parse(path.name)) is not None:
+        return Segment(path, *name)
+    match = _GROWING.fullmatch(path.name)
+    if match is None or not is_producer(match["producer"]):
+        return None
+    return Segment(path, match["producer"], int(match["first"]), None, "jsonl")
+
+
+def day_name(now: float) -> str:
+    """Name the folder of a moment, in seconds since 1970: `date=YYYY-MM-DD`, in UTC."""
+    return time.strftime("date=%Y-%m-%d", time.gmtime(now))
+
+
+def born(producer: str) -> float:
+    """Tell when a producer began, in seconds since 1970: its id says so."""
+    if not is_producer(producer):
+        return 0.0
+    number = 0
+    for letter in producer[:10]:
+        number = number << 5 | _BASE32[letter]
+    return number / 1000
+
+
+# ------------------------------------------------------------------ listing
+
+
+def list_folders(root: Path) -> list[Path]:
+    """List the folders of all days, oldest first; none where there is no such directory."""
+    try:
+        names = os.listdir(root)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [root / name for name in sorted(filter(_DAY.fullmatch, names))]
+
+
+def list_segments(root: Path, producer: str = "", since: str = "") -> list[Segment]:
+    """List the segments of a dataset.
+
+    A file may be renamed or removed (rotated, compressed) before it is opened; then list again.
+
+    Args:
+        root: The directory.
+        producer: Only of this one; empty for all.
+        since: Only folders of this name or later; empty for all.
+
+    Returns:
+        Each segment once, folder by folder, in the order of producers and sequences.
+    """
+    return [
+        segment
+        for folder in list_folders(root)
+        if folder.name >= since
+        for segment in _list_folder(folder, producer)
+    ]
+
+
+def _list_folder(folder: Path, producer: str) -> list[Segment]:
+    found = [
+        segment
+        for name in sorted(_names(folder))
+        if name.startswith(producer) and (segment := parse_segment(folder / name)) is not None
+    ]
+    return sorted(_drop_doubles(found), key=lambda each: (each.producer, each.first))
+
+
+def _drop_doubles(found: list[Segment]) -> list[Segment]:
+    """Of two files with the same lines keep the later form: growing, rotated, compressed."""
+    lines = [each for each in found if each.ext != "parquet"]
+    rotated = {(each.producer, each.first) for each in lines if not each.growing}
+    names = {each.path.name for each in found}
+    return [
+        each
+        for each in found
+        if not (each.growing and (each.producer, each.first) in rotated)
+        and not _is_compressed(each, names)
+    ]
+
+
+def _names(folder: Path) -> set[str]:
+    """List a folder so that no file is missed because it is renamed meanwhile.
+
+    A listing takes several system calls, between which a file may leave the part not yet read
+    under its old name, and join the part already read under its new one.
+    """
+    try:
+        names = set(os.listdir(folder))
+        if time.time() - os.stat(folder).st_mtime < _SETTLED:
+            names.update(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    return names
+
+
+def published(root: Path, producer: str, since: str = "") -> Ranges:
+    """Tell which records of a producer are there: by name, or by line in a growing file.
+
+    Args:
+        root: The directory.
+        producer: Whose records.
+        since: Only folders of this name or later; empty for all.
+    """
+    ranges = Ranges()
+    for segment in list_segments(root, producer, since):
+        if segment.last is not None:
+            ranges.add(segment.first, segment.last)
+            continue
+        with open(os.open(segment.path, _READ), "rb") as file:
+            os.fsync(file.fileno())  # its writer may have died before it did
+            for run in scan_growing(file, producer):
+                ranges.add(run.first, run.last)
+    return ranges
+
+
+def scan_growing(lines: Iterable[bytes], producer: str) -> list[Run]:
+    """Find the whole lines of a growing file and which records they are.
+
+    Args:
+        lines: The file, or its lines.
+        producer: Whose file it is.
+    """
+    runs: list[Run] = []
+    mark = b',"producer":"%b","sequence":' % producer.encode()
+    start = 0
+    for line in lines:
+        end = start + len(line)
+        sequence = _find_sequence(line, mark)
+        if sequence is not None:
+            if runs and (runs[-1].last + 1, runs[-1].end) == (sequence, start):
+                runs[-1] = runs[-1]._replace(last=sequence, end=end)
+            else:
+                runs.append(Run(sequence, sequence, start, end))
+        start = end
+    return runs
+
+
+def _find_sequence(line: bytes, mark: bytes) -> int | None:
+    """Return the sequence at the end of a line; None where the line is not whole."""
+    head, _, tail = line.rpartition(mark)
+    number = tail[:-2]
+    if head[:1] == b"{" and tail[-2:] == b"}\n" and number.isdigit() and b"\0" not in line:
+        return int(number)
+    return None
+
+
+# ------------------------------------------------------------------ publishing
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, private to the user and safe on the disk.
+
+    Raises:
+        OSError: It cannot be made, or there is something else of this name.
+    """
+    try:
+        os.mkdir(folder, 0o700)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+        return
+    except FileNotFoundError:
+        make_folder(folder.parent)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk.
+
+    It may be tried again after it failed, unlike the fsync of a file: the file system keeps names
+    in a journal of its own, and does not forget that it could not write them.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def create_file(path: Path) -> int:
+    """Create a file that nobody else may read; return its descriptor.
+
+    Raises:
+        FileExistsError: There is one already, or a link.
+    """
+    return os.open(path, _CREATE, 0o600)
+
+
+def publish(folder: Path, name: str, blocks: Iterable[bytes | memoryview]) -> Path:
+    """Write a file that appears at once and whole; `sync_folder` is left to the caller.
+
+    Args:
+        folder: Where; it must be there.
+        name: Its final name.  A file of this name is replaced.
+        blocks: Its content.
+
+    Raises:
+        OSError: It could not be written.  Nothing is left behind, as far as that is possible.
+    """
+    temporary = folder / f".part-{secrets.token_hex(8)}.tmp"
+    descriptor = create_file(temporary)
+    try:
+        try:
+            for block in blocks:
+                write_all(descriptor, block)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, folder / name)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    return folder / name
+
+
+def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
+    """Write all of it; a full disk may take a part before it says that it is full."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def read_blocks(path: Path, start: int, end: int) -> Iterator[bytes]:
+    """Read the bytes of a file from `start` to `end`, in blocks.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with open(path, "rb") as file:
+        file.seek(start)
+        while start < end and (block := file.read(min(_BLOCK, end - start))):
+            yield block
+            start += len(block)
+
+
+def clean_folder(folder: Path, now: float) -> None:
+    """Remove what crashes left: old temporary files, and lines that were compressed already."""
+    with contextlib.suppress(OSError):
+        names = set(os.listdir(folder))
+        for path in map(folder.joinpath, names):
+            segment = parse_segment(path)
+            if _is_compressed(segment, names) if segment else _is_stale(path, now):
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+
+
+def _is_stale(path: Path, now: float) -> bool:
+    if not path.name.startswith(".part-") or path.suffix != ".tmp":
+        return False
+    with contextlib.suppress(OSError):
+        return now - os.lstat(path).st_mtime > STALE
+    return False
+
+
+def _is_compressed(segment: Segment, names: set[str]) -> bool:
+    """Tell whether a rotated file stands beside its compressed form, which is whole."""
+    compressed = (f"{segment.path.name}.{suffix}" for suffix in ("zst", "gz"))
+    return segment.ext == "jsonl" and not segment.growing and not names.isdisjoint(compressed)

@@ -1,0 +1,201 @@
+"""A consistent view: every record that is there at one instant, exactly once.
+
+A record moves from its journal into a file, and may move on into another file.  So the journals
+are read first and the names of the files second; then each record is taken from one place: where
+several files hold it, from one of them, and from the journal only where no file does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from logbatch.dataset.files import (
+    JOURNAL,
+    Grown,
+    find_folders,
+    find_segment,
+    is_foreign,
+    list_names,
+    look,
+)
+from logbatch.dataset.segments import Segment
+from logbatch.identity import Ranges
+
+Spans = tuple[tuple[int, int], ...]
+"""Sequences `(first, last)`, in order."""
+
+
+class PendingLines(Protocol):
+    """What a journal still holds: see `logbatch.journal.Pending`."""
+
+    @property
+    def producer(self) -> str: ...
+    @property
+    def first(self) -> int: ...
+    @property
+    def lines(self) -> bytes: ...
+
+
+ReadPending = Callable[[Path], Sequence[PendingLines]]
+
+
+class Part(NamedTuple):
+    """The records that are taken from one file.
+
+    Attributes:
+        segment: The file.
+        spans: Their sequences.
+        whole: Whether these are all that the file holds, so that none need be left out.
+        stop: The bytes that count of a file that grows; None takes them all.
+    """
+
+    segment: Segment
+    spans: Spans
+    whole: bool = True
+    stop: int | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return self.segment.path
+
+
+class Tail(NamedTuple):
+    """The records that are taken from one journal, of the lines that begin with `first`."""
+
+    producer: str
+    first: int
+    lines: bytes
+    spans: Spans
+
+    def pieces(self) -> list[tuple[int, list[bytes]]]:
+        """Return consecutive lines, each without its newline, with the sequence of the first."""
+        lines = self.lines.split(b"\n")
+        return [(a, lines[a - self.first : b - self.first + 1]) for a, b in self.spans]
+
+
+class Snapshot(NamedTuple):
+    """Where each record is.
+
+    Attributes:
+        parts: The files.
+        tails: The journals.
+        covered: Producer -> the sequences that are there.
+        foreign: Files that look as if they held records, but are not ours.
+    """
+
+    parts: list[Part]
+    tails: list[Tail]
+    covered: dict[str, Ranges]
+    foreign: list[Path]
+
+    def within(self, wanted: Mapping[str, Ranges]) -> Snapshot:
+        """Keep only the records of a given set."""
+        parts, tails = [], []
+        for part in self.parts:
+            spans = _common(wanted, part.segment.producer, part.spans)
+            if spans:
+                whole = part.whole and spans == part.spans
+                parts.append(part._replace(spans=spans, whole=whole))
+        for tail in self.tails:
+            spans = _common(wanted, tail.producer, tail.spans)
+            if spans:
+                tails.append(tail._replace(spans=spans))
+        return Snapshot(parts, tails, {p: Ranges(r) for p, r in wanted.items()}, self.foreign)
+
+
+def take(
+    directory: Path,
+    read_pending: ReadPending,
+    excluded: Collection[Path] = (),
+    growing: MutableMapping[Path, Grown] | None = None,
+) -> Snapshot:
+    """Look at a directory.
+
+    Args:
+        directory: The dataset's.
+        read_pending: Reads what the journals of a directory hold.
+        excluded: Files that count as not there.
+        growing: What is known of growing files, so that only news is read; it is kept up to date.
+
+    Raises:
+        DatasetError: The directory cannot be read.
+    """
+    pending = read_pending(directory / JOURNAL)  # before the names: see above
+    parts: list[Part] = []
+    foreign: list[Path] = []
+    for folder in find_folders(directory):
+        for name in list_names(folder):
+            path = folder / name
+            segment = None if path in excluded else find_segment(path)
+            if segment is not None:
+                parts.append(make_part(segment, growing))
+            elif is_foreign(path):
+                foreign.append(path)
+    covered: dict[str, Ranges] = {}
+    return Snapshot(_choose(parts, covered), _remaining(pending, covered), covered, sorted(foreign))
+
+
+def make_part(segment: Segment, growing: MutableMapping[Path, Grown] | None = None) -> Part:
+    """Tell which records a file holds."""
+    if segment.last is not None:
+        return Part(segment, ((segment.first, segment.last),))
+    known = {} if growing is None else growing
+    try:
+        grown = look(segment.path, segment.producer, known.get(segment.path))
+    except OSError:
+        grown = Grown()  # renamed just now: it is listed under its new name too
+    known[segment.path] = grown
+    return Part(segment, tuple(grown.ranges), grown.plain, grown.stop)
+
+
+def _choose(parts: list[Part], covered: dict[str, Ranges]) -> list[Part]:
+    """Take each record from one file; of two that begin alike, from the longer."""
+
+    def order(part: Part) -> tuple[str, int, int, str, Path]:
+        segment = part.segment
+        last = part.spans[-1][1] if part.spans else -1
+        return segment.producer, segment.first, -last, segment.ext, segment.path
+
+    chosen = []
+    for part in sorted(parts, key=order):
+        ranges = covered.setdefault(part.segment.producer, Ranges())
+        spans = _take(ranges, part.spans)
+        if spans:
+            whole = part.whole and spans == part.spans
+            chosen.append(part._replace(spans=spans, whole=whole))
+    return chosen
+
+
+def _remaining(pending: Sequence[PendingLines], covered: dict[str, Ranges]) -> list[Tail]:
+    tails = []
+    for waiting in pending:
+        ranges = covered.setdefault(waiting.producer, Ranges())
+        last = waiting.first + waiting.lines.count(b"\n") - 1
+        spans = _take(ranges, ((waiting.first, last),))
+        if spans:
+            tails.append(Tail(waiting.producer, waiting.first, waiting.lines, spans))
+    return tails
+
+
+def _take(ranges: Ranges, spans: Spans) -> Spans:
+    """Add to a set what is not in it yet, and return that."""
+    new = tuple(hole for first, last in spans for hole in ranges.missing(first, last))
+    for first, last in new:
+        ranges.add(first, last)
+    return new
+
+
+def _common(wanted: Mapping[str, Ranges], producer: str, spans: Spans) -> Spans:
+    ranges = wanted.get(producer, Ranges())
+    return tuple(common for first, last in spans for common in present(ranges, first, last))
+
+
+def present(ranges: Ranges, first: int, last: int) -> list[tuple[int, int]]:
+    """List the parts of `first..last` that are in a set, in order."""
+    holes = ranges.missing(first, last)
+    starts = [first, *(hole[1] + 1 for hole in holes)]
+    stops = [*(hole[0] - 1 for hole in holes), last]
+    return [(a, b) for a, b in zip(starts, stops, strict=True) if a <= b]

@@ -1,0 +1,144 @@
+"""What reading a directory again and again needs to remember: what is bad, and what never changes.
+
+A file that is gone when it is opened (rotated, compressed, compacted) makes a new snapshot
+necessary.  A file that cannot be read, or that is not ours, counts as not there, so that the rest
+can be read; it is told once, as a warning and in `problems`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+
+from logbatch.dataset.files import Grown
+from logbatch.dataset.reading import FIXED, Damaged, Footer, Vanished, footer
+from logbatch.dataset.snapshot import Part, ReadPending, Snapshot, take
+from logbatch.errors import DatasetError
+
+_T = TypeVar("_T")
+
+TRIES = 20  # snapshots in a row that are out of date before a reader gives up
+
+
+class DatasetWarning(UserWarning):
+    """Something in a directory could not be read, and was left out."""
+
+
+class Source:
+    """A directory to read from.
+
+    Args:
+        directory: Where it is.
+        read_pending: Reads what the journals of a directory hold.
+    """
+
+    def __init__(self, directory: Path, read_pending: ReadPending) -> None:
+        self.directory = directory
+        self.read_pending = read_pending
+        self.problems: list[str] = []
+        self.growing: dict[Path, Grown] = {}
+        self._excluded: set[Path] = set()
+        self._footers: dict[Path, Footer] = {}
+
+    def snapshot(self) -> Snapshot:
+        """Look at the directory.
+
+        Raises:
+            DatasetError: It cannot be read.
+        """
+        found = take(self.directory, self.read_pending, self._excluded, self.growing)
+        for path in found.foreign:
+            self._exclude(path, "its name is none that logbatch gives; it was left out")
+        return found
+
+    def retry(self, read: Callable[[Snapshot], _T], snapshot: Snapshot | None = None) -> _T:
+        """Read a snapshot, and a new one as often as that turns out to be out of date.
+
+        Raises:
+            DatasetError: The directory cannot be read, or changes faster than it can be.
+        """
+        left = TRIES
+        while True:
+            try:
+                return read(snapshot or self.snapshot())
+            except (Vanished, Damaged) as error:
+                left = self.note(error, left)
+                snapshot = None
+
+    def note(self, error: Vanished | Damaged, left: int) -> int:
+        """Take note of why a snapshot could not be read; a new one may be.
+
+        Args:
+            error: Why.
+            left: How many tries are left for files that go away.
+
+        Returns:
+            How many tries are left now.  A damaged file costs none: there are only so many.
+
+        Raises:
+            DatasetError: None is left.
+        """
+        if isinstance(error, Damaged):
+            self._exclude(error.path, f"{error.reason}; it was left out")
+            return left
+        if left <= 1:
+            raise DatasetError(f"{self.directory} changes faster than it can be read") from error
+        return left - 1
+
+    def _exclude(self, path: Path, reason: str) -> None:
+        if path not in self._excluded:
+            self._excluded.add(path)
+            self._tell(f"{path}: {reason}")
+
+    def tell_damaged_lines(self, path: Path, count: int) -> None:
+        """Say that some lines of a file are damaged and were left out."""
+        text = f"{path}: {count} damaged lines were left out"
+        if count and text not in self.problems:
+            self._tell(text)
+
+    def _tell(self, problem: str) -> None:
+        self.problems.append(problem)
+        warnings.warn(problem, DatasetWarning, stacklevel=2)
+
+    def footer(self, part: Part) -> Footer:
+        """Return what the end of a Parquet file tells; it is read once.
+
+        Raises:
+            Vanished, Damaged: It cannot be read.
+        """
+        found = self._footers.get(part.path)
+        if found is None:
+            found = self._footers[part.path] = footer(part.path)
+        return found
+
+    def forget_footers(self, parts: Iterable[Part]) -> None:
+        """Keep only the footers of these files."""
+        self._footers = {p.path: self._footers[p.path] for p in parts if p.path in self._footers}
+
+    def schema(self, snapshot: Snapshot) -> pa.Schema:
+        """Return the fixed columns and all promoted ones.
+
+        Where files give one name different types it is a double if these are numbers, or a text.
+
+        Raises:
+            Vanished, Damaged: A file cannot be read.
+        """
+        parts = [part for part in snapshot.parts if part.segment.ext == "parquet"]
+        if len(self._footers) > 2 * len(parts):
+            self.forget_footers(parts)
+        promoted: dict[str, pa.DataType] = {}
+        for part in parts:
+            for field in self.footer(part).promoted:
+                known = promoted.setdefault(field.name, field.type)
+                if known != field.type:
+                    promoted[field.name] = _common_type(known, field.type)
+        return pa.schema([*FIXED, *(pa.field(name, kind) for name, kind in promoted.items())])
+
+
+def _common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    numbers = {pa.int64(), pa.float64()}
+    return pa.float64() if {one, other} <= numbers else pa.string()

@@ -1,0 +1,399 @@
+"""What one term of a filter means, said once, on a single value.
+
+A term compares one field of a record with a value.  A field is a column, or an attribute by its
+key; `user.id` is the key `user.id` or else the key `id` inside the object `user`.
+
+- A field that is missing, or null, makes every comparison false, `!=` too; so the negation of a
+  comparison is true there.  `=null` is true for it, `!=null` tells that there is a value.
+- `=` compares exactly: a text with the value as written, a number by its amount (`42` is `42.0`),
+  a boolean with `true` and `false`, an object or list by its compact JSON.
+- `~` looks for the value in the text, or the JSON, of the field, and ignores case.
+- `<`, `<=`, `>`, `>=` compare numbers, and texts that are numbers (`"503"`); all else is false.
+- `logger=` means that logger and those below it; `level` is compared by its number; `timestamp`
+  as an instant.
+"""
+
+from __future__ import annotations
+
+import json
+import operator as operators
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+from typing import Any, Literal
+
+import msgspec
+
+from logbatch.options import parse_level
+
+Part = Literal["name", "operator", "value"]
+Test = Callable[[Any], bool]
+
+TIME, LEVEL, NUMBER, TEXT, ATTRIBUTE = "time", "level", "number", "text", "attribute"
+
+KINDS: Mapping[str, str] = {
+    "timestamp": TIME,
+    "level": LEVEL,
+    "levelno": NUMBER,
+    "logger": TEXT,
+    "message": TEXT,
+    "template": TEXT,
+    "attributes": ATTRIBUTE,
+    "exception_type": TEXT,
+    "exception_message": TEXT,
+    "stacktrace": TEXT,
+    "pathname": TEXT,
+    "lineno": NUMBER,
+    "func_name": TEXT,
+    "process": NUMBER,
+    "thread": NUMBER,
+    "thread_name": TEXT,
+    "task": TEXT,
+    "trace_id": TEXT,
+    "span_id": TEXT,
+    "service": TEXT,
+    "host": TEXT,
+    "producer": TEXT,
+    "sequence": NUMBER,
+}
+"""The fixed columns, and what a filter may ask of them."""
+
+ORDERINGS: Mapping[str, Callable[[Any, Any], bool]] = {
+    ">": operators.gt,
+    ">=": operators.ge,
+    "<": operators.lt,
+    "<=": operators.le,
+}
+COMPARISONS = {**ORDERINGS, "=": operators.eq, "!=": operators.ne}
+OPERATORS = (*COMPARISONS, "~")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_INTEGER = re.compile(r"[+-]?[0-9]{1,300}")
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?[smhdw])+")
+_STEP = re.compile(r"([0-9.]+)([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_SIMPLE = re.compile(r"[^\s\\'\"=<>!~-][^\s\\'\"=<>!~]*")
+_decode = msgspec.json.Decoder().decode
+
+
+class Mistake(ValueError):
+    """A term that means nothing; `part` says which part of it is wrong."""
+
+    def __init__(self, reason: str, part: Part) -> None:
+        super().__init__(reason)
+        self.part: Part = part
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One condition on one field.
+
+    Attributes:
+        name: The field, as written.
+        operator: One of `OPERATORS`.
+        value: What it is compared with, as written; a time is in its absolute form.
+        negated: Whether the condition must not hold.
+        column: The column that is read.
+        path: The key in `attributes`, where an attribute is read.
+        kind: How it is compared: TIME, LEVEL, NUMBER, TEXT or ATTRIBUTE.
+        operand: The value in the form of its kind: microseconds since 1970, a level's number,
+            or an `Operand`.
+    """
+
+    name: str
+    operator: str
+    value: str
+    negated: bool
+    column: str
+    path: str | None
+    kind: str
+    operand: Any
+
+    def __str__(self) -> str:
+        sign = "-" if self.negated else ""
+        return f"{sign}{_quoted(self.name)}{self.operator}{_quoted(self.value)}"
+
+    def read(self, row: Mapping[str, Any]) -> Any:
+        """Take the value that is compared out of a record; None where it is missing."""
+        return self.take(row.get(self.column))
+
+    def take(self, value: Any) -> Any:
+        """Take the value that is compared out of that of its column."""
+        if self.column == "attributes":
+            return find(as_object(value), self.path)
+        if self.column == "timestamp":
+            return _instant(value) if self.kind == TIME else _time_text(value)
+        return value
+
+    def test(self) -> Test:
+        """Return the comparison, on a value as `read` returns it; it knows nothing of `negated`."""
+        if self.kind in (TIME, LEVEL):
+            return _comparison(COMPARISONS[self.operator], self.operand)
+        if self.column == "logger" and self.operator in ("=", "!="):
+            return _is_below(self.operand, wanted=self.operator == "=")
+        return _general(self.operator, self.operand)
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """What a value as written may stand for."""
+
+    text: str
+
+    @property
+    def number(self) -> int | float | None:
+        """The number it is."""
+        return number_in(self.text)
+
+    @property
+    def truth(self) -> bool | None:
+        """The boolean it is."""
+        return {"true": True, "false": False}.get(self.text.lower())
+
+    @property
+    def is_null(self) -> bool:
+        """Whether it stands for what is missing."""
+        return self.text == "null"
+
+
+def make_term(
+    name: str, operator: str, value: str, *, now: datetime, negated: bool = False
+) -> Term:
+    """Give a term its meaning.
+
+    Raises:
+        Mistake: It has none.
+    """
+    _check_text(name, "name")
+    _check_text(value, "value")
+    if name in ("since", "until"):
+        if operator != "=":
+            raise Mistake(f"{name} is written with =, not {operator}", "operator")
+        operator, name = (">=" if name == "since" else "<"), "timestamp"
+    kind = KINDS.get(name, ATTRIBUTE)
+    if operator == "~":
+        if not value:
+            raise Mistake("a text to look for is missing", "value")
+        kind = TEXT if kind in (TIME, LEVEL) else kind
+    column, path = _place(name)
+    operand: Any = Operand(value)
+    if kind == TIME:
+        operand = parse_time(value, now)
+        value = _time_text(_EPOCH + operand * _MICROSECOND) or value
+    elif kind == LEVEL:
+        column, operand = "levelno", _level(value)
+    else:
+        _check_value(name, operator, operand, kind)
+    return Term(name, operator, value, negated, column, path, kind, operand)
+
+
+def parse_time(value: str, now: datetime) -> int:
+    """Read an instant: a duration before `now`, or a date or time, in UTC where no offset is given.
+
+    Returns:
+        Microseconds since 1970.
+
+    Raises:
+        Mistake: It is neither.
+    """
+    try:
+        if _DURATION.fullmatch(value):
+            steps = {_UNITS[unit]: 0.0 for unit in "smhdw"}
+            for amount, unit in _STEP.findall(value):
+                steps[_UNITS[unit]] += float(amount)
+            moment = now - timedelta(**steps)
+        else:
+            moment = datetime.fromisoformat(value)
+        micros = _micros(moment)
+        _EPOCH + micros * _MICROSECOND  # an offset can lead out of what a datetime holds
+        return micros
+    except OverflowError:
+        raise Mistake(f"{value!r} is too far away", "value") from None
+    except ValueError:
+        raise Mistake(
+            f"{value!r} is no time: write how long ago (90s, 15m, 2h, 3d, 1w), or a date or time"
+            " (2026-11-21, 2026-11-21T10:00), which is UTC unless it has an offset",
+            "value",
+        ) from None
+
+
+def find(attributes: Mapping[str, Any], path: str | None) -> Any:
+    """Look an attribute up: by the whole path as a key first, then inside nested objects.
+
+    Args:
+        attributes: What is looked in.
+        path: Keys joined by dots; None takes the attributes as a whole.
+    """
+    if path is None or path in attributes:
+        return attributes if path is None else attributes[path]
+    for at in (match.start() for match in re.finditer(r"\.", path)):
+        inner = attributes.get(path[:at])
+        if isinstance(inner, dict):
+            found = find(inner, path[at + 1 :])
+            if found is not None:
+                return found
+    return None
+
+
+def as_object(value: Any) -> Mapping[str, Any]:
+    """Return the attributes of a record, which may come as JSON text, as a mapping."""
+    if isinstance(value, str):
+        try:
+            value = _decode(value)
+        except (msgspec.DecodeError, RecursionError):
+            return {}
+    return value if isinstance(value, Mapping) else {}
+
+
+def number_in(text: str) -> int | float | None:
+    """Return the number that a text is; None where it is none."""
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    return float(text) if _DECIMAL.fullmatch(text) else None
+
+
+def fold(text: str) -> str:
+    """Drop the difference of case, one character at a time.
+
+    As Arrow's `utf8_lower` does it, for all that folds to ASCII; `str.lower` alone looks at a
+    sigma's neighbours, and makes two characters of a dotted capital I.
+    """
+    return text.lower() if text.isascii() else text.replace("İ", "i").replace("Σ", "σ").lower()
+
+
+def _check_text(text: str, part: Part) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Mistake("this is no valid text", part) from None
+
+
+def _place(name: str) -> tuple[str, str | None]:
+    if name in KINDS:
+        return name, None
+    path = name.removeprefix("attributes.")
+    if not path:
+        raise Mistake("the name of an attribute is missing", "name")
+    return "attributes", path
+
+
+def _level(value: str) -> int:
+    try:
+        return parse_level(value)
+    except ValueError as error:
+        hint = "(a level that only your program knows is written as its number)"
+        raise Mistake(f"{error} {hint}", "value") from None
+
+
+def _check_value(name: str, operator: str, operand: Operand, kind: str) -> None:
+    if operator in ORDERINGS and kind == TEXT:
+        raise Mistake(f"{name} holds text, which takes =, != and ~, not {operator}", "operator")
+    wants_number = operator in ORDERINGS or (kind == NUMBER and operator != "~")
+    if wants_number and operand.number is None and not (operand.is_null and kind == NUMBER):
+        close = get_close_matches(name, KINDS, 1, 0.75) if kind == ATTRIBUTE else []
+        hint = f"; did you mean {close[0]}{operator}?" if close and close[0] != name else ""
+        raise Mistake(f"{name}{operator} needs a number, not {operand.text!r}{hint}", "value")
+
+
+def _micros(moment: datetime) -> int:
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // _MICROSECOND
+
+
+def _as_moment(value: Any) -> datetime | None:
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    return value if isinstance(value, datetime) else None
+
+
+def _instant(value: Any) -> int | None:
+    moment = _as_moment(value)
+    return None if moment is None else _micros(moment)
+
+
+def _time_text(value: Any) -> str | None:
+    """Write a time in the one form that `~` looks in, and that `parse_time` reads again."""
+    micros = _instant(value)
+    if micros is None:
+        return None
+    moment = datetime(1970, 1, 1) + micros * _MICROSECOND
+    return moment.isoformat(timespec="microseconds") + "Z"
+
+
+def _comparison(compare: Callable[[Any, Any], bool], operand: int) -> Test:
+    return lambda value: value is not None and compare(value, operand)
+
+
+def _is_below(operand: Operand, *, wanted: bool) -> Test:
+    name, prefix = operand.text, f"{operand.text}."
+
+    def test(value: str | None) -> bool:
+        if value is None:
+            return wanted and operand.is_null
+        return (value == name or value.startswith(prefix)) is wanted
+
+    return test
+
+
+def _general(operator: str, operand: Operand) -> Test:
+    if operator == "~":
+        return _contains(operand)
+    if operator in ORDERINGS:
+        return _ordering(ORDERINGS[operator], operand.number)
+    equals = _equals(operand)
+    if operator == "=":
+        return equals
+    return lambda value: value is not None and not equals(value)
+
+
+def _contains(operand: Operand) -> Test:
+    wanted = fold(operand.text)
+    return lambda value: value is not None and wanted in fold(_text(value))
+
+
+def _ordering(compare: Callable[[Any, Any], bool], limit: int | float | None) -> Test:
+    def test(value: Any) -> bool:
+        if isinstance(value, str):
+            value = number_in(value)
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            return False
+        return limit is not None and compare(value, limit)
+
+    return test
+
+
+def _equals(operand: Operand) -> Test:
+    text, number, truth = operand.text, operand.number, operand.truth
+
+    def test(value: Any) -> bool:
+        if isinstance(value, str):
+            return value == text
+        if value is None:
+            return operand.is_null
+        if isinstance(value, bool):
+            return value is truth
+        if isinstance(value, (int, float)):
+            return number is not None and value == number
+        return _text(value) == text
+
+    return test
+
+
+def _text(value: Any) -> str:
+    """Write a value as `~` sees it: a text as it is, anything else as compact JSON."""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _quoted(text: str) -> str:
+    if _SIMPLE.fullmatch(text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

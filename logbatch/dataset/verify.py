@@ -1,0 +1,302 @@
+"""Prove that nothing is missing and nothing is there twice, from the numbers of the records.
+
+A producer numbers its records 0, 1, 2 … without gaps, so a number that is neither in a file nor in
+a journal is a record that was lost: unless the log itself says that it was dropped, or it was
+refused by the destination and stands among the dead letters.  What a producer logged last of all
+and never reached a journal has no number, and is not seen here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from logbatch.dataset.files import JOURNAL, find_runs
+from logbatch.dataset.filter import Filter
+from logbatch.dataset.reading import FIXED, Damaged, blocks, read
+from logbatch.dataset.scan import scan
+from logbatch.dataset.segments import Segment, list_segments
+from logbatch.dataset.snapshot import Part, ReadPending, Spans, make_part, present
+from logbatch.dataset.source import Source
+from logbatch.dataset.terms import as_object
+from logbatch.identity import Ranges, is_producer
+from logbatch.journal import read_pending
+
+_LOSSES = 'logger=logbatch message~"logbatch dropped "'
+_NAMES = pa.schema([FIXED.field("producer"), FIXED.field("sequence")])
+
+_decode = msgspec.json.Decoder().decode
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Records that are not there, for a reason that was told.
+
+    Attributes:
+        first: Sequence of the first.
+        last: Sequence of the last.
+        kind: `"dropped"` by the library, or `"rejected"` by the destination.
+        reason: In the words of whoever dropped or rejected them.
+    """
+
+    first: int
+    last: int
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ProducerReport:
+    """What became of the records of one producer; each list holds sequences `(first, last)`.
+
+    Attributes:
+        producer: Whose records.
+        present: In files.
+        pending: In its journal only, so far.
+        missing: Nowhere, for no reason that was told: the gaps.
+        twice: In more than one place of the files.
+        accounted: Not there, for a reason that was told.
+        alive: Whether the process is still there; None where nothing tells.
+    """
+
+    producer: str
+    present: Spans
+    pending: Spans
+    missing: Spans
+    twice: Spans
+    accounted: tuple[Loss, ...]
+    alive: bool | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found in a directory.
+
+    Attributes:
+        directory: Where.
+        producers: One report for each producer, in the order in which they began.
+        problems: What could not be read, or contradicts its own name.
+        unnumbered: Records that were dropped before they had a number, by reason.
+    """
+
+    directory: str
+    producers: tuple[ProducerReport, ...]
+    problems: tuple[str, ...]
+    unnumbered: Mapping[str, int]
+
+    @property
+    def gaps(self) -> int:
+        """How many records are missing."""
+        return sum(count(producer.missing) for producer in self.producers)
+
+    @property
+    def repeated(self) -> int:
+        """How many records are there more than once."""
+        return sum(count(producer.twice) for producer in self.producers)
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no gap."""
+        return not self.gaps
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as values that JSON knows, its conclusions first."""
+        totals = {"ok": self.ok, "gaps": self.gaps, "repeated": self.repeated}
+        return {**totals, **asdict(self), "unnumbered": dict(self.unnumbered)}
+
+
+def count(spans: Spans) -> int:
+    """Count the records in spans."""
+    return sum(last - first + 1 for first, last in spans)
+
+
+def verify(
+    path: str | PathLike[str],
+    *,
+    contents: bool = True,
+    read_pending: ReadPending = read_pending,
+) -> Report:
+    """Check a directory.  The processes that write to it may go on meanwhile.
+
+    Args:
+        path: The directory.
+        contents: Whether to compare what is in each published file with what its name says;
+            otherwise the names are believed.
+        read_pending: Reads what the journals of a directory hold.
+
+    Raises:
+        DatasetError: The directory cannot be read.
+    """
+    source = Source(Path(path).absolute(), read_pending)
+    return source.retry(lambda snapshot: _Check(source, contents).run())
+
+
+class _Check:
+    """One pass over a directory."""
+
+    def __init__(self, source: Source, contents: bool) -> None:
+        self._source = source
+        self._contents = contents
+        self._present: dict[str, Ranges] = {}
+        self._twice: dict[str, Ranges] = {}
+        self._pending: dict[str, Ranges] = {}
+        self._alive: dict[str, bool | None] = {}
+        self._losses: list[tuple[str, Loss, int]] = []  # producer, span, how many of it
+        self._unnumbered: dict[str, int] = {}
+        self._problems: list[str] = []
+
+    def run(self) -> Report:
+        directory = self._source.directory
+        self._read_pending()  # before the files: what moves meanwhile is seen in both
+        for segment in list_segments(directory):
+            for span in self._spans(segment):
+                self._add(segment.producer, *span)
+        self._read_dropped()
+        self._read_rejected(directory / JOURNAL / "rejected")
+        names = {*self._present, *self._pending, *(producer for producer, _, _ in self._losses)}
+        reports = tuple(self._report(producer) for producer in sorted(names))
+        problems = tuple(dict.fromkeys([*self._source.problems, *self._problems]))
+        return Report(str(directory), reports, problems, self._unnumbered)
+
+    # ------------------------------------------------------------------ what is there
+
+    def _read_pending(self) -> None:
+        for pending in self._source.read_pending(self._source.directory / JOURNAL):
+            last = pending.first + pending.lines.count(b"\n") - 1
+            self._pending.setdefault(pending.producer, Ranges()).add(pending.first, last)
+            self._alive[pending.producer] = getattr(pending, "alive", None)
+
+    def _add(self, producer: str, first: int, last: int) -> None:
+        there = self._present.setdefault(producer, Ranges())
+        for span in present(there, first, last):
+            self._twice.setdefault(producer, Ranges()).add(*span)
+        there.add(first, last)
+
+    def _spans(self, segment: Segment) -> list[tuple[int, int]]:
+        """List what a file holds, each record as often as it is in there."""
+        if segment.last is not None and not self._contents:
+            return [(segment.first, segment.last)]
+        try:
+            found = _runs(self._sequences(make_part(segment)))
+        except Damaged as error:
+            self._source.note(error, 1)
+            return []
+        if segment.last is not None and found != [(segment.first, segment.last)]:
+            what = ", ".join(f"{first}-{last}" for first, last in found) or "nothing"
+            self._problems.append(f"{segment.path}: it holds {what}, not what its name says")
+        return found
+
+    def _sequences(self, part: Part) -> list[int]:
+        producer = part.segment.producer
+        if part.segment.ext == "parquet":
+            table, _ = read(part, None, _NAMES)
+            names, numbers = (column.to_pylist() for column in table.columns)
+            pairs = zip(names, numbers, strict=True)
+            return [number for name, number in pairs if name == producer and number is not None]
+        runs = [run for block in blocks(part) for run in find_runs(block, producer)]
+        return [sequence for run in runs for sequence in range(run.first, run.last + 1)]
+
+    # ------------------------------------------------------------------ what is known to be lost
+
+    def _read_dropped(self) -> None:
+        fields = [FIXED.field(name) for name in ("logger", "attributes")]
+        table = scan(self._source, self._source.snapshot(), fields, Filter.parse(_LOSSES))
+        for logger, text in zip(*(column.to_pylist() for column in table.columns), strict=True):
+            found = as_object(text)
+            dropped, reason = found.get("dropped"), str(found.get("reason"))
+            producer, first, last = (found.get(key) for key in ("producer", "first", "last"))
+            if not isinstance(dropped, int) or logger != "logbatch":
+                continue
+            if isinstance(first, int) and isinstance(last, int) and is_producer(str(producer)):
+                loss = Loss(first, last, "dropped", reason)
+                self._losses.append((str(producer), loss, dropped))
+            else:
+                self._unnumbered[reason] = self._unnumbered.get(reason, 0) + dropped
+
+    def _read_rejected(self, directory: Path) -> None:
+        for path in sorted(directory.glob("*.jsonl")):
+            bad = 0
+            for line in path.read_bytes().splitlines():
+                try:
+                    letter = _decode(line)
+                    producer, at = letter["producer"], int(letter["sequence"])
+                    loss = Loss(at, at, "rejected", str(letter.get("reason")))
+                except (msgspec.DecodeError, KeyError, TypeError, ValueError):
+                    bad += 1
+                else:
+                    self._losses.append((producer, loss, 1))
+            if bad:
+                self._problems.append(f"{path}: {bad} dead letters cannot be read")
+
+    # ------------------------------------------------------------------ what follows
+
+    def _report(self, producer: str) -> ProducerReport:
+        there = self._present.get(producer, Ranges())
+        waiting = self._pending.get(producer, Ranges())
+        known = Ranges([*there, *waiting])
+        losses = [(loss, events) for name, loss, events in self._losses if name == producer]
+        ends = [*(last for _, last in known), *(loss.last for loss, _ in losses)]
+        holes = Ranges(known.missing(0, max(ends, default=-1)))
+        accounted = self._account(producer, losses, holes)
+        told = Ranges((loss.first, loss.last) for loss in accounted)
+        return ProducerReport(
+            producer,
+            present=tuple(there),
+            pending=_minus(waiting, there),
+            missing=_minus(holes, told),
+            twice=tuple(self._twice.get(producer, ())),
+            accounted=tuple(accounted),
+            alive=self._alive.get(producer),
+        )
+
+    def _account(self, producer: str, losses: list[tuple[Loss, int]], holes: Ranges) -> list[Loss]:
+        """List the losses that explain holes; one that explains more than it says explains none."""
+        accounted: list[Loss] = []
+        told = Ranges()
+        for loss, events in sorted(losses, key=lambda each: (each[0].first, each[0].last)):
+            spans = present(holes, loss.first, loss.last)
+            if count(tuple(spans)) > events:
+                text = f"{count(tuple(spans))} are missing where {events} were said to be dropped"
+                self._problems.append(f"{producer}: of {loss.first}-{loss.last} {text}")
+                continue
+            for span in spans:
+                for first, last in told.missing(*span):
+                    told.add(first, last)
+                    _append(accounted, Loss(first, last, loss.kind, loss.reason))
+        return accounted
+
+
+def _append(losses: list[Loss], loss: Loss) -> None:
+    before = losses[-1] if losses else None
+    if before and (before.last + 1, before.kind, before.reason) == (
+        loss.first,
+        loss.kind,
+        loss.reason,
+    ):
+        losses[-1] = Loss(before.first, loss.last, loss.kind, loss.reason)
+    else:
+        losses.append(loss)
+
+
+def _minus(ranges: Ranges, other: Ranges) -> Spans:
+    return tuple(hole for first, last in ranges for hole in other.missing(first, last))
+
+
+def _runs(sequences: list[int]) -> list[tuple[int, int]]:
+    """Join sequences to runs; one that is repeated begins a new one."""
+    first = sequences[0] if sequences else 0
+    if sequences and sequences == list(range(first, first + len(sequences))):
+        return [(first, sequences[-1])]
+    runs: list[tuple[int, int]] = []
+    for sequence in sorted(sequences):
+        if runs and runs[-1][1] + 1 == sequence:
+            runs[-1] = (runs[-1][0], sequence)
+        else:
+            runs.append((sequence, sequence))
+    return runs

@@ -1,0 +1,217 @@
+"""What a structlog event says: each `take_*` removes from the event what a column tells.
+
+What is left in the end are the attributes.  A key is taken only where it means what structlog's own
+processors mean by it; a field of the application that has the same name stays an attribute.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from types import FrameType
+from typing import Any
+
+from logbatch.encoder import encode_value, is_small, text_of
+from logbatch.plain import fit_text
+from logbatch.stacktrace import (
+    STACK_HEADER,
+    Failure,
+    from_dicts,
+    from_exc_info,
+    from_text,
+    is_printed,
+    render_stack,
+)
+from logbatch.surroundings import find_caller
+
+# Levels, and the methods of structlog's loggers that `logging` has no level for.
+_LEVELS = {
+    "notset": logging.NOTSET,
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "msg": logging.INFO,
+    "log": logging.INFO,
+    "warn": logging.WARNING,
+    "warning": logging.WARNING,
+    "err": logging.ERROR,
+    "error": logging.ERROR,
+    "exception": logging.ERROR,
+    "failure": logging.ERROR,
+    "fatal": logging.CRITICAL,
+    "critical": logging.CRITICAL,
+}
+_CALLSITE = ("pathname", "lineno", "func_name")
+_TIME_BYTES = 16  # len("2026-11-21T03:56"): a shorter text is no moment
+
+
+def level_number(name: str) -> int | None:
+    """Return the number of a level or a method; None where it is neither."""
+    number = _LEVELS.get(name.lower())
+    return logging.getLevelNamesMapping().get(name.upper()) if number is None else number
+
+
+def take_level(items: dict[str, Any], method_name: str) -> tuple[str, int]:
+    """Take name and number of the level.  A method that is no level counts as INFO."""
+    level = items.get("level")
+    number = level_number(level) if isinstance(level, str) else None
+    if number is not None:
+        del items["level"]
+    else:
+        number = level_number(method_name)
+    if number is None:
+        number = logging.INFO
+        name = method_name.upper()
+        if isinstance(level, str) and level == method_name:
+            del items["level"]
+    else:
+        name = str(logging.getLevelName(number))
+    take_same(items, {"level_number": number})
+    return name, number
+
+
+def take_logger(items: dict[str, Any], name: object) -> str:
+    """Take the name of the logger: that of the logger itself, or what `add_logger_name` says."""
+    told = items.get("logger")
+    if isinstance(told, str) and (told == name or not isinstance(name, str)):
+        del items["logger"]
+        return told
+    return name if isinstance(name, str) else ""
+
+
+def take_time(items: dict[str, Any], now: datetime) -> datetime:
+    """Take the time of the event; one that cannot be read stays, and it is now."""
+    if "timestamp" not in items:
+        return now
+    moment = read_time(items["timestamp"], now)
+    if moment is None:
+        return now
+    del items["timestamp"]
+    # A text in whole seconds, as by structlog's default, would put all of a second in one place.
+    is_this_second = moment.microsecond == 0 and timedelta() <= now - moment < timedelta(seconds=1)
+    return now if is_this_second else moment
+
+
+def read_time(value: object, now: datetime) -> datetime | None:
+    """Read a moment in any of structlog's forms: seconds since 1970, or ISO 8601.
+
+    A text without an offset is local time, as `TimeStamper(utc=False)` writes it, except where it
+    is the current time in UTC, as a `TimeStamper` with a format of its own writes it.
+    """
+    try:
+        if isinstance(value, float | int) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC)
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value) if len(value) >= _TIME_BYTES else None
+        if not isinstance(value, datetime):
+            return None
+        if value.tzinfo is None and abs(value.replace(tzinfo=UTC) - now) < timedelta(minutes=1):
+            return value.replace(tzinfo=UTC)
+        return value.astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def take_message(items: dict[str, Any], limit: int) -> tuple[str, str]:
+    """Take message and template.
+
+    Arguments that do not fit the message stay among the attributes, as `args`.
+    """
+    key = next((key for key in ("event", "message", "msg") if key in items), "event")
+    event = items.pop(key, None)
+    template = "" if event is None else text_of(event, limit)
+    args = items.pop("positional_args", None)
+    try:
+        if args:
+            return format_message(template, _unwrap(args), limit), template
+    except Exception:
+        items["positional_args" if "args" in items else "args"] = args
+    return template, template
+
+
+def _unwrap(args: Any) -> Any:
+    """Do what LogRecord does with `logger.info("%(a)s", {"a": 1})`."""
+    is_mapping = len(args) == 1 and isinstance(args[0], Mapping) and args[0]
+    return args[0] if is_mapping else args
+
+
+def format_message(template: str, args: Any, limit: int) -> str:
+    """Put the arguments into a message as `logging` does; what is too long is cut before that."""
+    if type(args) is tuple:
+        args = tuple(_tame(value, limit) for value in args)
+    elif type(args) is dict and not is_small(args, limit // 4):
+        args = {key: _tame(value, limit) for key, value in args.items()}
+    return fit_text(template % args, limit)
+
+
+def _tame(value: Any, limit: int) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= limit else fit_text(value, limit // 2)
+    return value if is_small(value, limit // 4) else encode_value(value, limit // 2).decode()
+
+
+def take_failure(items: dict[str, Any], limit: int) -> Failure | None:
+    """Take the exception, whether it is rendered already or not."""
+    failure = from_exc_info(items.pop("exc_info", None), limit)
+    rendered = items.get("exception")
+    if failure is not None or not rendered:
+        return failure
+    if isinstance(rendered, str) and is_printed(rendered):
+        return from_text(items.pop("exception"), limit)
+    if not _is_stacks(rendered):
+        return None
+    if not any("locals" in frame for stack in rendered for frame in stack.get("frames", ())):
+        del items["exception"]  # the columns say it all
+    return from_dicts(rendered, limit)
+
+
+def _is_stacks(rendered: object) -> bool:
+    return isinstance(rendered, list) and all(
+        isinstance(stack, Mapping) and "exc_type" in stack for stack in rendered
+    )
+
+
+def take_stack(items: dict[str, Any]) -> str | None:
+    """Take the stack that `StackInfoRenderer` has rendered or `stack_info=True` asks for."""
+    for key in ("stack", "stack_info"):
+        text = items.get(key)
+        if isinstance(text, str) and text.startswith(STACK_HEADER):
+            del items[key]
+            return text
+    asked = items.get("stack_info")
+    if isinstance(asked, bool | None):
+        items.pop("stack_info", None)
+    return render_stack(find_caller({})[0]) if asked is True else None
+
+
+def take_callsite(
+    items: dict[str, Any], start: FrameType | None
+) -> tuple[str | None, int | None, str | None]:
+    """Take path, line and function of the call, looking for them on the stack.
+
+    Args:
+        items: The event.
+        start: The frame of the call, where it is known.
+    """
+    callsite: dict[str, object] = {key: items[key] for key in _CALLSITE if key in items}
+    skip = items.pop("stacklevel") - 1 if type(items.get("stacklevel")) is int else 0
+    frame, is_told = find_caller(callsite, skip, start)
+    if is_told:
+        for key in callsite:
+            del items[key]
+    if frame is None:
+        return None, None, None
+    return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
+
+
+def take_same(items: dict[str, Any], columns: Mapping[str, object]) -> None:
+    """Take what says the same as a column does."""
+    for key, value in columns.items():
+        if type(items.get(key)) is type(value) and items[key] == value:
+            del items[key]
+
+
+def now_utc() -> datetime:
+    """Return the current time."""
+    return datetime.fromtimestamp(time.time(), UTC)

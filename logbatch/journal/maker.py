@@ -1,0 +1,224 @@
+"""Make the segments of one journal, each in the best form that can be had.
+
+A mapped file is best.  A file system that cannot map gets plain appends; where no file can be had
+at all, the lines wait in memory and the next segment tries again.  Each of these is told once.
+The indexes of a journal's files have no holes, except where a segment is in memory or was dropped:
+a reader in another process can tell by that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from threading import RLock
+
+from logbatch.journal.files import (
+    create_file,
+    make_directory,
+    segment_path,
+    spare_path,
+    state_path,
+)
+from logbatch.journal.segment import (
+    AppendedSegment,
+    CannotMapError,
+    MappedSegment,
+    Segment,
+    discard,
+)
+from logbatch.journal.state import Slot, StateFile
+
+SMALLEST, LARGEST = 1 << 20, 1 << 24  # bytes of a segment: the first, and what doubling ends at
+LEAST = 1 << 16  # bytes of a segment where the disk has room for no more
+PAGE = 4096
+
+Say = Callable[[str], object]
+
+
+class Maker:
+    """Makes segments, and the state file before the first of them.
+
+    Args:
+        directory: Where files go; None keeps everything in memory.
+        producer: Whose they are.
+        lock: The journal's lock; held by whoever calls, except for `prepare`.
+        power: Whether each line must be on the disk when it is appended.
+        slot: Returns how far the journal is settled, for a new state file.
+        say: Told what cannot be had.
+    """
+
+    def __init__(
+        self,
+        directory: Path | None,
+        producer: str,
+        lock: RLock,
+        *,
+        power: bool,
+        slot: Callable[[], Slot],
+        say: Say,
+    ) -> None:
+        self.state: StateFile | None = None
+        self._directory = directory
+        self._producer = producer
+        self._lock = lock
+        self._power = power
+        self._slot = slot
+        self._say = say
+        self._maps = not power
+        self._stopped = self._closed = False
+        self._indexes = count()
+        self._spares: deque[MappedSegment] = deque()
+
+    def make(self, size: int, need: int) -> Segment:
+        """Make a segment.
+
+        Args:
+            size: Bytes that are wanted.
+            need: Bytes without which it is of no use.
+        """
+        if self._directory is not None:
+            try:
+                return self._make_file(self._directory, size, max(need, LEAST))
+            except OSError as error:
+                reason = error.strerror or type(error).__name__
+                self._say(f"no journal file can be had ({reason}); events wait in memory")
+            size = whole_pages(max(need, min(size, SMALLEST)))  # small: soon it is tried again
+        return MappedSegment(next(self._indexes), None, size, self._lock)
+
+    def _make_file(self, directory: Path, size: int, least: int) -> Segment:
+        self._ensure_state(directory)
+        while True:
+            index = next(self._indexes)
+            path = segment_path(directory, self._producer, index)
+            try:
+                return self._make_that_fits(index, path, size, least)
+            except FileExistsError:
+                continue  # not ours, so it is let be
+
+    def _make_that_fits(self, index: int, path: Path, size: int, least: int) -> Segment:
+        try:
+            return self._make_at(index, path, size)
+        except OSError as error:
+            if error.errno != errno.ENOSPC or size <= least:
+                raise
+        return self._make_at(index, path, whole_pages(least))
+
+    def _make_at(self, index: int, path: Path, size: int) -> Segment:
+        if self._maps:
+            try:
+                return MappedSegment(index, path, size, self._lock)
+            except CannotMapError as error:
+                self._maps = False
+                self._say(f"the file system cannot map ({error.strerror}); using appends")
+        return AppendedSegment(index, path, size, power=self._power, lock=self._lock)
+
+    def _ensure_state(self, directory: Path) -> None:
+        """Have the state file there before a segment; it may have been removed."""
+        if self._closed:  # from within this, or this goes on in a forked child
+            raise OSError(errno.ESHUTDOWN, os.strerror(errno.ESHUTDOWN))
+        if self.state is not None and self.state.is_named():
+            return
+        make_directory(directory, sync=self._power)
+        lost, self.state = self.state, None
+        if lost is not None:
+            lost.close(remove=False)
+        self.state = StateFile.create(state_path(directory, self._producer), self._slot())
+
+    # ------------------------------------------------------------------ ahead of need
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a spare segment is ready, or none is ever made."""
+        return bool(self._spares) or not self._maps or self._directory is None
+
+    def prepare(self, size: int, pause: Callable[[], object]) -> None:
+        """Make a segment ready, so that no caller waits for it."""
+        if self._directory is None:
+            return
+        try:
+            path = spare_path(self._directory, self._producer)
+            spare = MappedSegment(-1, path, size, self._lock)
+        except OSError:
+            return  # whoever needs the segment will try, and say what is wrong
+        spare.touch(pause)
+        with self._lock:
+            self._spares.append(spare)
+            if self._stopped:
+                self.stop()
+
+    def take_spare(self, need: int, room: int) -> Segment | None:
+        """Give the spare segment its place; None where there is none that fits."""
+        try:
+            spare = self._spares.popleft()
+        except IndexError:
+            return None
+        if need <= spare.size <= room and self._place(spare):
+            return spare
+        discard(spare)
+        return None
+
+    def _place(self, spare: MappedSegment) -> bool:
+        if self._directory is None or spare.path is None:
+            return False
+        index = next(self._indexes)
+        path = segment_path(self._directory, self._producer, index)
+        try:
+            self._ensure_state(self._directory)
+            spare.path.rename(path)
+        except OSError:
+            return False
+        spare.index, spare.path = index, path
+        return True
+
+    # ------------------------------------------------------------------ the end
+
+    def stop(self) -> None:
+        """Make no more, and remove what was made ready."""
+        self._stopped = True
+        while self._spares:
+            discard(self._spares.popleft())
+
+    def spill(self, segment: Segment) -> None:
+        """Write lines that are in memory to a file after all, if one can be had now."""
+        if self._directory is None or segment.path is not None:
+            return
+        path = segment_path(self._directory, self._producer, segment.index)
+        with contextlib.suppress(OSError):
+            self._ensure_state(self._directory)
+            with open(create_file(path), "wb") as file:
+                file.write(segment.read(0, segment.end()))
+
+    def close(self, *, remove: bool) -> None:
+        """Give up the state file; with `remove`, all files go."""
+        self._closed = True
+        state, self.state = self.state, None
+        if state is not None:
+            state.close(remove=remove and self._remove_all())
+
+    def _remove_all(self) -> bool:
+        """Remove what an interrupted call may have left; tell whether nothing is there."""
+        if self._directory is None:
+            return True
+        try:
+            for path in self._directory.glob(f"{self._producer}-*.journal"):
+                path.unlink(missing_ok=True)
+            spare_path(self._directory, self._producer).unlink(missing_ok=True)
+        except OSError:
+            return False
+        return True
+
+    def abandon(self) -> None:
+        """Let go of everything, in a forked child: it is the parent's."""
+        while self._spares:
+            self._spares.popleft().abandon()
+        self.close(remove=False)
+
+
+def whole_pages(size: int) -> int:
+    """Round up to whole pages."""
+    return -(-size // PAGE) * PAGE

@@ -1,0 +1,98 @@
+"""A file mapped into memory, given up without closing somebody else's descriptor.
+
+Before Python 3.13 a mapping keeps a duplicate of the descriptor and closes it by number when it
+goes.  An application may have closed that number and used it for a file of its own; then the
+mapping is kept for ever.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+
+from logbatch.journal.files import OwnFile, sync_file
+
+_open: set[Mapping] = set()
+
+
+class Mapping:
+    """A mapping with the one descriptor that stays open beside it, which holds the file's lock.
+
+    Args:
+        descriptor: The file, which is the mapping's from here on unless this raises; -1 stands
+            for memory.
+        size: How much of it.
+    """
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        self._closed = False
+        self._file: OwnFile | None = None
+        self._closes_file = False  # whether the mapping closes it, by its number
+        self._keep = False  # whether it would close a number that nobody knows
+        self.map = _map(descriptor, size)
+        if descriptor < 0:
+            return
+        self._file = OwnFile(descriptor)
+        if sys.version_info < (3, 13):
+            duplicate = _find_duplicate(self._file)
+            self._keep = duplicate < 0
+            if not self._keep:
+                self._closes_file = True
+                self._file.number = duplicate
+                os.close(descriptor)
+        _open.add(self)  # the collector would close whatever the number means then
+
+    def sync(self) -> None:
+        """Wait until what was written is on the disk."""
+        if self._file is not None and self._file.is_there():
+            sync_file(self._file.number)
+        else:
+            self.map.flush()
+
+    def close(self) -> None:
+        """Give up the mapping and the descriptor."""
+        if self._closed:
+            return
+        self._closed = True
+        _open.discard(self)
+        if self._file is not None and self._closes_file:
+            self._keep = not self._file.is_there()
+        elif self._file is not None:
+            self._file.close()
+        if self._keep:
+            _keep_for_ever(self.map)
+        else:
+            self.map.close()
+
+
+def _map(descriptor: int, size: int) -> mmap.mmap:
+    if descriptor >= 0 and sys.version_info >= (3, 13):
+        return mmap.mmap(descriptor, size, trackfd=False)
+    return mmap.mmap(descriptor, size)
+
+
+def _find_duplicate(file: OwnFile) -> int:
+    """Find the number under which a mapping has duplicated the descriptor; -1 if none is found."""
+    probe = os.dup(file.number)  # takes the lowest free number, as the mapping's own did
+    os.close(probe)
+    near = range(probe, 2, -1)
+    found = (number for number in near if number != file.number and file.is_at(number))
+    number = next(found, -1)
+    return _search_all(file) if number < 0 else number
+
+
+def _search_all(file: OwnFile) -> int:
+    """Look at every descriptor: another thread has opened or closed some meanwhile."""
+    try:
+        numbers = [int(name) for name in os.listdir("/dev/fd")]
+    except OSError:
+        return -1
+    return next((n for n in numbers if n != file.number and file.is_at(n)), -1)
+
+
+def _keep_for_ever(mapping: mmap.mmap) -> None:
+    """Add a reference that nothing takes away, not even the end of the interpreter."""
+    import ctypes
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(mapping))

@@ -1,0 +1,89 @@
+"""The process that a journal belongs to, and whether it is still there."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Owner(NamedTuple):
+    """A process, told apart from another that has the same pid later or elsewhere."""
+
+    pid: int
+    started: str
+    boot: str
+    namespace: str
+    host: str
+
+    @classmethod
+    def this_process(cls) -> Owner:
+        """Describe the calling process."""
+        pid = os.getpid()
+        return cls(pid, _start_time(pid), _boot_id(), _namespace(), socket.gethostname())
+
+    def gone(self) -> bool:
+        """Tell whether the process is certainly not there any more.
+
+        One of another machine or of another pid namespace cannot be seen from here: there the
+        lock alone tells, so the answer is yes.
+        """
+        if self.host != socket.gethostname() or self.boot != _boot_id():
+            return True
+        if self.namespace != _namespace():
+            return True
+        if self.started:
+            return _start_time(self.pid) != self.started
+        return not _exists(self.pid)
+
+    def render(self, size: int) -> bytes:
+        """Write it as a line of `size` bytes."""
+        line = json.dumps({"format": 1, **self._asdict()}).encode()
+        return line[: size - 1].ljust(size - 1) + b"\n"
+
+    @classmethod
+    def parse(cls, line: bytes) -> Owner | None:
+        """Read it; None where the line is damaged."""
+        try:
+            fields: dict[str, Any] = json.loads(line)
+            owner = cls(**{name: fields[name] for name in cls._fields})
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return None
+        kinds = (int, str, str, str, str)
+        sound = all(type(value) is kind for value, kind in zip(owner, kinds, strict=True))
+        return owner if sound and 0 < owner.pid < 1 << 31 else None
+
+
+def _start_time(pid: int) -> str:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return ""
+    # Behind the name stand the state (Z, X: dead already) and, 19 fields on, the start time.
+    return "" if fields[0] in (b"Z", b"X") else fields[19].decode()
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _namespace() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

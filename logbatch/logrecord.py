@@ -1,0 +1,75 @@
+"""What a LogRecord says, whoever made it.
+
+A record can come from another process, from a subclass with properties, or from a filter that has
+put anything anywhere.  Each column is read on its own, and is None where it makes no sense.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from logbatch.eventdict import level_number, now_utc, read_time
+from logbatch.quick import FORMATTED, STANDARD
+from logbatch.surroundings import task_name, trace_ids
+
+_NOT_EXTRA = frozenset((*STANDARD, *FORMATTED, "taskName"))
+
+
+def get(record: logging.LogRecord, name: str) -> Any:
+    """Return an attribute of a record, or None."""
+    try:
+        return getattr(record, name, None)
+    except Exception:  # a property of a subclass
+        return None
+
+
+def columns_of(record: logging.LogRecord) -> dict[str, Any]:
+    """Return what a record says about itself, but for its content; texts may be anything yet."""
+    now = now_utc()
+    level, levelno = _level_of(record)
+    path = get(record, "pathname")
+    task = get(record, "taskName")
+    if task is None and "taskName" not in STANDARD:
+        task = task_name()
+    trace_id, span_id = trace_ids()
+    return {
+        "timestamp": read_time(get(record, "created"), now) or now,
+        "level": level,
+        "levelno": levelno,
+        "logger": get(record, "name") or "",
+        "pathname": path,
+        "lineno": _number(get(record, "lineno"), 32) if path else None,
+        "func_name": get(record, "funcName"),
+        "process": _number(get(record, "process"), 64),
+        "thread": _number(get(record, "thread"), 64),
+        "thread_name": get(record, "threadName"),
+        "task": task,
+        "trace_id": trace_id,
+        "span_id": span_id,
+    }
+
+
+def _level_of(record: logging.LogRecord) -> tuple[Any, int]:
+    name, number = get(record, "levelname"), get(record, "levelno")
+    if isinstance(number, int):
+        number = max(-(1 << 31), min(int.__int__(number), (1 << 31) - 1))
+        return name or logging.getLevelName(number), number
+    number = level_number(name) if isinstance(name, str) else None
+    return ("NOTSET", logging.NOTSET) if number is None else (name, number)
+
+
+def _number(value: Any, bits: int) -> int | None:
+    """Return an integer that fits a column of so many bits."""
+    if isinstance(value, str) and value.isdecimal() and len(value) < 20:
+        value = int(value)  # the record has been JSON once
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    value = int.__int__(value)
+    return value if -(1 << bits - 1) <= value < 1 << bits - 1 else None
+
+
+def extra_of(record: logging.LogRecord) -> dict[str, Any]:
+    """Return the fields that are neither the standard library's own nor left by a formatter."""
+    fields = dict(record.__dict__)  # another thread may be adding to it
+    return {name: value for name, value in fields.items() if name not in _NOT_EXTRA}

@@ -1,0 +1,356 @@
+"""Odd values made plain: what `encoder` does with everything that is not JSON already.
+
+The table of what becomes of what is in `encoder`'s description.  A new type is a line in one of the
+two tables below: a scalar becomes one piece of plain data, a container is taken apart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+from array import array
+from collections import UserList, deque
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import EnumMeta
+from itertools import islice
+from pathlib import PurePath
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+MAX_DEPTH = 100
+MAX_ITEMS = 10_000
+
+_KEY_BYTES = 1024
+_NUMBER_BITS = 2000  # every reader of JSON that we know of takes 600 digits, in quadratic time
+_encode = msgspec.json.Encoder().encode
+
+
+def fit_text(text: str, limit: int) -> str:
+    """Return the text, cut if its JSON is longer than `limit` bytes, and always encodable."""
+    return _fit(text, limit, len(text) > limit, f"{len(text)} characters in all")
+
+
+def _fit(text: str, limit: int, is_long: bool, size: str) -> str:
+    text = str.__str__(text)[:limit]  # before all else: it may be of 100 MB, or of a subclass
+    try:
+        used = len(_encode(text))
+    except UnicodeEncodeError:
+        text = text.encode("utf-8", "backslashreplace").decode()
+        used = len(_encode(text))
+    if used <= limit + 2 and not is_long:
+        return text
+    mark = f"…[cut: {size}]"
+    room = limit - len(mark)
+    while text and used > room:  # escapes make some characters longer than others
+        text = text[: max(0, min(len(text) - 1, len(text) * room // used))]
+        used = len(_encode(text))
+    return text + mark
+
+
+def name_of(kind: type) -> str:
+    """Return the qualified name of a type; that of a built-in one has no module."""
+    try:
+        name = fit_text(kind.__qualname__, _KEY_BYTES)
+        module = kind.__module__
+    except Exception:  # a metaclass can do anything
+        return "?"
+    return name if module == "builtins" or type(module) is not str else f"{module}.{name}"
+
+
+def tell_failure(kind: type, error: Exception) -> str:
+    """Say what stands for a value that could not be read."""
+    return f"<{name_of(kind)}: {name_of(type(error))} while it was read>"
+
+
+class _Parts(NamedTuple):
+    """The beginning of a container, copied: the container may change, the copy does not."""
+
+    items: list[Any]
+    total: int
+    is_keyed: bool = False
+    is_scalar: bool = False  # an array of no dimensions is its one item
+
+
+class Conversion:
+    """Turns one value into plain data.  It lives for one call."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.items = MAX_ITEMS
+        self.open: set[int] = set()  # the containers that we are inside of
+
+    def convert(self, value: object) -> object:
+        """Return a value as data that can be encoded for sure."""
+        self.items -= 1
+        self.room -= 2
+        if value is None or value is True or value is False:
+            return value
+        kind = type(value)
+        try:
+            if isinstance(kind, EnumMeta):
+                return self.convert(value._value_)  # type: ignore[attr-defined]
+            if (scalar := _find(SCALARS, kind)) is not None:
+                return self.charge(scalar(value, max(self.room, 0)))
+            if (take := _find(_TAKERS, kind) or _find_taker(kind)) is not None:
+                return self._build(value, take)
+            if _is_numpy(kind, "generic"):
+                return self._numpy_scalar(value)
+            return self.charge(repr(value))
+        except Exception as error:
+            return self.charge(tell_failure(kind, error))
+
+    def charge(self, plain: object) -> object:
+        """Take what a scalar needs from the room; a text is cut to it."""
+        if isinstance(plain, str):
+            plain = fit_text(plain, max(self.room, 0))
+            self.room -= len(_encode(plain))
+        else:
+            self.room -= 8 + (plain.bit_length() // 3 if isinstance(plain, int) else 0)
+        return plain
+
+    def _numpy_scalar(self, value: Any) -> object:
+        plain = str(value) if value.dtype.kind in "mM" else value.item()
+        # A number wider than Python's own stays what it is.
+        return self.convert(str(plain) if type(plain) is type(value) else plain)
+
+    def _build(self, value: object, take: Callable[[Any, int], _Parts]) -> object:
+        if id(value) in self.open:
+            return self.charge("…[cycle]")
+        if len(self.open) >= MAX_DEPTH:
+            return self.charge(f"…[cut: deeper than {MAX_DEPTH} levels]")
+        parts = _retry(take, value, max(self.items, 0))
+        if parts.is_scalar:
+            return self.convert(parts.items[0])
+        self.open.add(id(value))
+        try:
+            return self._object(parts) if parts.is_keyed else self._array(parts)
+        finally:
+            self.open.discard(id(value))
+
+    def _array(self, parts: _Parts) -> list[object]:
+        result: list[object] = []
+        for item in parts.items:
+            if self.room <= 0 or self.items <= 0:
+                break
+            result.append(self.convert(item))
+        if len(result) < parts.total:
+            result.append(f"…[cut: {parts.total} items in all]")
+        return result
+
+    def _object(self, parts: _Parts) -> dict[str, object]:
+        result: dict[str, object] = {}
+        repeated: dict[str, int] = {}
+        for key, value in parts.items:
+            if self.room <= 0 or self.items <= 0:
+                break
+            name = text = self._key(key)
+            while name in result:
+                repeated[text] = repeated.get(text, 1) + 1
+                name = f"{text} ({repeated[text]})"
+            result[name] = self.convert(value)
+        if len(result) < parts.total:
+            mark = "…"
+            while mark in result:
+                mark += "…"
+            result[mark] = f"[cut: {parts.total} items in all]"
+        return result
+
+    def _key(self, key: object) -> str:
+        name = key if type(key) is str else self.convert(key)
+        text = name if isinstance(name, str) else _encode(name).decode()
+        text = fit_text(text, _KEY_BYTES)
+        self.room -= len(text) + 3
+        return text
+
+
+def _retry(take: Callable[[Any, int], _Parts], value: object, room: int) -> _Parts:
+    """Copy from a container; another thread may be changing it, which is a RuntimeError."""
+    for _ in range(3):
+        with contextlib.suppress(RuntimeError):
+            return take(value, room)
+    return take(value, room)
+
+
+def _find(table: Mapping[type, Any], kind: type) -> Any:
+    for base in kind.__mro__:
+        if (found := table.get(base)) is not None:
+            return found
+    return None
+
+
+# --------------------------------------------------------------- scalars: (value, room) -> plain
+
+
+def _integer(value: int, room: int) -> int | str:
+    bits = value.bit_length()
+    if bits < _NUMBER_BITS:
+        return int.__int__(value)
+    shift = max(bits - 4 * max(room - 64, 0), 0)
+    shift += -shift % 4  # whole digits only
+    text = hex(abs(value) >> shift)
+    sign = "-" if value < 0 else ""
+    return f"{sign}{text}…[cut: {bits} bits in all]" if shift else sign + text
+
+
+def _float(value: float, _: int) -> float | str:
+    value = float.__float__(value)
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _string(value: str, _: int) -> str:
+    # A subclass may show less than it holds, as a secret does: take what it shows.
+    return str.__str__(value) if type(value).__str__ is str.__str__ else str(value)
+
+
+def _bytes(value: bytes | bytearray | memoryview, room: int) -> str:
+    view = memoryview(value).cast("B")
+    head = bytes(view[:room])
+    is_cut = len(head) < len(view)
+    for end in range(len(head), len(head) - (4 if is_cut else 1), -1):  # not amid a character
+        with contextlib.suppress(UnicodeDecodeError):
+            return _fit(head[: max(end, 0)].decode(), room, is_cut, f"{len(view)} bytes in all")
+    return _fit(repr(head), room, is_cut, f"{len(view)} bytes in all")
+
+
+def _moment(value: date | time, _: int) -> str:
+    return value.isoformat().replace("+00:00", "Z")
+
+
+def _seconds(value: timedelta, _: int) -> float:
+    return value.total_seconds()
+
+
+def _as_text(value: object, _: int) -> str:
+    return str(value)
+
+
+SCALARS: Mapping[type, Callable[[Any, int], object]] = {
+    str: _string,
+    int: _integer,
+    float: _float,
+    bytes: _bytes,
+    bytearray: _bytes,
+    memoryview: _bytes,
+    datetime: _moment,
+    date: _moment,
+    time: _moment,
+    timedelta: _seconds,
+    Decimal: _as_text,
+    UUID: _as_text,
+    PurePath: _as_text,
+}
+
+
+# --------------------------------------------------------------- containers: (value, room) -> parts
+
+
+def _take_dict(value: dict[object, object], room: int) -> _Parts:
+    # dict's own methods: those of a subclass can fail, or do something else.
+    return _Parts(list(islice(dict.items(value), room)), dict.__len__(value), is_keyed=True)
+
+
+def _take_mapping(value: Mapping[object, object], room: int) -> _Parts:
+    return _Parts(list(islice(value.items(), room)), len(value), is_keyed=True)
+
+
+def _take_list(value: list[object], room: int) -> _Parts:
+    return _Parts(list.__getitem__(value, slice(room)), list.__len__(value))
+
+
+def _take_tuple(value: tuple[object, ...], room: int) -> _Parts:
+    return _Parts(list(tuple.__getitem__(value, slice(room))), tuple.__len__(value))
+
+
+def _take_set(value: set[object] | frozenset[object], room: int) -> _Parts:
+    kind: type[Any] = set if issubclass(type(value), set) else frozenset
+    items = list(islice(kind.__iter__(value), room))
+    with contextlib.suppress(Exception):  # not everything can be compared
+        items.sort()
+    return _Parts(items, kind.__len__(value))
+
+
+def _take_iterable(value: Collection[object], room: int) -> _Parts:
+    return _Parts(list(islice(value, room)), len(value))
+
+
+def _take_fields(value: object, names: Iterable[str]) -> _Parts:
+    items = [(name, _field(value, name)) for name in names]
+    return _Parts(items, len(items), is_keyed=True)
+
+
+def _field(value: object, name: str) -> object:
+    try:
+        return getattr(value, name)
+    except Exception as error:
+        return tell_failure(type(value), error)
+
+
+def _take_dataclass(value: Any, _: int) -> _Parts:
+    from dataclasses import fields  # loaded already, or there would be no value
+
+    return _take_fields(value, (field.name for field in fields(value) if field.repr))
+
+
+def _take_attrs(value: Any, _: int) -> _Parts:
+    shown = [field for field in value.__attrs_attrs__ if field.repr]
+    parts = _take_fields(value, (field.name for field in shown))
+    for index, field in enumerate(shown):
+        if callable(field.repr):
+            name, item = parts.items[index]
+            parts.items[index] = (name, field.repr(item))
+    return parts
+
+
+def _take_struct(value: msgspec.Struct, _: int) -> _Parts:
+    return _take_fields(value, value.__struct_fields__)
+
+
+def _take_numpy(value: Any, room: int) -> _Parts:
+    is_cut = value.size > room
+    head = value.flat[:room] if is_cut else value
+    if value.dtype.kind in "mM":  # tolist() would make plain integers of nanoseconds
+        head = head.astype(str)
+    if value.ndim == 0:
+        return _Parts([head.item()], 1, is_scalar=True)
+    items = head.tolist()
+    return _Parts(items, value.size if is_cut else len(items))
+
+
+def _is_numpy(kind: type, name: str) -> bool:
+    """Tell whether a type is numpy's, without importing numpy."""
+    base = getattr(sys.modules.get("numpy"), name, None)
+    return isinstance(base, type) and issubclass(kind, base)
+
+
+_TAKERS: Mapping[type, Callable[[Any, int], _Parts]] = {
+    dict: _take_dict,
+    list: _take_list,
+    tuple: _take_tuple,
+    set: _take_set,
+    frozenset: _take_set,
+    deque: _take_iterable,
+    array: _take_iterable,
+    UserList: _take_iterable,
+    type({}.keys()): _take_iterable,
+    type({}.values()): _take_iterable,
+    type({}.items()): _take_iterable,
+    msgspec.Struct: _take_struct,
+}
+
+
+def _find_taker(kind: type) -> Callable[[Any, int], _Parts] | None:
+    """Find how to take a type apart that is known by what it offers, not by its ancestors."""
+    if issubclass(kind, Mapping):
+        return _take_mapping
+    if hasattr(kind, "__dataclass_fields__"):
+        return _take_dataclass
+    if hasattr(kind, "__attrs_attrs__"):
+        return _take_attrs
+    return _take_numpy if _is_numpy(kind, "ndarray") else None

@@ -1,0 +1,297 @@
+"""The quick way: the line of an ordinary record, which is most of what a logging call costs.
+
+A record is ordinary if it is a plain `logging.LogRecord` with a text for its message, no exception,
+and nothing in it that is very long.  Its line is the very one that the careful way of
+`logbatch.event` comes to.  For any other record the answer is None, or any exception.
+
+What stays the same from call to call is encoded once, after a close look at its types, and then
+remembered: by place (logger, level, file, line, function), by thread, and by the names of the extra
+fields.  A memory that is full starts anew.  No lock is needed: what two threads learn at the same
+time is the same, and it is stored in one step.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterable
+from contextvars import Context, copy_context
+from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import islice
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Raw
+
+from logbatch.encoder import encode_value, is_small, spare_room
+from logbatch.surroundings import bound_values, task_name, trace_ids
+
+STANDARD = tuple(logging.LogRecord("", 0, "", 0, "", (), None).__dict__)  # Pythons differ
+FORMATTED = ("message", "asctime")  # what another handler's formatter leaves on a record
+NAME_BYTES = 4096  # of a short column, such as the name of a thread
+
+_LogRecord = logging.LogRecord
+_encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
+_moment_of = datetime.fromtimestamp
+_modules = sys.modules
+_Make = Callable[..., msgspec.Struct | None]
+
+_COUNT = len(STANDARD)
+_HAS_TASK = "taskName" in STANDARD
+_PLACE = ("name", "levelname", "levelno", "pathname", "lineno", "funcName")
+_CALLER = ("process", "thread", "threadName")
+_REST = ("msg", "args", "exc_info", "exc_text", "stack_info", "created")
+_TASK = "taskName" if _HAS_TASK else "exc_text"  # which is None where it matters
+# All standard fields are read, the five that no column needs as well: if all are there, then the
+# extra ones are those that come after, or else a standard name is among those.
+_UNUSED = [name for name in STANDARD if name not in {*_PLACE, *_CALLER, *_REST, _TASK}]
+_read_place = itemgetter(*_PLACE)
+_read_caller = itemgetter(*_CALLER)
+_read_rest = itemgetter(*_REST, _TASK, *_UNUSED)
+# What may be no extra field: what structlog passes on, the task of a record from a newer Python.
+TOLD_BY_STRUCTLOG = frozenset(("level", "logger", "timestamp", "exception", "stack"))
+_DOUBTFUL = TOLD_BY_STRUCTLOG | {*STANDARD, "taskName", "_logger", "_name"}
+
+_LONG = 10_000  # characters of a template
+_SMALL = 4096  # bytes of plain data that go into the line as they are
+_MAX_PLACES = 4096
+_MAX_CALLERS = 1024
+_MAX_NAMES = 64
+_MAX_MISSES = 16
+
+
+class Unusual(Exception):
+    """The record is not an ordinary one."""
+
+
+class QuickWay:
+    """Makes the lines of ordinary records.
+
+    Args:
+        service: The `service` column.
+        host: The `host` column.
+        limit: Bytes of the longest value, and of the longest line; a longer one may have to be cut.
+    """
+
+    def __init__(self, service: str | None, host: str | None, limit: int) -> None:
+        self._limit = limit
+        self._program = _join((("service", service), ("host", host)))
+        self._places: dict[tuple[Any, ...], _Place] = {}
+        self._callers: dict[tuple[Any, ...], _Caller] = {}
+
+    def line(self, record: logging.LogRecord) -> bytes | None:
+        """Make the line of a record, or give up.
+
+        Raises:
+            Exception: Any, where the record is not an ordinary one.
+        """
+        fields = record.__dict__
+        place = self._places.get(_read_place(fields)) or self._learn_place(fields)
+        who = _read_caller(fields)
+        caller = self._callers.get(who) or self._learn_caller(who)
+        make, whence, _, _ = caller
+        # fmt: off
+        message, args, exc_info, exc_text, stack_info, created, task, _, _, _, _, _ = (
+            _read_rest(fields)
+        )
+        # fmt: on
+        if (
+            type(message) is not str
+            or type(args) is not tuple
+            or (exc_info or exc_text or stack_info or not message)
+            or type(record) is not _LogRecord
+            or len(message) > _LONG
+        ):
+            return None
+        limit = self._limit
+        shape = attributes = None
+        values = args
+        if len(fields) != _COUNT:
+            shape = place.shapes.get(len(fields)) or place.learn_shape(fields)
+            try:
+                values = shape.read(fields)
+            except KeyError:  # there are other names than the last time
+                shape = place.learn_shape(fields)
+                values = shape.read(fields)
+            attributes = shape.make(*values)
+            values += args
+        for value in values:
+            kind = type(value)
+            if kind is str:
+                if len(value) > limit:
+                    return None
+            elif kind is int or kind is bool or value is None:
+                pass
+            elif kind is not float or value - value != 0.0:  # NaN and the infinities
+                attributes = _tame(shape, fields, args, limit)
+                break
+        text = message % args if args else message
+        if not _HAS_TASK and "asyncio" in _modules:
+            task = task_name()
+        context = copy_context()
+        if task or context:
+            whence = _add_task(caller, task)
+            attributes = _add_bound(context, shape, attributes, limit)
+        moment = _moment_of(created, UTC)
+        line = _encode_lines(
+            (make(moment, place.before, text, message, place.after, whence, attributes),)
+        )
+        return line if len(line) <= limit else None
+
+    def _learn_place(self, fields: dict[str, Any]) -> _Place:
+        key = logger, level, levelno, path, lineno, function = _read_place(fields)
+        _require(type(logger) is type(level) is type(path) is str and level and path)
+        _require(type(levelno) is type(lineno) is int and type(function) in (str, type(None)))
+        _require(min(levelno, lineno) >= -(1 << 31) and max(levelno, lineno) < 1 << 31)
+        _require(max(map(len, (logger, level, path, function or ""))) < NAME_BYTES // 6)
+        before = _join((("levelno", levelno), ("logger", logger)))
+        after = _join((("lineno", lineno), ("func_name", function or None)))
+        place = _Place(Raw(_encode(level) + before), Raw(_encode(path) + after))
+        if len(self._places) >= _MAX_PLACES:
+            self._places = {}
+        self._places[key] = place
+        return place
+
+    def _learn_caller(self, key: tuple[Any, ...]) -> _Caller:
+        process, thread, name = key
+        for number in (process, thread):
+            _require(number is None or (type(number) is int and 0 <= number < 1 << 63))
+        _require(name is None or (type(name) is str and len(name) < NAME_BYTES // 6))
+        told = (("process", process), ("thread", thread), ("thread_name", name or None))
+        (first, value), *others = [pair for pair in told if pair[1] is not None]
+        begin = _encode(value) + _join(others)
+        caller = _Caller(_line_type(first), Raw(begin + self._program), begin, self._program)
+        if len(self._callers) >= _MAX_CALLERS:
+            self._callers = {}
+        self._callers[key] = caller
+        return caller
+
+
+def _require(condition: object) -> None:
+    if not condition:
+        raise Unusual
+
+
+def _join(pairs: Iterable[tuple[str, object]]) -> bytes:
+    """Encode what follows in an object that has begun already."""
+    return b"".join(
+        b',"%b":%b' % (key.encode(), _encode(value)) for key, value in pairs if value is not None
+    )
+
+
+@lru_cache(maxsize=16)
+def _line_type(first: str) -> _Make:
+    """Make the type of a line in parts: each holds the value of its key and the keys after that.
+
+    Args:
+        first: The first key that tells of the caller; not every record has a process.
+    """
+    keys = ["timestamp", "level", "message", "template", "pathname", first]
+    fields: list[Any] = [*keys, ("attributes", Any, None)]
+    return msgspec.defstruct("Line", fields, gc=False, omit_defaults=True)
+
+
+class _Caller(NamedTuple):
+    """What the end of a line says: whole, and in two parts for a task and a trace in between."""
+
+    make: _Make
+    whence: Raw
+    begin: bytes
+    end: bytes
+
+
+def _add_task(caller: _Caller, task: object) -> Raw:
+    _require(task is None or (type(task) is str and len(task) < NAME_BYTES // 6))
+    trace_id, span_id = trace_ids()
+    if not (task or trace_id):
+        return caller.whence
+    told = (("task", task or None), ("trace_id", trace_id), ("span_id", span_id))
+    return Raw(caller.begin + _join(told) + caller.end)
+
+
+# ------------------------------------------------------------------ extra fields
+
+
+class _Place:
+    """What is known of the place of a logging call."""
+
+    __slots__ = ("after", "before", "misses", "shapes")
+
+    def __init__(self, before: Raw, after: Raw) -> None:
+        self.before = before  # of the message
+        self.after = after
+        self.shapes: dict[int, _Shape] = {}  # by the number of fields
+        self.misses = 0
+
+    def learn_shape(self, fields: dict[str, Any]) -> _Shape:
+        """Find what the extra fields are; a place that has ever other ones remembers none."""
+        shape = _shape_of(tuple(islice(fields, _COUNT, None)))
+        self.misses += 1
+        self.shapes = {**self.shapes, len(fields): shape} if self.misses < _MAX_MISSES else {}
+        return shape
+
+
+class _Shape(NamedTuple):
+    """The extra fields of a record: how to read them, and what to make of their values."""
+
+    names: tuple[str, ...]
+    read: Callable[[dict[str, Any]], tuple[Any, ...]]
+    make: _Make
+
+
+@lru_cache(maxsize=512)
+def _shape_of(names: tuple[str, ...]) -> _Shape:
+    _require(len(names) <= _MAX_NAMES and _DOUBTFUL.isdisjoint(names))
+    _require(all(type(name) is str and len(name) < NAME_BYTES // 24 for name in names))
+    kept = tuple(name for name in names if name not in FORMATTED)
+    if not kept:
+        return _Shape((), _reader(kept, names), lambda: None)
+    keys = {f"field{index}": name for index, name in enumerate(kept)}
+    make = msgspec.defstruct("Attributes", list(keys), rename=keys, gc=False)
+    return _Shape(kept, _reader(kept, names), make)
+
+
+def _reader(
+    kept: tuple[str, ...], names: tuple[str, ...]
+) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    """Return what reads some of the fields, and fails if not all of them are there."""
+    if kept == names and len(names) > 1:
+        return itemgetter(*names)
+
+    def read(fields: dict[str, Any]) -> tuple[Any, ...]:
+        return tuple([fields[name] for name in names])[: len(kept)]
+
+    return read
+
+
+def _tame(
+    shape: _Shape | None, fields: dict[str, Any], args: tuple[Any, ...], limit: int
+) -> msgspec.Struct | None:
+    """Make attributes of values that are not all plain; see that the arguments are at least short.
+
+    A plain container stays as it is, so most of what is logged goes no further than to here.
+    """
+    _require(all(is_small(value, limit // 4) for value in args if type(value) is not str))
+    if shape is None:
+        return None
+    return shape.make(*[_tame_value(value, limit) for value in shape.read(fields)])
+
+
+def _tame_value(value: Any, limit: int) -> Any:
+    return value if spare_room((value,), _SMALL) >= 0 else Raw(encode_value(value, limit))
+
+
+def _add_bound(context: Context, shape: _Shape | None, attributes: Any, limit: int) -> Any:
+    """Put the bound values before the extra fields, of which one of the same name wins."""
+    bound = bound_values(context)
+    if not bound:
+        return attributes
+    merged = bound
+    if spare_room((bound,), _SMALL) < 0:
+        merged = {key: _tame_value(value, limit) for key, value in bound.items()}
+    if shape is not None and attributes is not None:
+        merged.update(zip(shape.names, msgspec.structs.astuple(attributes), strict=True))
+    return merged

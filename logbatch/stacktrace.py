@@ -1,0 +1,351 @@
+"""Exceptions as text: just what the standard library prints, and bounded where that is too much.
+
+An exception of the usual size is printed by `traceback` itself, with its chain, groups, notes and
+hints.  Where a traceback has more than `_MAX_FRAMES` frames, or there are more exceptions than
+`_MAX_EXCEPTIONS`, the form is the same, but there is only the beginning and the end of each list,
+and the text says how many were left out.  No more than `limit` bytes come out.  Nothing is raised,
+and no exception, traceback or frame is referenced afterwards.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from textwrap import indent
+from types import FrameType, TracebackType
+from typing import Any, NamedTuple
+
+from logbatch.encoder import is_small, text_of
+from logbatch.plain import fit_text, name_of
+
+_MAX_FRAMES = 100  # of one traceback; beyond it the first 10 and the last 50 are shown
+_FIRST_FRAMES = 10
+_LAST_FRAMES = 50
+_ALL_FRAMES = 250  # of all tracebacks together
+_MAX_CHAIN = 16
+_MAX_EXCEPTIONS = 32
+_MAX_WIDTH = 15  # of a group, as in the standard library
+_FAR = 10_000  # links that are counted before we give up
+_TEXT_BYTES = 65_536  # of one exception's own message
+
+STACK_HEADER = "Stack (most recent call last):"
+_HEADER = "Traceback (most recent call last):"
+_CAUSE = "\nThe above exception was the direct cause of the following exception:\n"
+_CONTEXT = "\nDuring handling of the above exception, another exception occurred:\n"
+
+
+class Failure(NamedTuple):
+    """What the columns say about an exception."""
+
+    type: str | None
+    message: str | None
+    stacktrace: str | None
+
+
+def from_exc_info(exc_info: object, limit: int) -> Failure | None:
+    """Describe what was given as `exc_info`: an exception, a triple, or True for the current one.
+
+    Args:
+        exc_info: As for `logging`.  None where it says that there is no exception.
+        limit: Bytes of the stack trace.
+    """
+    kind, error, trace = _as_triple(exc_info)
+    if error is None:
+        return Failure(name_of(kind), None, None) if isinstance(kind, type) else None
+    text = ""
+    for render in (_render, _render_alone):
+        try:
+            text = render(error, trace)
+            break
+        except Exception as problem:  # an exception class can do anything
+            text = f"<{name_of(type(problem))} while the stack trace was made>"
+    return Failure(name_of(type(error)), message_of(error), _squeeze(text, limit))
+
+
+def _as_triple(exc_info: Any) -> tuple[Any, BaseException | None, TracebackType | None]:
+    if isinstance(exc_info, BaseException):
+        return type(exc_info), exc_info, exc_info.__traceback__
+    if isinstance(exc_info, tuple):
+        if len(exc_info) != 3 or not isinstance(exc_info[1], BaseException | None):
+            return None, None, None
+        trace = exc_info[2]
+        return exc_info[0], exc_info[1], trace if isinstance(trace, TracebackType) else None
+    return sys.exc_info() if exc_info else (None, None, None)
+
+
+def message_of(error: BaseException) -> str:
+    """Return str() of an exception; one that is very long or fails is replaced or cut."""
+    try:
+        is_group = isinstance(error, BaseExceptionGroup)  # which does not print its members
+        if is_group or all(is_small(part, _TEXT_BYTES) for part in error.args):
+            return fit_text(str(error), _TEXT_BYTES)
+        return text_of(error.args[0] if len(error.args) == 1 else error.args, _TEXT_BYTES)
+    except Exception:
+        return "<exception str() failed>"  # the standard library's words
+
+
+def render_stack(frame: FrameType | None) -> str:
+    """Return the calls that led to a frame, as `logging` prints `stack_info`."""
+    frames: list[tuple[FrameType, int]] = []
+    while frame is not None and len(frames) < _LAST_FRAMES:
+        frames.append((frame, frame.f_lineno))
+        frame = frame.f_back
+    left_out = "  [the first frames are left out]\n" if frame is not None else ""
+    lines = traceback.StackSummary.extract(reversed(frames)).format()
+    return f"{STACK_HEADER}\n{left_out}{''.join(lines)}".rstrip("\n")
+
+
+def _squeeze(text: str, limit: int) -> str:
+    """Cut a text in its middle: a stack trace says the most at its end."""
+    text = text.removesuffix("\n")
+    if len(text) <= limit // 2:
+        return fit_text(text, limit)
+    fitted = fit_text(text, limit)
+    if fitted == text:
+        return text
+    half = limit // 2 - 64
+    head, tail = text[:half], text[-half:] if half > 0 else ""
+    middle = f"\n…[cut: {len(text)} characters in all]…\n"
+    return fit_text(f"{head}{middle}{tail}", limit)
+
+
+# ------------------------------------------------------------------ a live exception
+
+
+def _render(error: BaseException, trace: TracebackType | None) -> str:
+    if _is_usual(error, trace):
+        printer = traceback.TracebackException(type(error), error, trace, compact=True)
+        return "".join(printer.format())
+    return "".join(_Bounded().chain(error, trace))
+
+
+def _render_alone(error: BaseException, trace: TracebackType | None) -> str:
+    """Print an exception that cannot tell what it comes from, or has no arguments to look at."""
+    return "".join(_Bounded().one(error, trace))
+
+
+def _is_usual(error: BaseException, trace: TracebackType | None) -> bool:
+    """Tell whether the standard library's own output is of a bearable size."""
+    ahead: list[tuple[BaseException, TracebackType | None]] = [(error, trace)]
+    seen: set[int] = set()
+    frames = 0
+    while ahead:
+        error, trace = ahead.pop()
+        if id(error) in seen:
+            continue
+        seen.add(id(error))
+        depth = sum(1 for _ in islice(_walk(trace), _MAX_FRAMES + 1))
+        frames += depth
+        if depth > _MAX_FRAMES or frames > _ALL_FRAMES or len(seen) > _MAX_EXCEPTIONS:
+            return False
+        is_group = isinstance(error, BaseExceptionGroup)
+        texts = [getattr(error, "__notes__", None), () if is_group else error.args]
+        if not is_small(texts, _TEXT_BYTES):
+            return False
+        if isinstance(error, BaseExceptionGroup):
+            if len(error.exceptions) > _MAX_EXCEPTIONS:
+                return False
+            ahead += ((part, part.__traceback__) for part in error.exceptions)
+        linked = (error.__cause__, error.__context__)
+        ahead += ((link, link.__traceback__) for link in linked if link is not None)
+    return True
+
+
+def _walk(trace: TracebackType | None) -> Iterator[TracebackType]:
+    while trace is not None:
+        yield trace
+        trace = trace.tb_next
+
+
+class _Bounded:
+    """Prints an exception in the standard library's form, within its budgets."""
+
+    def __init__(self) -> None:
+        self.frames = _ALL_FRAMES
+        self.exceptions = _MAX_EXCEPTIONS
+
+    def chain(self, error: BaseException, trace: TracebackType | None) -> Iterator[str]:
+        """Print an exception and what led to it, the oldest first."""
+        links, is_all = _links(error, trace)
+        # The oldest ones tell where the trouble began, the newest ones where it came out.
+        oldest = _MAX_CHAIN // 4 if is_all else 0
+        newest = _MAX_CHAIN - oldest
+        for index, (link, its_trace, relation) in enumerate(reversed(links)):
+            if oldest <= index < len(links) - newest:
+                if index == oldest:
+                    some = "" if is_all else "at least "
+                    yield f"[{some}{len(links) - _MAX_CHAIN} exceptions are left out]\n{_CONTEXT}\n"
+                continue
+            yield from self.one(link, its_trace)
+            if relation:
+                yield f"{relation}\n"
+
+    def one(self, error: BaseException, trace: TracebackType | None) -> Iterator[str]:
+        """Print one exception without what led to it."""
+        self.exceptions -= 1
+        if trace is not None:
+            yield f"{_HEADER}\n"
+            yield from self.stack(trace)
+        yield f"{_name_as_printed(type(error))}: {message_of(error)}".removesuffix(": ") + "\n"
+        yield from _notes(error)
+        if isinstance(error, BaseExceptionGroup):
+            yield from self.group(error)
+
+    def stack(self, trace: TracebackType) -> Iterator[str]:
+        """Print the first and the last frames of a traceback."""
+        traces = list(_walk(trace))
+        shown = min(len(traces), max(self.frames, 4))
+        first, last = shown, 0
+        if shown > _MAX_FRAMES or shown < len(traces):
+            first = min(_FIRST_FRAMES, shown // 4)
+            last = min(_LAST_FRAMES, shown - first)
+        self.frames -= first + last
+        yield from traceback.extract_tb(trace, limit=first).format()
+        if last:
+            yield f"  [{len(traces) - first - last} frames are left out]\n"
+            yield from traceback.extract_tb(traces[-last]).format()
+
+    def group(self, error: BaseExceptionGroup[BaseException]) -> Iterator[str]:
+        """Print the members of a group, indented."""
+        for index, part in enumerate(error.exceptions[:_MAX_WIDTH]):
+            if self.exceptions <= 0:
+                break
+            yield f"  +---------------- {index + 1} ----------------\n"
+            yield indent("".join(self.one(part, part.__traceback__)), "  | ")
+        yield f"  +---------------- {len(error.exceptions)} in all ----------------\n"
+
+
+def _links(
+    error: BaseException, trace: TracebackType | None
+) -> tuple[list[tuple[BaseException, TracebackType | None, str]], bool]:
+    """Follow the chain from an exception to the oldest; tell whether that was reached.
+
+    Returns:
+        Each exception with its traceback and how it led to the one before.
+    """
+    links = [(error, trace, "")]
+    seen = {id(error)}
+    while len(links) < _FAR:
+        found, relation = error.__cause__, _CAUSE
+        if found is None and not error.__suppress_context__:
+            found, relation = error.__context__, _CONTEXT
+        if found is None or id(found) in seen:
+            return links, True
+        links.append((found, found.__traceback__, relation))
+        seen.add(id(found))
+        error = found
+    return links, False
+
+
+def _name_as_printed(kind: type) -> str:
+    return name_of(kind).removeprefix("__main__.")
+
+
+def _notes(error: BaseException) -> Iterator[str]:
+    notes = getattr(error, "__notes__", ())
+    if isinstance(notes, Sequence):
+        for note in notes[:_MAX_WIDTH]:
+            yield f"{text_of(note, _TEXT_BYTES)}\n"
+
+
+# ------------------------------------------------------------------ what others rendered
+
+
+_START = re.compile(
+    r"^(?P<group>  \+ Exception Group )?Traceback \(most recent call last\):$", re.M
+)
+_STACK_START = re.compile(r"^Stack \(most recent call last\):$", re.M)
+_FINAL = re.compile(r"(?P<type>[^\W\d][\w.<>]*)(?:: (?P<message>.*))?", re.S)
+_NEVER_RAISED = re.compile(r"[^\W\d][\w.]*(?:Error|Exception|Exit|Group|Interrupt|Warning)(?:: |$)")
+
+
+def is_printed(text: str) -> bool:
+    """Tell whether a text is a printed exception; it has no traceback if it was never raised."""
+    return _HEADER in text or _NEVER_RAISED.match(text) is not None
+
+
+def from_text(text: str, limit: int) -> Failure:
+    """Describe an exception that somebody has printed in the standard library's form."""
+    final = _FINAL.fullmatch(_final_lines(text))
+    stacktrace = _squeeze(text, limit)
+    if final is None:
+        return Failure(None, None, stacktrace)
+    return _prefer_live(final["type"], final["message"] or "", stacktrace)
+
+
+def _final_lines(text: str) -> str:
+    """Return what comes after the frames of the last traceback: the exception's own lines."""
+    starts = list(_START.finditer(text))
+    if not starts:
+        return text.strip().rpartition("\n")[2]
+    prefix = "  | " if starts[-1]["group"] else ""
+    lines = text[starts[-1].end() :].strip("\n").split("\n")
+    own = [line.removeprefix(prefix) for line in lines]
+    begin = next((at for at, line in enumerate(own) if not line.startswith(" ")), len(own))
+    end = next((at for at, line in enumerate(own) if line.startswith("  +-")), len(own))
+    return "\n".join(own[begin:end]).rstrip("\n")
+
+
+def split_message(text: str) -> tuple[str, Failure | None, str | None]:
+    """Take apart what `logging.Formatter.format` has joined: message, exception, stack info."""
+    text, stack = _split_before(text, _STACK_START)
+    text, trace = _split_before(text, _START)
+    return text, from_text(trace, len(trace) * 6) if trace else None, stack
+
+
+def _split_before(text: str, pattern: re.Pattern[str]) -> tuple[str, str | None]:
+    found = pattern.search(text)
+    if found is None or found.start() == 0:
+        return text, None
+    return text[: found.start()].removesuffix("\n"), text[found.start() :]
+
+
+def from_dicts(stacks: Sequence[Any], limit: int) -> Failure:
+    """Describe an exception as structlog's `dict_tracebacks` renders it."""
+    shown = [stack for stack in stacks[:_MAX_CHAIN] if isinstance(stack, Mapping)]
+    if not shown:
+        return Failure(None, None, None)
+    parts: list[str] = []
+    for stack in reversed(shown):
+        parts += _lines_of(stack)
+        if stack is not shown[0]:
+            parts.append(_CAUSE if stack.get("is_cause") else _CONTEXT)
+    kind = text_of(shown[0].get("exc_type"), _TEXT_BYTES)
+    message = text_of(shown[0].get("exc_value"), _TEXT_BYTES)
+    return _prefer_live(kind, message, _squeeze("\n".join(parts), limit), is_printed=False)
+
+
+def _lines_of(stack: Mapping[str, Any]) -> Iterator[str]:
+    frames = stack.get("frames")
+    if isinstance(frames, Sequence) and frames:
+        yield _HEADER
+        for frame in frames[-_MAX_FRAMES:]:
+            if isinstance(frame, Mapping):
+                place, line, name = (text_of(frame.get(key), 4096) for key in _FRAME_KEYS)
+                yield f'  File "{place}", line {line}, in {name}'
+    kind, message = (text_of(stack.get(key), _TEXT_BYTES) for key in ("exc_type", "exc_value"))
+    yield f"{kind}: {message}" if message else kind
+    notes = stack.get("exc_notes")
+    if isinstance(notes, Sequence):
+        yield from (text_of(note, _TEXT_BYTES) for note in notes[:_MAX_WIDTH])
+
+
+_FRAME_KEYS = ("filename", "lineno", "name")
+
+
+def _prefer_live(kind: str, message: str, stacktrace: str, is_printed: bool = True) -> Failure:
+    """Take the exception that is being handled, where it is the one that was rendered.
+
+    It knows its module, and can be printed in full; a rendered one has lost that.
+    """
+    error = sys.exception()
+    if error is None or type(error).__name__ != kind.rpartition(".")[2]:
+        return Failure(kind, message, stacktrace)
+    if not message.startswith(message_of(error)):
+        return Failure(kind, message, stacktrace)
+    live = from_exc_info(error, len(stacktrace) * 2 + 65_536)
+    assert live is not None
+    return live._replace(stacktrace=stacktrace) if is_printed else live

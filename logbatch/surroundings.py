@@ -1,0 +1,179 @@
+"""What surrounds a logging call: bound values, task, trace, caller, and the program's names.
+
+Nothing is imported for it.  structlog, asyncio and OpenTelemetry are asked only where the
+application has loaded them already.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from contextvars import Context, copy_context
+from functools import cache
+from pathlib import PurePath
+from types import FrameType
+from typing import Any
+
+_NOT_SET = ...  # what structlog.contextvars leaves behind for a value that was taken away
+
+
+def bound_values(context: Context) -> dict[str, Any]:
+    """Return what `structlog.contextvars` has bound, in the order in which it was bound last."""
+    module = sys.modules.get("structlog.contextvars")
+    prefix = getattr(module, "STRUCTLOG_KEY_PREFIX", None)
+    if prefix is None:
+        return {}
+    start = len(prefix)
+    return {
+        variable.name[start:]: value
+        for variable, value in context.items()
+        if value is not _NOT_SET and variable.name.startswith(prefix)
+    }
+
+
+def unmerged_values() -> dict[str, Any]:
+    """Return the bound values that structlog's own chain does not put into its events.
+
+    Where `merge_contextvars` is configured, what comes out of the chain is final: a processor may
+    have taken a secret away again.
+    """
+    context = copy_context()
+    values = bound_values(context) if context else {}
+    if values:
+        structlog = sys.modules["structlog"]
+        merge = sys.modules["structlog.contextvars"].merge_contextvars
+        if merge in structlog.get_config()["processors"]:
+            return {}
+    return values
+
+
+def task_name() -> str | None:
+    """Return the name of the asyncio task that runs this call."""
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None or asyncio._get_running_loop() is None:
+        return None
+    task = asyncio.current_task()
+    return None if task is None else task.get_name()
+
+
+def trace_ids() -> tuple[str | None, str | None]:
+    """Return the ids of the active OpenTelemetry trace and span, as W3C Trace Context writes them.
+
+    Source: https://www.w3.org/TR/trace-context/#traceparent-header-field-values
+    """
+    module = sys.modules.get("opentelemetry.trace")
+    if module is None:
+        return None, None
+    try:
+        span = module.get_current_span().get_span_context()
+        if span.is_valid:
+            return f"{span.trace_id:032x}", f"{span.span_id:016x}"
+        return None, None
+    except Exception:  # the package is being imported, or is another one
+        return None, None
+
+
+# ------------------------------------------------------------------ who called structlog
+
+_OUR_OWN = frozenset(
+    ("logbatch.event", "logbatch.eventdict", "logbatch.processor", "logbatch.surroundings")
+)
+
+
+def came_through_structlog() -> bool:
+    """Tell whether it was structlog that called the standard library's logger."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and _package_of(frame) != "logging":  # our handler, or one made of it
+        frame = frame.f_back
+    while frame is not None and _package_of(frame) == "logging":
+        frame = frame.f_back
+    return frame is not None and _package_of(frame) == "structlog"
+
+
+def _package_of(frame: FrameType) -> str:
+    name: str = frame.f_globals.get("__name__") or ""
+    return name.partition(".")[0]
+
+
+def find_caller(
+    callsite: Mapping[str, object], skip: int = 0, start: FrameType | None = None
+) -> tuple[FrameType | None, bool]:
+    """Find the frame that called structlog.
+
+    Args:
+        callsite: What the event says of its `pathname`, `lineno` and `func_name`.  It may be from
+            `CallsiteParameterAdder`, which can be told to leave out frames; or from the
+            application, and mean something else altogether.
+        skip: Further frames to leave out (`stacklevel`).
+        start: The frame, where it is known.
+
+    Returns:
+        The frame, and whether it is the one that `callsite` tells of.
+    """
+    frame = start or _calling_frame()
+    while frame is not None and frame.f_back is not None and skip > 0:
+        frame, skip = frame.f_back, skip - 1
+    first = frame
+    while callsite and frame is not None:
+        if callsite.items() <= _callsite_of(frame).items():
+            return frame, True
+        frame = frame.f_back
+    return first, False
+
+
+def _callsite_of(frame: FrameType) -> dict[str, object]:
+    code = frame.f_code
+    return {"pathname": code.co_filename, "lineno": frame.f_lineno, "func_name": code.co_name}
+
+
+def _calling_frame() -> FrameType | None:
+    """Return the frame behind those of structlog, or behind ours if there are none."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__") in _OUR_OWN:
+        frame = frame.f_back
+    outside = frame
+    while frame is not None and _package_of(frame) != "structlog":  # processors of the application
+        frame = frame.f_back
+    if frame is None:
+        return outside
+    while frame is not None and _package_of(frame) in ("structlog", "logging"):
+        frame = frame.f_back
+    return frame
+
+
+def awaiting_caller() -> tuple[FrameType | None, tuple[int, str] | None]:
+    """Return the frame that awaits `ainfo()` and the like, which log in another thread.
+
+    Returns:
+        The frame, and id and name of its thread.
+    """
+    # By name, for they are structlog's own; without them the row says less, but is no worse.
+    found = {variable.name: value for variable, value in copy_context().items()}
+    frame, thread = found.get("_ASYNC_CALLING_STACK"), found.get("_ASYNC_CALLING_THREAD")
+    if not isinstance(frame, FrameType):
+        return None, None
+    return frame, thread if isinstance(thread, tuple) and len(thread) == 2 else None
+
+
+# ------------------------------------------------------------------ the program
+
+
+@cache
+def host_name() -> str:
+    """Return the name of this machine."""
+    import socket
+
+    try:
+        return socket.gethostname()
+    except OSError:
+        return ""
+
+
+def service_name() -> str:
+    """Return the name of this program: `OTEL_SERVICE_NAME`, else that of its script or module."""
+    if name := os.environ.get("OTEL_SERVICE_NAME"):
+        return name
+    script = PurePath(sys.argv[0] if getattr(sys, "argv", None) else "")
+    name = script.parent.name if script.name == "__main__.py" else script.stem
+    return name if name and not name.startswith("-") else "python"

@@ -1,0 +1,149 @@
+"""Where batches go: the registry that turns a URL, a dict or an object into a transport.
+
+Another package adds a kind of transport with an entry point of the group `logbatch.transports`: its
+name is the scheme of the URL and the `type` of the dict, its object is a callable with these forms:
+
+    factory(**options)                the dict, without its `type`, and the handler's own options
+    factory.from_url(url, **options)  the URL, whole
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+from logbatch.options import OPTION_NAMES, check_known
+from logbatch.transports.base import Transport
+
+ENTRY_POINTS = "logbatch.transports"
+VARIABLE = "LOGBATCH_TRANSPORT"
+
+_BUILT_IN = {
+    "jsonl": "logbatch.transports.jsonl:JsonlTransport",
+    "parquet": "logbatch.transports.parquet:ParquetTransport",
+}
+_scheme = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):").match
+_RULE = (
+    'must be a URL ("parquet:logs"), a dict ({"type": "parquet", "path": "logs"}), '
+    "or an object with send and close"
+)
+
+
+def build(transport: Any = None, **options: Any) -> Transport:
+    """Make a transport; this opens nothing and touches no file.
+
+    Args:
+        transport: A URL, a dict with `type`, or an object with `send` and `close`, which is taken
+            as it is.  None takes the environment variable `LOGBATCH_TRANSPORT`, else Parquet files
+            in the user's log directory.
+        **options: Options of the transport; None is as if it was not given.
+
+    Raises:
+        ValueError: The kind of transport or an option is unknown, or a value is out of range.
+    """
+    options = {name: value for name, value in options.items() if value is not None}
+    if transport is None:
+        return _build_default(options)
+    if isinstance(transport, str):
+        return _from_url(transport, options)
+    if isinstance(transport, Mapping):
+        return _from_mapping(transport, options)
+    if isinstance(transport, type) or not _is_transport(transport):
+        raise ValueError(f"transport: a {type(transport).__name__} is none; it {_RULE}")
+    if options:
+        check_known(options, OPTION_NAMES)
+        raise ValueError(f"{next(iter(options))!r} must be given to the transport object itself")
+    return cast(Transport, transport)
+
+
+def _is_transport(value: object) -> bool:
+    return callable(getattr(value, "send", None)) and callable(getattr(value, "close", None))
+
+
+def _build_default(options: dict[str, Any]) -> Transport:
+    if url := os.environ.get(VARIABLE):
+        try:
+            return _from_url(url, options)
+        except ValueError as error:
+            raise ValueError(f"environment variable {VARIABLE}: {error}") from error
+    import platformdirs
+
+    path = platformdirs.user_log_path("logbatch", appauthor=False)
+    return _from_mapping({"type": "parquet", "path": path}, options)
+
+
+def _from_url(url: str, options: dict[str, Any]) -> Transport:
+    match = _scheme(url)
+    if match is None:  # the text is not repeated: nobody knows what it holds
+        raise ValueError(
+            'transport: the URL does not begin with a kind; a directory is "parquet:logs"'
+        )
+    factory = _find_factory(match[1].lower())
+    _check_options(factory, options)
+    return cast(Transport, factory.from_url(url, **options))
+
+
+def _from_mapping(given: Mapping[str, Any], options: dict[str, Any]) -> Transport:
+    # Item by item: logging.config's dicts resolve "ext://" and "cfg://" that way.
+    values = {name: given[name] for name in given}
+    kind = values.pop("type", None)
+    if not isinstance(kind, str):
+        raise ValueError(f'transport: the dict has no "type"; it {_RULE}')
+    if twice := sorted(values.keys() & options.keys()):
+        raise ValueError(f"{twice[0]!r} is given twice: in the transport's dict and beside it")
+    if misplaced := sorted(values.keys() & OPTION_NAMES):
+        raise ValueError(f"{misplaced[0]!r} belongs beside the transport's dict, not inside it")
+    values |= options
+    factory = _find_factory(kind)
+    _check_options(factory, values)
+    _check_complete(kind, factory, values)
+    return cast(Transport, factory(**values))
+
+
+def _check_options(factory: Any, given: Mapping[str, Any]) -> None:
+    """Name the first option that the factory does not take, and which was meant."""
+    parameters = inspect.signature(factory).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    names = {parameter.name for parameter in parameters}
+    check_known([name for name in given if name not in names], names | OPTION_NAMES)
+
+
+def _check_complete(kind: str, factory: Any, given: Mapping[str, Any]) -> None:
+    for name, parameter in inspect.signature(factory).parameters.items():
+        needed = parameter.default is parameter.empty and parameter.kind not in (
+            parameter.VAR_KEYWORD,
+            parameter.VAR_POSITIONAL,
+        )
+        if needed and name not in given:
+            raise ValueError(f"transport {kind!r} needs {name!r}")
+
+
+def _find_factory(kind: str) -> Any:
+    if kind in _BUILT_IN:
+        module, _, name = _BUILT_IN[kind].partition(":")
+        return getattr(importlib.import_module(module), name)
+    from importlib.metadata import entry_points
+
+    registered = {each.name: each for each in entry_points(group=ENTRY_POINTS)}
+    if kind not in registered:
+        raise ValueError(_tell_unknown(kind, {*_BUILT_IN, *registered}))
+    try:
+        return registered[kind].load()
+    except Exception as error:
+        where = registered[kind].value
+        raise ValueError(f"transport {kind!r} ({where}) cannot be loaded: {error}") from error
+
+
+def _tell_unknown(kind: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(kind, sorted(known), 1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return (
+        f"transport {kind!r} is unknown; {hint}Known are: {', '.join(sorted(known))}. "
+        f"Another package can add one under the entry point group {ENTRY_POINTS!r}"
+    )

@@ -1,0 +1,73 @@
+"""Compress a rotated JSON Lines file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from logbatch.dataset.segments import publish, read_blocks, sync_folder
+
+
+def compress(path: Path, method: str) -> None:
+    """Replace a file by its compressed form; a crash may leave both, which count as one.
+
+    Raises:
+        OSError: The compressed form could not be written; the file is as it was.
+    """
+    blocks = read_blocks(path, 0, path.stat().st_size)
+    suffix, make = COMPRESSIONS[method]
+    publish(path.parent, path.name + suffix, make(blocks))
+    sync_folder(path.parent)
+    os.unlink(path)
+
+
+def _gzip(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    import zlib
+
+    stream = zlib.compressobj(wbits=31)
+    for block in blocks:
+        yield stream.compress(block)
+    yield stream.flush()
+
+
+def _zstd(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    import pyarrow as pa
+
+    sink: Any = _Sink()
+    with pa.CompressedOutputStream(pa.PythonFile(sink, "w"), "zstd") as stream:
+        for block in blocks:
+            stream.write(block)
+            yield from sink.take()
+    yield from sink.take()
+
+
+class _Sink:
+    """What Arrow writes to."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self._blocks: list[bytes] = []
+
+    def write(self, block: bytes) -> int:
+        self._blocks.append(bytes(block))
+        return len(block)
+
+    def take(self) -> list[bytes]:
+        taken, self._blocks = self._blocks, []
+        return taken
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+COMPRESSIONS: Mapping[str, tuple[str, Callable[[Iterable[bytes]], Iterator[bytes]]]] = {
+    "zstd": (".zst", _zstd),
+    "gzip": (".gz", _gzip),
+}
+"""By name: the end of the file's name, and what compresses."""

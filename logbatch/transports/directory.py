@@ -1,0 +1,173 @@
+"""What transports to a directory have in common: once each record, and plain words for trouble.
+
+A record is written once, whatever happened before: a transport knows which records of a producer
+it has written, and looks into the directory for those of a producer it meets for the first time.
+So a batch may be sent again, whole or cut otherwise, by this process or the next, on this day or
+another.
+
+`send` returns when the records and the names of their files are on the disk.  A disk that is full,
+read-only or away is a `TemporaryError`; the batch stays in the journal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Self
+from urllib.parse import parse_qsl
+
+from logbatch.dataset.segments import (
+    born,
+    clean_folder,
+    day_name,
+    list_folders,
+    make_folder,
+    published,
+    sync_folder,
+)
+from logbatch.errors import TemporaryError
+from logbatch.identity import Ranges
+from logbatch.options import check_known
+from logbatch.transports.base import Batch, Transport
+
+_DAY = 86_400.0
+_REMEMBERED = 64  # producers
+
+
+class DirectoryTransport(Transport):
+    """Base of the transports to a directory.
+
+    Args:
+        path: The directory; `~` is the home directory, a relative one is resolved now.  It is made
+            by the first batch.
+        now: Seconds since 1970, for the day's folder.
+
+    Attributes:
+        kind: The scheme of its URL.
+        path: The directory, absolute.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, now: Callable[[], float] = time.time
+    ) -> None:
+        self.path = _resolve(path)
+        self.destination = f"{self.kind}:{self.path}"
+        self.journal_directory = self.path / ".journal"
+        self._now = now
+        self._known: dict[str, Ranges] = {}  # by producer, the one used last at the end
+        self._unsynced: set[Path] = set()  # folders whose new names are perhaps not on the disk
+        self._cleaned: set[Path] = set()
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        """Make one of a URL: `kind:directory`, `kind:///directory`, `kind:directory?option=value`.
+
+        The directory stands there as it is, without `%20` and the like.  One whose name holds a
+        question mark needs the form of a dict.
+
+        Raises:
+            ValueError: The URL names no local directory, or an option is unknown.
+        """
+        location, _, query = url.partition(":")[2].partition("?")
+        if location.startswith("//"):
+            location = location.removeprefix("//")
+            if not location.startswith("/"):
+                raise ValueError(
+                    f"{cls.kind}: two slashes are followed by a host, but only a directory of this "
+                    f'machine can be meant: "{cls.kind}:logs" or "{cls.kind}:/var/log/app"'
+                )
+        given = dict(parse_qsl(query, keep_blank_values=True))
+        own = inspect.signature(cls).parameters.keys() - {"path", "now", "columns"}
+        check_known(given, own)
+        return cls(location, **{**given, **options})
+
+    def send(self, batch: Batch) -> None:
+        """Write those records of the batch that are not there yet, and bring them to the disk."""
+        with self._told_as_temporary("write to"):
+            known = self._look_up(batch.producer)
+            for first, last in known.missing(batch.first, batch.last):
+                self._write(_cut(batch, first, last))
+                known.add(first, last)
+            self._sync_folders()
+
+    def published(self, producer: str) -> Ranges:
+        """Tell which of a producer's records are in the directory, on any day and of any kind.
+
+        Raises:
+            TemporaryError: The directory cannot be read now.
+        """
+        self._known.pop(producer, None)
+        with self._told_as_temporary("read"):
+            self._known[producer] = self._find(producer, "")
+        return Ranges(self._known[producer])
+
+    def after_fork(self) -> None:
+        """Forget, in a forked child, what the parent was doing."""
+        self._known.clear()
+        self._unsynced.clear()
+
+    @contextlib.contextmanager
+    def _told_as_temporary(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise TemporaryError(f"cannot {what} {self.path}: {reason}") from error
+
+    def _write(self, batch: Batch) -> None:
+        """Write records that are not there; they count as written as soon as this returns."""
+        raise TypeError(f"{type(self).__name__} does not define _write()")
+
+    def _find(self, producer: str, since: str) -> Ranges:
+        """Look into the directory for a producer's records, in the folders since a day."""
+        return published(self.path, producer, since)
+
+    def _look_up(self, producer: str) -> Ranges:
+        """Return the records of a producer that are written.
+
+        One that is met for the first time has written nothing before it began, so not all folders
+        need a look; a day more covers clocks that were set back.  (The journal of a process that
+        died is taken over by way of `published`, which looks into all of them.)
+        """
+        known = self._known.pop(producer, None)
+        if known is None:
+            known = self._find(producer, day_name(max(born(producer) - _DAY, 0.0)))
+        self._known[producer] = known
+        while len(self._known) > _REMEMBERED:
+            del self._known[next(iter(self._known))]
+        return known
+
+    def _folder(self) -> Path:
+        """Return the folder of this day, which is there."""
+        folder = self.path / day_name(self._now())
+        make_folder(folder)
+        if folder not in self._cleaned:
+            self._cleaned = {folder}
+            for each in list_folders(self.path)[-2:]:  # a crash before midnight left it yesterday
+                clean_folder(each, self._now())
+        return folder
+
+    def _sync_folders(self) -> None:
+        for folder in list(self._unsynced):
+            sync_folder(folder)
+            self._unsynced.discard(folder)
+
+
+def _resolve(path: Any) -> Path:
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else ""
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise ValueError(f"path={path!r} must name a directory")
+    return Path(os.path.abspath(os.path.expanduser(text)))
+
+
+def _cut(batch: Batch, first: int, last: int) -> Batch:
+    if (first, last) == (batch.first, batch.last):
+        return batch
+    lines = batch.lines.split(b"\n")[first - batch.first : last - batch.first + 1]
+    return Batch(batch.producer, first, last, b"".join(line + b"\n" for line in lines))

@@ -1,0 +1,161 @@
+"""A JSON Lines file that grows: what is appended is there whole and safe, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from logbatch.dataset.lines import salvage
+from logbatch.dataset.segments import create_file, write_all
+from logbatch.transports.base import Batch
+
+_BLOCK = 1 << 18  # bytes of lines that are written in one go
+_TAIL = 80  # bytes that producer and sequence take in a line, at the most
+_ENDINGS = [b"%03d}\n" % number for number in range(1000)]
+
+
+class GrowingFile:
+    """A file that this process appends to, and has a lock on.
+
+    It holds the records `first..next - 1` in `size` bytes; all that is safe on the disk.  It is
+    not `sound` any more when a failed write could not be taken back.
+
+    Args:
+        path: Where it is created.
+        producer: Whose records it holds.
+        first: Sequence of the first one.
+        now: Seconds since 1970.
+
+    Raises:
+        OSError: It cannot be created, or it is there already.
+    """
+
+    def __init__(self, path: Path, producer: str, first: int, now: float) -> None:
+        self.path = path
+        self.producer = producer
+        self.first = self.next = first
+        self.opened = self.used = now
+        self.size = 0
+        self.sound = True
+        self._descriptor = create_file(path)
+        self._identity = _identify(os.fstat(self._descriptor))
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def is_ours(self) -> bool:
+        """Tell whether it is still open: an application may close any descriptor, and reuse it."""
+        try:
+            return _identify(os.fstat(self._descriptor)) == self._identity
+        except OSError:
+            return False
+
+    def is_in_place(self) -> bool:
+        """Tell whether it still stands under its name: anybody may remove it."""
+        try:
+            return _identify(os.lstat(self.path)) == self._identity
+        except OSError:
+            return False
+
+    def append(self, batch: Batch, now: float) -> None:
+        """Append a batch and bring it to the disk.
+
+        Raises:
+            SyncError: It may not have reached the disk, and must not be tried on this file again.
+            OSError: It could not be written; the file is as it was, if it is still sound.
+        """
+        try:
+            for block in _number(batch):
+                write_all(self._descriptor, block)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self.take_back()
+            raise
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise SyncError(error.errno, error.strerror) from error
+        self.size = os.fstat(self._descriptor).st_size
+        self.next = batch.last + 1
+        self.used = now
+
+    def take_back(self) -> None:
+        """Remove what a failed write left at the end.
+
+        Raises:
+            OSError: That is not possible either.
+        """
+        self.sound = False
+        os.ftruncate(self._descriptor, self.size)
+        self.sound = True
+
+    def close(self) -> None:
+        """Close it, unless it is closed already."""
+        if self.is_ours():
+            with contextlib.suppress(OSError):
+                os.close(self._descriptor)
+
+
+class SyncError(OSError):
+    """The fsync of a file failed."""
+
+
+def measure(batch: Batch) -> int:
+    """Tell about how many bytes a batch will take."""
+    return len(batch.lines) + _TAIL * len(batch)
+
+
+def _identify(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _number(batch: Batch) -> Iterator[bytes]:
+    """Put producer and sequence at the end of each line; yield blocks of lines.
+
+    Raises:
+        ValueError: There are more lines, or fewer, than the batch says.
+    """
+    mark = b',"producer":"%b","sequence":' % batch.producer.encode()
+    lines, sequence, at = batch.lines, batch.first, 0
+    while at < len(lines):
+        end = lines.find(b"\n", at + _BLOCK) + 1 or len(lines)
+        opened = _open_lines(lines[at:end], batch.producer)
+        pieces = [b""] * (2 * len(opened))
+        pieces[::2] = opened
+        pieces[1::2] = _make_tails(mark, sequence, len(opened))
+        yield b"".join(pieces)
+        sequence += len(opened)
+        at = end
+    if sequence != batch.last + 1:
+        raise ValueError(f"batch {batch.key} holds {sequence - batch.first} lines")
+
+
+def _open_lines(block: bytes, producer: str) -> list[bytes]:
+    """Return lines without their newlines and last braces; one that has none is made anew."""
+    lines = block.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    opened = [line.removesuffix(b"}") for line in lines]
+    if sum(map(len, opened)) + 2 * len(lines) != len(block):
+        for index, line in enumerate(lines):
+            if not line.endswith(b"}"):
+                opened[index] = msgspec.json.encode(salvage(line, producer))[:-1]
+    return opened
+
+
+def _make_tails(mark: bytes, first: int, count: int) -> list[bytes]:
+    """End so many lines; numbers that differ in their last three digits share what is before."""
+    tails: list[bytes] = []
+    while len(tails) < count:
+        thousands, rest = divmod(first + len(tails), 1000)
+        stop = min(rest + count - len(tails), 1000)
+        if thousands:
+            head = mark + b"%d" % thousands
+            tails += [head + ending for ending in _ENDINGS[rest:stop]]
+        else:
+            tails += [mark + b"%d}\n" % number for number in range(rest, stop)]
+    return tails

@@ -1,0 +1,255 @@
+"""JSON Lines files: one growing file for each producer and day, rotated by size and age.
+
+    <path>/date=2026-11-21/<producer>-<first>.jsonl                   growing
+    <path>/date=2026-11-21/<producer>-<first>-<last>.jsonl[.zst|.gz]  rotated: by size, by age, at
+                                                                      the end of the day, by close()
+
+A line is the event's own with `producer` and `sequence` at its end.  `send` returns when its lines
+are on the disk.  A write that fails, however far it came, is taken back, so that no torn line is
+left for the next one to be glued to.
+
+One process writes a file, and holds a lock on it.  What a process that died left growing is cut
+behind its last whole line and gets its final name as soon as somebody takes over its journal.  Of a
+file that is damaged in its middle, as after a power cut, the whole lines are copied, and it is put
+aside as `.damaged-<producer>-<first>`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import fcntl
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from logbatch.dataset.segments import (
+    Run,
+    Segment,
+    day_name,
+    list_segments,
+    publish,
+    read_blocks,
+    scan_growing,
+    sync_folder,
+)
+from logbatch.identity import Ranges, SegmentName
+from logbatch.transports.base import Batch
+from logbatch.transports.compress import COMPRESSIONS, compress
+from logbatch.transports.directory import DirectoryTransport
+from logbatch.transports.growing import GrowingFile, SyncError, measure
+
+_OPEN_FILES = 8
+_IDLE = 60.0  # seconds after which the file of a producer that sends no more is rotated
+
+
+class JsonlTransport(DirectoryTransport):
+    """Appends batches to JSON Lines files.
+
+    Args:
+        path: The directory; `~` is the home directory, a relative one is resolved now.  It is made
+            by the first batch.
+        rotate_bytes: Size that a file does not exceed, unless by a single batch.
+        rotate_seconds: Age from which on the next batch goes into another file.
+        compress: `"zstd"` or `"gzip"`: compress files when they are rotated.  None does not.
+        now: Seconds since 1970, for the day's folder and the age of files.
+
+    Raises:
+        ValueError: An option is out of range.
+    """
+
+    kind = "jsonl"
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "flush_interval": 1.0,
+        "max_batch_size": 100_000,
+        "max_batch_bytes": 16 << 20,
+    }
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        rotate_bytes: int = 128 << 20,
+        rotate_seconds: float = 86_400,
+        compress: str | None = None,
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(path, now=now)
+        self._rotate_bytes = _check_number("rotate_bytes", rotate_bytes, "bytes")
+        self._rotate_seconds = _check_number("rotate_seconds", rotate_seconds, "seconds")
+        self._compress = _check_compress(compress)
+        self._files: dict[str, GrowingFile] = {}  # by producer, the one used last at the end
+
+    def send(self, batch: Batch) -> None:
+        file = self._files.get(batch.producer)
+        if file is not None and not file.is_ours():
+            self._forget(file)
+        super().send(batch)
+
+    def close(self) -> None:
+        """Rotate all files."""
+        for file in list(self._files.values()):
+            with contextlib.suppress(OSError):  # else it keeps its name; nothing is lost
+                self._finish(file)
+            self._files.pop(file.producer, None)
+            file.close()
+        with contextlib.suppress(OSError):
+            self._sync_folders()
+
+    def after_fork(self) -> None:
+        super().after_fork()
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+    def _write(self, batch: Batch) -> None:
+        file = self._prepare(batch)
+        try:
+            file.append(batch, self._now())
+        except SyncError:
+            self._give_up(file)
+            raise
+        except BaseException:
+            if not file.sound:
+                self._forget(file)
+            raise
+
+    def _find(self, producer: str, since: str) -> Ranges:
+        if producer not in self._files:
+            for segment in list_segments(self.path, producer, since):
+                if segment.growing:
+                    self._finish_left_over(segment)
+            self._sync_folders()
+        return super()._find(producer, since)
+
+    # ------------------------------------------------------------------ files of this process
+
+    def _prepare(self, batch: Batch) -> GrowingFile:
+        """Return the file to append to, after rotating those whose time has come."""
+        now = self._now()
+        file = self._files.pop(batch.producer, None)
+        others = list(self._files.values())
+        if file is not None:
+            self._files[batch.producer] = file
+        for index, other in enumerate(reversed(others), 1):
+            if index >= _OPEN_FILES or now - other.used > _IDLE:
+                self._finish(other)
+        if file is not None and not self._is_due(file, batch, now):
+            return file
+        if file is not None:
+            self._finish(file)
+        folder = self._folder()
+        self._unsynced.add(folder)
+        path = folder / f"{batch.producer}-{batch.first}.jsonl"
+        self._files[batch.producer] = GrowingFile(path, batch.producer, batch.first, now)
+        return self._files[batch.producer]
+
+    def _is_due(self, file: GrowingFile, batch: Batch, now: float) -> bool:
+        return (
+            file.next != batch.first
+            or file.path.parent.name != day_name(now)
+            or not 0 <= now - file.opened < self._rotate_seconds
+            or (file.size > 0 and file.size + measure(batch) > self._rotate_bytes)
+            or not file.is_in_place()
+        )
+
+    def _finish(self, file: GrowingFile) -> None:
+        """Give a file its final name."""
+        if file.next == file.first:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(file.path)
+        elif file.is_in_place():  # else somebody removed it, with all that was in it
+            self._rename(file.path, file.producer, file.first, file.next - 1)
+        del self._files[file.producer]
+        file.close()
+
+    def _rename(self, path: Path, producer: str, first: int, last: int) -> None:
+        final = path.with_name(_name(producer, first, last))
+        os.rename(path, final)
+        self._unsynced.add(final.parent)
+        if self._compress is not None:
+            with contextlib.suppress(OSError):  # it may as well stay as it is
+                compress(final, self._compress)
+
+    def _give_up(self, file: GrowingFile) -> None:
+        """Copy what is safe into a fresh file: the pages of one whose fsync failed are not."""
+        with contextlib.suppress(OSError):
+            file.take_back()
+            if file.size:
+                name = _name(file.producer, file.first, file.next - 1)
+                publish(file.path.parent, name, read_blocks(file.path, 0, file.size))
+                self._unsynced.add(file.path.parent)
+            os.unlink(file.path)
+        self._forget(file)
+
+    def _forget(self, file: GrowingFile) -> None:
+        """Let go of a file; the next batch looks at what is on the disk."""
+        del self._files[file.producer]
+        self._known.pop(file.producer, None)
+        file.close()
+
+    # ------------------------------------------------------------------ files left by others
+
+    def _finish_left_over(self, segment: Segment) -> None:
+        """Give a file whose process died its final name."""
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(segment.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            with open(descriptor, "rb+") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    return  # a child of that process still has it, or there are no locks
+                self._repair(segment, scan_growing(file, segment.producer), descriptor)
+
+    def _repair(self, segment: Segment, runs: list[Run], descriptor: int) -> None:
+        """Cut a torn line off; where more is wrong, copy what is whole and put the rest aside."""
+        path, end = segment.path, runs[-1].end if runs else 0
+        torn = b"".join(read_blocks(path, end, os.fstat(descriptor).st_size))
+        if b"\n" in torn or len(runs) > 1 or not all(_begins(run, segment) for run in runs):
+            self._put_aside(segment, runs)
+        elif runs:
+            os.ftruncate(descriptor, end)
+            os.fsync(descriptor)
+            self._rename(path, segment.producer, segment.first, runs[0].last)
+        else:
+            os.unlink(path)
+        self._unsynced.add(path.parent)
+
+    def _put_aside(self, segment: Segment, runs: list[Run]) -> None:
+        path = segment.path
+        # The one that begins like the file comes last: from then on the file does not count.
+        for run in reversed(runs):
+            name = _name(segment.producer, run.first, run.last)
+            publish(path.parent, name, read_blocks(path, run.start, run.end))
+        sync_folder(path.parent)
+        os.rename(path, path.with_name(f".damaged-{path.stem}"))
+
+
+def _begins(run: Run, segment: Segment) -> bool:
+    return (run.first, run.start) == (segment.first, 0)
+
+
+def _name(producer: str, first: int, last: int) -> str:
+    return str(SegmentName(producer, first, last, "jsonl"))
+
+
+def _check_number(name: str, value: Any, unit: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = 0.0
+    if isinstance(value, bool) or not 1 <= number < 1 << 53:
+        raise ValueError(f"{name}={value!r} must be a number of {unit} from 1 on")
+    return number
+
+
+def _check_compress(given: Any) -> str | None:
+    if given in (None, "none"):
+        return None
+    if given in COMPRESSIONS:
+        return str(given)
+    close = difflib.get_close_matches(str(given), COMPRESSIONS, 1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"compress={given!r} must be one of {', '.join(COMPRESSIONS)}, none{hint}")

@@ -1,0 +1,132 @@
+"""Parquet files: each batch a segment of its own, published atomically.
+
+    <path>/date=2026-11-21/<producer>-<first>-<last>.parquet
+
+The columns are those of `logbatch.dataset.schema`, the same in every file.  Readers see a file
+whole or not at all.  The batch is converted on the flusher's thread, in short stretches between
+which the application's threads run; compression needs no interpreter lock.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from logbatch.dataset.schema import check_columns, table_from_lines
+from logbatch.dataset.schema import columns as names
+from logbatch.dataset.segments import publish
+from logbatch.identity import SegmentName
+from logbatch.transports.base import Batch
+from logbatch.transports.directory import DirectoryTransport
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+COMPRESSIONS = ("zstd", "snappy", "gzip", "lz4", "brotli", "none")
+
+# Columns in which hardly two rows agree; a dictionary of their values would be built in vain.
+_DIFFERENT = {"timestamp", "message", "attributes", "trace_id", "span_id", "sequence"}
+
+
+class ParquetTransport(DirectoryTransport):
+    """Writes each batch as one Parquet file.
+
+    Args:
+        path: The directory; `~` is the home directory, a relative one is resolved now.  It is made
+            by the first batch.
+        columns: Attributes that also get a typed column, by name: `{"user_id": "int64"}`.  Types
+            are int64, float64, bool, string and timestamp.
+        compression: `"zstd"`, `"snappy"`, `"gzip"`, `"lz4"`, `"brotli"` or `"none"`.
+        now: Seconds since 1970, for the day's folder.
+
+    Raises:
+        ValueError: A column, its type or the compression is not in order.
+    """
+
+    kind = "parquet"
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "flush_interval": 1.0,
+        "max_batch_size": 100_000,
+        "max_batch_bytes": 16 << 20,
+    }
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        columns: Mapping[str, str] | None = None,
+        compression: str = "zstd",
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(path, now=now)
+        self._columns = check_columns(columns)
+        self._format: dict[str, Any] = {
+            "compression": _check_compression(compression),
+            "use_dictionary": [name for name in names(self._columns) if name not in _DIFFERENT],
+            "store_schema": False,  # it says nothing that the columns do not
+        }
+
+    def close(self) -> None:
+        """Do nothing: between two batches nothing is held."""
+
+    def _write(self, batch: Batch) -> None:
+        table = table_from_lines(
+            batch.lines,
+            batch.producer,
+            batch.first,
+            self._columns,
+            count=len(batch),
+            pause=_Turns().take,
+        )
+        if len(table) != len(batch):
+            raise ValueError(f"batch {batch.key} holds {len(table)} lines")
+        content = self._encode(table)
+        folder = self._folder()
+        self._unsynced.add(folder)
+        name = SegmentName(batch.producer, batch.first, batch.last, "parquet")
+        publish(folder, str(name), [memoryview(content)])
+
+    def _encode(self, table: pa.Table) -> pa.Buffer:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, **self._format)
+        return sink.getvalue()
+
+
+class _Turns:
+    """Hands the interpreter lock on from time to time, but not too often.
+
+    A thread that computes holds the lock for 5 ms (`sys.getswitchinterval`) once it has it.  Where
+    such threads are waiting, each turn costs us 5 ms for each of them, so we keep the lock for a
+    quarter of what the last turn cost: we get at least a fifth of the time, however many they are,
+    and nobody waits for us longer than 5 ms.
+    """
+
+    _SHORTEST, _LONGEST = 0.001, 0.005  # seconds
+
+    def __init__(self) -> None:
+        self._hold = self._SHORTEST
+        self._since = time.perf_counter()
+
+    def take(self) -> None:
+        """Let others run, if it is their turn."""
+        now = time.perf_counter()
+        if now - self._since < self._hold:
+            return
+        time.sleep(1e-6)  # not 0, which may return before another thread is awake
+        self._since = time.perf_counter()
+        self._hold = min(max((self._since - now) / 4, self._SHORTEST), self._LONGEST)
+
+
+def _check_compression(given: Any) -> str:
+    text = "none" if given is None else given
+    if text in COMPRESSIONS:
+        return str(text)
+    close = difflib.get_close_matches(str(text).lower(), COMPRESSIONS, 1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"compression={given!r} must be one of {', '.join(COMPRESSIONS)}{hint}")

@@ -1,0 +1,13 @@
+"""The smallest ASGI application, for uvicorn."""
+
+
+async def app(scope, receive, send):
+    """Answer every request."""
+    if scope["type"] == "lifespan":
+        while True:
+            message = await receive()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"ok"})

@@ -1,0 +1,105 @@
+"""`logbatch stats`: the picture, in a pipe."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from logbatch.cli import main
+from logbatch.cli.sizes import readable
+from logbatch.identity import new_producer
+from logbatch.transports import build
+from logbatch.transports.base import Batch
+
+START = datetime(2026, 11, 21, 10, tzinfo=UTC)
+
+
+def event(at: float, level: str = "INFO", number: int = 20, **more: Any) -> dict[str, Any]:
+    """An event so many seconds after the start."""
+    time = START + timedelta(seconds=at)
+    fixed = {"timestamp": time, "level": level, "levelno": number, "logger": "app"}
+    return {**fixed, "message": f"at {at}", "template": "at %s", "process": 7, **more}
+
+
+def write(directory: Path, *events: dict[str, Any], kind: str = "parquet") -> None:
+    """Publish events as one process."""
+    lines = b"".join(msgspec.json.encode(one) + b"\n" for one in events)
+    transport = build({"type": kind, "path": directory})
+    transport.send(Batch(new_producer(), 0, len(events) - 1, lines))
+    transport.close()
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    """Run `logbatch stats logs …`, which succeeds; return its lines."""
+    assert main(["stats", "logs", *arguments]) == 0
+    return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_the_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Volume by level, loggers, templates, processes and files, within 80 columns."""
+    quiet = [event(at / 10) for at in range(600)]
+    write(
+        tmp_path / "logs",
+        *quiet,
+        event(30.01, "ERROR", 40, logger="app.db", template=None, message="away \x1b[31m"),
+        event(30.02, "WARNING", 30, service="shop", host="web-1"),
+    )
+    lines = shown(capsys)
+    text = "\n".join(lines)
+
+    assert "602 records, 2026-11-21 10:00:00 to 10:00:59 UTC; a bar is 1 s" == lines[0]
+    assert "      12│                              ░".replace("░", "▒") == lines[2]
+    assert lines[10].startswith("       0│▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒█▒▒")
+    assert "         █ ERROR+ 1   ▓ WARNING 1   ▒ INFO 600   ░ DEBUG 0" in lines
+    assert ["app", "601", "0"] == lines[lines.index("") + 14].split()[:3]
+    assert r"away \x1b[31m" in text
+    assert "parquet       1" in text
+    assert [line for line in lines if len(line) > 80] == []
+
+
+def test_filters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The options of `tail` choose what is counted."""
+    write(tmp_path / "logs", event(0), event(1, "ERROR", 40), event(2))
+
+    assert shown(capsys, "--level", "error")[0].startswith("1 records, 2026-11-21 10:00:01 to ")
+
+
+def test_top(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--top` says how long the lists are, and what is left out is counted."""
+    write(tmp_path / "logs", *(event(0, logger=f"l{n}", process=n) for n in range(9)))
+    lines = shown(capsys, "--top", "2")
+
+    assert ["l0", "l1"] == [
+        line.split()[0] for line in lines if line.startswith("l") and "1" in line
+    ]
+    assert "and 7 more" in lines
+
+
+def test_kinds_of_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Files are measured kind by kind."""
+    write(tmp_path / "logs", event(0))
+    write(tmp_path / "logs", event(1), kind="jsonl")
+    lines = shown(capsys)
+    kinds = lines[lines.index("files    number    size   a record".replace("   a", "  a")) + 1 :]
+
+    assert ["jsonl", "parquet"] == [line.split()[0] for line in kinds]
+
+
+def test_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty log has no picture."""
+    (tmp_path / "logs").mkdir()
+
+    assert ["no records"] == shown(capsys)
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(0, "0 B"), (999, "999 B"), (8600, "8.6 kB"), (70_600_000, "70.6 MB"), (2e15, "2000.0 TB")],
+)
+def test_readable_sizes(number: float, expected: str) -> None:
+    """Sizes are written in powers of a thousand."""
+    assert expected == readable(number)

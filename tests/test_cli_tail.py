@@ -1,0 +1,184 @@
+"""`logbatch tail`: which records are shown, in which order, and in which form."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from logbatch.cli import main
+from logbatch.identity import new_producer
+from logbatch.transports.base import Batch
+from logbatch.transports.parquet import ParquetTransport
+
+START = datetime(2026, 11, 21, 10, tzinfo=UTC)
+NASTY = "a\x1b[31mb\u202ec\nd\x9b\u2028[bold]e[/bold]"
+
+
+def write(directory: Path, *events: dict[str, Any]) -> str:
+    """Publish events, a second apart unless they say when, as one process; return its id."""
+    producer = new_producer()
+    lines = b"".join(
+        msgspec.json.encode(
+            {
+                "timestamp": START + timedelta(seconds=at),
+                "level": "INFO",
+                "levelno": 20,
+                "logger": "app",
+                "message": f"event {at}",
+                **event,
+            }
+        )
+        + b"\n"
+        for at, event in enumerate(events)
+    )
+    ParquetTransport(directory).send(Batch(producer, 0, len(events) - 1, lines))
+    return producer
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    """Run `logbatch tail logs …`, which succeeds; return its lines."""
+    assert main(["tail", "logs", *arguments]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out.split("\n")[:-1]
+
+
+def messages(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    """Run `logbatch tail logs --json …`; return the messages."""
+    return [json.loads(line)["message"] for line in shown(capsys, "--json", *arguments)]
+
+
+def test_the_newest_ten_by_default(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The newest ten records are shown, oldest first."""
+    write(tmp_path / "logs", *[{}] * 15)
+
+    assert [f"event {at}" for at in range(5, 15)] == messages(capsys)
+
+
+@pytest.mark.parametrize(("lines", "first"), [("3", 12), ("all", 0), ("0", 15), ("99", 0)])
+def test_how_many(
+    lines: str, first: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`-n` takes a number, or all."""
+    write(tmp_path / "logs", *[{}] * 15)
+
+    assert [f"event {at}" for at in range(first, 15)] == messages(capsys, "-n", lines)
+
+
+def test_all_since(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With `--since`, all records since then are shown."""
+    write(tmp_path / "logs", *[{}] * 15)
+
+    assert len(messages(capsys, "--since", "2026-11-21T10:00:01")) == 14
+    assert len(messages(capsys, "--since", "2026-11-21T10:00:01", "-n", "2")) == 2
+
+
+def test_processes_are_merged_by_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Records of all processes stand in the order of time."""
+    write(tmp_path / "logs", {"message": "a"}, {"message": "c", "timestamp": "2026-11-21T11:00Z"})
+    write(tmp_path / "logs", {"message": "b", "timestamp": "2026-11-21T10:30Z"})
+
+    assert ["a", "b", "c"] == messages(capsys)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--level", "warning"], ["low disk", "failed"]),
+        (["--logger", "app.web"], ["low disk"]),
+        (["--until", "2026-11-21T10:00:01"], ["Hello there"]),
+        (["--grep", "hello"], ["Hello there"]),
+        (["--grep", 'say "x"'], []),
+        (["--where", "-disk status>=500"], ["failed"]),
+        (["--level", "ERROR", "--where", "disk"], []),
+    ],
+)
+def test_filters(
+    options: list[str], expected: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each option narrows the choice, and all of them hold together."""
+    write(
+        tmp_path / "logs",
+        {"message": "Hello there"},
+        {"message": "low disk", "level": "WARNING", "levelno": 30, "logger": "app.web.disk"},
+        {"message": "failed", "level": "ERROR", "levelno": 40, "attributes": {"status": 503}},
+    )
+
+    assert expected == messages(capsys, *options)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--level", "WARN1NG", "'--level': level='WARN1NG' "),
+        ("--since", "soon", "'--since': 'soon' is no time"),
+        ("--where", "a=1 b>>2", "'--where': >> is no operator"),
+        ("--lines", "-3", "'-n' / '--lines': '-3' is neither a number nor all"),
+    ],
+)
+def test_mistakes(
+    option: str, value: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mistake in an option is told with the option's name."""
+    (tmp_path / "logs").mkdir()
+
+    assert main(["tail", "logs", option, value]) == 2
+    assert f"Error: Invalid value for {said}" in capsys.readouterr().err
+
+
+def test_a_mistake_in_a_filter_is_pointed_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Below a filter with a mistake, a mark stands where it is."""
+    (tmp_path / "logs").mkdir()
+    main(["tail", "logs", "--where", "a=1 b>>2"])
+
+    assert ["  a=1 b>>2", "       ^"] == capsys.readouterr().err.splitlines()[-2:]
+
+
+def test_dangerous_text_is_escaped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Escape sequences, bidirectional marks and markup from the log do nothing, in a pipe too."""
+    write(tmp_path / "logs", {"message": NASTY, "logger": "[red]x", "attributes": {"k": "\x1b"}})
+
+    assert [
+        "2026-11-21T10:00:00.000Z INFO     [red]x  a\\x1b[31mb\\u202ec",
+        '  | d\\x9b\\u2028[bold]e[/bold]  k="\\u001b"',
+    ] == shown(capsys)
+
+
+def test_raw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--raw` gives the text as it was logged."""
+    write(tmp_path / "logs", {"message": NASTY})
+
+    assert f"2026-11-21T10:00:00.000Z INFO     app  {NASTY}" == "\n".join(shown(capsys, "--raw"))
+
+
+def test_json_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--json` gives valid JSON lines, complete and safe to show."""
+    attributes = {"nan": "NaN", "deep": {"list": [1, None, "\u202e"]}}
+    producer = write(tmp_path / "logs", {"message": NASTY, "attributes": attributes})
+    [line] = shown(capsys, "--json")
+
+    assert line.isascii()
+    assert {
+        "timestamp": "2026-11-21T10:00:00.000000Z",
+        "level": "INFO",
+        "levelno": 20,
+        "logger": "app",
+        "message": NASTY,
+        "attributes": attributes,
+        "producer": producer,
+        "sequence": 0,
+    } == json.loads(line)
+
+
+def test_an_empty_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where nothing was logged yet, nothing is shown."""
+    (tmp_path / "logs").mkdir()
+
+    assert [] == shown(capsys)

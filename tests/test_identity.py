@@ -1,0 +1,156 @@
+"""Producer ids, sets of ranges, names of segments."""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logbatch.identity import Ranges, SegmentName, is_producer, new_producer
+
+numbers = st.integers(0, 60)
+spans = st.tuples(numbers, numbers).map(lambda pair: (min(pair), max(pair)))
+some_spans = st.lists(spans, max_size=12)
+
+
+def model(ranges: list[tuple[int, int]]) -> set[int]:
+    """The same set, the plain way."""
+    return {number for first, last in ranges for number in range(first, last + 1)}
+
+
+def to_set(ranges: Ranges) -> set[int]:
+    """Make a plain set of ranges."""
+    return model(list(ranges))
+
+
+class TestRanges:
+    @given(some_spans)
+    def test_holds_what_was_added(self, ranges: list[tuple[int, int]]) -> None:
+        """A set of ranges holds each number that was added, and no other."""
+        built = Ranges(ranges)
+
+        assert model(ranges) == to_set(built)
+        assert model(ranges) == {number for number in range(62) if number in built}
+        assert len(model(ranges)) == len(built)
+        assert bool(ranges) == bool(built)
+
+    @given(some_spans)
+    def test_is_kept_merged(self, ranges: list[tuple[int, int]]) -> None:
+        """Ranges are in order, and between two of them at least one number is missing."""
+        built = list(Ranges(ranges))
+
+        assert all(first <= last for first, last in built)
+        assert all(a[1] + 1 < b[0] for a, b in pairwise(built))
+
+    @given(some_spans, st.randoms())
+    def test_order_does_not_matter(self, ranges: list[tuple[int, int]], random: object) -> None:
+        """The same ranges in another order make an equal set."""
+        other = list(ranges)
+        random.shuffle(other)  # type: ignore[attr-defined]
+
+        assert Ranges(ranges) == Ranges(other)
+
+    @given(some_spans, spans)
+    def test_missing_is_the_rest(
+        self, ranges: list[tuple[int, int]], wanted: tuple[int, int]
+    ) -> None:
+        """What is missing, and what is there, make up the range that was asked for."""
+        built = Ranges(ranges)
+        holes = built.missing(*wanted)
+
+        assert model([wanted]) - model(ranges) == model(holes)
+        assert sorted(holes) == holes
+        assert all(a[1] + 1 < b[0] for a, b in pairwise(holes))
+        assert Ranges(ranges) == built
+
+    @given(some_spans)
+    def test_copies_are_equal_and_separate(self, ranges: list[tuple[int, int]]) -> None:
+        """Ranges made of ranges do not change with them."""
+        built = Ranges(ranges)
+        copy = Ranges(built)
+        built.add(100, 101)
+
+        assert Ranges(ranges) == copy
+        assert copy != built
+        assert 100 not in copy
+
+    def test_nothing_is_missing_of_nothing(self) -> None:
+        """An empty range has no missing parts."""
+        assert [] == Ranges().missing(5, 4)
+
+    def test_shows_what_it_holds(self) -> None:
+        """Its repr can be read."""
+        assert "Ranges([(0, 3), (5, 5)])" == repr(Ranges([(5, 5), (0, 3)]))
+
+    def test_is_no_key(self) -> None:
+        """It is mutable, so it has no hash; and it equals nothing but another set of ranges."""
+        with pytest.raises(TypeError):
+            hash(Ranges())
+        assert Ranges() != []
+
+
+class TestProducer:
+    def test_each_is_another(self) -> None:
+        """Ids are not repeated."""
+        assert 1000 == len({new_producer() for _ in range(1000)})
+
+    def test_has_its_form(self) -> None:
+        """An id is recognised as one."""
+        assert all(is_producer(new_producer()) for _ in range(100))
+
+    def test_sorts_by_time(self) -> None:
+        """One made in a later millisecond sorts behind."""
+        first = new_producer()
+        begun = time.time_ns() // 1_000_000
+        while time.time_ns() // 1_000_000 == begun:
+            pass
+
+        assert first < new_producer()
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            "01arz3ndektsv4rrffq69g5fa",
+            "01arz3ndektsv4rrffq69g5favv",
+            "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+            "81arz3ndektsv4rrffq69g5fav",
+            "01arz3ndektsv4rrffq69g5fau",
+            "01arz3ndektsv4rrffq69g5fa\n",
+            "../../../../../../../../etc",
+        ],
+    )
+    def test_other_texts_are_none(self, text: str) -> None:
+        """What has another length, letter case or alphabet is no id."""
+        assert not is_producer(text)
+
+
+class TestSegmentName:
+    @given(numbers, numbers, st.sampled_from(["parquet", "jsonl", "jsonl.zst", "jsonl.gz"]))
+    def test_round_trip(self, first: int, more: int, ext: str) -> None:
+        """A name says what it was made of."""
+        name = SegmentName(new_producer(), first, first + more, ext)
+
+        assert name == SegmentName.parse(str(name))
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "01arz3ndektsv4rrffq69g5fav-0.jsonl",
+            "01arz3ndektsv4rrffq69g5fav-5-4.parquet",
+            "01arz3ndektsv4rrffq69g5fav-00-4.parquet",
+            "01arz3ndektsv4rrffq69g5fav-0-4",
+            "01arz3ndektsv4rrffq69g5fav-0-4.Parquet",
+            "01arz3ndektsv4rrffq69g5fav-0-4.parquet\n",
+            "01arz3ndektsv4rrffq69g5fav--1-4.parquet",
+            "x01arz3ndektsv4rrffq69g5fav-0-4.parquet",
+            "compacted-0-4.parquet",
+            ".part-0123456789abcdef.tmp",
+        ],
+    )
+    def test_other_names_are_none(self, name: str) -> None:
+        """A file that is no segment is not taken for one."""
+        assert SegmentName.parse(name) is None

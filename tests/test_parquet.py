@@ -1,0 +1,241 @@
+"""Parquet files: what stands in them, and that every engine can read them at any time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+
+from logbatch.dataset.schema import schema
+from logbatch.identity import SegmentName, new_producer
+from logbatch.transports import build
+from logbatch.transports.base import Batch
+from logbatch.transports.parquet import COMPRESSIONS, ParquetTransport
+
+P = "01arz3ndektsv4rrffq69g5fav"
+
+EVENT: dict[str, Any] = {
+    "timestamp": "2026-11-21T10:00:00.000001Z",
+    "level": "ERROR",
+    "levelno": 40,
+    "logger": "app.web",
+    "message": "GET /\u0000 'ü' 😀 failed",
+    "template": "%s %s failed",
+    "exception_type": "ValueError",
+    "exception_message": "no",
+    "stacktrace": "Traceback …\n  ValueError: no",
+    "pathname": "/srv/app.py",
+    "lineno": 7,
+    "func_name": "get",
+    "process": 4_194_304,
+    "thread": 140_000_000_000_000,
+    "thread_name": "MainThread",
+    "task": "Task-1",
+    "trace_id": "0af7651916cd43dd8448eb211c80319c",
+    "span_id": "b7ad6b7169203331",
+    "service": "app",
+    "host": "vm",
+    "attributes": {"user_id": 42, "ratio": 0.5, "path": "/items", "nested": {"a": [1, None]}},
+}
+SMALL = {name: EVENT[name] for name in ("timestamp", "level", "levelno", "logger", "message")}
+
+
+def make_batch(producer: str, first: int, *events: dict[str, Any]) -> Batch:
+    """Make a batch of events."""
+    lines = b"".join(msgspec.json.encode(event) + b"\n" for event in events)
+    return Batch(producer, first, first + len(events) - 1, lines)
+
+
+def count_duckdb(directory: Path) -> int:
+    """Count rows with DuckDB, each of which must be another record."""
+    import duckdb
+
+    query = f"SELECT count(*), count(DISTINCT (producer, sequence)) FROM '{directory}/*/*.parquet'"
+    with duckdb.connect() as connection:
+        rows, records = connection.sql(query).fetchall()[0]
+    assert rows == records
+    return int(rows)
+
+
+def count_arrow(directory: Path) -> int:
+    """Count rows with Arrow, which lists the files itself."""
+    table = ds.dataset(directory, format="parquet", exclude_invalid_files=False).to_table()
+    return int(table.num_rows)
+
+
+def count_polars(directory: Path) -> int:
+    """Count rows with Polars."""
+    import polars
+
+    return int(polars.scan_parquet(f"{directory}/*/*.parquet").collect().height)
+
+
+ENGINES: list[Callable[[Path], int]] = [count_duckdb, count_arrow, count_polars]
+
+
+class TestFile:
+    def test_every_column(self, tmp_path: Path) -> None:
+        """A file holds every field of an event, in the columns and types of the schema."""
+        columns = {"user_id": "int64", "ratio": "float64", "path": "bool"}
+        transport = ParquetTransport(tmp_path, columns)
+        transport.send(make_batch(P, 5, EVENT, SMALL))
+        (path,) = tmp_path.rglob("*.parquet")
+        table = pq.read_table(path, partitioning=None)
+        first, second = table.to_pylist()
+
+        assert SegmentName(P, 5, 6, "parquet") == SegmentName.parse(path.name)
+        assert schema(columns) == table.schema
+        assert EVENT["message"] == first["message"]
+        assert EVENT["attributes"] == msgspec.json.decode(first["attributes"])
+        assert {k: EVENT[k] for k in EVENT if k not in ("timestamp", "attributes")} == {
+            k: first[k] for k in EVENT if k not in ("timestamp", "attributes")
+        }
+        assert "2026-11-21T10:00:00.000001+00:00" == first["timestamp"].isoformat()
+        assert [(P, 5), (P, 6)] == [(row["producer"], row["sequence"]) for row in (first, second)]
+        assert [(42, 0.5, None), (None, None, None)] == [
+            (row["user_id"], row["ratio"], row["path"]) for row in (first, second)
+        ]
+        assert ("{}", None, None) == (second["attributes"], second["task"], second["lineno"])
+
+    @pytest.mark.parametrize("compression", COMPRESSIONS)
+    def test_compression(self, compression: str, tmp_path: Path) -> None:
+        """Each compression that may be chosen is used."""
+        ParquetTransport(tmp_path, compression=compression).send(make_batch(P, 0, EVENT))
+        (path,) = tmp_path.rglob("*.parquet")
+        used = pq.ParquetFile(path).metadata.row_group(0).column(0).compression
+        expected = {"none": "UNCOMPRESSED"}.get(compression, compression.upper())
+
+        assert expected == used
+        assert 1 == pq.read_table(path).num_rows
+
+    def test_a_damaged_line(self, tmp_path: Path) -> None:
+        """A line that is no JSON costs nothing but itself, and is there to be looked at."""
+        batch = make_batch(P, 0, EVENT, SMALL, SMALL)
+        lines = batch.lines.splitlines(keepends=True)
+        lines[1] = b'{"timestamp":"2026-11-21T10:00:00Z","level":"IN\xff\n'
+        ParquetTransport(tmp_path).send(Batch(P, 0, 2, b"".join(lines)))
+        rows = ds.dataset(tmp_path, format="parquet").to_table().to_pylist()
+
+        assert [EVENT["message"], SMALL["message"]] == [rows[0]["message"], rows[2]["message"]]
+        assert ("ERROR", "logbatch") == (rows[1]["level"], rows[1]["logger"])
+        assert rows[1]["message"].startswith('{"timestamp":')
+
+    def test_not_a_listing_of_all_folders(self, tmp_path: Path) -> None:
+        """A producer that began today is not looked for in folders of long ago."""
+        old = tmp_path / "date=2020-01-01"
+        old.mkdir()
+        old.chmod(0)
+        producer = new_producer()
+        transport = ParquetTransport(tmp_path)
+        transport.send(make_batch(producer, 0, SMALL))
+        old.chmod(0o700)
+
+        assert 1 == len(transport.published(producer))
+
+
+class TestEngines:
+    def test_odd_characters(self, tmp_path: Path) -> None:
+        """Every engine reads what may stand in a message, NUL included."""
+        import duckdb
+        import polars
+
+        build(f"parquet:{tmp_path}").send(make_batch(P, 0, EVENT))
+        glob = f"{tmp_path}/*/*.parquet"
+
+        assert [(EVENT["message"],)] == duckdb.sql(f"SELECT message FROM '{glob}'").fetchall()
+        assert [EVENT["message"]] == polars.scan_parquet(glob).collect()["message"].to_list()
+        assert [EVENT["message"]] == (
+            ds.dataset(tmp_path, format="parquet").to_table()["message"].to_pylist()
+        )
+
+    def test_attributes_in_sql(self, tmp_path: Path) -> None:
+        """Attributes can be asked for in SQL, promoted or not."""
+        import duckdb
+
+        build(f"parquet:{tmp_path}", columns={"user_id": "int64"}).send(
+            make_batch(P, 0, EVENT, SMALL)
+        )
+        query = f"""
+            SELECT user_id, attributes::JSON->>'path', (attributes::JSON->'nested'->'a'->0)::INT
+            FROM '{tmp_path}/*/*.parquet' ORDER BY sequence
+        """
+
+        assert [(42, "/items", 1), (None, None, None)] == duckdb.sql(query).fetchall()
+
+    def test_union_of_what_was_promoted(self, tmp_path: Path) -> None:
+        """Files with different promoted columns can be read together."""
+        import duckdb
+
+        for number, columns in enumerate(({}, {"user_id": "int64"}, {"path": "string"})):
+            ParquetTransport(tmp_path, columns).send(make_batch(P, number, EVENT))
+        query = f"""
+            SELECT count(user_id), count(path), count(*)
+            FROM read_parquet('{tmp_path}/*/*.parquet', union_by_name=true)
+        """
+
+        assert [(1, 1, 3)] == duckdb.sql(query).fetchall()
+        for engine in (count_duckdb, count_arrow):
+            assert 3 == engine(tmp_path)
+
+    @pytest.mark.parametrize("count", ENGINES)
+    def test_while_it_is_written(self, count: Callable[[Path], int], tmp_path: Path) -> None:
+        """Globs of engines never meet a file that is not whole, and records only become more."""
+        code = f"""
+import os, sys
+from logbatch.identity import new_producer
+from logbatch.transports import build
+from logbatch.transports.base import Batch
+transport = build("parquet:{tmp_path}")
+producer = new_producer()
+line = {msgspec.json.encode(EVENT)!r} + b"\\n"
+for number in range(200):
+    transport.send(Batch(producer, number * 50, number * 50 + 49, line * 50))
+    print(number, flush=True)
+"""
+        child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        assert b"0\n" == child.stdout.readline()
+        counts = []
+        while child.poll() is None:
+            counts.append(count(tmp_path))
+        child.communicate()
+
+        assert 0 == child.returncode
+        assert 10_000 == count(tmp_path)
+        assert sorted(counts) == counts
+        assert all(each % 50 == 0 for each in counts)
+
+
+def test_other_threads_go_on(tmp_path: Path) -> None:
+    """While a large batch is converted, a thread of the application gets its turns."""
+    batch = make_batch(P, 0, *([EVENT] * 60_000))
+    transport = ParquetTransport(tmp_path)
+    transport.send(make_batch(new_producer(), 0, SMALL))  # imports are not what is measured
+    gaps: list[float] = []
+    done = threading.Event()
+
+    def work() -> None:
+        last = time.perf_counter()
+        while not done.is_set():
+            now = time.perf_counter()
+            gaps.append(now - last)
+            last = now
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    transport.send(batch)
+    done.set()
+    thread.join()
+    waits = [gap for gap in gaps if gap > 0.0005]
+
+    assert len(waits) >= 10  # many short ones, instead of a few long ones
+    assert sorted(waits)[len(waits) // 2] < 0.05

@@ -1,0 +1,98 @@
+"""The statistics: the quantiles, and that they are plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logbatch.stats import Stats, quantiles
+
+
+def test_new_statistics_are_empty() -> None:
+    """Nothing accepted, nothing lost: every count is zero."""
+    expected = {
+        "accepted": 0,
+        "published": 0,
+        "pending": 0,
+        "rejected": 0,
+        "dropped": {},
+        "refused": 0,
+        "recovered": 0,
+        "batches": 0,
+        "records_per_batch": 0.0,
+        "bytes_per_batch": 0.0,
+        "flushes": {},
+        "retries": 0,
+        "errors": {},
+        "last_error": None,
+        "flush_seconds": {},
+    }
+
+    assert expected == Stats().as_dict()
+
+
+def test_statistics_become_json() -> None:
+    """`as_dict` gives values that any encoder and any metrics client takes."""
+    stats = Stats(accepted=3, dropped={"journal full": 1}, flush_seconds=quantiles([0.5]))
+
+    assert stats.as_dict() == json.loads(json.dumps(stats.as_dict()))
+
+
+def test_statistics_are_one_instant() -> None:
+    """They are a value: what is returned does not change any more."""
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Stats().accepted = 1  # type: ignore[misc]
+
+
+def test_the_dict_is_a_copy() -> None:
+    """Whoever changes the dict does not change the statistics."""
+    stats = Stats(flushes={"age": 1})
+    stats.as_dict()["flushes"]["age"] = 9
+
+    assert Stats(flushes={"age": 1}) == stats
+
+
+def test_every_field_is_documented() -> None:
+    """The docstring names each field, in the order of the fields, and no other."""
+    documented = re.findall(r"^    (\w+): ", inspect.getdoc(Stats) or "", re.MULTILINE)
+
+    assert [field.name for field in dataclasses.fields(Stats)] == documented
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], {}),
+        ([7.0], {"p50": 7.0, "p90": 7.0, "p99": 7.0, "max": 7.0}),
+        ([2.0, 1.0], {"p50": 1.0, "p90": 2.0, "p99": 2.0, "max": 2.0}),
+        ([4.0, 1.0, 3.0, 2.0], {"p50": 2.0, "p90": 4.0, "p99": 4.0, "max": 4.0}),
+        (
+            [float(n) for n in range(1, 101)],
+            {"p50": 50.0, "p90": 90.0, "p99": 99.0, "max": 100.0},
+        ),
+        (
+            [float(n) for n in range(1, 1025)],
+            {"p50": 512.0, "p90": 922.0, "p99": 1014.0, "max": 1024.0},
+        ),
+    ],
+)
+def test_quantiles_are_the_nearest_ranks(values: list[float], expected: dict[str, float]) -> None:
+    """Each quantile is a value that was there; no values give none."""
+    assert expected == quantiles(values)
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=300))
+def test_quantiles_are_what_they_say(values: list[float]) -> None:
+    """So many per cent of the values are at or below the quantile, and fewer below it alone."""
+    found = quantiles(values)
+
+    for name, share in (("p50", 50), ("p90", 90), ("p99", 99), ("max", 100)):
+        at_most = sum(value <= found[name] for value in values)
+        below = sum(value < found[name] for value in values)
+        assert below * 100 < len(values) * share <= at_most * 100

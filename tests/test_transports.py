@@ -1,0 +1,775 @@
+"""The contract that every transport to a directory keeps, and the registry."""
+
+from __future__ import annotations
+
+import gzip
+import logging.config
+import os
+import re
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from logbatch.errors import TemporaryError
+from logbatch.identity import Ranges, new_producer
+from logbatch.transports import build
+from logbatch.transports.base import Batch, Transport
+from logbatch.transports.jsonl import JsonlTransport
+from logbatch.transports.parquet import ParquetTransport
+
+MIDNIGHT = 1795305600.0  # at the end of 2026-11-21, UTC
+
+KINDS: dict[str, dict[str, Any]] = {
+    "parquet": {"type": "parquet"},
+    "parquet-columns": {"type": "parquet", "columns": {"number": "int64"}, "compression": "none"},
+    "jsonl": {"type": "jsonl"},
+    "jsonl-small": {"type": "jsonl", "rotate_bytes": 2000},
+    "jsonl-zstd": {"type": "jsonl", "rotate_bytes": 2000, "compress": "zstd"},
+    "jsonl-gzip": {"type": "jsonl", "rotate_bytes": 2000, "compress": "gzip"},
+}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The options of each kind of transport."""
+    return KINDS[request.param]
+
+
+class Clock:
+    """Seconds since 1970, as a test wants them."""
+
+    def __init__(self, now: float = MIDNIGHT - 60) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def make_line(producer: str, number: int) -> bytes:
+    """Make the line of an event whose message tells which one it is."""
+    return (
+        msgspec.json.encode(
+            {
+                "timestamp": "2026-11-21T10:00:00Z",
+                "level": "INFO",
+                "levelno": 20,
+                "logger": "app",
+                "message": f"{producer}/{number}",
+                "attributes": {"number": number},
+            }
+        )
+        + b"\n"
+    )
+
+
+def make_batch(producer: str, first: int, last: int) -> Batch:
+    """Make a batch of such lines."""
+    lines = b"".join(make_line(producer, number) for number in range(first, last + 1))
+    return Batch(producer, first, last, lines)
+
+
+def read(directory: Path) -> list[tuple[str, int, str]]:
+    """Read every published file as any program would, by its ending."""
+    found = []
+    for path in sorted(directory.glob("date=*/[!.]*")):
+        if path.suffix == ".parquet":
+            rows = pq.read_table(path, partitioning=None).to_pylist()
+        else:
+            rows = [msgspec.json.decode(line) for line in _open(path).splitlines()]
+        found += [(row["producer"], row["sequence"], row["message"]) for row in rows]
+    return sorted(found)
+
+
+def _open(path: Path) -> bytes:
+    data = path.read_bytes()
+    if path.suffix == ".gz":
+        return gzip.decompress(data)
+    if path.suffix == ".zst":
+        return pa.CompressedInputStream(pa.BufferReader(data), "zstd").read()
+    return data
+
+
+def expect(producer: str, last: int) -> list[tuple[str, int, str]]:
+    """Tell what is read when all records up to the last are there, once."""
+    return [(producer, number, f"{producer}/{number}") for number in range(last + 1)]
+
+
+def temporaries(directory: Path) -> list[Path]:
+    """List the files under temporary names."""
+    return list(directory.rglob("*.tmp"))
+
+
+class TestEachRecordOnce:
+    @settings(max_examples=20)
+    @given(st.lists(st.lists(st.text(max_size=20), min_size=1, max_size=30), max_size=6))
+    @pytest.mark.parametrize("name", KINDS)
+    def test_any_lines_in_any_batches(self, name: str, batches: list[list[str]]) -> None:
+        """Whatever messages come in whatever batches, they are read back, equal and in order."""
+        producer = new_producer()
+        with TemporaryDirectory() as directory:
+            transport = build({**KINDS[name], "path": directory})
+            first = 0
+            for messages in batches:
+                lines = [make_line(producer, 0) for _ in messages]
+                for index, message in enumerate(messages):
+                    event = {**msgspec.json.decode(lines[index]), "message": message}
+                    lines[index] = msgspec.json.encode(event) + b"\n"
+                last = first + len(messages) - 1
+                transport.send(Batch(producer, first, last, b"".join(lines)))
+                first = last + 1
+            transport.close()
+            found = read(Path(directory))
+
+        messages = [message for each in batches for message in each]
+        assert [(producer, *pair) for pair in enumerate(messages)] == found
+
+    def test_sent_again(self, kind: dict[str, Any], tmp_path: Path) -> None:
+        """A batch that is sent again, by the same transport or another, is there once."""
+        producer = new_producer()
+        transport = build({**kind, "path": tmp_path})
+        transport.send(make_batch(producer, 0, 9))
+        transport.send(make_batch(producer, 0, 9))
+        other = build({**kind, "path": tmp_path})
+        other.send(make_batch(producer, 0, 9))
+
+        assert expect(producer, 9) == read(tmp_path)
+
+    def test_cut_otherwise(self, kind: dict[str, Any], tmp_path: Path) -> None:
+        """Records that come again in other batches are there once."""
+        producer = new_producer()
+        transport = build({**kind, "path": tmp_path})
+        for first, last in [(0, 4), (3, 9), (20, 25), (0, 22), (0, 30), (15, 16)]:
+            transport.send(make_batch(producer, first, last))
+        transport.close()
+        transport.send(make_batch(producer, 0, 30))
+
+        assert expect(producer, 30) == read(tmp_path)
+
+    def test_over_midnight(self, kind: dict[str, Any], tmp_path: Path) -> None:
+        """A batch that is sent again on the next day is where it was."""
+        producer, clock = new_producer(), Clock()
+        transport = build({**kind, "path": tmp_path}, now=clock)
+        transport.send(make_batch(producer, 0, 9))
+        clock.now += 120
+        transport.send(make_batch(producer, 0, 9))
+        assert not (tmp_path / "date=2026-11-22").exists()
+
+        transport.send(make_batch(producer, 0, 19))
+        transport.close()
+
+        assert expect(producer, 19) == read(tmp_path)
+        assert {"date=2026-11-21", "date=2026-11-22"} == {each.name for each in tmp_path.iterdir()}
+
+    def test_after_the_folder_could_not_be_synced(
+        self, kind: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A batch whose name perhaps did not reach the disk is not acknowledged, nor doubled."""
+        producer, clock = new_producer(), Clock()
+        transport = build({**kind, "path": tmp_path}, now=clock)
+        transport.send(make_batch(producer, 0, 4))
+        transport.close()
+        broken, fsync, tried = [True], os.fsync, []
+
+        def fail_on_folders(descriptor: int) -> None:
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode) and broken:
+                tried.append(descriptor)
+                raise OSError(5, "Input/output error")
+            fsync(descriptor)
+
+        monkeypatch.setattr(os, "fsync", fail_on_folders)
+        for _ in range(2):
+            with pytest.raises(TemporaryError, match="Input/output error"):
+                transport.send(make_batch(producer, 5, 9))
+        broken.clear()
+        clock.now += 120
+        transport.send(make_batch(producer, 5, 12))
+        transport.close()
+
+        assert len(tried) >= 2
+        assert expect(producer, 12) == read(tmp_path)
+
+    def test_after_a_file_could_not_be_synced(
+        self, kind: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """After a failed fsync the batch goes into a fresh file, and is there once."""
+        producer = new_producer()
+        large = {"rotate_bytes": 1 << 20} if kind["type"] == "jsonl" else {}
+        transport = build({**kind, "path": tmp_path, **large})
+        transport.send(make_batch(producer, 0, 4))
+        failed: list[int] = []
+        synced: list[int] = []
+        keep: list[int] = []
+        fsync = os.fsync
+
+        def fail_once(descriptor: int) -> None:
+            status = os.fstat(descriptor)
+            if stat.S_ISREG(status.st_mode):
+                if not failed:
+                    failed.append(status.st_ino)
+                    keep.append(os.dup(descriptor))  # so that no other file gets its inode
+                    raise OSError(5, "Input/output error")
+                synced.append(status.st_ino)
+            fsync(descriptor)
+
+        monkeypatch.setattr(os, "fsync", fail_once)
+        with pytest.raises(TemporaryError, match="Input/output error"):
+            transport.send(make_batch(producer, 5, 9))
+        transport.send(make_batch(producer, 5, 12))
+        transport.close()
+        os.close(*keep)
+
+        assert failed[0] not in synced
+        assert expect(producer, 12) == read(tmp_path)
+        assert [] == temporaries(tmp_path)
+
+    def test_published(self, kind: dict[str, Any], tmp_path: Path) -> None:
+        """Another process is told what is there: of all days, closed or not."""
+        producer, clock = new_producer(), Clock()
+        transport = build({**kind, "path": tmp_path}, now=clock)
+        transport.send(make_batch(producer, 0, 9))
+        clock.now += 120
+        transport.send(make_batch(producer, 10, 19))
+        transport.send(make_batch(producer, 30, 39))
+        transport.send(make_batch(new_producer(), 0, 99))
+        other = build({**kind, "path": tmp_path})
+
+        assert Ranges([(0, 19), (30, 39)]) == other.published(producer)
+        assert Ranges() == other.published(new_producer())
+        assert Ranges([(0, 19), (30, 39)]) == transport.published(producer)
+
+    def test_published_by_another_kind(self, tmp_path: Path) -> None:
+        """What was written as JSON Lines is not written again as Parquet."""
+        producer = new_producer()
+        jsonl = build(f"jsonl:{tmp_path}")
+        jsonl.send(make_batch(producer, 0, 9))
+        parquet = build(f"parquet:{tmp_path}")
+        parquet.send(make_batch(producer, 0, 19))
+        jsonl.close()
+
+        assert Ranges([(0, 19)]) == parquet.published(producer)
+        assert expect(producer, 19) == read(tmp_path)
+
+    def test_answer_is_a_copy(self, kind: dict[str, Any], tmp_path: Path) -> None:
+        """What is done with the answer of published() does not change what is sent."""
+        producer = new_producer()
+        transport = build({**kind, "path": tmp_path})
+        transport.published(producer).add(0, 100)
+        transport.send(make_batch(producer, 0, 9))
+
+        assert expect(producer, 9) == read(tmp_path)
+
+    def test_producers_in_turns(self, kind: dict[str, Any], tmp_path: Path) -> None:
+        """Batches of many producers, in turns, all arrive; few files are held open."""
+        producers = [new_producer() for _ in range(100)]
+        transport = build({**kind, "path": tmp_path})
+        before = len(os.listdir("/proc/self/fd"))
+        for first in (0, 5, 10):
+            for producer in producers:
+                transport.send(make_batch(producer, first, first + 4))
+        assert len(os.listdir("/proc/self/fd")) <= before + 9
+        transport.close()
+
+        assert sorted(row for each in producers for row in expect(each, 14)) == read(tmp_path)
+
+    def test_wrong_number_of_lines(self, kind: dict[str, Any], tmp_path: Path) -> None:
+        """A batch that does not hold as many lines as it says is refused, and leaves nothing."""
+        producer = new_producer()
+        transport = build({**kind, "path": tmp_path})
+        transport.send(make_batch(producer, 0, 4))
+        lines = make_batch(producer, 5, 9).lines
+        for last in (8, 10):
+            with pytest.raises(ValueError, match=f"{producer}/5-{last} holds 5 lines"):
+                transport.send(Batch(producer, 5, last, lines))
+        transport.send(Batch(producer, 5, 9, lines))
+        transport.close()
+
+        assert expect(producer, 9) == read(tmp_path)
+
+    def test_closed_and_used_again(self, kind: dict[str, Any], tmp_path: Path) -> None:
+        """A closed transport can be used again, and closed again."""
+        producer = new_producer()
+        transport = build({**kind, "path": tmp_path})
+        transport.close()
+        transport.send(make_batch(producer, 0, 4))
+        transport.close()
+        transport.close()
+        transport.send(make_batch(producer, 5, 9))
+        transport.close()
+
+        assert expect(producer, 9) == read(tmp_path)
+        assert all("-4." in path.name or "-9." in path.name for path in tmp_path.glob("date=*/*"))
+
+    def test_forked(self, kind: dict[str, Any], tmp_path: Path) -> None:
+        """A forked child writes its own files, and does not disturb those of its parent."""
+        parent, child = new_producer(), new_producer()
+        transport = build({**kind, "path": tmp_path})
+        transport.send(make_batch(parent, 0, 4))
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                transport.after_fork()  # type: ignore[attr-defined]
+                transport.send(make_batch(child, 0, 9))
+                transport.close()
+                status = 0
+            finally:
+                os._exit(status)
+        assert 0 == os.waitpid(pid, 0)[1]
+        transport.send(make_batch(parent, 5, 9))
+        transport.close()
+
+        assert sorted(expect(parent, 9) + expect(child, 9)) == read(tmp_path)
+
+
+SENDER = """
+import sys
+sys.path[:0] = {path!r}
+from test_transports import build, make_batch
+transport = build({options!r})
+producers = {producers!r}
+for first in range(0, 100 - {size}, {size}):
+    for producer in producers:
+        transport.send(make_batch(producer, first, first + {size} - 1))
+        print(first + {size} - 1, flush=True)
+sys.stdin.read()
+"""
+
+
+def start_sender(
+    options: dict[str, Any], producers: list[str], size: int
+) -> subprocess.Popen[bytes]:
+    """Start a process that sends up to 100 records of each producer, in turns, and waits."""
+    path = [os.path.dirname(__file__)]
+    code = SENDER.format(path=path, options=options, producers=producers, size=size)
+    return subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+
+
+def kill_after(child: subprocess.Popen[bytes], answers: int, microseconds: int) -> None:
+    """Kill it at some moment after it has acknowledged so many batches."""
+    assert child.stdout is not None
+    for _ in range(answers):
+        assert child.stdout.readline()
+    until = time.perf_counter() + microseconds / 1e6
+    while time.perf_counter() < until:
+        pass
+    child.kill()
+    child.communicate()
+
+
+@pytest.mark.parametrize("moment", range(6))
+def test_killed_at_any_moment(kind: dict[str, Any], tmp_path: Path, moment: int) -> None:
+    """After SIGKILL, whatever is sent again, however it is cut, is there once; no file is torn."""
+    producers = [new_producer(), new_producer()]
+    options = {**kind, "path": str(tmp_path)}
+    kill_after(start_sender(options, producers, 7), 3 + moment, moment * 97)
+    heir = build(options)
+    known = {producer: heir.published(producer) for producer in producers}
+    if kind["type"] == "parquet":
+        assert sum(map(len, known.values())) == len(read(tmp_path))
+    for producer in producers:
+        for first in range(0, 100, 5):
+            heir.send(make_batch(producer, first, first + 4))
+    heir.close()
+
+    assert sorted(row for each in producers for row in expect(each, 99)) == read(tmp_path)
+
+
+def test_heir_killed_too(kind: dict[str, Any], tmp_path: Path) -> None:
+    """A process that takes over and is killed in turn, again and again, doubles nothing."""
+    producers = [new_producer()]
+    options = {**kind, "path": str(tmp_path)}
+    for size in (7, 5, 3, 11):
+        kill_after(start_sender(options, producers, size), 4, 50 * size)
+    heir = build(options)
+    heir.send(make_batch(producers[0], 0, 99))
+    heir.close()
+
+    assert expect(producers[0], 99) == read(tmp_path)
+
+
+class TestTrouble:
+    def test_a_file_in_the_way(self, kind: dict[str, Any], tmp_path: Path) -> None:
+        """Where no directory can be made the batch is kept, and delivered when it can."""
+        producer = new_producer()
+        (tmp_path / "file").write_bytes(b"")
+        transport = build({**kind, "path": tmp_path / "file" / "logs"})
+        with pytest.raises(TemporaryError) as caught:
+            transport.send(make_batch(producer, 0, 9))
+        assert f"cannot write to {tmp_path}/file/logs: Not a directory" == str(caught.value)
+
+        (tmp_path / "file").unlink()
+        transport.send(make_batch(producer, 0, 9))
+        transport.close()
+
+        assert expect(producer, 9) == read(tmp_path / "file" / "logs")
+
+    def test_folder_removed(self, kind: dict[str, Any], tmp_path: Path) -> None:
+        """When somebody removes the folder of the day, the next batch makes it again."""
+        producer = new_producer()
+        transport = build({**kind, "path": tmp_path})
+        transport.send(make_batch(producer, 0, 4))
+        (folder,) = tmp_path.iterdir()
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+        transport.send(make_batch(producer, 5, 9))
+        transport.close()
+
+        assert expect(producer, 9)[5:] == read(tmp_path)
+
+    def test_file_size_limit(self, kind: dict[str, Any], tmp_path: Path) -> None:
+        """A write that comes half way is taken back: nothing torn, nothing twice, nothing left."""
+        run_child(
+            f"""
+            import resource
+            def limit(size): resource.setrlimit(resource.RLIMIT_FSIZE, (size, -1))
+            transport = build({kind!r} | {{"path": {str(tmp_path)!r}}})
+            transport.send(make_batch(P, 0, 4))
+            limit(1500)
+            for _ in range(2):
+                with pytest.raises(TemporaryError, match="File too large"):
+                    transport.send(make_batch(P, 5, 999))
+            assert [] == temporaries(Path({str(tmp_path)!r}))
+            limit(-1)
+            transport.send(make_batch(P, 5, 1009))
+            transport.close()
+            """
+        )
+
+        assert expect(P, 1009) == read(tmp_path)
+        assert [] == temporaries(tmp_path)
+
+    def test_no_permission(self, kind: dict[str, Any], tmp_path: Path) -> None:
+        """Without permission the batch is kept; when it is given the batch is delivered."""
+        run_child(
+            f"""
+            path = Path({str(tmp_path)!r}) / "logs"
+            path.mkdir(0o500)
+            transport = build({kind!r} | {{"path": path}})
+            transport.send(make_batch("x", 0, -1))
+            root = os.geteuid() == 0
+            if root: os.seteuid(65534)
+            with pytest.raises(TemporaryError, match="Permission denied"):
+                transport.send(make_batch(P, 0, 4))
+            if root: os.seteuid(0)
+            path.chmod(0o700)
+            transport.send(make_batch(P, 0, 4))
+            transport.close()
+            """
+        )
+
+        assert expect(P, 4) == read(tmp_path / "logs")
+
+    def test_full_disk(self, kind: dict[str, Any], tmp_path: Path) -> None:
+        """On a full disk the batch is kept, nothing is torn or left, and later it is delivered."""
+        prepare = (
+            f"mount -t tmpfs -o size=1m none {tmp_path} && "
+            f"dd if=/dev/zero of={tmp_path}/filler bs=1024 count=920 2>/dev/null"
+        )
+        mounted = subprocess.run(
+            ["unshare", "--mount", "--map-root-user", "sh", "-c", prepare],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if mounted.returncode:
+            pytest.skip(f"NOT TESTED: no tmpfs can be mounted here: {mounted.stderr.strip()}")
+        run_child(
+            f"""
+            path = Path({str(tmp_path)!r})
+            subprocess.run(["sh", "-c", {prepare!r}], check=True)
+            lines = [
+                make_line(P, n).replace(b"INFO", os.urandom(400).hex().encode()) for n in range(905)
+            ]
+            def part(first, last): return Batch(P, first, last, b"".join(lines[first : last + 1]))
+            transport = build({kind!r} | {{"path": path}})
+            transport.send(part(0, 4))
+            for _ in range(3):
+                with pytest.raises(TemporaryError, match="No space left on device"):
+                    transport.send(part(5, 899))
+            assert [] == temporaries(path)
+            (path / "filler").unlink()
+            transport.send(part(5, 400))
+            (path / "filler").write_bytes(b"")
+            transport.close()
+            assert expect(P, 400) == read(path)
+            """,
+            "unshare",
+            "--mount",
+            "--map-root-user",
+        )
+
+
+P = "01arz3ndektsv4rrffq69g5fav"
+
+
+def run_child(code: str, *command: str) -> None:
+    """Run code with the names of this file in a process of its own."""
+    lines = code.strip("\n").splitlines()
+    indent = len(lines[0]) - len(lines[0].lstrip())
+    text = "\n".join(line[indent:] for line in lines)
+    start = f"import sys; sys.path[:0] = {[os.path.dirname(__file__)]!r}\n"
+    start += "from test_transports import *\n"
+    done = subprocess.run(
+        [*command, sys.executable, "-c", start + text], capture_output=True, text=True, check=False
+    )
+    assert 0 == done.returncode, done.stderr
+
+
+class TestFiles:
+    def test_building_touches_nothing(self, kind: dict[str, Any], tmp_path: Path) -> None:
+        """The directory is made by the first batch, not before."""
+        transport = build({**kind, "path": tmp_path / "a" / "b"})
+        transport.published(new_producer())
+        transport.close()
+        assert [] == list(tmp_path.iterdir())
+
+        transport.send(make_batch(new_producer(), 0, 0))
+        assert (tmp_path / "a" / "b").is_dir()
+
+    def test_private(self, kind: dict[str, Any], tmp_path: Path) -> None:
+        """What is made can be read by its owner only."""
+        transport = build({**kind, "path": tmp_path / "logs"})
+        transport.send(make_batch(new_producer(), 0, 9))
+        transport.send(make_batch(new_producer(), 0, 9))
+        transport.close()
+        paths = [tmp_path / "logs", *(tmp_path / "logs").rglob("*")]
+
+        assert {(True, 0o700), (False, 0o600)} == {
+            (path.is_dir(), stat.S_IMODE(path.stat().st_mode)) for path in paths
+        }
+
+    def test_relative_to_where_it_was_built(
+        self, kind: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A later change of the working directory does not move the files."""
+        transport = build({**kind, "path": "logs"})
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        transport.send(make_batch(new_producer(), 0, 9))
+        transport.close()
+
+        assert 10 == len(read(tmp_path / "logs"))
+        assert f"{kind['type']}:{tmp_path}/logs" == transport.destination
+        assert tmp_path / "logs" / ".journal" == transport.journal_directory
+
+    def test_stale_files_are_removed(self, kind: dict[str, Any], tmp_path: Path) -> None:
+        """What a crash left under a temporary name, today or yesterday, is removed one day."""
+        clock = Clock(time.time() + 7200)
+        transport = build({**kind, "path": tmp_path}, now=clock)
+        transport.send(make_batch(new_producer(), 0, 9))
+        (folder,) = tmp_path.iterdir()
+        (folder / ".part-0123456789abcdef.tmp").write_bytes(b"x")
+        (folder / "mine.tmp").write_bytes(b"x")
+        clock.now += 86_400
+        transport.send(make_batch(new_producer(), 0, 9))
+
+        assert [folder / "mine.tmp"] == temporaries(tmp_path)
+
+
+class TestRegistry:
+    @pytest.mark.parametrize(
+        ("url", "kind", "path"),
+        [
+            ("parquet:logs", ParquetTransport, "{here}/logs"),
+            ("parquet:a/../b", ParquetTransport, "{here}/b"),
+            ("parquet:///var/log/app", ParquetTransport, "/var/log/app"),
+            ("PARQUET:/var/log/app", ParquetTransport, "/var/log/app"),
+            ("jsonl:/var/log/100%20/a#b", JsonlTransport, "/var/log/100%20/a#b"),
+            ("jsonl:~/logs", JsonlTransport, "{home}/logs"),
+            ("jsonl:.", JsonlTransport, "{here}"),
+        ],
+    )
+    def test_urls(self, url: str, kind: type[Transport], path: str, tmp_path: Path) -> None:
+        """A URL names a kind and a directory."""
+        transport = build(url)
+
+        assert type(transport) is kind
+        assert Path(path.format(here=tmp_path, home=Path.home())) == transport.path  # type: ignore[attr-defined]
+
+    def test_options_in_a_url(self, tmp_path: Path) -> None:
+        """Options may follow a question mark; one that is given beside the URL wins."""
+        transport = build("jsonl:logs?compress=gzip&rotate_bytes=1", compress="zstd")
+        transport.send(make_batch(P, 0, 4))
+        transport.send(make_batch(P, 5, 9))
+        transport.close()
+
+        assert [".zst", ".zst"] == [each.suffix for each in (tmp_path / "logs").rglob("*.jsonl.*")]
+
+    def test_options_beside(self, tmp_path: Path) -> None:
+        """Options beside the URL or in the dict reach the transport; None is as if not given."""
+        build("parquet:a", columns={"number": "int64"}, compression=None).send(make_batch(P, 0, 1))
+        build({"type": "parquet", "path": "b", "columns": {"number": "int64"}}).send(
+            make_batch(P, 0, 1)
+        )
+        for name in "ab":
+            (path,) = (tmp_path / name).rglob("*.parquet")
+            assert [0, 1] == pq.read_table(path, partitioning=None)["number"].to_pylist()
+
+    def test_dict_of_logging_config(self, tmp_path: Path) -> None:
+        """The dict that logging.config makes resolves what refers to other places."""
+        config = logging.config.ConvertingDict(
+            {"type": "parquet", "path": "cfg://where", "columns": {"number": "cfg://kind"}}
+        )
+        config.configurator = logging.config.BaseConfigurator(  # type: ignore[attr-defined]
+            {"where": str(tmp_path / "x"), "kind": "int64"}
+        )
+        transport = build(config)
+        transport.send(make_batch(P, 0, 1))
+
+        (path,) = (tmp_path / "x").rglob("*.parquet")
+        assert [0, 1] == pq.read_table(path, partitioning=None)["number"].to_pylist()
+
+    def test_object(self) -> None:
+        """An object that can send and close is taken as it is."""
+
+        class Mine:
+            def send(self, batch: Batch) -> None: ...
+
+            def close(self) -> None: ...
+
+        mine = Mine()
+        assert mine is build(mine)
+
+    def test_default(self, home: Path) -> None:
+        """Without any word it is Parquet in the user's log directory."""
+        transport = build(None)
+
+        assert isinstance(transport, ParquetTransport)
+        assert transport.path.is_relative_to(home)
+        assert "logbatch" in transport.path.parts
+
+    def test_environment(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """LOGBATCH_TRANSPORT says where to, unless the program does."""
+        monkeypatch.setenv("LOGBATCH_TRANSPORT", "jsonl:logs")
+
+        assert f"jsonl:{tmp_path}/logs" == build().destination
+        assert f"parquet:{tmp_path}/other" == build("parquet:other").destination
+
+    @pytest.mark.parametrize(
+        ("transport", "options", "message"),
+        [
+            ("parqet:logs", {}, "transport 'parqet' is unknown; did you mean 'parquet'?"),
+            ("kafka:logs", {}, "'kafka' is unknown; Known are: .*jsonl, parquet.*entry point"),
+            ("logs", {}, 'does not begin with a kind; a directory is "parquet:logs"'),
+            ("", {}, "does not begin with a kind"),
+            ("parquet:", {}, "path='' must name a directory"),
+            ("parquet://logs", {}, '"parquet:logs" or "parquet:/var/log/app"'),
+            ("parquet:logs?compresion=none", {}, "'compresion'; did you mean 'compression'"),
+            ("parquet:logs?now=1", {}, "unknown option 'now'"),
+            ("jsonl:logs?rotate_bytes=0", {}, "rotate_bytes='0' must be a number of bytes"),
+            ("jsonl:logs", {"rotate_seconds": "x"}, "rotate_seconds='x' must be a number of sec"),
+            ("jsonl:logs", {"compress": "zst"}, "compress='zst' must be .* mean 'zstd'"),
+            ("parquet:logs", {"compression": "zst"}, "compression='zst' .* mean 'zstd'"),
+            ("parquet:logs", {"columns": {"a": "int"}}, "a='int' must be one of"),
+            ("jsonl:logs", {"columns": {"a": "int64"}}, "unknown option 'columns'"),
+            ("parquet:logs", {"flush_intervall": 1}, "did you mean 'flush_interval'"),
+            ({"path": "logs"}, {}, 'the dict has no "type"'),
+            ({"type": "parquet"}, {}, "'parquet' needs 'path'"),
+            ({"type": "parquet", "pth": "x"}, {}, "unknown option 'pth'; did you mean 'path'"),
+            ({"type": "parquett", "path": "x"}, {}, "'parquett' is unknown; did you mean"),
+            ({"type": "parquet", "path": 5}, {}, "path=5 must name a directory"),
+            (
+                {"type": "parquet", "path": "x", "flush_interval": 1},
+                {},
+                "'flush_interval' belongs beside the transport's dict",
+            ),
+            (
+                {"type": "parquet", "path": "x", "compression": "none"},
+                {"compression": "zstd"},
+                "'compression' is given twice",
+            ),
+            (5, {}, "a int is none; it must be a URL"),
+            (ParquetTransport, {}, "a type is none; it must be a URL"),
+            (Path("logs"), {}, "Path is none; it must be a URL"),
+            (Transport(), {"compression": "zstd"}, "unknown option 'compression'"),
+        ],
+    )
+    def test_mistakes(self, transport: Any, options: dict[str, Any], message: str) -> None:
+        """A mistake is a ValueError when it is built, which says what is right."""
+        with pytest.raises(ValueError, match=message):
+            build(transport, **options)
+
+    def test_mistake_in_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A wrong LOGBATCH_TRANSPORT is told by its name."""
+        monkeypatch.setenv("LOGBATCH_TRANSPORT", "parqet:logs")
+        with pytest.raises(ValueError, match="environment variable LOGBATCH_TRANSPORT: transport"):
+            build()
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "htps://user:secret@example.com/in?token=secret",
+            "//user:secret@example.com",
+            "parquet://user:secret@host/logs",
+            "parquet:logs?password=secret",
+        ],
+    )
+    def test_secrets_are_not_repeated(self, url: str) -> None:
+        """What stands in a wrong URL is not shown."""
+        with pytest.raises(ValueError) as caught:
+            build(url)
+        assert "secret" not in str(caught.value)
+
+
+class TestEntryPoints:
+    @pytest.fixture(autouse=True)
+    def _other_package(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        """A package that registers transports, as pip would install it."""
+        (tmp_path / "queue_package.py").write_text(
+            "class Queue:\n"
+            "    def __init__(self, path, **options): self.path, self.options = path, options\n"
+            "    @classmethod\n"
+            "    def from_url(cls, url, **options): return cls(url, **options)\n"
+            "    def send(self, batch): pass\n"
+            "    def close(self): pass\n"
+        )
+        info = tmp_path / "queue_package-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: queue-package\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(
+            "[logbatch.transports]\nqueue = queue_package:Queue\nbroken = no_such_package:X\n"
+        )
+        monkeypatch.syspath_prepend(tmp_path)
+        yield
+        sys.modules.pop("queue_package", None)
+
+    def test_url(self) -> None:
+        """Its transport gets the whole URL, and the options."""
+        transport: Any = build("queue:a/b?c=d", size=5)
+
+        assert ("Queue", "queue:a/b?c=d", {"size": 5}) == (
+            type(transport).__name__,
+            transport.path,
+            transport.options,
+        )
+
+    def test_dict(self) -> None:
+        """Or the dict without its type."""
+        transport: Any = build({"type": "queue", "path": "x", "size": 5})
+
+        assert ("x", {"size": 5}) == (transport.path, transport.options)
+
+    def test_known(self) -> None:
+        """It is among the kinds that are known."""
+        with pytest.raises(ValueError, match=re.escape("did you mean 'queue'? Known are: broken,")):
+            build("quue:x")
+
+    def test_broken(self) -> None:
+        """One that cannot be imported is told, with the reason."""
+        with pytest.raises(ValueError, match=r"'broken' .* cannot be loaded: No module named"):
+            build("broken:x")

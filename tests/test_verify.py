@@ -1,0 +1,308 @@
+"""The proof: what is there, waiting, missing, twice, and what is missing for a reason."""
+
+from __future__ import annotations
+
+import json
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from logbatch.dataset.schema import table_from_lines
+from logbatch.dataset.verify import Loss, ProducerReport, Report, verify
+from logbatch.errors import DatasetError
+from logbatch.handler import BatchHandler
+from logbatch.transports.parquet import ParquetTransport
+
+START = datetime(2026, 11, 21, 10, tzinfo=UTC)
+A, B = "01m7y4mnsn285g6hxmhvdgyfrf", "01m7y4mnsn3485d53gqmkbwabw"
+
+
+class Waiting(NamedTuple):
+    """Lines in a journal."""
+
+    producer: str
+    first: int
+    lines: bytes
+    alive: bool = True
+
+
+def line(sequence: int, **values: Any) -> bytes:
+    """Make a line."""
+    event: dict[str, Any] = {
+        "timestamp": (START + timedelta(seconds=sequence)).isoformat().replace("+00:00", "Z"),
+        "level": "INFO",
+        "levelno": 20,
+        "logger": "app",
+        "message": f"message {sequence}",
+        **values,
+    }
+    return json.dumps(event, separators=(",", ":")).encode() + b"\n"
+
+
+def dropped(sequence: int, **attributes: Any) -> bytes:
+    """Make the line by which logbatch says that it dropped events."""
+    text = f"logbatch dropped {attributes['dropped']} events ({attributes['reason']})"
+    values = {"logger": "logbatch", "level": "WARNING", "levelno": 30, "message": text}
+    return line(sequence, **values, attributes=attributes)
+
+
+def lines(first: int, last: int) -> bytes:
+    """Make the lines of some sequences."""
+    return b"".join(line(sequence) for sequence in range(first, last + 1))
+
+
+class Place:
+    """A directory, and journals that hold what a test says."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.folder = path / "date=2026-11-21"
+        self.folder.mkdir(parents=True)
+        self.pending: list[Waiting] = []
+
+    def parquet(self, producer: str, first: int, last: int, data: bytes | None = None) -> Path:
+        """Publish some sequences, or lines that are said to be those."""
+        path = self.folder / f"{producer}-{first}-{last}.parquet"
+        table = table_from_lines(data or lines(first, last), producer, first)
+        pq.write_table(table, path)
+        return path
+
+    def jsonl(self, name: str, producer: str, *sequences: int) -> Path:
+        """Write a JSONL file with the lines of these sequences."""
+        identity = b',"producer":"%b","sequence":%d}\n'
+        path = self.folder / name
+        path.write_bytes(
+            b"".join(line(n)[:-2] + identity % (producer.encode(), n) for n in sequences)
+        )
+        return path
+
+    def letters(self, *letters: dict[str, Any]) -> None:
+        """Keep dead letters."""
+        rejected = self.path / ".journal" / "rejected"
+        rejected.mkdir(parents=True, exist_ok=True)
+        text = "".join(f"{json.dumps(letter)}\n" for letter in letters)
+        (rejected / f"{A}.jsonl").write_text(text)
+
+    def verify(self, **options: Any) -> Report:
+        """Check the directory."""
+        return verify(self.path, read_pending=lambda directory: list(self.pending), **options)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """An empty dataset."""
+    return Place(tmp_path / "logs")
+
+
+def only(report: Report) -> ProducerReport:
+    """Return the report on the only producer."""
+    assert 1 == len(report.producers)
+    return report.producers[0]
+
+
+def test_an_empty_directory_is_in_order(place: Place) -> None:
+    """No producers, no gaps; one that is not there is an error."""
+    report = place.verify()
+    assert (True, ()) == (report.ok, report.producers)
+    with pytest.raises(DatasetError, match="there is no directory"):
+        verify(place.path / "nothing")
+
+
+@pytest.mark.parametrize("contents", [True, False])
+def test_what_is_there_and_what_is_missing(place: Place, contents: bool) -> None:
+    """By producer: ranges in files, in the journal only, and nowhere."""
+    place.parquet(A, 0, 9)
+    place.parquet(A, 15, 19)
+    place.jsonl(f"{B}-0-4.jsonl", B, *range(5))
+    place.jsonl(f"{B}-5.jsonl", B, *range(5, 8))
+    place.pending = [Waiting(A, 18, lines(18, 24)), Waiting(B, 9, lines(9, 9), alive=False)]
+    report = place.verify(contents=contents)
+    a, b = report.producers
+    assert (((0, 9), (15, 19)), ((20, 24),), ((10, 14),), True) == (
+        a.present,
+        a.pending,
+        a.missing,
+        a.alive,
+    )
+    assert (((0, 7),), ((9, 9),), ((8, 8),), False) == (b.present, b.pending, b.missing, b.alive)
+    assert (False, 6, 0) == (report.ok, report.gaps, report.repeated)
+
+
+def test_what_is_missing_at_the_beginning_is_a_gap(place: Place) -> None:
+    """Every producer begins with 0."""
+    place.parquet(A, 3, 5)
+    assert ((0, 2),) == only(place.verify()).missing
+
+
+def test_what_is_there_twice(place: Place) -> None:
+    """In two files; not a file and the journal, nor a file and its compressed twin."""
+    place.parquet(A, 0, 9)
+    place.parquet(A, 5, 12)
+    place.pending = [Waiting(A, 10, lines(10, 14))]
+    twin = place.jsonl(f"{B}-0-4.jsonl", B, *range(5))
+    twin.with_name(f"{B}-0-4.jsonl.gz").write_bytes(__import__("gzip").compress(twin.read_bytes()))
+    report = place.verify()
+    assert [((5, 9),), ()] == [producer.twice for producer in report.producers]
+    assert (True, 5) == (report.ok, report.repeated)
+
+
+def test_a_name_that_is_not_true_is_told(place: Place) -> None:
+    """The contents count; with `contents=False` names are believed."""
+    whole = place.parquet(A, 0, 9)
+    whole.rename(place.folder / f"{A}-0-19.parquet")
+    place.jsonl(f"{B}-0-5.jsonl", B, 0, 1, 1, 3, 4, 5)
+    place.jsonl(f"{B}-6.jsonl", B, 6, 8, 8)
+    report = place.verify()
+    a, b = report.producers
+    assert ((0, 9),) == a.present
+    assert (((2, 2), (7, 7)), ((1, 1), (8, 8))) == (b.missing, b.twice)
+    assert [
+        f"{place.folder}/{A}-0-19.parquet: it holds 0-9, not what its name says",
+        f"{place.folder}/{B}-0-5.jsonl: it holds 0-1, 1-1, 3-5, not what its name says",
+    ] == sorted(report.problems)
+    assert ((0, 19),) == place.verify(contents=False).producers[0].present
+
+
+def test_a_file_that_cannot_be_read_is_a_gap_and_a_problem(place: Place) -> None:
+    """Its records are not there, whatever its name says."""
+    place.parquet(A, 0, 4)
+    place.parquet(A, 5, 9).write_bytes(b"PAR1")
+    place.parquet(A, 10, 14)
+    with pytest.warns(UserWarning, match="it was left out"):
+        report = place.verify()
+    assert ((5, 9),) == only(report).missing
+    assert 1 == len(report.problems)
+
+
+def test_dropped_and_rejected_records_are_accounted_for(place: Place) -> None:
+    """The log says that they were dropped, or they stand among the dead letters."""
+    told = {"dropped": 4, "reason": "journal full", "producer": A, "first": 3, "last": 6}
+    place.parquet(A, 0, 2)
+    place.parquet(A, 7, 9, line(7) + dropped(8, **told) + line(9))
+    place.parquet(A, 13, 14)
+    place.letters(
+        *({"producer": A, "sequence": n, "reason": "400 bad", "event": {}} for n in (10, 11)),
+        {"producer": A, "sequence": 0, "reason": "was there after all"},
+    )
+    report = place.verify()
+    assert ((12, 12),) == only(report).missing
+    assert (
+        Loss(3, 6, "dropped", "journal full"),
+        Loss(10, 11, "rejected", "400 bad"),
+    ) == only(report).accounted
+
+
+def test_records_dropped_before_they_had_a_number_are_counted(place: Place) -> None:
+    """They leave no gap; the report says how many, by reason."""
+    told = {"dropped": 5, "reason": "journal full", "producer": A, "first": None, "last": None}
+    place.parquet(A, 0, 1, dropped(0, **told) + dropped(1, **told))
+    report = place.verify()
+    assert (True, {"journal full": 10}) == (report.ok, report.unnumbered)
+
+
+def test_a_drop_explains_no_more_than_it_says(place: Place) -> None:
+    """Where more is missing than was dropped, the rest was lost: that is a gap."""
+    told = {"dropped": 2, "reason": "journal full", "producer": A, "first": 1, "last": 5}
+    place.parquet(A, 0, 0)
+    place.parquet(A, 6, 6, dropped(6, **told))
+    report = place.verify()
+    assert ((1, 5),) == only(report).missing
+    assert ["5 are missing where 2 were said to be dropped"] == [
+        problem[-46:] for problem in report.problems
+    ]
+
+
+def test_the_application_cannot_explain_gaps_away(place: Place) -> None:
+    """A record of another logger, or of another text, says nothing."""
+    told = {"dropped": 1, "reason": "x", "producer": A, "first": 1, "last": 1}
+    place.parquet(A, 0, 0, line(0, message="logbatch dropped 1 events (x)", attributes=told))
+    place.parquet(A, 2, 2, line(2, logger="logbatch.x", message="logbatch dropped 1", attributes=told))
+    place.parquet(A, 3, 3, line(3, logger="logbatch", message="hello", attributes=told))
+    assert ((1, 1),) == only(place.verify()).missing
+
+
+def test_bad_dead_letters_are_told(place: Place) -> None:
+    """They explain nothing."""
+    place.parquet(A, 1, 1)
+    place.letters({"producer": A, "sequence": 0, "reason": "r"}, {"sequence": 1})
+    rejected = place.path / ".journal" / "rejected" / "x.jsonl"
+    rejected.write_bytes(b"not json\n")
+    report = place.verify()
+    assert report.ok and 2 == len(report.problems)
+
+
+def test_the_report_is_json(place: Place) -> None:
+    """For `logbatch verify --json`; conclusions come first."""
+    place.parquet(A, 0, 1)
+    found = json.loads(json.dumps(place.verify().to_dict()))
+    assert ["ok", "gaps", "repeated", "directory", "producers", "problems", "unnumbered"] == list(
+        found
+    )
+    assert [[0, 1]] == found["producers"][0]["present"]
+
+
+def test_a_directory_that_is_written_to_is_in_order(tmp_path: Path) -> None:
+    """Every look between the first and the last record finds no gap and nothing twice."""
+    path = tmp_path / "logs"
+    path.mkdir()
+    handler = BatchHandler(ParquetTransport(path), flush_interval=0.01, max_batch_size=20)
+    done = threading.Event()
+
+    def log() -> None:
+        import logging
+
+        for number in range(3000):
+            handler.handle(logging.makeLogRecord({"msg": f"record {number}"}))
+        done.set()
+
+    thread = threading.Thread(target=log, name="logbatch-test")
+    thread.start()
+    reports = [verify(path)]
+    while not done.is_set():
+        reports.append(verify(path))
+    thread.join()
+    handler.close()
+    reports.append(verify(path))
+    assert [(0, 0, ())] * len(reports) == [(r.gaps, r.repeated, r.problems) for r in reports]
+    assert ((0, 2999),) == only(reports[-1]).present
+
+
+@settings(max_examples=80)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 30), st.integers(0, 6), st.sampled_from(["file", "journal"])),
+        max_size=6,
+    )
+)
+def test_the_report_is_what_counting_gives(
+    tmp_path_factory: pytest.TempPathFactory, spans: list[tuple[int, int, str]]
+) -> None:
+    """The model counts how often each number is there."""
+    place = Place(tmp_path_factory.mktemp("logs") / "logs")
+    filed: list[int] = []
+    waiting: set[int] = set()
+    for first, more, where in dict.fromkeys(spans):
+        if where == "file":
+            place.parquet(A, first, first + more)
+            filed += range(first, first + more + 1)
+        else:
+            place.pending.append(Waiting(A, first, lines(first, first + more)))
+            waiting |= set(range(first, first + more + 1))
+    every = {*filed, *waiting}
+    expected = {
+        "present": set(filed),
+        "pending": waiting - set(filed),
+        "missing": set(range(max(every, default=-1) + 1)) - every,
+        "twice": {number for number in filed if filed.count(number) > 1},
+    }
+    report = place.verify()
+    assert bool(every) == bool(report.producers)
+    for name, numbers in expected.items() if every else ():
+        found = [n for a, b in getattr(only(report), name) for n in range(a, b + 1)]
+        assert sorted(numbers) == found
