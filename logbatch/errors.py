@@ -81,6 +81,9 @@ class FilterError(LogbatchError, ValueError):
         self.position = position
         super().__init__(f"{reason}\n  {text}\n  {' ' * position}^")
 
+    def __reduce__(self) -> tuple[type[FilterError], tuple[str, str, int]]:
+        return type(self), (self.reason, self.text, self.position)  # pickled as it was made
+
 
 class QueryError(LogbatchError):
     """A SQL query was refused, or it failed or ran out of time or memory."""

@@ -280,7 +280,7 @@ def _final_lines(text: str) -> str:
     """Return what comes after the frames of the last traceback: the exception's own lines."""
     starts = list(_START.finditer(text))
     if not starts:
-        return text.strip().rpartition("\n")[2]
+        return text if _NEVER_RAISED.match(text) else ""
     prefix = "  | " if starts[-1]["group"] else ""
     lines = text[starts[-1].end() :].strip("\n").split("\n")
     own = [line.removeprefix(prefix) for line in lines]

@@ -232,10 +232,10 @@ def test_other_threads_go_on(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=work)
     thread.start()
+    began = time.perf_counter()
     transport.send(batch)
+    took = time.perf_counter() - began
     done.set()
     thread.join()
-    waits = [gap for gap in gaps if gap > 0.0005]
 
-    assert len(waits) >= 10  # many short ones, instead of a few long ones
-    assert sorted(waits)[len(waits) // 2] < 0.05
+    assert max(gaps) < took / 2

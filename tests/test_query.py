@@ -139,11 +139,11 @@ def test_times_are_utc(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_promoted_columns_are_in_the_view(tmp_path: Path) -> None:
     """Also those whose name wants quotes, of files that differ, and of the journal."""
     write_parquet(tmp_path, A, lines(0, 1), 0, user_id="int64")
-    write_parquet(tmp_path, A, lines(2, 3, attributes={'q"x': "v"}), 2, **{'q"x': "string"})
+    write_parquet(tmp_path, A, lines(2, 3, attributes={"q x": "v"}), 2, **{"q x": "string"})
     write_parquet(tmp_path, A, lines(4, 4), 4)
     waiting = [Waiting(A, 5, lines(5, 5))]
     dataset = Dataset(tmp_path, read_pending=lambda directory: waiting)
-    query = 'SELECT user_id, "q""x" AS q FROM logs ORDER BY sequence'
+    query = 'SELECT user_id, "q x" AS q FROM logs ORDER BY sequence'
     assert {
         "user_id": [0, 1, None, None, None, 2],
         "q": [None, None, "v", "v", None, None],

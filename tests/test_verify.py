@@ -214,7 +214,7 @@ def test_a_drop_explains_no_more_than_it_says(place: Place) -> None:
     report = place.verify()
     assert ((1, 5),) == only(report).missing
     assert ["5 are missing where 2 were said to be dropped"] == [
-        problem[-46:] for problem in report.problems
+        problem[-45:] for problem in report.problems
     ]
 
 
@@ -222,7 +222,9 @@ def test_the_application_cannot_explain_gaps_away(place: Place) -> None:
     """A record of another logger, or of another text, says nothing."""
     told = {"dropped": 1, "reason": "x", "producer": A, "first": 1, "last": 1}
     place.parquet(A, 0, 0, line(0, message="logbatch dropped 1 events (x)", attributes=told))
-    place.parquet(A, 2, 2, line(2, logger="logbatch.x", message="logbatch dropped 1", attributes=told))
+    place.parquet(
+        A, 2, 2, line(2, logger="logbatch.x", message="logbatch dropped 1", attributes=told)
+    )
     place.parquet(A, 3, 3, line(3, logger="logbatch", message="hello", attributes=told))
     assert ((1, 1),) == only(place.verify()).missing
 

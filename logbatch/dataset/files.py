@@ -24,6 +24,10 @@ _SEQUENCE = re.compile(rb'","sequence":([0-9]{1,18})\}\n')
 _SETTLED = 2_000_000_000  # nanoseconds; the coarsest clock of a file system ticks every 2 s
 
 
+class Vanished(Exception):
+    """A file was renamed or removed since it was listed: the listing is out of date."""
+
+
 class Grown(NamedTuple):
     """What a growing file held when it was looked at.
 
@@ -77,6 +81,17 @@ def find_segment(path: Path) -> Segment | None:
     """Tell what a file is by its name; None where it is no segment that can be read."""
     segment = parse_segment(path)
     return segment if segment is not None and segment.ext in EXTENSIONS else None
+
+
+def find_moved(segment: Segment) -> Segment | None:
+    """Find the name that a JSONL file was given since it was listed: rotated, or compressed."""
+    for name in list_names(segment.path.parent):
+        moved = find_segment(segment.path.with_name(name))
+        if moved is not None and moved.ext != "parquet" and moved.last is not None:
+            same = (moved.producer, moved.first) == (segment.producer, segment.first)
+            if same and segment.last in (None, moved.last):
+                return moved
+    return None
 
 
 def is_foreign(path: Path) -> bool:

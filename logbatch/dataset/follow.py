@@ -16,13 +16,14 @@ from typing import NamedTuple, Protocol
 from logbatch.dataset.files import (
     JOURNAL,
     Grown,
+    Vanished,
     cut_identity,
     find_folders,
     find_runs,
     find_segment,
 )
 from logbatch.dataset.filter import Filter
-from logbatch.dataset.reading import FIXED, Damaged, Vanished, read, reading
+from logbatch.dataset.reading import FIXED, Damaged, read, reading
 from logbatch.dataset.rows import Row, row_order, rows_of_lines, rows_of_table
 from logbatch.dataset.segments import Segment
 from logbatch.dataset.snapshot import Part, Snapshot, Spans

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute
 
+from logbatch.dataset.files import Vanished
 from logbatch.dataset.filter import Filter
 from logbatch.dataset.reading import (
     FIXED,
     Damaged,
     Piece,
-    Vanished,
     latest,
     pieces,
     read,

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from logbatch.dataset.files import Vanished
 from logbatch.dataset.filter import Filter
 from logbatch.dataset.guard import check_tree
-from logbatch.dataset.reading import Vanished, read
+from logbatch.dataset.reading import read
 from logbatch.dataset.scan import arrow_dataset, scan, split
 from logbatch.dataset.snapshot import Part, Snapshot
 from logbatch.dataset.source import Source

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from logbatch.dataset.files import cut_identity, find_runs, find_segment, list_names
+from logbatch.dataset.files import Vanished, cut_identity, find_moved, find_runs
 from logbatch.dataset.schema import COLUMNS, PROMOTED_TYPES, table_from_lines
 from logbatch.dataset.schema import schema as make_schema
 from logbatch.dataset.snapshot import Part, Spans, Tail
@@ -33,14 +33,11 @@ _BLOCK = 1 << 23  # bytes of a JSONL file that are decoded in one go
 _ROWS = 1 << 14  # rows from which on row groups make a piece
 _EDGE = 1 << 16  # bytes of its beginning and end that are looked at first
 _SECONDS = re.compile(rb'\{"timestamp":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8})')
+_UNDECODABLE = re.compile(r'[\\"\x00-\x1f]')  # msgspec gives no field a name with one of these
 _SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
 _CODECS: dict[str, Literal["zstd", "gzip"]] = {".zst": "zstd", ".gz": "gzip"}
 FIXED = make_schema()
 """The fixed columns."""
-
-
-class Vanished(Exception):
-    """A file was renamed or removed since it was listed: the snapshot is out of date."""
 
 
 class Damaged(Exception):
@@ -182,11 +179,10 @@ def _open(part: Part) -> pa.NativeFile:
     try:
         return _open_path(part.path)
     except FileNotFoundError:
-        for name in list_names(part.path.parent):
-            moved = find_segment(part.path.with_name(name))
-            if moved and moved.ext != "parquet" and moved[1:3] == part.segment[1:3]:
-                return _open_path(moved.path)
-        raise
+        moved = find_moved(part.segment)
+        if moved is None:
+            raise
+        return _open_path(moved.path)
 
 
 def _open_path(path: Path) -> pa.NativeFile:
@@ -252,7 +248,8 @@ def _from_lines(lines: bytes, producer: str, first: int, schema: pa.Schema) -> p
 def _promoted(schema: pa.Schema) -> dict[str, str]:
     """Name the types of the columns beyond the fixed, as far as they are ours."""
     kinds = {make_schema({"x": kind}).field("x").type: kind for kind in PROMOTED_TYPES}
-    return {f.name: kinds[f.type] for f in schema if f.name not in COLUMNS and f.type in kinds}
+    extra = (field for field in schema if field.name not in COLUMNS and field.type in kinds)
+    return {f.name: kinds[f.type] for f in extra if not _UNDECODABLE.search(f.name)}
 
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -14,7 +14,9 @@ from typing import NamedTuple, Protocol
 from logbatch.dataset.files import (
     JOURNAL,
     Grown,
+    Vanished,
     find_folders,
+    find_moved,
     find_segment,
     is_foreign,
     list_names,
@@ -91,6 +93,14 @@ class Snapshot(NamedTuple):
     covered: dict[str, Ranges]
     foreign: list[Path]
 
+    def holes(self) -> set[tuple[str, int, int]]:
+        """Return what is missing of each producer before its last record that is there."""
+        found = set()
+        for producer, ranges in self.covered.items():
+            last = max((last for _, last in ranges), default=-1)
+            found |= {(producer, *hole) for hole in ranges.missing(0, last)}
+        return found
+
     def within(self, wanted: Mapping[str, Ranges]) -> Snapshot:
         """Keep only the records of a given set."""
         parts, tails = [], []
@@ -122,6 +132,7 @@ def take(
 
     Raises:
         DatasetError: The directory cannot be read.
+        Vanished: A file went away meanwhile.
     """
     pending = read_pending(directory / JOURNAL)  # before the names: see above
     parts: list[Part] = []
@@ -139,14 +150,24 @@ def take(
 
 
 def make_part(segment: Segment, growing: MutableMapping[Path, Grown] | None = None) -> Part:
-    """Tell which records a file holds."""
+    """Tell which records a file holds.
+
+    Raises:
+        Vanished: The file is gone.
+    """
     if segment.last is not None:
         return Part(segment, ((segment.first, segment.last),))
     known = {} if growing is None else growing
     try:
         grown = look(segment.path, segment.producer, known.get(segment.path))
+    except FileNotFoundError:
+        known.pop(segment.path, None)
+        moved = find_moved(segment)
+        if moved is None:
+            raise Vanished(str(segment.path)) from None
+        return make_part(moved)
     except OSError:
-        grown = Grown()  # renamed just now: it is listed under its new name too
+        grown = Grown()  # it may not be read; who tries to will say so
     known[segment.path] = grown
     return Part(segment, tuple(grown.ranges), grown.plain, grown.stop)
 

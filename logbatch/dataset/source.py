@@ -14,8 +14,8 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from logbatch.dataset.files import Grown
-from logbatch.dataset.reading import FIXED, Damaged, Footer, Vanished, footer
+from logbatch.dataset.files import Grown, Vanished
+from logbatch.dataset.reading import FIXED, Damaged, Footer, footer
 from logbatch.dataset.snapshot import Part, ReadPending, Snapshot, take
 from logbatch.errors import DatasetError
 
@@ -42,15 +42,30 @@ class Source:
         self.problems: list[str] = []
         self.growing: dict[Path, Grown] = {}
         self._excluded: set[Path] = set()
+        self._holes: set[tuple[str, int, int]] = set()
         self._footers: dict[Path, Footer] = {}
 
     def snapshot(self) -> Snapshot:
         """Look at the directory.
 
+        Where a producer's records have a hole, files were perhaps published while the names were
+        read, of which only a later one was met; so a new hole is believed the second time.
+
         Raises:
-            DatasetError: It cannot be read.
+            DatasetError: The directory cannot be read, or changes faster than it can be.
         """
-        found = take(self.directory, self.read_pending, self._excluded, self.growing)
+        left = TRIES
+        while True:
+            try:
+                found = take(self.directory, self.read_pending, self._excluded, self.growing)
+            except Vanished as error:
+                left = self.note(error, left)
+                continue
+            holes = found.holes()
+            if holes <= self._holes or left == 1:
+                break
+            self._holes = holes
+            left -= 1
         for path in found.foreign:
             self._exclude(path, "its name is none that logbatch gives; it was left out")
         return found

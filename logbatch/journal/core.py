@@ -170,14 +170,16 @@ class Journal:
         self._segments[segment.index] = segment
 
     def _newest(self) -> Segment | None:
-        return self._segments[max(self._segments)] if self._segments else None
+        segments = self._segments
+        return segments.get(max(segments, default=-1))
 
     def _open_newest(self) -> None:
         # All others are sealed before: when a line stands in one, those before it are complete.
-        newest = self._segments[max(self._segments)]
-        self._seal_all_but(newest)
-        self.position = newest.position
-        self._write = newest.write
+        newest = self._newest()
+        if newest is not None:
+            self._seal_all_but(newest)
+            self.position = newest.position
+            self._write = newest.write
 
     def _seal_all_but(self, newest: Segment | None) -> None:
         for segment in list(self._segments.values()):
@@ -243,26 +245,36 @@ class Journal:
         with self.lock:
             while (found := self._find_oldest()) is not None:
                 oldest, following = found
-                self._following = following
+                if self._segments.pop(oldest.index, None) is None:
+                    continue  # dropped from within this
+                if self._following < following:  # nothing is called, so nothing comes between
+                    self._following = following
                 self._write_slot()
-                self._forget(oldest.index)
+                discard(oldest)
                 first, last = oldest.first or 0, following.sequence - 1
                 if first <= last:
-                    self.dropped.add(first, last)
+                    self._note_dropped(first, last)
                     return first, last
         return None
 
     def _find_oldest(self) -> tuple[Segment, Position] | None:
         """Find the oldest segment that may be dropped, and where the one behind it begins."""
         kept = max(self._tail.segment, self._sending.segment, self._reading)
-        index = min((other for other in self._segments if other > kept), default=None)
-        following = None if index is None else self._after(index)
-        if index is None or following is None:
+        oldest = self._after(kept)
+        following = None if oldest is None else self._after(oldest.index)
+        if oldest is None or following is None or not oldest.sealed:
             return None
-        oldest, first = self._segments[index], self._segments[following].first
-        if not oldest.sealed or oldest.first is None or first is None:
+        if oldest.first is None or following.first is None:
             return None
-        return oldest, Position(following, 0, first)
+        return oldest, Position(following.index, 0, following.first)
+
+    def _note_dropped(self, first: int, last: int) -> None:
+        while True:
+            before = self.dropped
+            after = Ranges([*before, (first, last)])
+            if self.dropped is before:
+                self.dropped = after
+                return
 
     # ------------------------------------------------------------------ counting
 
@@ -281,22 +293,18 @@ class Journal:
         if segment is not None and head.offset < (stop := segment.end()):
             counted = _advance(head, segment, whole_lines(segment, head.offset, stop))
         elif sealed and (following := self._after(head.segment)) is not None:
-            counted = self._enter(following, head.sequence)
+            counted = _enter(following, head.sequence)
         else:
             return False
         if self._head is head:  # else somebody has counted from within this
             self._head = counted
         return True
 
-    def _enter(self, index: int, sequence: int) -> Position:
-        """Return the begin of a segment whose first line has this sequence, if it is not known."""
-        segment = self._segments[index]
-        if segment.first is None:  # it is known where segments before it were dropped
-            segment.first = sequence
-        return Position(index, 0, segment.first)
-
-    def _after(self, index: int) -> int | None:
-        return min((other for other in list(self._segments) if other > index), default=None)
+    def _after(self, index: int) -> Segment | None:
+        """Return the segment that comes next; looked up in a copy, for others may go meanwhile."""
+        segments = self._segments.copy()
+        following = min((other for other in segments if other > index), default=-1)
+        return segments.get(following)
 
     @property
     def settled(self) -> int:
@@ -405,7 +413,7 @@ class Journal:
             following = self._after(position.segment)
             if following is None:
                 return position
-            position = self._enter(following, position.sequence)
+            position = _enter(following, position.sequence)
 
     def _locate(self, sequence: int) -> Position:
         """Find a line by its number; where it is not there yet, the place behind the last."""
@@ -426,7 +434,7 @@ class Journal:
         """Return the last known place that is not behind a line, but never one before the tail."""
         places = [
             Position(segment.index, 0, segment.first)
-            for segment in self._segments.values()
+            for segment in list(self._segments.values())
             if segment.first is not None and segment.index > self._tail.segment
         ]
         places += self._marks.values()
@@ -454,10 +462,9 @@ class Journal:
 
     def _forget_before(self, index: int) -> None:
         for other in [other for other in list(self._segments) if other < index]:
-            self._forget(other)
-
-    def _forget(self, index: int) -> None:
-        discard(self._segments.pop(index))
+            segment = self._segments.pop(other, None)
+            if segment is not None:
+                discard(segment)
 
     def sync(self) -> None:
         """Have what came in so far on the disk; for while the destination does not take it."""
@@ -494,7 +501,7 @@ class Journal:
         done = self.pending() == 0
         with self.lock:
             # One is not sealed while this runs from within an append to it.
-            done = done and all(segment.sealed for segment in self._segments.values())
+            done = done and all(segment.sealed for segment in list(self._segments.values()))
             if done:
                 self._forget_before(_WITHOUT_LIMIT)
             else:
@@ -505,13 +512,13 @@ class Journal:
         return done
 
     def _leave_to_others(self) -> None:
-        for segment in self._segments.values():
+        for segment in list(self._segments.values()):
             if segment.index >= self._tail.segment:
                 self._maker.spill(segment)
         self._write_slot(closed=True)
 
     def _release(self) -> None:
-        for segment in self._segments.values():
+        for segment in list(self._segments.values()):
             segment.release()
 
     def abandon(self) -> None:
@@ -527,6 +534,13 @@ class Journal:
 
 def _no_segment(line: bytes) -> object:
     raise ValueError("no segment yet")
+
+
+def _enter(segment: Segment, sequence: int) -> Position:
+    """Return the begin of a segment whose first line has this sequence, if it is not known."""
+    if segment.first is None:  # it is known where segments before it were dropped
+        segment.first = sequence
+    return Position(segment.index, 0, segment.first)
 
 
 def _advance(position: Position, segment: Segment, chunk: bytes) -> Position:

@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast
 
-from logbatch.options import OPTION_NAMES, check_known
+from logbatch.options import ENVIRONMENT_PREFIX, OPTION_NAMES, check_known
 from logbatch.transports.base import Transport
 
 ENTRY_POINTS = "logbatch.transports"
@@ -27,6 +27,7 @@ _BUILT_IN = {
     "jsonl": "logbatch.transports.jsonl:JsonlTransport",
     "parquet": "logbatch.transports.parquet:ParquetTransport",
 }
+_NOT_FROM_ENVIRONMENT = {"path", "columns", "now"}
 _scheme = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):").match
 _RULE = (
     'must be a URL ("parquet:logs"), a dict ({"type": "parquet", "path": "logs"}), '
@@ -85,6 +86,7 @@ def _from_url(url: str, options: dict[str, Any]) -> Transport:
         )
     factory = _find_factory(match[1].lower())
     _check_options(factory, options)
+    options = _from_environment(factory) | options
     return cast(Transport, factory.from_url(url, **options))
 
 
@@ -102,7 +104,14 @@ def _from_mapping(given: Mapping[str, Any], options: dict[str, Any]) -> Transpor
     factory = _find_factory(kind)
     _check_options(factory, values)
     _check_complete(kind, factory, values)
-    return cast(Transport, factory(**values))
+    return cast(Transport, factory(**{**_from_environment(factory), **values}))
+
+
+def _from_environment(factory: Any) -> dict[str, str]:
+    """Read the options of a transport that stand in `LOGBATCH_<NAME>` variables."""
+    names = inspect.signature(factory).parameters.keys() - _NOT_FROM_ENVIRONMENT
+    found = {name: os.environ.get(ENVIRONMENT_PREFIX + name.upper()) for name in names}
+    return {name: value for name, value in found.items() if value}
 
 
 def _check_options(factory: Any, given: Mapping[str, Any]) -> None:
