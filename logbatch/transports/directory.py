@@ -91,9 +91,13 @@ class DirectoryTransport(Transport):
         """Write those records of the batch that are not there yet, and bring them to the disk."""
         with self._told_as_temporary("write to"):
             known = self._look_up(batch.producer)
-            for first, last in known.missing(batch.first, batch.last):
-                self._write(_cut(batch, first, last))
-                known.add(first, last)
+            try:
+                for first, last in known.missing(batch.first, batch.last):
+                    self._write(_cut(batch, first, last))
+                    known.add(first, last)
+            except BaseException:  # perhaps between the writing and the adding
+                self._known.pop(batch.producer, None)
+                raise
             self._sync_folders()
 
     def published(self, producer: str) -> Ranges:

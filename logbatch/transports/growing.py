@@ -22,8 +22,8 @@ _ENDINGS = [b"%03d}\n" % number for number in range(1000)]
 class GrowingFile:
     """A file that this process appends to, and has a lock on.
 
-    It holds the records `first..next - 1` in `size` bytes; all that is safe on the disk.  It is
-    not `sound` any more when a failed write could not be taken back.
+    It holds the records `first..next - 1` in `size` bytes; all that is safe on the disk.  Where a
+    failed write could not be taken back, it is not `sound` and may hold more.
 
     Args:
         path: Where it is created.
@@ -68,6 +68,7 @@ class GrowingFile:
             SyncError: It may not have reached the disk, and must not be tried on this file again.
             OSError: It could not be written; the file is as it was, if it is still sound.
         """
+        self.sound = False  # until all of it is there, or nothing is
         try:
             for block in _number(batch):
                 write_all(self._descriptor, block)
@@ -82,6 +83,7 @@ class GrowingFile:
         self.size = os.fstat(self._descriptor).st_size
         self.next = batch.last + 1
         self.used = now
+        self.sound = True
 
     def take_back(self) -> None:
         """Remove what a failed write left at the end.
@@ -89,7 +91,6 @@ class GrowingFile:
         Raises:
             OSError: That is not possible either.
         """
-        self.sound = False
         os.ftruncate(self._descriptor, self.size)
         self.sound = True
 
