@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import logging.config
 import os
@@ -233,6 +234,44 @@ class TestEachRecordOnce:
         assert failed[0] not in synced
         assert expect(producer, 12) == read(tmp_path)
         assert [] == temporaries(tmp_path)
+
+    @pytest.mark.parametrize("call", range(8))
+    def test_interrupted(
+        self,
+        call: int,
+        kind: dict[str, Any],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Ctrl-C at any system call passes through; the batch, cut otherwise, is there once."""
+        producer, clock = new_producer(), Clock()
+        transport = build({**kind, "path": tmp_path}, now=clock)
+        transport.send(make_batch(producer, 0, 4))
+        left = [call]
+
+        def interrupt(real: Any) -> Any:
+            def wrapped(*args: Any) -> Any:
+                left[0] -= 1
+                if left[0] == -1:
+                    raise KeyboardInterrupt
+                done = real(*args)
+                if left[0] == -2:  # the one after that is interrupted behind it
+                    raise KeyboardInterrupt
+                return done
+
+            return wrapped
+
+        with monkeypatch.context() as patch:
+            for name in ("write", "fsync", "rename", "ftruncate"):
+                patch.setattr(os, name, interrupt(getattr(os, name)))
+            for _ in range(2):
+                with contextlib.suppress(KeyboardInterrupt):
+                    transport.send(make_batch(producer, 5, 9))
+        clock.now += 120
+        transport.send(make_batch(producer, 3, 12))
+        transport.close()
+
+        assert expect(producer, 12) == read(tmp_path)
 
     def test_published(self, kind: dict[str, Any], tmp_path: Path) -> None:
         """Another process is told what is there: of all days, closed or not."""

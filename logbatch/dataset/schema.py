@@ -93,9 +93,10 @@ def check_columns(columns: Any) -> dict[str, str]:
         return {}
     if not isinstance(columns, Mapping):
         raise ValueError(f"columns={columns!r} must map attribute names to types")
-    columns = {name: columns[name] for name in columns}  # so that "cfg://" values are resolved
+    # Item by item, so that logging.config's dicts resolve "cfg://".
+    promoted: dict[str, str] = {name: columns[name] for name in columns}
     taken = {**dict.fromkeys(COLUMNS, "a fixed column"), "date": "the name of the day's folder"}
-    for name, kind in columns.items():
+    for name, kind in promoted.items():
         if not isinstance(name, str) or not name:
             raise ValueError(f"columns: {name!r} must be the name of an attribute")
         if reason := taken.get(name.lower()):  # SQL does not tell upper case from lower
@@ -103,7 +104,7 @@ def check_columns(columns: Any) -> dict[str, str]:
         taken[name.lower()] = "a promoted column"
         if not isinstance(kind, str) or kind not in PROMOTED_TYPES:
             raise ValueError(f"columns: {name}={kind!r} {_type_rule(kind)}")
-    return columns
+    return promoted
 
 
 def _type_rule(kind: object) -> str:

@@ -95,7 +95,9 @@ class DirectoryTransport(Transport):
                 for first, last in known.missing(batch.first, batch.last):
                     self._write(_cut(batch, first, last))
                     known.add(first, last)
-            except BaseException:  # perhaps between the writing and the adding
+            except OSError:
+                raise  # nothing was written
+            except BaseException:  # an interrupt, perhaps between the writing and the adding
                 self._known.pop(batch.producer, None)
                 raise
             self._sync_folders()

@@ -157,11 +157,11 @@ class JsonlTransport(DirectoryTransport):
 
     def _finish(self, file: GrowingFile) -> None:
         """Give a file its final name."""
-        if file.next == file.first:
-            with contextlib.suppress(FileNotFoundError):
+        if file.is_in_place():  # else somebody removed it, with all that was in it
+            if file.next == file.first:
                 os.unlink(file.path)
-        elif file.is_in_place():  # else somebody removed it, with all that was in it
-            self._rename(file.path, file.producer, file.first, file.next - 1)
+            else:
+                self._rename(file.path, file.producer, file.first, file.next - 1)
         del self._files[file.producer]
         file.close()
 
