@@ -1,6 +1,6 @@
 """A Flask application whose log, and its server's, goes to Parquet files.
 
-    LOGBATCH_TRANSPORT=parquet:logs python -m flask --app examples/flask_app.py run
+LOGBATCH_TRANSPORT=parquet:logs python -m flask --app examples/flask_app.py run
 """
 
 from logging.config import dictConfig

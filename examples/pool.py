@@ -1,6 +1,6 @@
 """A pool of processes that all log to one directory, started by any method.
 
-    LOGBATCH_TRANSPORT=parquet:logs python examples/pool.py spawn
+LOGBATCH_TRANSPORT=parquet:logs python examples/pool.py spawn
 """
 
 import logging

@@ -47,7 +47,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "Dataset":
-        from logbatch.dataset.reader import Dataset  # noqa: PLC0415
+        from logbatch.dataset.reader import Dataset
 
         return Dataset
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -28,7 +28,7 @@ def attach(
     Yields:
         The handler.
     """
-    import structlog.contextvars  # noqa: PLC0415  # 25 ms that only users of this pay
+    import structlog.contextvars  # 25 ms that only users of this pay
 
     target = logger if isinstance(logger, logging.Logger) else logging.getLogger(logger)
     handler = transport if isinstance(transport, BatchHandler) else BatchHandler(transport)

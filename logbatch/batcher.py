@@ -449,7 +449,7 @@ def journal_directory(transport: Sender, options: BatchOptions) -> Path | None:
     destination = getattr(transport, "destination", f"{kind.__module__}.{kind.__qualname__}")
     if destination is None:
         return None
-    import platformdirs  # noqa: PLC0415  # only destinations without a directory need it
+    import platformdirs  # only destinations without a directory need it
 
     name = hashlib.sha256(destination.encode()).hexdigest()[:16]
     return platformdirs.user_state_path("logbatch") / name

@@ -35,6 +35,7 @@ from logbatch.eventdict import (
     take_same,
     take_stack,
     take_time,
+    template_of,
 )
 from logbatch.logrecord import columns_of, extra_of, get
 from logbatch.plain import MAX_ITEMS, name_of
@@ -55,11 +56,12 @@ _TEMPLATE_BYTES = 65_536
 _TRACE_BYTES = 262_144
 _KEY_BYTES = 1024
 _TEXT_OR_NONE = frozenset((str, type(None)))
+_MAY_BE_EMPTY = 2  # the first two of these
 _texts_of = attrgetter(
-    *("level", "logger", "message", "template", "exception_type", "exception_message"),
+    *("logger", "message", "level", "template", "exception_type", "exception_message"),
     *("stacktrace", "pathname", "func_name", "thread_name", "task"),
 )
-_SHORT = ("level", "exception_type", "pathname", "func_name", "thread_name", "task")
+_SHORT = ("exception_type", "pathname", "func_name", "thread_name", "task")
 
 _encode_lines = msgspec.json.Encoder().encode_lines
 
@@ -209,7 +211,8 @@ class LineEncoder:
         event.template = _column(event.template, min(limit, _TEMPLATE_BYTES))
         event.exception_message = _column(event.exception_message, min(limit, _TEMPLATE_BYTES))
         event.stacktrace = _column(event.stacktrace, self._trace_limit)
-        event.logger = _short(event.logger) or ""
+        event.logger = text_of(event.logger, NAME_BYTES)
+        event.level = text_of(event.level, NAME_BYTES)
         for name in _SHORT:
             setattr(event, name, _short(getattr(event, name)))
         event.attributes = _encode_attributes(event.attributes or {}, limit) or None
@@ -239,8 +242,9 @@ class LineEncoder:
 
     def _read_message(self, event: Event, record: logging.LogRecord, extra: dict[str, Any]) -> None:
         """Read message and template; arguments that do not fit become an extra field."""
-        args = get(record, "args")
-        event.message = event.template = text_of(get(record, "msg"), self._limit)
+        message, args = get(record, "msg"), get(record, "args")
+        event.message = text_of(message, self._limit)
+        event.template = template_of(message, event.message, self._limit)
         try:
             if type(record).getMessage is not logging.LogRecord.getMessage:
                 event.message = record.getMessage()
@@ -284,7 +288,8 @@ class LineEncoder:
             self._take(event, items)
             self._take_content(event, items)
             if not is_structlogs:
-                event.template = text_of(get(record, "msg"), self._limit)
+                template = get(record, "msg")
+                event.template = template_of(template, text_of(template, self._limit), self._limit)
         else:
             event = self._read_call(items, logger, method_name)
         event.attributes = {**unmerged_values(), **items}
@@ -341,14 +346,13 @@ def _print_complaint(record: logging.LogRecord) -> None:
 
 
 def _is_plain(event: Event) -> bool:
-    """Tell whether an event can be encoded as it is; texts that are empty are made None."""
-    event.template = event.template or None
-    event.exception_message = event.exception_message or None
+    """Tell whether an event can be encoded as it is."""
     if not event.attributes:
         event.attributes = None
     elif spare_room((event.attributes,), NAME_BYTES) < 0:
         return False
-    return _TEXT_OR_NONE.issuperset(map(type, _texts_of(event)))
+    texts = _texts_of(event)
+    return _TEXT_OR_NONE.issuperset(map(type, texts)) and "" not in texts[_MAY_BE_EMPTY:]
 
 
 def _column(value: object, limit: int) -> str | None:

@@ -43,6 +43,7 @@ _LEVELS = {
     "critical": logging.CRITICAL,
 }
 _CALLSITE = ("pathname", "lineno", "func_name")
+_TEMPLATE_BYTES = 65_536
 _TIME_BYTES = 16  # len("2026-11-21T03:56"): a shorter text is no moment
 
 
@@ -62,7 +63,7 @@ def take_level(items: dict[str, Any], method_name: str) -> tuple[str, int]:
         number = level_number(method_name)
     if number is None:
         number = logging.INFO
-        name = method_name.upper()
+        name = method_name.upper() or "INFO"
         if isinstance(level, str) and level == method_name:
             del items["level"]
     else:
@@ -120,14 +121,27 @@ def take_message(items: dict[str, Any], limit: int) -> tuple[str, str]:
     """
     key = next((key for key in ("event", "message", "msg") if key in items), "event")
     event = items.pop(key, None)
-    template = "" if event is None else text_of(event, limit)
+    message = "" if event is None else text_of(event, limit)
+    template = template_of(event, message, limit)
     args = items.pop("positional_args", None)
     try:
         if args:
-            return format_message(template, _unwrap(args), limit), template
+            return format_message(message, _unwrap(args), limit), template
     except Exception:
         items["positional_args" if "args" in items else "args"] = args
-    return template, template
+    return message, template
+
+
+def template_of(value: object, text: str, limit: int) -> str:
+    """Return the template that a text of some value makes; it is of a message's beginning only.
+
+    Args:
+        value: What the text was made of.
+        text: The text, cut to `limit`.
+        limit: Bytes of a message.
+    """
+    limit = min(limit, _TEMPLATE_BYTES)
+    return text if len(text) <= limit // 6 else text_of(value, limit)
 
 
 def _unwrap(args: Any) -> Any:

@@ -22,7 +22,7 @@ from logbatch.event import LineEncoder
 from logbatch.identity import Ranges
 from logbatch.journal import Journal, JournalFull, JournalStopped, adopt
 from logbatch.options import BatchOptions
-from logbatch.session import FAR, Session
+from logbatch.session import Session
 from logbatch.transports.base import Batch
 from logbatch.triggers import Pace, Triggers, Waiting
 from logbatch.trouble import Trouble

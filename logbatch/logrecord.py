@@ -28,8 +28,7 @@ def columns_of(record: logging.LogRecord) -> dict[str, Any]:
     """Return what a record says about itself, but for its content; texts may be anything yet."""
     now = now_utc()
     level, levelno = _level_of(record)
-    path = get(record, "pathname")
-    task = get(record, "taskName")
+    logger, path, task = get(record, "name"), get(record, "pathname"), get(record, "taskName")
     if task is None and "taskName" not in STANDARD:
         task = task_name()
     trace_id, span_id = trace_ids()
@@ -37,9 +36,9 @@ def columns_of(record: logging.LogRecord) -> dict[str, Any]:
         "timestamp": read_time(get(record, "created"), now) or now,
         "level": level,
         "levelno": levelno,
-        "logger": get(record, "name") or "",
+        "logger": "" if logger is None else logger,
         "pathname": path,
-        "lineno": _number(get(record, "lineno"), 32) if path else None,
+        "lineno": _number(get(record, "lineno"), 32) if isinstance(path, str) and path else None,
         "func_name": get(record, "funcName"),
         "process": _number(get(record, "process"), 64),
         "thread": _number(get(record, "thread"), 64),
@@ -50,12 +49,14 @@ def columns_of(record: logging.LogRecord) -> dict[str, Any]:
     }
 
 
-def _level_of(record: logging.LogRecord) -> tuple[Any, int]:
+def _level_of(record: logging.LogRecord) -> tuple[str, int]:
     name, number = get(record, "levelname"), get(record, "levelno")
+    if not isinstance(name, str):
+        name = ""
     if isinstance(number, int):
         number = max(-(1 << 31), min(int.__int__(number), (1 << 31) - 1))
-        return name or logging.getLevelName(number), number
-    number = level_number(name) if isinstance(name, str) else None
+        return name or str(logging.getLevelName(number)), number
+    number = level_number(name)
     return ("NOTSET", logging.NOTSET) if number is None else (name, number)
 
 

@@ -1,8 +1,8 @@
 """Take a record once where a structlog processor and a logging handler are on one way.
 
-structlog's chain may end in a standard library logger.  What `BatchProcessor` took in the chain then
-arrives at a `BatchHandler` as well, rendered.  Both have the event on their stack: the frame in
-which structlog runs the chain is still there when the handler is called, so nothing has to be
+structlog's chain may end in a standard library logger.  What `BatchProcessor` took in the chain
+then arrives at a `BatchHandler` as well, rendered.  Both have the event on their stack: the frame
+in which structlog runs the chain is still there when the handler is called, so nothing has to be
 remembered from one to the other (a later processor may drop the event).
 """
 

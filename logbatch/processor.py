@@ -60,7 +60,7 @@ class BatchProcessor:
         except Exception as error:
             batcher.report("processor", f"an event could not be taken: {describe(error)}", error)
         if self._final:
-            from structlog import DropEvent  # noqa: PLC0415  # who calls this has it loaded
+            from structlog import DropEvent  # who calls this has it loaded
 
             raise DropEvent
         return event_dict

@@ -1,4 +1,4 @@
-"""The batcher: triggers in real life, flush and close, accounting, full journals, bad transports."""
+"""The batcher: triggers in real life, flush and close, the account, full journals."""
 
 import logging
 import os
@@ -158,7 +158,9 @@ def test_a_retried_batch_is_the_same_batch(transport):
     assert ["a", "b", "boom", "c"] == transport.messages
 
 
-@pytest.mark.parametrize("error", [ValueError("x"), OSError(28, "full"), SystemExit(), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), OSError(28, "full"), SystemExit(), KeyboardInterrupt()]
+)
 def test_any_exception_of_a_transport_counts_as_temporary(transport, error):
     """The flusher survives any exception and sends the batch again."""
     transport.answer(error)
@@ -307,7 +309,9 @@ def test_when_full_drops_the_oldest_if_told_to(transport):
 
 def test_when_full_blocks_for_a_while_if_told_to(transport):
     """With `block` a call waits for room; all events arrive where the destination keeps up."""
-    batcher = Batcher(transport, options(max_journal_bytes=1 << 16, when_full="block", block_timeout=10))
+    batcher = Batcher(
+        transport, options(max_journal_bytes=1 << 16, when_full="block", block_timeout=10)
+    )
     for n in range(200):
         put(batcher, f"{n}" + "x" * 2000)
     assert batcher.close()

@@ -53,7 +53,7 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_a_table(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """By default the answer is a table, numbers to the right."""
     sql = "SELECT level, count(*) AS records FROM logs GROUP BY ALL ORDER BY records"
-    lines = answer(capsys, "logs", sql).splitlines()
+    lines = [line.rstrip() for line in answer(capsys, "logs", sql).splitlines()]
 
     assert ["level  records", "ERROR        1", "INFO         2"] == lines
 
@@ -82,7 +82,7 @@ def test_a_wide_table_in_a_pipe(logs: Path, capsys: pytest.CaptureFixture[str]) 
     """In a pipe nothing is folded or cut, however wide."""
     shown = answer(capsys, "logs", "SELECT repeat('x', 300) AS a, repeat('y', 300) AS b")
 
-    assert f"{'x' * 300}  {'y' * 300}" == shown.splitlines()[1]
+    assert f"{'x' * 300}  {'y' * 300}" == shown.splitlines()[1].rstrip()
 
 
 def test_json(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -222,13 +222,22 @@ def test_interrupted(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     never = threading.Event()
 
     def interrupt() -> None:
-        while not any(thread.name == "logbatch-query" for thread in threading.enumerate()):
+        while set(threading.enumerate()) <= known:  # one more looks after the query that runs
             never.wait(0.01)
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
+    known = {thread, *threading.enumerate()}
     thread.start()
-    code = main(["query", "logs", "SELECT sum(hash(n)) FROM range(1000000000000) AS t(n)"])
+    code = main(
+        [
+            "query",
+            "logs",
+            "SELECT sum(hash(n)) FROM range(1000000000000) AS t(n)",
+            "--timeout",
+            "10",
+        ]
+    )
     thread.join()
 
     assert code == 130

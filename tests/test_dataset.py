@@ -469,7 +469,7 @@ def test_follow_gives_each_record_once_on_its_whole_way(place: Place) -> None:
         compress,
         lambda: place.write("parquet", A, lines(0, 7), 0),  # some of it is new
         lambda: place.write("parquet", B, lines(0, 1), 0),
-        lambda: (place.path / "date=2026-11-22").mkdir(),
+        (place.path / "date=2026-11-22").mkdir,
         lambda: (folder / f"{A}-0-7.parquet").rename(
             place.path / "date=2026-11-22" / f"{A}-0-7.parquet"
         ),
@@ -592,7 +592,7 @@ def _log(handler: BatchHandler, records: int) -> None:
 
 
 def test_counting_while_others_publish_is_never_wrong(busy: tuple[Path, int]) -> None:
-    """Each look finds the records 0..n of every producer, each once, and never fewer than before."""
+    """Each look finds the records 0..n of every producer, once, and never fewer than before."""
     path, total = busy
     before: dict[str, int] = {}
     dataset = Dataset(path)

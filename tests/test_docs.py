@@ -1,4 +1,4 @@
-"""The README is true: its blocks run, its transcripts are what is printed, its tables are complete."""
+"""The README is true: its blocks run, its transcripts are what is printed, its tables are whole."""
 
 import dataclasses
 import re

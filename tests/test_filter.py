@@ -213,6 +213,7 @@ def test_an_empty_filter_lets_everything_through() -> None:
         ("x>=abc", "x>= needs a number, not 'abc'", 3),
         ("levl>=WARNING", "did you mean level>=?", 6),
         ("lineno=abc", "lineno= needs a number, not 'abc'", 7),
+        ("lineno>null", "lineno> needs a number, not 'null'", 7),
         ("message>=5", "message holds text, which takes =, != and ~, not >=", 7),
         ('a "b c', 'this " is never closed', 2),
         ("x='b", "this ' is never closed", 2),
@@ -239,7 +240,7 @@ def test_a_mistake_is_pointed_at(text: str, reason: str, position: int) -> None:
 
 
 def test_conditions_that_come_one_by_one_are_joined() -> None:
-    """`build` takes each value as it is: nothing in it needs quotes, and nothing in it is syntax."""
+    """`build` takes each value as it is: nothing in it is syntax, so nothing needs quotes."""
     built = Filter.build(
         "x=1", level="warning", logger="app", since="2h", until="1h", grep='a "b" =', now=NOW
     )
@@ -331,7 +332,7 @@ def filters(draw: st.DrawFn) -> Filter:
     return Filter(*terms)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(rows(), max_size=6), filters())
 @example([record()], Filter.parse("user.id=7 -x~ΣΑΣ thread>1.5"))
 def test_a_filter_means_the_same_on_a_record_and_on_a_table(
@@ -344,7 +345,7 @@ def test_a_filter_means_the_same_on_a_record_and_on_a_table(
     assert table.filter(pa.array(expected, pa.bool_())) == found.apply(table)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(rows(), max_size=6), filters())
 def test_what_is_left_out_early_does_not_match(
     records: list[dict[str, Any]], found: Filter
@@ -360,14 +361,14 @@ def test_what_is_left_out_early_does_not_match(
         assert found.apply(table) == found.apply(table.filter(scan))
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300)
 @given(filters())
 def test_a_filter_reads_back_what_it_writes(found: Filter) -> None:
     """`str` gives a text that `parse` understands as the same filter."""
     assert found == Filter.parse(str(found), now=NOW)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300)
 @given(st.text(st.sampled_from("ab=<>!~-\"'\\ .5") | st.characters(), max_size=12))
 def test_any_text_is_a_filter_or_a_mistake_inside_it(text: str) -> None:
     """Nothing but a FilterError comes out, and it points into the text or right behind it."""

@@ -403,24 +403,20 @@ class TestInterference:
         """If a torn write cannot even be cut off, it is before anything else is written."""
         transport = JsonlTransport(tmp_path, now=clock)
         transport.send(make_batch(0, 4))
-        write, ftruncate, full = os.write, os.ftruncate, [True]
+        write = os.write
 
         def fail(*_: object) -> None:
             raise OSError(28, "No space left on device")
 
-        def write_some(descriptor: int, data: memoryview) -> int:
-            if not full:
-                return write(descriptor, data)
-            if len(data) < 200:
-                fail()
-            return write(descriptor, data[: len(data) // 2])
+        def write_half(descriptor: int, blocks: list[bytes]) -> int:
+            return write(descriptor, blocks[0][: len(blocks[0]) // 2])
 
-        monkeypatch.setattr(os, "write", write_some)
-        monkeypatch.setattr(os, "ftruncate", fail)
-        with pytest.raises(TemporaryError, match="No space left on device"):
-            transport.send(make_batch(5, 14))
-        full.clear()
-        monkeypatch.setattr(os, "ftruncate", ftruncate)
+        with monkeypatch.context() as full:
+            full.setattr(os, "writev", write_half)
+            full.setattr(os, "write", fail)
+            full.setattr(os, "ftruncate", fail)
+            with pytest.raises(TemporaryError, match="No space left on device"):
+                transport.send(make_batch(5, 14))
         transport.send(make_batch(5, 19))
         transport.close()
         found = files(tmp_path)
@@ -428,6 +424,17 @@ class TestInterference:
         assert stored(0, 19) == b"".join(
             found[name] for name in sorted(found, key=lambda name: int(name.split("-")[3]))
         )
+
+    def test_short_write(
+        self, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """If the system takes a part only, the rest follows."""
+        write = os.write
+        monkeypatch.setattr(os, "writev", lambda fd, blocks: write(fd, blocks[0][:100]))
+        monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:1000]))
+        JsonlTransport(tmp_path, now=clock).send(make_batch(0, 9999))
+
+        assert {f"{DAY}/{P}-0.jsonl": stored(0, 9999)} == files(tmp_path)
 
     def test_rotation_fails(
         self, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch

@@ -83,7 +83,7 @@ def test_a_flask_app_keeps_every_record(tmp_path: Path):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_uvicorn_with_a_log_config_keeps_every_record(tmp_path: Path, workers: int):
-    """uvicorn's access log is there once, from one process or from several."""
+    """Uvicorn's access log is there once, from one process or from several."""
     logs, port = tmp_path / "logs", free_port()
     config = str(EXAMPLES / "uvicorn_logging.json")
     command = ["-m", "uvicorn", "asgi:app", "--port", str(port), "--log-config", config]

@@ -340,7 +340,7 @@ def test_sizes_are_understood(text: str, size: int) -> None:
 @pytest.mark.parametrize("text", ["", "lots", "-1GB", "0B", "1", "1GB; DROP VIEW logs"])
 def test_a_wrong_size_is_told(dataset: Dataset, text: str) -> None:
     """With the option's name, the value and the rule."""
-    with pytest.raises(ValueError, match="memory_limit=.* must be a size such as '500MB'"):
+    with pytest.raises(ValueError, match=r"memory_limit=.* must be a size such as '500MB'"):
         dataset.sql("SELECT 1", memory_limit=text)
 
 

@@ -56,7 +56,7 @@ def run(url: str, way: str, method: str) -> None:
 @pytest.mark.parametrize("scheme", ["parquet", "jsonl"])
 @pytest.mark.parametrize(("way", "method"), CASES, ids=[f"{way}-{how}" for way, how in CASES])
 def test_nothing_is_lost_and_nothing_twice(tmp_path: Path, scheme: str, way: str, method: str):
-    """However the process ends, each of 5,000 records is there exactly once, then and afterwards."""
+    """However the process ends, each of 5,000 records is there exactly once, then and later."""
     url = f"{scheme}:{tmp_path / 'logs'}"
     run(url, way, method)
     seen = [row["attributes"]["n"] for row in Dataset(tmp_path / "logs").rows()]

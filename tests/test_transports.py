@@ -262,7 +262,7 @@ class TestEachRecordOnce:
             return wrapped
 
         with monkeypatch.context() as patch:
-            for name in ("write", "fsync", "rename", "ftruncate"):
+            for name in ("write", "writev", "fsync", "rename", "ftruncate"):
                 patch.setattr(os, name, interrupt(getattr(os, name)))
             for _ in range(2):
                 with contextlib.suppress(KeyboardInterrupt):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import logging
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -146,7 +148,7 @@ def test_what_is_there_twice(place: Place) -> None:
     place.parquet(A, 5, 12)
     place.pending = [Waiting(A, 10, lines(10, 14))]
     twin = place.jsonl(f"{B}-0-4.jsonl", B, *range(5))
-    twin.with_name(f"{B}-0-4.jsonl.gz").write_bytes(__import__("gzip").compress(twin.read_bytes()))
+    twin.with_name(f"{B}-0-4.jsonl.gz").write_bytes(gzip.compress(twin.read_bytes()))
     report = place.verify()
     assert [((5, 9),), ()] == [producer.twice for producer in report.producers]
     assert (True, 5) == (report.ok, report.repeated)
@@ -257,8 +259,6 @@ def test_a_directory_that_is_written_to_is_in_order(tmp_path: Path) -> None:
     done = threading.Event()
 
     def log() -> None:
-        import logging
-
         for number in range(3000):
             handler.handle(logging.makeLogRecord({"msg": f"record {number}"}))
         done.set()

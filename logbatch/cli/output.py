@@ -216,7 +216,8 @@ def _show_one_by_one(
 ) -> None:
     for number, row in enumerate(rows, 1):
         terminal.print(Text(f"row {number}", style="bold"))
-        table = Table(box=None, pad_edge=False, show_header=False)
+        table = new_table()
+        table.show_header = False
         table.add_column(style="cyan", no_wrap=True)
         table.add_column(overflow="fold")
         for name, value in zip(names, row, strict=True):

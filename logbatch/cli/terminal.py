@@ -34,7 +34,7 @@ class Terminal(Console):
             emoji=False,
             highlight=False,
             force_terminal={"auto": None, "always": True, "never": False}[color],
-            no_color=color == "never" or None if color != "always" else False,
+            no_color={"auto": None, "always": False, "never": True}[color],
             **options,
         )
 
@@ -106,7 +106,7 @@ def plain_text(value: str, style: str = "") -> Text:
 
 def new_table(*headings: str, numbers: Sequence[str] = ()) -> Table:
     """Make a table in the one style of all commands; columns in `numbers` stand to the right."""
-    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for heading in headings:
         right = heading in numbers
         table.add_column(plain_text(heading), justify="right" if right else "left", no_wrap=right)

@@ -32,7 +32,7 @@ from logbatch.identity import Ranges
 
 _TICK = 100_000_000  # nanoseconds within which two changes of a folder may bear one time
 _COARSE_TICK = 2_100_000_000  # the same where times are whole seconds
-_AGAIN = 2  # looks at most to fill a hole; what was dropped fills none
+_AGAIN = 4  # more looks at most to fill a hole; what was dropped fills none
 
 
 class Stop(Protocol):
@@ -65,7 +65,7 @@ class Follower:
         self._seen = {producer: Ranges(ranges) for producer, ranges in snapshot.covered.items()}
         self._growing = dict(source.growing)
         self._folders: dict[Path, _Folder] = {}
-        self._hole = False
+        self._edges: list[tuple[str, int]] = []  # the ends of holes, as far as they were met
 
     def run(self, interval: float, stop: Stop) -> Iterator[Row]:
         """Yield rows as they come, until `stop` says so."""
@@ -80,12 +80,11 @@ class Follower:
         Where a producer's rows leave a hole, what fills it was just being renamed or published: it
         is looked for at once, so that rows are not told in the wrong order.
         """
-        self._hole = False
+        self._edges.clear()
         rows = self._look()
         for _ in range(_AGAIN):
-            if not self._hole:
+            if all(sequence in self._seen[producer] for producer, sequence in self._edges):
                 break
-            self._hole = False
             rows += self._look()
         return rows
 
@@ -108,7 +107,8 @@ class Follower:
     def _mark(self, producer: str, spans: Spans) -> None:
         seen = self._seen[producer]
         for first, last in spans:
-            self._hole = self._hole or (first > 0 and first - 1 not in seen)
+            if first > 0 and first - 1 not in seen:
+                self._edges.append((producer, first - 1))
             seen.add(first, last)
 
     def _new_lines(self, lines: list[bytes], producer: str, first: int) -> list[Row]:

@@ -94,7 +94,7 @@ def check_columns(columns: Any) -> dict[str, str]:
     if not isinstance(columns, Mapping):
         raise ValueError(f"columns={columns!r} must map attribute names to types")
     # Item by item, so that logging.config's dicts resolve "cfg://".
-    promoted: dict[str, str] = {name: columns[name] for name in columns}
+    promoted: dict[Any, Any] = {name: columns[name] for name in columns}
     taken = {**dict.fromkeys(COLUMNS, "a fixed column"), "date": "the name of the day's folder"}
     for name, kind in promoted.items():
         if not isinstance(name, str) or not name:

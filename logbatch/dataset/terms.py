@@ -292,8 +292,8 @@ def _level(value: str) -> int:
 def _check_value(name: str, operator: str, operand: Operand, kind: str) -> None:
     if operator in ORDERINGS and kind == TEXT:
         raise Mistake(f"{name} holds text, which takes =, != and ~, not {operator}", "operator")
-    wants_number = operator in ORDERINGS or (kind == NUMBER and operator != "~")
-    if wants_number and operand.number is None and not (operand.is_null and kind == NUMBER):
+    equality = kind == NUMBER and operator in ("=", "!=") and not operand.is_null
+    if (operator in ORDERINGS or equality) and operand.number is None:
         close = get_close_matches(name, KINDS, 1, 0.75) if kind == ATTRIBUTE else []
         hint = f"; did you mean {close[0]}{operator}?" if close and close[0] != name else ""
         raise Mistake(f"{name}{operator} needs a number, not {operand.text!r}{hint}", "value")
@@ -314,6 +314,8 @@ def _as_moment(value: Any) -> datetime | None:
 
 
 def _instant(value: Any) -> int | None:
+    if isinstance(value, int):
+        return value
     moment = _as_moment(value)
     return None if moment is None else _micros(moment)
 

@@ -156,8 +156,7 @@ class Journal:
                     return  # another thread was first
                 newest = self._newest()
                 if newest is None or newest.write is refused or newest.sealed:
-                    segment = self._make(need)
-                    self._insert(segment)
+                    self._insert(self._make(need, newest))
                 self._open_newest()
         finally:
             self._tell()
@@ -186,13 +185,16 @@ class Journal:
             if segment is not newest:
                 segment.seal()
 
-    def _make(self, need: int) -> Segment:
+    def _make(self, need: int, refusing: Segment | None) -> Segment:
         held = self._held()
         room = self._max_bytes - held if held else _WITHOUT_LIMIT
+        size = self._next_size(need)
+        if refusing is not None and refusing.path is not None and refusing.end() == 0:
+            # The file could be made, and takes not even one line: the disk is full.
+            return self._maker.make_memory("it cannot be written", size, need)
         spare = self._maker.take_spare(need, room)
         if spare is not None:
             return spare
-        size = self._next_size(need)
         if size > room:
             raise JournalFull("journal full")
         if self.directory is not None and self._held_in_memory() + size > MEMORY_LIMIT:
@@ -247,7 +249,8 @@ class Journal:
                 oldest, following = found
                 if self._segments.pop(oldest.index, None) is None:
                     continue  # dropped from within this
-                if self._following < following:  # nothing is called, so nothing comes between
+                # Not by max(): nothing is called here, so nothing comes between.
+                if self._following < following:  # noqa: PLR1730
                     self._following = following
                 self._write_slot()
                 discard(oldest)

@@ -81,14 +81,18 @@ class Maker:
             size: Bytes that are wanted.
             need: Bytes without which it is of no use.
         """
-        if self._directory is not None:
-            try:
-                return self._make_file(self._directory, size, max(need, LEAST))
-            except OSError as error:
-                reason = error.strerror or type(error).__name__
-                self._say(f"no journal file can be had ({reason}); events wait in memory")
-            size = whole_pages(max(need, min(size, SMALLEST)))  # small: soon it is tried again
-        return MappedSegment(next(self._indexes), None, size, self._lock)
+        if self._directory is None:
+            return MappedSegment(next(self._indexes), None, size, self._lock)
+        try:
+            return self._make_file(self._directory, size, max(need, LEAST))
+        except OSError as error:
+            return self.make_memory(error.strerror or type(error).__name__, size, need)
+
+    def make_memory(self, reason: str, size: int, need: int) -> Segment:
+        """Make a segment in memory because of some trouble; a small one, to try again soon."""
+        self._say(f"no journal file can be had ({reason}); events wait in memory")
+        size = max(need, min(size, SMALLEST))
+        return MappedSegment(next(self._indexes), None, whole_pages(size), self._lock)
 
     def _make_file(self, directory: Path, size: int, least: int) -> Segment:
         self._ensure_state(directory)

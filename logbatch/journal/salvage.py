@@ -143,9 +143,9 @@ def repair(path: Path, aside: Path) -> Repaired:
     try:
         end = content_end(descriptor)
         spans = list(find_damage(descriptor, 0, end))
-        half = _half_line(descriptor, end)
-        if spans or half:
-            _keep_aside(descriptor, [*spans, *half], aside / path.name)
+        rest = _find_rest(descriptor, end)
+        if spans or rest:
+            _keep_aside(descriptor, [*spans, *rest], aside / path.name)
         for start, stop in spans:
             # The newline that a damaged line lost becomes one again.
             _overwrite(descriptor, start, stop)
@@ -153,17 +153,23 @@ def repair(path: Path, aside: Path) -> Repaired:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    return Repaired(end, len(spans))
+    return Repaired(end, len(spans) + len(rest))
 
 
-def _half_line(descriptor: int, end: int) -> list[tuple[int, int]]:
-    """Find what stands behind the last line: half a line, or one whose newline was damaged."""
+def _find_rest(descriptor: int, end: int) -> list[tuple[int, int]]:
+    """Find what stands behind the last line, unless it is a line that was being copied in.
+
+    A copy that was broken off looks like the begin of a line, or has holes.
+    """
     stop = os.fstat(descriptor).st_size
     while stop > end:
         start = max(stop - _CHUNK, end)
         content = os.pread(descriptor, stop - start, start).rstrip(b"\0")
         if content:
-            return [(end, start + len(content))]
+            stop = start + len(content)
+            rest = os.pread(descriptor, stop - end, end)
+            broken_off = b"\0" in rest or _BEGIN.startswith(rest[: len(_BEGIN)])
+            return [] if broken_off and not is_line(rest[:-1]) else [(end, stop)]
         stop = start
     return []
 

@@ -10,7 +10,9 @@ which the application's threads run; compression needs no interpreter lock.
 from __future__ import annotations
 
 import difflib
+import math
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -101,26 +103,27 @@ class ParquetTransport(DirectoryTransport):
 class _Turns:
     """Hands the interpreter lock on from time to time, but not too often.
 
-    A thread that computes holds the lock for 5 ms (`sys.getswitchinterval`) once it has it.  Where
-    such threads are waiting, each turn costs us 5 ms for each of them, so we keep the lock for a
-    quarter of what the last turn cost: we get at least a fifth of the time, however many they are,
-    and nobody waits for us longer than 5 ms.
+    A thread that computes keeps the lock for 5 ms (`sys.getswitchinterval`) once it has it, so a
+    turn costs us 5 ms for each such thread.  We compute for a third of what the last turn cost,
+    1 ms at least, and so get a quarter of the time.  Where that comes to 5 ms we hand on nothing,
+    for the interpreter does it then.
     """
 
-    _SHORTEST, _LONGEST = 0.001, 0.005  # seconds
+    _SHORTEST = 0.001  # seconds of computing between two turns
 
     def __init__(self) -> None:
         self._hold = self._SHORTEST
-        self._since = time.perf_counter()
+        self._since = time.thread_time()
 
     def take(self) -> None:
         """Let others run, if it is their turn."""
-        now = time.perf_counter()
-        if now - self._since < self._hold:
+        if time.thread_time() - self._since < self._hold:
             return
+        began = time.perf_counter()
         time.sleep(1e-6)  # not 0, which may return before another thread is awake
-        self._since = time.perf_counter()
-        self._hold = min(max((self._since - now) / 4, self._SHORTEST), self._LONGEST)
+        share = (time.perf_counter() - began) / 3
+        self._hold = max(share, self._SHORTEST) if share < sys.getswitchinterval() else math.inf
+        self._since = time.thread_time()
 
 
 def _check_compression(given: Any) -> str:
