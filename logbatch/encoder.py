@@ -28,13 +28,22 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Collection, Iterable
-from itertools import chain
+from collections.abc import Collection, Iterable, Mapping
+from itertools import chain, islice
 from typing import Any
 
 import msgspec
 
-from logbatch.plain import MAX_DEPTH, SCALARS, Conversion, fit_text, name_of, tell_failure
+from logbatch.plain import (
+    KEY_BYTES,
+    MAX_DEPTH,
+    MAX_ITEMS,
+    SCALARS,
+    Conversion,
+    fit_text,
+    name_of,
+    tell_failure,
+)
 
 _MANY = 100
 _BIG = 1 << 64
@@ -58,6 +67,30 @@ def encode_value(value: object, limit: int) -> bytes:
         return _encode(Conversion(limit).convert(value))
     except Exception:  # a lone surrogate, or it changes while we look at it
         return _encode_carefully(value, limit)
+
+
+def encode_fields(fields: Mapping[Any, object], limit: int) -> dict[str, msgspec.Raw]:
+    """Encode the values of a mapping, each for itself.
+
+    Args:
+        fields: Anything, by name.
+        limit: Bytes of JSON from which on a value is cut; all of them may take twice as much.
+
+    Returns:
+        JSON by name, which can be encoded for sure.
+    """
+    room = 2 * limit
+    result: dict[str, msgspec.Raw] = {}
+    for key, value in islice(fields.items(), MAX_ITEMS):
+        if room <= 0:
+            break
+        name = text_of(key, KEY_BYTES)
+        data = encode_value(value, min(limit, room))
+        room -= len(data) + len(name)
+        result[name] = msgspec.Raw(data)
+    if len(result) < len(fields):
+        result["…"] = msgspec.Raw(_encode(f"[cut: {len(fields)} items in all]"))
+    return result
 
 
 def _encode_carefully(value: object, limit: int) -> bytes:

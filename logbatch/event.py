@@ -16,13 +16,12 @@ import threading
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from datetime import datetime
-from itertools import islice
 from operator import attrgetter
 from typing import Any
 
 import msgspec
 
-from logbatch.encoder import encode_value, spare_room, text_of
+from logbatch.encoder import encode_fields, spare_room, text_of
 from logbatch.eventdict import (
     format_message,
     level_number,
@@ -38,8 +37,8 @@ from logbatch.eventdict import (
     template_of,
 )
 from logbatch.logrecord import columns_of, extra_of, get
-from logbatch.plain import MAX_ITEMS, name_of
-from logbatch.quick import NAME_BYTES, TOLD_BY_STRUCTLOG, QuickWay
+from logbatch.plain import name_of
+from logbatch.quick import FORMATTED, NAME_BYTES, TOLD_BY_STRUCTLOG, QuickWay
 from logbatch.stacktrace import Failure, from_exc_info, from_text, split_message
 from logbatch.surroundings import (
     awaiting_caller,
@@ -54,7 +53,6 @@ from logbatch.surroundings import (
 
 _TEMPLATE_BYTES = 65_536
 _TRACE_BYTES = 262_144
-_KEY_BYTES = 1024
 _TEXT_OR_NONE = frozenset((str, type(None)))
 _MAY_BE_EMPTY = 2  # the first two of these
 _texts_of = attrgetter(
@@ -215,7 +213,7 @@ class LineEncoder:
         event.level = text_of(event.level, NAME_BYTES)
         for name in _SHORT:
             setattr(event, name, _short(getattr(event, name)))
-        event.attributes = _encode_attributes(event.attributes or {}, limit) or None
+        event.attributes = encode_fields(event.attributes or {}, limit) or None
         return _encode_lines((event,))
 
     # ------------------------------------------------------------------ a record of logging
@@ -254,7 +252,8 @@ class LineEncoder:
             extra["args"] = args
             with contextlib.suppress(Exception):
                 self._complain(record)
-        if args is None and event.message == get(record, "message"):
+        formatted = get(record, "message")
+        if args is None and isinstance(formatted, str) and formatted == event.message:
             self._read_prepared(event)
 
     def _read_prepared(self, event: Event) -> None:
@@ -266,11 +265,10 @@ class LineEncoder:
     def _read_failure(self, event: Event, record: logging.LogRecord) -> None:
         if event.stacktrace is None:
             failure = from_exc_info(get(record, "exc_info"), self._trace_limit)
-            rendered = get(record, "exc_text")
-            if failure is None and rendered:
-                failure = from_text(text_of(rendered, self._trace_limit), self._trace_limit)
-            stack = get(record, "stack_info")
-            _add_failure(event, failure, text_of(stack, self._trace_limit) if stack else None)
+            rendered, stack = get(record, "exc_text"), get(record, "stack_info")
+            if failure is None and isinstance(rendered, str) and rendered:
+                failure = from_text(rendered, self._trace_limit)
+            _add_failure(event, failure, stack if isinstance(stack, str) else None)
 
     # ------------------------------------------------------------------ an event of structlog
 
@@ -281,15 +279,16 @@ class LineEncoder:
         is_structlogs = items.pop("_from_structlog", False)  # within ProcessorFormatter
         record = items.pop("_record", None)
         if isinstance(record, logging.LogRecord):
+            # Not what else is on the record: it is for the chain to put it into the event, and a
+            # processor may have taken a secret away again.
             event = Event(message="", **columns_of(record))
-            items = {**extra_of(record), **items}
-            items.pop("_logger", None)
-            items.pop("_name", None)
+            left_behind = {name: get(record, name) for name in FORMATTED}  # for ExtraAdder to find
+            take_same(items, left_behind)
             self._take(event, items)
             self._take_content(event, items)
             if not is_structlogs:
-                template = get(record, "msg")
-                event.template = template_of(template, text_of(template, self._limit), self._limit)
+                template = text_of(get(record, "msg"), self._limit)
+                event.template = template_of(get(record, "msg"), template, self._limit)
         else:
             event = self._read_call(items, logger, method_name)
         event.attributes = {**unmerged_values(), **items}
@@ -298,6 +297,8 @@ class LineEncoder:
     def _read_call(self, items: dict[str, Any], logger: object, method_name: str) -> Event:
         """Read what there is to know about a call of structlog itself."""
         now = now_utc()
+        if method_name == "exception" and "exception" not in items:
+            items.setdefault("exc_info", True)  # as the method of that name does in `logging`
         level, levelno = take_level(items, method_name)
         name = take_logger(items, getattr(logger, "name", None))
         event = Event(take_time(items, now), level, levelno, name, "")
@@ -361,21 +362,6 @@ def _column(value: object, limit: int) -> str | None:
 
 def _short(value: object) -> str | None:
     return _column(value, NAME_BYTES)
-
-
-def _encode_attributes(items: Mapping[str, Any], limit: int) -> dict[str, Any]:
-    room = 2 * limit
-    result: dict[str, Any] = {}
-    for key, value in islice(items.items(), MAX_ITEMS):
-        if room <= 0:
-            break
-        name = text_of(key, _KEY_BYTES)
-        data = encode_value(value, min(limit, room))
-        room -= len(data) + len(name)
-        result[name] = msgspec.Raw(data)
-    if len(result) < len(items):
-        result["…"] = f"[cut: {len(items)} items in all]"
-    return result
 
 
 def _add_failure(event: Event, failure: Failure | None, stack: str | None) -> None:

@@ -108,9 +108,10 @@ def read_time(value: object, now: datetime) -> datetime | None:
         if not isinstance(value, datetime):
             return None
         if value.tzinfo is None and abs(value.replace(tzinfo=UTC) - now) < timedelta(minutes=1):
-            return value.replace(tzinfo=UTC)
-        return value.astimezone(UTC)
-    except (ValueError, OverflowError, OSError):
+            value = value.replace(tzinfo=UTC)
+        value = value.astimezone(UTC)
+        return datetime.combine(value.date(), value.time(), UTC)  # no subclass
+    except Exception:  # out of range, or a subclass that is no moment, such as pandas' NaT
         return None
 
 
@@ -141,7 +142,9 @@ def template_of(value: object, text: str, limit: int) -> str:
         limit: Bytes of a message.
     """
     limit = min(limit, _TEMPLATE_BYTES)
-    return text if len(text) <= limit // 6 else text_of(value, limit)
+    if len(text) <= limit // 6:
+        return text
+    return fit_text(value if isinstance(value, str) else text, limit)
 
 
 def _unwrap(args: Any) -> Any:
@@ -169,20 +172,21 @@ def take_failure(items: dict[str, Any], limit: int) -> Failure | None:
     """Take the exception, whether it is rendered already or not."""
     failure = from_exc_info(items.pop("exc_info", None), limit)
     rendered = items.get("exception")
-    if failure is not None or not rendered:
+    if failure is not None:
         return failure
     if isinstance(rendered, str) and is_printed(rendered):
         return from_text(items.pop("exception"), limit)
-    if not _is_stacks(rendered):
+    if not isinstance(rendered, list) or not _is_stacks(rendered):
         return None
-    if not any("locals" in frame for stack in rendered for frame in stack.get("frames", ())):
+    if not any("locals" in frame for stack in rendered for frame in stack["frames"]):
         del items["exception"]  # the columns say it all
     return from_dicts(rendered, limit)
 
 
-def _is_stacks(rendered: object) -> bool:
-    return isinstance(rendered, list) and all(
-        isinstance(stack, Mapping) and "exc_type" in stack for stack in rendered
+def _is_stacks(rendered: list[Any]) -> bool:
+    return bool(rendered) and all(
+        isinstance(stack, dict) and "exc_type" in stack and isinstance(stack.get("frames"), list)
+        for stack in rendered
     )
 
 
@@ -208,7 +212,7 @@ def take_callsite(
         items: The event.
         start: The frame of the call, where it is known.
     """
-    callsite: dict[str, object] = {key: items[key] for key in _CALLSITE if key in items}
+    callsite = {key: items[key] for key in _CALLSITE if type(items.get(key)) in (str, int)}
     skip = items.pop("stacklevel") - 1 if type(items.get("stacklevel")) is int else 0
     frame, is_told = find_caller(callsite, skip, start)
     if is_told:

@@ -25,7 +25,7 @@ import msgspec
 MAX_DEPTH = 100
 MAX_ITEMS = 10_000
 
-_KEY_BYTES = 1024
+KEY_BYTES = 1024  # of the name of a field
 _NUMBER_BITS = 2000  # every reader of JSON that we know of takes 600 digits, in quadratic time
 _encode = msgspec.json.Encoder().encode
 
@@ -55,7 +55,7 @@ def _fit(text: str, limit: int, is_long: bool, size: str) -> str:
 def name_of(kind: type) -> str:
     """Return the qualified name of a type; that of a built-in one has no module."""
     try:
-        name = fit_text(kind.__qualname__, _KEY_BYTES)
+        name = fit_text(kind.__qualname__, KEY_BYTES)
         module = kind.__module__
     except Exception:  # a metaclass can do anything
         return "?"
@@ -163,7 +163,7 @@ class Conversion:
     def _key(self, key: object) -> str:
         name = key if type(key) is str else self.convert(key)
         text = name if isinstance(name, str) else _encode(name).decode()
-        text = fit_text(text, _KEY_BYTES)
+        text = fit_text(text, KEY_BYTES)
         self.room -= len(text) + 3
         return text
 

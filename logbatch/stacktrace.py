@@ -73,7 +73,10 @@ def _as_triple(exc_info: Any) -> tuple[Any, BaseException | None, TracebackType 
             return None, None, None
         trace = exc_info[2]
         return exc_info[0], exc_info[1], trace if isinstance(trace, TracebackType) else None
-    return sys.exc_info() if exc_info else (None, None, None)
+    try:
+        return sys.exc_info() if exc_info else (None, None, None)
+    except Exception:  # it is neither true nor false
+        return None, None, None
 
 
 def message_of(error: BaseException) -> str:
@@ -273,7 +276,9 @@ def from_text(text: str, limit: int) -> Failure:
     stacktrace = _squeeze(text, limit)
     if final is None:
         return Failure(None, None, stacktrace)
-    return _prefer_live(final["type"], final["message"] or "", stacktrace)
+    failure = Failure(final["type"], final["message"] or "", stacktrace)
+    live = _find_live(failure, limit)
+    return failure if live is None else live._replace(stacktrace=stacktrace)
 
 
 def _final_lines(text: str) -> str:
@@ -315,7 +320,8 @@ def from_dicts(stacks: Sequence[Any], limit: int) -> Failure:
             parts.append(_CAUSE if stack.get("is_cause") else _CONTEXT)
     kind = text_of(shown[0].get("exc_type"), _TEXT_BYTES)
     message = text_of(shown[0].get("exc_value"), _TEXT_BYTES)
-    return _prefer_live(kind, message, _squeeze("\n".join(parts), limit), is_printed=False)
+    failure = Failure(kind, message, _squeeze("\n".join(parts), limit))
+    return _find_live(failure, limit) or failure
 
 
 def _lines_of(stack: Mapping[str, Any]) -> Iterator[str]:
@@ -336,16 +342,13 @@ def _lines_of(stack: Mapping[str, Any]) -> Iterator[str]:
 _FRAME_KEYS = ("filename", "lineno", "name")
 
 
-def _prefer_live(kind: str, message: str, stacktrace: str, is_printed: bool = True) -> Failure:
-    """Take the exception that is being handled, where it is the one that was rendered.
+def _find_live(failure: Failure, limit: int) -> Failure | None:
+    """Describe the exception that is being handled, if it is the one that was rendered.
 
     It knows its module, and can be printed in full; a rendered one has lost that.
     """
     error = sys.exception()
-    if error is None or type(error).__name__ != kind.rpartition(".")[2]:
-        return Failure(kind, message, stacktrace)
-    if not message.startswith(message_of(error)):
-        return Failure(kind, message, stacktrace)
-    live = from_exc_info(error, len(stacktrace) * 2 + 65_536)
-    assert live is not None
-    return live._replace(stacktrace=stacktrace) if is_printed else live
+    if error is None or type(error).__name__ != (failure.type or "").rpartition(".")[2]:
+        return None
+    is_same = (failure.message or "").startswith(message_of(error))  # notes may come after it
+    return from_exc_info(error, limit) if is_same else None

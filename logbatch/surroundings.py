@@ -43,7 +43,7 @@ def unmerged_values() -> dict[str, Any]:
     if values:
         structlog = sys.modules["structlog"]
         merge = sys.modules["structlog.contextvars"].merge_contextvars
-        if merge in structlog.get_config()["processors"]:
+        if any(processor is merge for processor in structlog.get_config()["processors"]):
             return {}
     return values
 

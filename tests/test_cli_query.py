@@ -5,9 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import signal
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -215,30 +212,3 @@ def test_refused(sql: str, logs: Path, capsys: pytest.CaptureFixture[str]) -> No
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("Error: ")
-
-
-def test_interrupted(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Ctrl-C ends a query that runs for long."""
-    never = threading.Event()
-
-    def interrupt() -> None:
-        while set(threading.enumerate()) <= known:  # one more looks after the query that runs
-            never.wait(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=interrupt)
-    known = {thread, *threading.enumerate()}
-    thread.start()
-    code = main(
-        [
-            "query",
-            "logs",
-            "SELECT sum(hash(n)) FROM range(1000000000000) AS t(n)",
-            "--timeout",
-            "10",
-        ]
-    )
-    thread.join()
-
-    assert code == 130
-    assert capsys.readouterr() == ("", "\n")

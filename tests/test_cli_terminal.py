@@ -10,10 +10,11 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 
 from logbatch.identity import new_producer
@@ -200,6 +201,21 @@ def test_following_in_a_pipe(tmp_path: Path) -> None:
         assert json.loads(child.stdout.readline())["message"] == "last"
         write(tmp_path / "logs", "after")
         assert json.loads(child.stdout.readline())["message"] == "after"
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=60)
+
+    assert ("", "\n", 130) == (out, err, child.returncode)
+
+
+def test_a_long_query_is_interrupted(tmp_path: Path) -> None:
+    """Ctrl-C ends a query that runs for long."""
+    write(tmp_path / "logs", "x")
+    sql = "SELECT sum(hash(n)) FROM range(1000000000000) AS t(n)"
+    with running("query", "logs", sql, "--timeout", "20") as child:
+        process = psutil.Process(child.pid)
+        while process.cpu_times().user < 2:  # by then it is the query that works
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(0.05)
         child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=60)
 

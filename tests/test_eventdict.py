@@ -424,6 +424,7 @@ class TestSameRow:
         formatter = ProcessorFormatter(
             processors=[take, ProcessorFormatter.remove_processors_meta, str_renderer],
             foreign_pre_chain=[
+                structlog.stdlib.ExtraAdder(),
                 structlog.stdlib.add_log_level,
                 structlog.stdlib.add_logger_name,
                 CALLSITE,

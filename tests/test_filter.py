@@ -181,6 +181,7 @@ def test_columns_that_are_missing() -> None:
     """A column that is null meets no comparison, and so every negated one."""
     assert [False, False, False] == [holds(f"trace_id{op}1") for op in ("=", "!=", "~")]
     assert holds("-trace_id=1") and holds("trace_id=null") and holds("lineno=null")
+    assert holds("trace_id=null", trace_id="null") and not holds("trace_id!=null", trace_id="null")
     assert not holds("lineno>0") and holds("lineno>0", lineno=1) and holds("lineno!=null", lineno=1)
 
 

@@ -287,6 +287,22 @@ class TestOddLines:
         assert datetime(2026, 11, 21, 10, 0, 0, 1, UTC) == found["timestamp"]
         assert ["damaged"] == list(found["attributes"])
 
+    @pytest.mark.parametrize(
+        "text",
+        ["0000-06-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"],
+    )
+    def test_a_year_that_python_has_not(self, text: str) -> None:
+        """A moment before the year 1 or after 9999 is kept as text."""
+        found = row(line(timestamp=text))
+
+        assert (BIRTH, {"timestamp": text}) == (found["timestamp"], found["attributes"])
+
+    def test_a_producer_of_the_far_future(self) -> None:
+        """An id whose time Python cannot show gives the last moment that it can."""
+        table = schema.table_from_lines(b"torn\n", "7" + "z" * 25, 0)
+
+        assert [datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)] == table["timestamp"].to_pylist()
+
     def test_no_time(self) -> None:
         """Where a line tells no time, it is that at which its producer began."""
         assert BIRTH == row(b"torn\n")["timestamp"] == row(b"{}\n")["timestamp"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import stat
@@ -301,6 +302,19 @@ class TestFolders:
             segments.make_folder(tmp_path / "file")
         with pytest.raises(NotADirectoryError):
             segments.make_folder(tmp_path / "file" / "below")
+
+    @pytest.mark.parametrize(("number", "fails"), [(22, False), (95, False), (5, True)])
+    def test_sync_of_a_folder(
+        self, number: int, fails: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A file system that cannot sync folders is none that failed to."""
+
+        def fsync(descriptor: int) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        with pytest.raises(OSError) if fails else contextlib.nullcontext():
+            segments.sync_folder(folder)
 
     def test_cleaning(self, folder: Path) -> None:
         """Old temporary files, and files that are compressed already, are removed; no others."""

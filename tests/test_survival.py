@@ -1,14 +1,19 @@
 """The table of what is lost when a process ends: our row is all zeros."""
 
+import logging
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pyarrow.dataset
 import pytest
 
+import logbatch
 from logbatch import Dataset
 from logbatch.batcher import recover
+from logbatch.dataset.schema import schema
 from logbatch.dataset.verify import verify
 from logbatch.transports import build
 
@@ -74,3 +79,40 @@ def test_nothing_is_lost_and_nothing_twice(tmp_path: Path, scheme: str, way: str
     if scheme == "parquet":
         plain = pyarrow.dataset.dataset(tmp_path / "logs", format="parquet")
         assert RECORDS == plain.count_rows()
+
+
+def test_a_live_handler_finishes_what_a_killed_process_left(tmp_path: Path):
+    """Records of a killed process are in files within seconds while any handler is alive."""
+    logs = tmp_path / "logs"
+    with logbatch.BatchHandler(f"parquet:{logs}") as handler:
+        logger = logging.Logger("alive")
+        logger.addHandler(handler)
+        logger.info("alive")
+        run(f"parquet:{logs}", "SIGKILL", "fork")
+        pause = threading.Event()
+        deadline = time.monotonic() + 30  # the promise is 5 s; this machine may be busy
+        while len(published(logs)) < RECORDS + 1 and time.monotonic() < deadline:
+            pause.wait(0.05)
+        assert RECORDS + 1 == len(published(logs))
+        assert RECORDS == handler.stats().recovered
+
+
+def test_a_live_journal_is_left_alone(tmp_path: Path):
+    """Neither `recover` nor another handler touches the journal of a handler that lives."""
+    logs = tmp_path / "logs"
+    with logbatch.BatchHandler(f"parquet:{logs}", flush_interval=3600) as handler:
+        logger = logging.Logger("alive")
+        logger.addHandler(handler)
+        logger.info("waiting")
+        assert (0, 0, 0) == tuple(recover(build(f"parquet:{logs}")))
+        assert [] == published(logs)
+        assert ["waiting"] == [row["message"] for row in Dataset(logs).rows()]
+    assert ["waiting"] == published(logs)
+
+
+def published(logs: Path) -> list[str]:
+    """Read the messages in the published files alone, as another engine would."""
+    if not logs.is_dir():
+        return []
+    files = pyarrow.dataset.dataset(logs, format="parquet", schema=schema())
+    return files.to_table(columns=["message"])["message"].to_pylist()

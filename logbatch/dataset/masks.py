@@ -99,7 +99,7 @@ def _by_column(term: Term, column: Column) -> Column:
         return None
     if term.operator == "~":
         return _contains(column, term.operand.text)
-    if term.operand.is_null:
+    if term.kind == NUMBER and term.operand.is_null:
         return pc.is_null(column) if term.operator == "=" else pc.is_valid(column)
     if term.kind == NUMBER:
         return _compare_number(term.operator, column, term.operand.number)
@@ -121,7 +121,9 @@ def _compare_text(term: Term, column: Column) -> Column:
     found = pc.equal(texts, term.operand.text)
     if term.column == "logger":
         found = pc.or_(found, pc.starts_with(texts, f"{term.operand.text}."))
-    return pc.fill_null(found if term.operator == "=" else pc.invert(found), False)
+    if term.operator == "=":
+        return pc.fill_null(found, term.operand.is_null)
+    return pc.fill_null(pc.invert(found), False)
 
 
 def _contains(column: Column, text: str) -> Column:

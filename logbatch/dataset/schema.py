@@ -74,6 +74,8 @@ PROMOTED_TYPES: Mapping[str, Any] = {
 """The types that a promoted column can have, and how a value is decoded."""
 
 _NOT_FINITE = {b'"NaN"': math.nan, b'"Infinity"': math.inf, b'"-Infinity"': -math.inf}
+_FIRST_MOMENT = -62_135_596_800_000_000  # microseconds from 1970 to the begin of the year 1
+_LAST_MOMENT = 253_402_300_799_999_999  # and to the end of 9999
 _BLOCK = 3000  # rows from which on a block of arrays is made
 _SHARED = 4096  # rows of the arrays of one value that blocks share
 _CHUNK = 64 << 10  # bytes of lines that are decoded in one go
@@ -246,7 +248,7 @@ def _make_arrays(
             if promoted:
                 arrays |= _promote(values, promoted)
         elif name == "timestamp":
-            arrays[name] = _make_plain(values, "string").cast(_arrow_type("timestamp"))
+            arrays[name] = _make_moments(values)
         else:
             arrays[name] = _make_array(values, COLUMNS[name])
         pause()
@@ -276,6 +278,16 @@ def _make_constant(value: object, kind: str, rows: int) -> pa.Array[Any]:
 @functools.lru_cache(maxsize=64)
 def _share(value: object, kind: str) -> pa.Array[Any]:
     return _make_plain([value] * _SHARED, kind)
+
+
+def _make_moments(values: list[str]) -> pa.Array[Any]:
+    import pyarrow.compute as pc
+
+    moments = _make_plain(values, "string").cast(_arrow_type("timestamp"))
+    limits: Any = pc.min_max(moments)
+    if limits["min"].value < _FIRST_MOMENT or limits["max"].value > _LAST_MOMENT:
+        raise ValueError("Python has no such year")
+    return moments
 
 
 def _make_json(values: list[msgspec.Raw]) -> pa.Array[Any]:

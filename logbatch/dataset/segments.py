@@ -14,6 +14,7 @@ compressed form: two names of one range are one segment.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -30,6 +31,7 @@ _DAY = re.compile(r"date=[0-9]{4,}-[0-9]{2}-[0-9]{2}")
 _GROWING = re.compile(r"(?P<producer>[0-9a-z]{26})-(?P<first>0|[1-9][0-9]{0,18})\.jsonl")
 _BASE32 = {letter: value for value, letter in enumerate("0123456789abcdefghjkmnpqrstvwxyz")}
 _BLOCK = 1 << 20
+_LAST_SECOND = 253_402_300_799.0  # of the year 9999
 _SETTLED = 1.0  # seconds without a change after which one listing of a folder is enough
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _CREATE = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -89,7 +91,7 @@ def born(producer: str) -> float:
     number = 0
     for letter in producer[:10]:
         number = number << 5 | _BASE32[letter]
-    return number / 1000
+    return min(number / 1000, _LAST_SECOND)
 
 
 # ------------------------------------------------------------------ listing
@@ -239,11 +241,15 @@ def sync_folder(folder: Path) -> None:
     """Bring the names in a folder to the disk.
 
     It may be tried again after it failed, unlike the fsync of a file: the file system keeps names
-    in a journal of its own, and does not forget that it could not write them.
+    in a journal of its own, and does not forget that it could not write them.  A file system that
+    cannot do it for folders is left to its own ways.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems
+            raise
     finally:
         os.close(descriptor)
 

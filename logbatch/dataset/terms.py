@@ -4,7 +4,8 @@ A term compares one field of a record with a value.  A field is a column, or an 
 key; `user.id` is the key `user.id` or else the key `id` inside the object `user`.
 
 - A field that is missing, or null, makes every comparison false, `!=` too; so the negation of a
-  comparison is true there.  `=null` is true for it, `!=null` tells that there is a value.
+  comparison is true there.  `=null` is true for it (and for the text "null"), `!=null` tells that
+  there is a value.
 - `=` compares exactly: a text with the value as written, a number by its amount (`42` is `42.0`),
   a boolean with `true` and `false`, an object or list by its compact JSON.
 - `~` looks for the value in the text, or the JSON, of the field, and ignores case.

@@ -27,6 +27,7 @@ from typing import NamedTuple
 from logbatch.identity import Ranges
 from logbatch.journal.files import sync_directory
 from logbatch.journal.lines import (
+    CHUNK,
     count_leading_blanks,
     count_lines,
     cut_bytes,
@@ -186,19 +187,19 @@ class Journal:
                 segment.seal()
 
     def _make(self, need: int, refusing: Segment | None) -> Segment:
-        held = self._held()
+        held, size = self._held(), self._next_size(need)
         room = self._max_bytes - held if held else _WITHOUT_LIMIT
-        size = self._next_size(need)
-        if refusing is not None and refusing.path is not None and refusing.end() == 0:
-            # The file could be made, and takes not even one line: the disk is full.
-            return self._maker.make_memory("it cannot be written", size, need)
-        spare = self._maker.take_spare(need, room)
+        # A file that could be made, and takes not even one line: the disk is full.
+        no_file = refusing is not None and refusing.path is not None and refusing.end() == 0
+        spare = None if no_file else self._maker.take_spare(need, room)
         if spare is not None:
             return spare
         if size > room:
             raise JournalFull("journal full")
         if self.directory is not None and self._held_in_memory() + size > MEMORY_LIMIT:
             raise JournalFull("no journal file")
+        if no_file:
+            return self._maker.make_memory("it cannot be written", size, need)
         return self._maker.make(size, need)
 
     def _held(self) -> int:
@@ -262,7 +263,9 @@ class Journal:
 
     def _find_oldest(self) -> tuple[Segment, Position] | None:
         """Find the oldest segment that may be dropped, and where the one behind it begins."""
-        kept = max(self._tail.segment, self._sending.segment, self._reading)
+        # Of two holes the state could tell one only, so none is made before the one there is.
+        hole = self._following.segment - 1
+        kept = max(self._tail.segment, self._sending.segment, self._reading, hole)
         oldest = self._after(kept)
         following = None if oldest is None else self._after(oldest.index)
         if oldest is None or following is None or not oldest.sealed:
@@ -411,8 +414,10 @@ class Journal:
         """Go to the next segment from the end of one that takes no more lines."""
         while True:
             segment = self._segments.get(position.segment)
-            if segment is not None and not (segment.sealed and position.offset >= segment.end()):
-                return position
+            if segment is not None:
+                position = _past_blanks(position, segment)
+                if not segment.sealed or position.offset < segment.end():
+                    return position
             following = self._after(position.segment)
             if following is None:
                 return position
@@ -546,6 +551,14 @@ def _enter(segment: Segment, sequence: int) -> Position:
     return Position(segment.index, 0, segment.first)
 
 
+def _past_blanks(position: Position, segment: Segment) -> Position:
+    """Step over blank lines, of which there may be megabytes."""
+    offset, stop = position.offset, segment.end()
+    while segment.loose and offset < stop and segment.read(offset, offset + 1) == b"\n":
+        offset += count_leading_blanks(segment.read(offset, min(offset + CHUNK, stop)))
+    return position if offset == position.offset else position._replace(offset=offset)
+
+
 def _advance(position: Position, segment: Segment, chunk: bytes) -> Position:
     """Return the place behind a piece that begins at `position`."""
     return Position(
@@ -562,11 +575,11 @@ def _collect(
     pieces: list[bytes] = []
     position = start
     while position.offset < stop and position.sequence - start.sequence < max_lines:
+        if (further := _past_blanks(position, segment)) != position:
+            position = further
+            continue
         room = max_bytes - sum(map(len, pieces))
         chunk = whole_lines(segment, position.offset, stop)
-        if segment.loose and (blanks := count_leading_blanks(chunk)):
-            position = position._replace(offset=position.offset + blanks)
-            continue
         taken = cut_bytes(chunk, room, must=not pieces)
         taken = cut_lines(taken, max_lines - (position.sequence - start.sequence))
         if not taken:

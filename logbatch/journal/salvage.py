@@ -46,8 +46,8 @@ _START = re.compile(rb'(?=\{"timestamp":")')
 
 def is_line(piece: bytes) -> bool:
     """Tell whether a piece, without its newline, is a whole line."""
-    if not piece.startswith(_BEGIN) or not piece.endswith(b"}") or b"\0" in piece:
-        return False
+    if not piece.startswith(_BEGIN) or not piece.endswith(b"}") or b"\r" in piece:
+        return False  # JSON allows a return between two values; for many readers it ends the line
     try:
         _decode(piece)
         piece.decode()  # what is only skipped above may still hold bytes that are no text
@@ -169,7 +169,8 @@ def _find_rest(descriptor: int, end: int) -> list[tuple[int, int]]:
             stop = start + len(content)
             rest = os.pread(descriptor, stop - end, end)
             broken_off = b"\0" in rest or _BEGIN.startswith(rest[: len(_BEGIN)])
-            return [] if broken_off and not is_line(rest[:-1]) else [(end, stop)]
+            complete = is_line(rest) or is_line(rest[:-1])
+            return [] if broken_off and not complete else [(end, stop)]
         stop = start
     return []
 
