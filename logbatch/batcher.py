@@ -142,9 +142,9 @@ class Batcher:
         """
         session = self._session
         try:
-            session.journal.append(line)
-        except (JournalFull, JournalStopped) as trouble:
-            taken = self._append_anew(line, trouble)
+            session.journal.write(line)
+        except ValueError:
+            taken = self._append_anew(line)
             if taken is None:
                 return
             session = taken
@@ -158,23 +158,21 @@ class Batcher:
         except ValueError:
             return  # the session was ended, and its memory given up, since the line went in
 
-    def _append_anew(self, line: bytes, trouble: JournalFull | JournalStopped) -> Session | None:
-        """Append where the journal refused: in a new session, or when there is room."""
+    def _append_anew(self, line: bytes) -> Session | None:
+        """Append in a new segment, in a new session, or when there is room; None if dropped."""
         deadline = self._clock() + self.options.block_timeout
         while True:
-            session = self._session
-            if isinstance(trouble, JournalStopped):
-                self._replace(session)
-            elif not self._make_room(session, deadline):
-                if session.drop_newest(str(trouble)):
-                    self._trouble.say("dropped", f"events are dropped: {trouble}")
-                return None
             session = self._session
             try:
                 session.journal.append(line)
                 return session
-            except (JournalFull, JournalStopped) as again:
-                trouble = again
+            except JournalStopped:
+                self._replace(session)
+            except JournalFull as full:
+                if not self._make_room(session, deadline):
+                    if session.drop_newest(str(full)):
+                        self._trouble.say("dropped", f"events are dropped: {full}")
+                    return None
 
     def _make_room(self, session: Session, deadline: float) -> bool:
         """Do what `when_full` says; tell whether to try again."""

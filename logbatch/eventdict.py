@@ -226,7 +226,7 @@ def take_callsite(
 def take_same(items: dict[str, Any], columns: Mapping[str, object]) -> None:
     """Take what says the same as a column does."""
     for key, value in columns.items():
-        if type(items.get(key)) is type(value) and items[key] == value:
+        if key in items and type(items[key]) is type(value) and items[key] == value:
             del items[key]
 
 

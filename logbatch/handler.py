@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from logbatch import oneway
 from logbatch.batcher import Batcher
 from logbatch.event import LineEncoder
+from logbatch.oneway import taken_by_processor, way_of, ways
 from logbatch.options import OPTION_NAMES, BatchOptions
 from logbatch.stats import Stats
 from logbatch.transports import build
@@ -44,8 +44,9 @@ class BatchHandler(logging.Handler):
         **options: Any,
     ) -> None:
         # First what may fail: `logging` keeps, and at exit flushes, what its __init__ has seen.
-        self._batcher, self._encode = make_batcher(transport, columns, options)
-        self._way = oneway.way_of(self._batcher.transport)
+        self._batcher, encoder = make_batcher(transport, columns, options)
+        self._encode = encoder.record
+        self._way = way_of(self._batcher.transport)
         super().__init__(level)
 
     def handle(self, record: logging.LogRecord) -> Any:
@@ -54,14 +55,12 @@ class BatchHandler(logging.Handler):
         The handler's lock is not taken: nothing here needs it, and `logging` holds it while it
         flushes and closes.
         """
-        passed: Any = True
-        if self.filters:
-            passed = self.filter(record)
-            if not passed:
-                return passed
-            if isinstance(passed, logging.LogRecord):
-                record = passed
-        self.emit(record)
+        if not self.filters:
+            self.emit(record)
+            return True
+        passed: Any = self.filter(record)
+        if passed:
+            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
         return passed
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -70,10 +69,8 @@ class BatchHandler(logging.Handler):
         try:
             if record.thread == batcher.delivery.thread:
                 batcher.refuse()
-            elif not (
-                oneway.ways and self._way in oneway.ways and oneway.taken_by_processor(self._way)
-            ):
-                batcher.append(self._encode.record(record), record.levelno)
+            elif not (ways and self._way in ways and taken_by_processor(self._way)):
+                batcher.append(self._encode(record), record.levelno)
         except Exception as error:
             batcher.report("handler", f"a record could not be taken: {describe(error)}", error)
 

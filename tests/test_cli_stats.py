@@ -65,7 +65,7 @@ def test_filters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The options of `tail` choose what is counted."""
     write(tmp_path / "logs", event(0), event(1, "ERROR", 40), event(2))
 
-    assert shown(capsys, "--level", "error")[0].startswith("1 records, 2026-11-21 10:00:01 to ")
+    assert shown(capsys, "--level", "error")[0].startswith("1 record, 2026-11-21 10:00:01 to ")
 
 
 def test_top(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

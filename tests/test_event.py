@@ -98,6 +98,7 @@ def read(line: bytes) -> dict[str, Any]:
     assert b"\0" not in line
     msgspec.json.decode(line, type=Event)  # each column has its type
     row: dict[str, Any] = json.loads(line)
+    assert "while this event was read" not in row["message"]  # the last resort
     assert list(row) == [name for name in Event.__struct_fields__ if name in row]
     assert not [name for name in row if row[name] in ("", {}, None) and name not in MAY_BE_EMPTY]
     assert all(abs(row[name] + 0.5) <= 1 << BITS[name] - 1 for name in BITS.keys() & row.keys())
@@ -810,6 +811,22 @@ def test_logging_itself(setup: Setup) -> None:
 
     assert setup.row["attributes"] == {"self": "endless"}
     assert setup.row["message"] == "once"
+
+
+def test_near_the_recursion_limit() -> None:
+    """With hardly any stack left there is a row that says so, or RecursionError itself."""
+    lines: list[bytes] = []
+    record = make_record(msg={"odd"}, args=(), a={1}, exc_info=ValueError("x"))
+
+    def descend() -> None:
+        lines.append(ENCODER.record(record))
+        lines.append(ENCODER.event_dict(None, "info", {"event": "m", "a": {1}})[1])
+        descend()
+
+    with pytest.raises(RecursionError):
+        descend()
+
+    assert all(json.loads(line)["levelno"] in (0, 20, 40) for line in lines)
 
 
 def test_interrupt(setup: Setup) -> None:

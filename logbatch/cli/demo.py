@@ -20,7 +20,7 @@ from logbatch.cli import demo_app, place
 from logbatch.cli.lines import shown, shown_short
 from logbatch.cli.output import show_table
 from logbatch.cli.sizes import measure, readable
-from logbatch.cli.terminal import Terminal
+from logbatch.cli.terminal import Terminal, counted
 from logbatch.dataset.reader import Dataset
 
 _TAIL_LINES = 12
@@ -205,8 +205,8 @@ def _tell_files(terminal: Terminal, directory: Path) -> None:
     terminal.print(
         Text.assemble(
             "\n",
-            (f"{records:,} records", "bold"),
-            f" are in {files} Parquet files, {readable(total)}{each}:\n",
+            (counted(records, "record"), "bold"),
+            f" are in {counted(files, 'Parquet file')}, {readable(total)}{each}:\n",
             (str(directory), "cyan"),
         ),
         soft_wrap=True,

@@ -73,8 +73,7 @@ def show_table(table: pa.Table, terminal: Terminal, max_rows: int | None = None)
     if width > terminal.width and terminal.width // max(len(names), 1) < _NARROW:
         _show_one_by_one(names, rows, terminal)
     else:
-        fits = width <= terminal.width
-        terminal.print(_as_table(names, rows, _numbers(part), natural if fits else None))
+        terminal.print(_as_table(names, rows, _numbers(part)))
 
 
 def rows_of(table: pa.Table) -> Iterator[tuple[Any, ...]]:
@@ -191,21 +190,11 @@ def _numbers(table: pa.Table) -> list[bool]:
 
 
 def _as_table(
-    names: Sequence[str],
-    rows: Sequence[Sequence[Text]],
-    numbers: Sequence[bool],
-    widths: Sequence[int] | None,
+    names: Sequence[str], rows: Sequence[Sequence[Text]], numbers: Sequence[bool]
 ) -> Table:
-    """Make a table; where the columns' widths are given, rich need not measure each cell again."""
     table = new_table()
-    for at, (name, number) in enumerate(zip(names, numbers, strict=True)):
-        table.add_column(
-            Text(name),
-            justify="right" if number else "left",
-            overflow="fold",
-            width=widths[at] if widths else None,
-            no_wrap=widths is not None,
-        )
+    for name, number in zip(names, numbers, strict=True):
+        table.add_column(Text(name), justify="right" if number else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
     return table

@@ -8,6 +8,7 @@ import click
 
 from logbatch.batcher import recover
 from logbatch.cli.place import directory_argument, find
+from logbatch.cli.terminal import counted
 from logbatch.dataset.schema import COLUMNS
 from logbatch.dataset.segments import Segment, list_segments
 from logbatch.transports import build
@@ -44,17 +45,12 @@ def command(directory: Path | None, kind: str | None) -> None:
     """
     done = recover(_transport(find(directory), kind))
     if done.producers:
-        told = f"published {_count(done.events, 'record')} of {_count(done.producers, 'process')}"
+        told = f"published {counted(done.events, 'record')} of {counted(done.producers, 'process')}"
         click.echo(f"{told} that had died")
     else:
         click.echo("nothing to recover: no dead process left anything")
     if done.left:
-        raise click.ClickException(f"{_count(done.left, 'record')} could not be published")
-
-
-def _count(number: int, noun: str) -> str:
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{number:,} {noun if number == 1 else plural}"
+        raise click.ClickException(f"{counted(done.left, 'record')} could not be published")
 
 
 def _transport(directory: Path, kind: str | None) -> Transport:

@@ -17,7 +17,7 @@ from logbatch.cli.picture import draw, legend, time_axis
 from logbatch.cli.place import directory_argument, find
 from logbatch.cli.sizes import Size, measure, readable
 from logbatch.cli.summary import COLUMNS, Process, Summary, Top, summarise
-from logbatch.cli.terminal import Terminal, color_option, new_table, plain_text
+from logbatch.cli.terminal import Terminal, color_option, counted, new_table, plain_text
 from logbatch.dataset.filter import Filter
 from logbatch.dataset.reader import Dataset
 
@@ -76,7 +76,7 @@ def _title(summary: Summary) -> Text:
     first, last = _period(summary.first, summary.last)
     period = f"{first} to {last} UTC"
     bar = f"; a bar is {summary.axis.span}"
-    return Text.assemble((f"{summary.records:,} records", "bold"), f", {period}", (bar, "dim"))
+    return Text.assemble((counted(summary.records, "record"), "bold"), f", {period}", (bar, "dim"))
 
 
 def _chart(summary: Summary, terminal: Terminal) -> Iterator[Text]:

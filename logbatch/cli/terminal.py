@@ -104,6 +104,12 @@ def plain_text(value: str, style: str = "") -> Text:
     return Text(escape(value), style=style)
 
 
+def counted(number: int, noun: str) -> str:
+    """Write a number with what it counts: `1 record`, `1,200 records`, `2 processes`."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
 def new_table(*headings: str, numbers: Sequence[str] = ()) -> Table:
     """Make a table in the one style of all commands; columns in `numbers` stand to the right."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")

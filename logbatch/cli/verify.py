@@ -12,7 +12,7 @@ from rich.text import Text
 
 from logbatch.cli.escape import escape, to_json
 from logbatch.cli.place import directory_argument, find
-from logbatch.cli.terminal import Terminal, color_option, new_table, plain_text
+from logbatch.cli.terminal import Terminal, color_option, counted, new_table, plain_text
 from logbatch.dataset.snapshot import Spans
 from logbatch.dataset.verify import Report, count, verify
 
@@ -93,10 +93,9 @@ def _remarks(report: Report) -> Iterator[Text]:
 def _conclusion(report: Report) -> Text:
     present, pending = (_total(report, name) for name in ("present", "pending"))
     whole = not (report.gaps or report.repeated or report.problems)
-    processes = len(report.producers)
     return Text.assemble(
-        (f"{present + pending:,} records", "bold"),
-        f" of {processes:,} process{'' if processes == 1 else 'es'}: ",
+        (counted(present + pending, "record"), "bold"),
+        f" of {counted(len(report.producers), 'process')}: ",
         (f"{report.gaps:,} missing, {report.repeated:,} twice", "green" if whole else "bold red"),
         f", {pending:,} pending",
     )

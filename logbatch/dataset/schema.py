@@ -303,10 +303,16 @@ def _make_json(values: list[msgspec.Raw]) -> pa.Array[Any]:
 
 
 def _make_sequence(first: int, rows: int) -> pa.Array[Any]:
-    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    numbers = array("q", range(first, first + rows))
-    return pa.Array.from_buffers(_arrow_type("int64"), rows, [None, pa.py_buffer(numbers)])
+    if rows > _SHARED:
+        return _make_plain(range(first, first + rows), "int64")
+    return pc.add(_share_numbers().slice(0, rows), first)
+
+
+@functools.cache
+def _share_numbers() -> pa.Array[Any]:
+    return _make_plain(range(_SHARED), "int64")
 
 
 # ------------------------------------------------------------------ promoted columns

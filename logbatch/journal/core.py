@@ -19,38 +19,15 @@ whether what it was worked out from still holds.
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from logbatch.identity import Ranges
-from logbatch.journal.files import sync_directory
-from logbatch.journal.lines import (
-    CHUNK,
-    count_leading_blanks,
-    count_lines,
-    cut_bytes,
-    cut_lines,
-    whole_lines,
-    without_blanks,
-)
-from logbatch.journal.maker import LARGEST, SMALLEST, Maker, whole_pages
+from logbatch.journal.intake import WITHOUT_LIMIT, Intake, no_segment
+from logbatch.journal.lines import advance, collect, cut_lines, enter, past_blanks, whole_lines
 from logbatch.journal.segment import Segment, discard
-from logbatch.journal.state import SUPPORTED, Position, Slot, StateFile
-
-MEMORY_LIMIT = 1 << 26  # bytes that may wait in memory while a journal file cannot be had
-_WITHOUT_LIMIT = 1 << 62
-
-Trouble = Callable[[str, str], object]
-
-
-class JournalFull(Exception):
-    """There is no room; the argument is the reason, in a word."""
-
-
-class JournalStopped(Exception):
-    """The journal takes no more lines; a new one must be begun."""
+from logbatch.journal.state import Position, StateFile
 
 
 class Lines(NamedTuple):
@@ -61,7 +38,7 @@ class Lines(NamedTuple):
     data: bytes
 
 
-class Journal:
+class Journal(Intake):
     """The journal of one producer.
 
     Args:
@@ -76,41 +53,9 @@ class Journal:
         lock: Whoever must hold a lock of its own while it calls the journal takes this one: a
             second lock would be waited for in the wrong order by a signal handler that logs.
         dropped: What `drop_oldest` dropped.
+        write: Takes a line as `append` does; a ValueError says that `append` must be asked.
         position: Returns the offset behind the newest line in its segment; cheap to call.
     """
-
-    def __init__(
-        self,
-        directory: Path | None,
-        producer: str,
-        *,
-        power: bool = False,
-        max_bytes: int = 1 << 30,
-        on_trouble: Trouble = lambda kind, text: None,
-        on_segment: Callable[[], object] = lambda: None,
-    ) -> None:
-        self.producer = producer
-        self.directory = directory if SUPPORTED else None
-        self.dropped = Ranges()
-        self.lock = threading.RLock()
-        self._max_bytes = max_bytes
-        self._on_trouble = on_trouble
-        self._on_segment = on_segment
-        self._said: set[str] = set()
-        self._to_say: deque[str] = deque()
-        self._maker = Maker(
-            self.directory, producer, self.lock, power=power, slot=self._slot, say=self._say
-        )
-        self._segments: dict[int, Segment] = {}
-        self._stopped = False
-        self._head = self._tail = self._sending = self._following = Position()
-        self._reading = 0  # the segment that was read from last
-        self._marks: dict[int, Position] = {}  # where the lines are that were read last
-        self._synced = Position()
-        self._write: Callable[[bytes], object] = _no_segment
-        self.position: Callable[[], int] = lambda: 0
-        if directory is not None and not SUPPORTED:
-            self._say("journal files need Linux or macOS; events wait in memory")
 
     @classmethod
     def resume(
@@ -129,114 +74,7 @@ class Journal:
             following.first = slot.following.sequence
         return journal
 
-    # ------------------------------------------------------------------ lines in
-
-    def append(self, line: bytes) -> None:
-        """Take a line, newline and all.
-
-        Raises:
-            JournalFull: There is no room.
-            JournalStopped: The journal was stopped.
-        """
-        while True:
-            write = self._write
-            try:
-                write(line)
-                return
-            except ValueError:
-                self._begin_segment(write, len(line))
-
-    def _begin_segment(self, refused: Callable[[bytes], object], need: int) -> None:
-        # May be entered again from within itself, and be left at any point by a KeyboardInterrupt.
-        # What counts is the store into `_segments`, of which the newest is the one written to.
-        try:
-            with self.lock:
-                if self._stopped:
-                    raise JournalStopped
-                if self._write is not refused:
-                    return  # another thread was first
-                newest = self._newest()
-                if newest is None or newest.write is refused or newest.sealed:
-                    self._insert(self._make(need, newest))
-                self._open_newest()
-        finally:
-            self._tell()
-        self._on_segment()
-
-    def _insert(self, segment: Segment) -> None:
-        if self._stopped:  # from within the making of it, or this goes on in a forked child
-            segment.abandon()
-            raise JournalStopped
-        self._segments[segment.index] = segment
-
-    def _newest(self) -> Segment | None:
-        segments = self._segments
-        return segments.get(max(segments, default=-1))
-
-    def _open_newest(self) -> None:
-        # All others are sealed before: when a line stands in one, those before it are complete.
-        newest = self._newest()
-        if newest is not None:
-            self._seal_all_but(newest)
-            self.position = newest.position
-            self._write = newest.write
-
-    def _seal_all_but(self, newest: Segment | None) -> None:
-        for segment in list(self._segments.values()):
-            if segment is not newest:
-                segment.seal()
-
-    def _make(self, need: int, refusing: Segment | None) -> Segment:
-        held, size = self._held(), self._next_size(need)
-        room = self._max_bytes - held if held else _WITHOUT_LIMIT
-        # A file that could be made, and takes not even one line: the disk is full.
-        no_file = refusing is not None and refusing.path is not None and refusing.end() == 0
-        spare = None if no_file else self._maker.take_spare(need, room)
-        if spare is not None:
-            return spare
-        if size > room:
-            raise JournalFull("journal full")
-        if self.directory is not None and self._held_in_memory() + size > MEMORY_LIMIT:
-            raise JournalFull("no journal file")
-        if no_file:
-            return self._maker.make_memory("it cannot be written", size, need)
-        return self._maker.make(size, need)
-
-    def _held(self) -> int:
-        """Return the bytes of the segments in which something is not settled."""
-        tail = self._tail
-        return sum(
-            segment.size
-            for segment in list(self._segments.values())
-            if segment.index > tail.segment or tail.offset < segment.end()
-        )
-
-    def _held_in_memory(self) -> int:
-        return sum(s.size for s in list(self._segments.values()) if s.path is None)
-
-    def _next_size(self, need: int) -> int:
-        grown = min(LARGEST, SMALLEST << min(max(self._segments, default=-1) + 1, 8))
-        return whole_pages(max(min(grown, self._max_bytes // 4), need, 1))
-
-    def _say(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
-            self._to_say.append(text)
-
-    def _tell(self) -> None:
-        """Tell of troubles, without the lock: who is told may wait for something."""
-        while self._to_say:
-            self._on_trouble("journal", self._to_say.popleft())
-
-    def prepare(self, pause: Callable[[], object]) -> None:
-        """Have a segment ready when the current one is half full, so that no caller makes it."""
-        newest = self._newest()
-        if self._stopped or self._maker.is_ready or newest is None or newest.path is None:
-            return
-        size = self._next_size(0)
-        if newest.end() * 2 < newest.size or self._held() + size > self._max_bytes:
-            return
-        self._maker.prepare(size, pause)
+    # ------------------------------------------------------------------ dropping
 
     def drop_oldest(self) -> tuple[int, int] | None:
         """Drop the oldest segment of which nothing is being read or sent.
@@ -297,20 +135,16 @@ class Journal:
         segment = self._segments.get(head.segment)
         sealed = segment is None or segment.sealed  # to be asked before the end
         if segment is not None and head.offset < (stop := segment.end()):
-            counted = _advance(head, segment, whole_lines(segment, head.offset, stop))
+            counted = advance(head, segment, whole_lines(segment, head.offset, stop))
         elif sealed and (following := self._after(head.segment)) is not None:
-            counted = _enter(following, head.sequence)
+            counted = enter(following, head.sequence)
         else:
             return False
         if self._head is head:  # else somebody has counted from within this
             self._head = counted
+            if counted.offset == 0 and counted.sequence > head.sequence:
+                self._note_dropped(head.sequence, counted.sequence - 1)  # by one who died since
         return True
-
-    def _after(self, index: int) -> Segment | None:
-        """Return the segment that comes next; looked up in a copy, for others may go meanwhile."""
-        segments = self._segments.copy()
-        following = min((other for other in segments if other > index), default=-1)
-        return segments.get(following)
 
     @property
     def settled(self) -> int:
@@ -334,18 +168,9 @@ class Journal:
         """Whether a line ever came in."""
         return bool(self._segments) or self._head.sequence > 0
 
-    def pending_bytes(self) -> int:
-        """Return how many bytes wait, nearly."""
-        tail = self._tail
-        return sum(
-            max(segment.end() - (tail.offset if segment.index == tail.segment else 0), 0)
-            for segment in list(self._segments.values())
-            if segment.index >= tail.segment
-        )
-
     # ------------------------------------------------------------------ lines out
 
-    def read(self, first: int, max_bytes: int, max_lines: int = _WITHOUT_LIMIT) -> Lines | None:
+    def read(self, first: int, max_bytes: int, max_lines: int = WITHOUT_LIMIT) -> Lines | None:
         """Read consecutive lines, at least one if there is one, all from one segment.
 
         A batch that was noted by `sending` is read again as it was, whatever the limits.
@@ -369,8 +194,8 @@ class Journal:
         stop = segment.end()
         if sending.segment == start.segment and start.offset < sending.offset:
             stop = min(stop, sending.offset)
-            max_bytes = max_lines = _WITHOUT_LIMIT
-        end, data = _collect(segment, start, stop, max_bytes, max_lines)
+            max_bytes = max_lines = WITHOUT_LIMIT
+        end, data = collect(segment, start, stop, max_bytes, max_lines)
         if end.sequence == start.sequence:
             return None
         self._marks = {start.sequence: start, end.sequence: end}
@@ -415,13 +240,13 @@ class Journal:
         while True:
             segment = self._segments.get(position.segment)
             if segment is not None:
-                position = _past_blanks(position, segment)
+                position = past_blanks(position, segment)
                 if not segment.sealed or position.offset < segment.end():
                     return position
             following = self._after(position.segment)
             if following is None:
                 return position
-            position = _enter(following, position.sequence)
+            position = enter(following, position.sequence)
 
     def _locate(self, sequence: int) -> Position:
         """Find a line by its number; where it is not there yet, the place behind the last."""
@@ -431,7 +256,7 @@ class Journal:
             if segment is not None and position.offset < (stop := segment.end()):
                 chunk = whole_lines(segment, position.offset, stop)
                 chunk = cut_lines(chunk, sequence - position.sequence)
-                position = _advance(position, segment, chunk)
+                position = advance(position, segment, chunk)
             elif (further := self._past_finished(position)) != position:
                 position = further
             else:
@@ -461,43 +286,10 @@ class Journal:
             if slot == self._slot(closed=closed):
                 return
 
-    def _slot(self, *, closed: bool = False) -> Slot:
-        self._sending = max(self._sending, self._tail)
-        return Slot(0, self._tail, self._sending, self._following, closed)
-
     def _say_state(self, error: OSError) -> None:
         self._say(f"the state of the journal cannot be written ({error.strerror})")
 
-    def _forget_before(self, index: int) -> None:
-        for other in [other for other in list(self._segments) if other < index]:
-            segment = self._segments.pop(other, None)
-            if segment is not None:
-                discard(segment)
-
-    def sync(self) -> None:
-        """Have what came in so far on the disk; for while the destination does not take it."""
-        newest = self._newest()
-        if newest is None or self._synced == (reached := Position(newest.index, newest.end())):
-            return
-        try:
-            for segment in list(self._segments.values()):
-                if segment.index >= self._synced.segment:
-                    segment.sync()
-            if self.directory is not None and self._synced.segment != newest.index:
-                sync_directory(self.directory)
-            self._synced = reached
-        except (OSError, ValueError) as error:  # ValueError: just dropped, and the memory given up
-            self._say(f"the journal cannot be synced ({error})")
-        self._tell()
-
     # ------------------------------------------------------------------ the end
-
-    def stop(self) -> None:
-        """Take no more lines; what is in stays to be read."""
-        with self.lock:
-            self._stopped = True
-            self._seal_all_but(None)
-            self._maker.stop()
 
     def close(self) -> bool:
         """Stop, and remove the files if everything is settled; else leave them to be adopted.
@@ -511,7 +303,7 @@ class Journal:
             # One is not sealed while this runs from within an append to it.
             done = done and all(segment.sealed for segment in list(self._segments.values()))
             if done:
-                self._forget_before(_WITHOUT_LIMIT)
+                self._forget_before(WITHOUT_LIMIT)
             else:
                 self._leave_to_others()
             self._release()
@@ -532,59 +324,9 @@ class Journal:
     def abandon(self) -> None:
         """Let go of everything without a word, in a forked child: it is the parent's."""
         self._stopped = True
-        self._write = _no_segment
+        self.write = no_segment
         self.lock = threading.RLock()  # somebody who was not forked may hold the other for ever
         segments, self._segments = self._segments, {}
         for segment in segments.values():
             segment.abandon()
         self._maker.abandon()
-
-
-def _no_segment(line: bytes) -> object:
-    raise ValueError("no segment yet")
-
-
-def _enter(segment: Segment, sequence: int) -> Position:
-    """Return the begin of a segment whose first line has this sequence, if it is not known."""
-    if segment.first is None:  # it is known where segments before it were dropped
-        segment.first = sequence
-    return Position(segment.index, 0, segment.first)
-
-
-def _past_blanks(position: Position, segment: Segment) -> Position:
-    """Step over blank lines, of which there may be megabytes."""
-    offset, stop = position.offset, segment.end()
-    while segment.loose and offset < stop and segment.read(offset, offset + 1) == b"\n":
-        offset += count_leading_blanks(segment.read(offset, min(offset + CHUNK, stop)))
-    return position if offset == position.offset else position._replace(offset=offset)
-
-
-def _advance(position: Position, segment: Segment, chunk: bytes) -> Position:
-    """Return the place behind a piece that begins at `position`."""
-    return Position(
-        segment.index,
-        position.offset + len(chunk),
-        position.sequence + count_lines(chunk, segment.loose),
-    )
-
-
-def _collect(
-    segment: Segment, start: Position, stop: int, max_bytes: int, max_lines: int
-) -> tuple[Position, bytes]:
-    """Read lines within the limits; return the place behind them, and them."""
-    pieces: list[bytes] = []
-    position = start
-    while position.offset < stop and position.sequence - start.sequence < max_lines:
-        if (further := _past_blanks(position, segment)) != position:
-            position = further
-            continue
-        room = max_bytes - sum(map(len, pieces))
-        chunk = whole_lines(segment, position.offset, stop)
-        taken = cut_bytes(chunk, room, must=not pieces)
-        taken = cut_lines(taken, max_lines - (position.sequence - start.sequence))
-        if not taken:
-            break
-        pieces.append(taken)
-        position = _advance(position, segment, taken)
-    data = b"".join(pieces)
-    return position, without_blanks(data) if segment.loose else data

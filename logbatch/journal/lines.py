@@ -7,6 +7,7 @@ overwritten; they are neither counted nor handed out.
 from __future__ import annotations
 
 from logbatch.journal.segment import Segment
+from logbatch.journal.state import Position
 
 CHUNK = 1 << 16  # bytes copied and looked at in one go, while the interpreter lock is held
 
@@ -63,3 +64,49 @@ def cut_lines(chunk: bytes, most: int) -> bytes:
         most -= stop - end > 1
         end = stop
     return chunk[:end]
+
+
+def enter(segment: Segment, sequence: int) -> Position:
+    """Return the begin of a segment whose first line has this sequence, if it is not known."""
+    if segment.first is None:  # it is known where segments before it were dropped
+        segment.first = sequence
+    return Position(segment.index, 0, segment.first)
+
+
+def past_blanks(position: Position, segment: Segment) -> Position:
+    """Step over blank lines, of which there may be megabytes."""
+    offset, stop = position.offset, segment.end()
+    while segment.loose and offset < stop and segment.read(offset, offset + 1) == b"\n":
+        offset += count_leading_blanks(segment.read(offset, min(offset + CHUNK, stop)))
+    return position if offset == position.offset else position._replace(offset=offset)
+
+
+def advance(position: Position, segment: Segment, chunk: bytes) -> Position:
+    """Return the place behind a piece that begins at `position`."""
+    return Position(
+        segment.index,
+        position.offset + len(chunk),
+        position.sequence + count_lines(chunk, segment.loose),
+    )
+
+
+def collect(
+    segment: Segment, start: Position, stop: int, max_bytes: int, max_lines: int
+) -> tuple[Position, bytes]:
+    """Read lines within the limits; return the place behind them, and them."""
+    pieces: list[bytes] = []
+    position = start
+    while position.offset < stop and position.sequence - start.sequence < max_lines:
+        if (further := past_blanks(position, segment)) != position:
+            position = further
+            continue
+        room = max_bytes - sum(map(len, pieces))
+        chunk = whole_lines(segment, position.offset, stop)
+        taken = cut_bytes(chunk, room, must=not pieces)
+        taken = cut_lines(taken, max_lines - (position.sequence - start.sequence))
+        if not taken:
+            break
+        pieces.append(taken)
+        position = advance(position, segment, taken)
+    data = b"".join(pieces)
+    return position, without_blanks(data) if segment.loose else data

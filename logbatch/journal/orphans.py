@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from logbatch.identity import Ranges, is_producer
-from logbatch.journal.core import Journal, Trouble
+from logbatch.journal.core import Journal
 from logbatch.journal.files import (
     create_file,
     is_locked,
@@ -25,6 +25,7 @@ from logbatch.journal.files import (
     spare_path,
     state_path,
 )
+from logbatch.journal.intake import Trouble
 from logbatch.journal.lines import count_lines
 from logbatch.journal.maker import LARGEST
 from logbatch.journal.salvage import repair

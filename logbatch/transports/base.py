@@ -49,7 +49,7 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
 
     def split_lines(self) -> list[bytes]:
         """Return the lines one by one, each with its newline."""
-        return self.lines.splitlines(keepends=True)
+        return [line + b"\n" for line in self.lines.split(b"\n")[:-1]]
 
     def events(self) -> list[dict[str, Any]]:
         """Decode the events, each with its `producer` and `sequence`."""
