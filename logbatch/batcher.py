@@ -339,7 +339,7 @@ class Batcher:
             if self._session.journal.begun or self._session.losses:
                 self.flusher.retiring.append(self._session)
                 self._session = self._new_session()
-            requests = [_Request(session, FAR) for session in self.flusher.retiring]
+            requests = [_Request(session, FAR) for session in self.flusher.retiring.copy()]
         done = self._wait_for(requests, deadline - self._clock())
         if done:
             self._recover_until(min(deadline, self._clock() + 1.0))

@@ -38,7 +38,7 @@ from logbatch.eventdict import (
 )
 from logbatch.logrecord import columns_of, extra_of, get
 from logbatch.plain import name_of
-from logbatch.quick import FORMATTED, NAME_BYTES, TOLD_BY_STRUCTLOG, QuickWay
+from logbatch.quick import FORMATTED, NAME_BYTES, TOLD_BY_STRUCTLOG, QuickEncoder
 from logbatch.stacktrace import Failure, from_exc_info, from_text, split_message
 from logbatch.surroundings import (
     awaiting_caller,
@@ -114,8 +114,8 @@ class Event(msgspec.Struct, gc=False, omit_defaults=True):
     attributes: dict[str, Any] | None = None
 
 
-class LineEncoder:
-    """Makes lines.
+class LineEncoder(QuickEncoder):
+    """Makes lines: `record` of a LogRecord, `event_dict` of a structlog event, `text` of a text.
 
     Args:
         service: The `service` column; None takes `OTEL_SERVICE_NAME`, else the script's name.
@@ -135,21 +135,15 @@ class LineEncoder:
         max_value_bytes: int = 1 << 20,
         complain: Callable[[logging.LogRecord], object] | None = None,
     ) -> None:
-        self._limit = max_value_bytes
-        self._trace_limit = min(max_value_bytes, _TRACE_BYTES)
-        self._short_limit = min(max_value_bytes, NAME_BYTES)
         self._service = _short(service_name() if service is None else service)
         self._host = _short(host_name() if host is None else host)
+        super().__init__(self._service, self._host, max_value_bytes)
+        self._trace_limit = min(max_value_bytes, _TRACE_BYTES)
+        self._short_limit = min(max_value_bytes, NAME_BYTES)
         self._complain = complain or _print_complaint
-        self._quick_line = QuickWay(self._service, self._host, max_value_bytes).line
 
-    def record(self, record: logging.LogRecord) -> bytes:
-        """Make the line of a record, which is not changed."""
-        try:
-            line = self._quick_line(record)
-        except Exception:  # it is no ordinary record
-            line = None
-        return line or self._line(self._read(self._read_record, record))
+    def record_carefully(self, record: logging.LogRecord) -> bytes:
+        return self._line(self._read(self._read_record, record))
 
     def event_dict(
         self, logger: object, method_name: str, event_dict: Mapping[str, Any]

@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -74,7 +74,8 @@ class Flusher:
         self._failures = 0
         self._retry_at = float("-inf")
         self._flushed = float("-inf")
-        self._adopted: deque[tuple[Journal, Ranges]] = deque()
+        self._orphans: Iterator[tuple[Journal, Ranges]] | None = None  # while we take them over
+        self._adopted: tuple[Journal, Ranges] | None = None  # the one that is being sent
         self._adopt_at = float("-inf")
         self._pace = Pace()
         self._paced: tuple[float, int] | None = None
@@ -87,26 +88,27 @@ class Flusher:
         Returns:
             Seconds until something may be due again if nobody signals before.
         """
-        session = self._current()
-        now = self._clock()
         if self.hurry:
             self.hurry = False
-            self._retry_at = now
-        if now >= self._retry_at:
-            self._deliver_all(session)
+            self._retry_at = self._clock()
+        if self._clock() >= self._retry_at:
+            self._deliver_all()
+        session = self._current()
         session.journal.prepare(self._pause)
         return self._next_look(session)
 
-    def _deliver_all(self, session: Session) -> None:
+    def _deliver_all(self) -> None:
         try:
+            # Only here are sessions ended, so one that is asked for behind this lasts for the step.
             self._finish_retiring()
+            session = self._current()
             if session.journal.settled < session.until:
                 self._send_all(session)  # what a failure interrupted
             if isinstance(due := self._due(session), str):
                 self._flush(session, due)
             self._tell_losses(session)  # not before sending works: they might be dropped, too
-            if self._adopted or self._clock() >= self._adopt_at:
-                self._recover_one(look=not self._adopted)
+            if self._orphans is not None or self._clock() >= self._adopt_at:
+                self._recover_one()
             self._failures = 0
         except TemporaryError as error:
             self._failures += 1
@@ -118,7 +120,7 @@ class Flusher:
         now = self._clock()
         if now < self._retry_at:
             return self._retry_at - now
-        if self._adopted or self.retiring:
+        if self._orphans is not None or self.retiring:
             return 0.0
         due = self._due(session)
         wait = 0.0 if isinstance(due, str) else due
@@ -233,40 +235,44 @@ class Flusher:
 
     # ------------------------------------------------------------------ others' events
 
-    def _recover_one(self, *, look: bool) -> None:
+    def _recover_one(self) -> None:
         """Send one batch that a process which died left, so that our own never wait for long."""
-        if look:
+        if self._orphans is None:
             self._adopt_at = self._clock() + ADOPT_EVERY
-            self.adopt()
-        if self._adopted and not self._send_adopted(*self._adopted[0]):
-            journal, _ = self._adopted.popleft()
-            journal.close()
+            self._orphans = self._take_over()
+        if self._adopted is None:
+            self._adopted = next(self._orphans, None)
+        if self._adopted is None:
+            self._orphans = None
+        elif not self._send_adopted(*self._adopted):
+            self._adopted[0].close()
+            self._adopted = None
             self.recovered["producers"] += 1
 
     def recover(self, may_go_on: Callable[[], bool]) -> None:
-        """Take over and send everything that is left here, as long as the function says so.
+        """Take over and send what is left here, as long as the function says so.
 
         Raises:
             TemporaryError: The destination does not take it now.
         """
-        self.adopt()
-        while self._adopted and may_go_on():
-            self._recover_one(look=False)
+        self._recover_one()
+        while self._orphans is not None and may_go_on():
+            self._recover_one()
         self._delivery.transport.close()
 
-    def adopt(self) -> None:
-        """Take over every journal here whose owner is gone."""
+    def _take_over(self) -> Iterator[tuple[Journal, Ranges]]:
+        """Take over, one after the other, the journals here whose owner is gone."""
         if self._directory is None:
             return
-        published = getattr(self._delivery.transport, "published", lambda producer: Ranges())
         known: dict[str, Ranges] = {}
+        ask = getattr(self._delivery.transport, "published", lambda producer: Ranges())
 
-        def ask(producer: str) -> Ranges:
-            known[producer] = published(producer)
+        def published(producer: str) -> Ranges:
+            known[producer] = ask(producer)
             return known[producer]
 
-        for journal in adopt(self._directory, published=ask, on_trouble=self._trouble.say):
-            self._adopted.append((journal, known[journal.producer]))
+        for journal in adopt(self._directory, published=published, on_trouble=self._trouble.say):
+            yield journal, known.pop(journal.producer)
 
     def _send_adopted(self, journal: Journal, known: Ranges) -> bool:
         batch = _next_batch(journal, self._options)
@@ -277,18 +283,22 @@ class Flusher:
         return True
 
     def adopted_left(self) -> int:
-        """Return how many events of journals taken over still wait."""
-        return sum(journal.pending() for journal, _ in self._adopted)
+        """Return how many events of the journal taken over still wait."""
+        return self._adopted[0].pending() if self._adopted else 0
 
     def give_up(self) -> None:
         """Leave what was taken over to the next process."""
-        while self._adopted:
-            self._adopted.popleft()[0].close()
+        if self._adopted is not None:
+            self._adopted[0].close()
+        self._adopted = self._orphans = None
 
     def abandon(self) -> None:
         """Let go of everything without a word, in a forked child: it is the parent's."""
-        for journal in [s.journal for s in self.retiring] + [j for j, _ in self._adopted]:
-            journal.abandon()
+        for session in self.retiring:
+            session.journal.abandon()
+        if self._adopted is not None:
+            self._adopted[0].abandon()
+        self._adopted = self._orphans = None
 
 
 def _next_batch(journal: Journal, options: BatchOptions) -> Batch | None:

@@ -1,8 +1,8 @@
 """The quick way: the line of an ordinary record, which is most of what a logging call costs.
 
 A record is ordinary if it is a plain `logging.LogRecord` with a text for its message, no exception,
-and nothing in it that is very long.  Its line is the very one that the careful way of
-`logbatch.event` comes to.  For any other record the answer is None, or any exception.
+and nothing in it that is very long.  Its line is the very one that the careful way comes to, which
+all other records go, and so do those with which anything goes wrong here.
 
 What stays the same from call to call is encoded once, after a close look at its types, and then
 remembered: by place (logger, level, file, line, function), by thread, and by the names of the extra
@@ -67,8 +67,8 @@ class Unusual(Exception):
     """The record is not an ordinary one."""
 
 
-class QuickWay:
-    """Makes the lines of ordinary records.
+class QuickEncoder:
+    """Makes the lines of ordinary records, and leaves all others to `record_carefully`.
 
     Args:
         service: The `service` column.
@@ -82,64 +82,69 @@ class QuickWay:
         self._places: dict[tuple[Any, ...], _Place] = {}
         self._callers: dict[tuple[Any, ...], _Caller] = {}
 
-    def line(self, record: logging.LogRecord) -> bytes | None:
-        """Make the line of a record, or give up.
+    def record(self, record: logging.LogRecord) -> bytes:
+        """Make the line of a record, which is not changed."""
+        try:
+            fields = record.__dict__
+            place = self._places.get(_read_place(fields)) or self._learn_place(fields)
+            who = _read_caller(fields)
+            caller = self._callers.get(who) or self._learn_caller(who)
+            # fmt: off
+            message, args, exc_info, exc_text, stack_info, created, task, _, _, _, _, _ = (
+                _read_rest(fields)
+            )
+            # fmt: on
+            if (
+                type(message) is not str
+                or type(args) is not tuple
+                or (exc_info or exc_text or stack_info or not message)
+                or type(record) is not _LogRecord
+                or len(message) > _LONG
+            ):
+                raise Unusual
+            limit = self._limit
+            shape = attributes = None
+            values = args
+            if len(fields) != _COUNT:
+                shape = place.shapes.get(len(fields)) or place.learn_shape(fields)
+                try:
+                    values = shape.read(fields)
+                except KeyError:  # there are other names than the last time
+                    shape = place.learn_shape(fields)
+                    values = shape.read(fields)
+                attributes = shape.make(*values)
+                values += args
+            for value in values:
+                kind = type(value)
+                if kind is str:
+                    if len(value) > limit:
+                        raise Unusual
+                elif kind is int or kind is bool or value is None:
+                    pass
+                elif kind is not float or value - value != 0.0:  # NaN and the infinities
+                    attributes = _tame(shape, fields, args, limit)
+                    break
+            text = message % args if args else message
+            if not _HAS_TASK and "asyncio" in _modules:
+                task = task_name()
+            make, whence, _, _ = caller
+            context = copy_context()
+            if task or context:
+                whence = _add_task(caller, task)
+                attributes = _add_bound(context, shape, attributes, limit)
+            moment = _moment_of(created, UTC)
+            line = _encode_lines(
+                (make(moment, place.before, text, message, place.after, whence, attributes),)
+            )
+            if len(line) <= limit:
+                return line
+        except Exception:  # whatever it is, it is nothing for the quick way
+            pass
+        return self.record_carefully(record)
 
-        Raises:
-            Exception: Any, where the record is not an ordinary one.
-        """
-        fields = record.__dict__
-        place = self._places.get(_read_place(fields)) or self._learn_place(fields)
-        who = _read_caller(fields)
-        caller = self._callers.get(who) or self._learn_caller(who)
-        make, whence, _, _ = caller
-        # fmt: off
-        message, args, exc_info, exc_text, stack_info, created, task, _, _, _, _, _ = (
-            _read_rest(fields)
-        )
-        # fmt: on
-        if (
-            type(message) is not str
-            or type(args) is not tuple
-            or (exc_info or exc_text or stack_info or not message)
-            or type(record) is not _LogRecord
-            or len(message) > _LONG
-        ):
-            return None
-        limit = self._limit
-        shape = attributes = None
-        values = args
-        if len(fields) != _COUNT:
-            shape = place.shapes.get(len(fields)) or place.learn_shape(fields)
-            try:
-                values = shape.read(fields)
-            except KeyError:  # there are other names than the last time
-                shape = place.learn_shape(fields)
-                values = shape.read(fields)
-            attributes = shape.make(*values)
-            values += args
-        for value in values:
-            kind = type(value)
-            if kind is str:
-                if len(value) > limit:
-                    return None
-            elif kind is int or kind is bool or value is None:
-                pass
-            elif kind is not float or value - value != 0.0:  # NaN and the infinities
-                attributes = _tame(shape, fields, args, limit)
-                break
-        text = message % args if args else message
-        if not _HAS_TASK and "asyncio" in _modules:
-            task = task_name()
-        context = copy_context()
-        if task or context:
-            whence = _add_task(caller, task)
-            attributes = _add_bound(context, shape, attributes, limit)
-        moment = _moment_of(created, UTC)
-        line = _encode_lines(
-            (make(moment, place.before, text, message, place.after, whence, attributes),)
-        )
-        return line if len(line) <= limit else None
+    def record_carefully(self, record: logging.LogRecord) -> bytes:
+        """Make the line of a record that may hold anything."""
+        raise NotImplementedError
 
     def _learn_place(self, fields: dict[str, Any]) -> _Place:
         key = logger, level, levelno, path, lineno, function = _read_place(fields)

@@ -205,6 +205,15 @@ def test_a_late_event_is_published_without_another_close(transport):
     assert transport.wait_for(2)
 
 
+def test_closing_while_the_flusher_finishes_does_not_raise(transport):
+    """A close that meets the end of the session it closes is quiet (it raised RuntimeError)."""
+    batcher = Batcher(transport, BatchOptions(flush_interval=0.01))
+    for n in range(300):
+        put(batcher, str(n))
+        assert batcher.close()
+    assert 300 == len(transport.messages)
+
+
 def test_close_is_bounded_where_the_destination_hangs():
     """`close` returns within its timeout though `send` does not."""
     release = threading.Event()

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -87,8 +87,7 @@ def _run(
             connection.execute(lock)
         connection.execute("BEGIN TRANSACTION READ ONLY")
         try:
-            with _deadline(connection, timeout):
-                return _fetch(connection, statement, limit)
+            return _fetch_in_time(connection, statement, limit, timeout)
         except _errors() as error:
             _blame(error, quick, schema)
             raise _told(error, limit) from error
@@ -150,33 +149,29 @@ def _view(names: list[str]) -> str:
     )
 
 
-@contextlib.contextmanager
-def _deadline(connection: duckdb.DuckDBPyConnection, timeout: float | None) -> Iterator[None]:
-    """Interrupt what the connection does when the time is up.
+def _fetch_in_time(
+    connection: duckdb.DuckDBPyConnection,
+    statement: duckdb.Statement,
+    limit: int,
+    timeout: float | None,
+) -> pa.Table:
+    """Fetch the result, and interrupt DuckDB when the time is up, or on Ctrl-C.
+
+    DuckDB works on a thread of its own: while it does, a thread cannot take a signal.  It must have
+    ended before the connection is closed, which waits for it without interrupting it.
 
     Raises:
-        QueryError: It was.
+        QueryError: The time was up.
     """
-    done, expired = threading.Event(), threading.Event()
-
-    def watch() -> None:
-        if not done.wait(timeout):
-            expired.set()
-            connection.interrupt()
-            while not done.wait(0.05):  # it may not have begun yet
+    with ThreadPoolExecutor(1, "logbatch-query") as pool:
+        answer = pool.submit(_fetch, connection, statement, limit)
+        try:
+            return answer.result(timeout)
+        except TimeoutError:
+            raise QueryError(f"the query was stopped after {timeout:g} s") from None
+        finally:
+            while wait([answer], 0.02).not_done:  # it may not have begun yet
                 connection.interrupt()
-
-    thread = threading.Thread(target=watch, name="logbatch-query", daemon=True)
-    thread.start()
-    try:
-        yield
-    except _errors() as error:
-        if expired.is_set():
-            raise QueryError(f"the query was stopped after {timeout:g} s") from error
-        raise
-    finally:
-        done.set()
-        thread.join()
 
 
 def _fetch(
