@@ -80,7 +80,8 @@ class QuickEncoder:
         self._limit = limit
         self._program = _join((("service", service), ("host", host)))
         self._places: dict[tuple[Any, ...], _Place] = {}
-        self._callers: dict[tuple[Any, ...], _Caller] = {}
+        self._callers: dict[tuple[Any, ...], tuple[_Make, Raw]] = {}
+        self._beginnings: dict[tuple[Any, ...], bytes] = {}  # of the same, without the program
 
     def record(self, record: logging.LogRecord) -> bytes:
         """Make the line of a record, which is not changed."""
@@ -88,7 +89,7 @@ class QuickEncoder:
             fields = record.__dict__
             place = self._places.get(_read_place(fields)) or self._learn_place(fields)
             who = _read_caller(fields)
-            caller = self._callers.get(who) or self._learn_caller(who)
+            make, whence = self._callers.get(who) or self._learn_caller(who)
             # fmt: off
             message, args, exc_info, exc_text, stack_info, created, task, _, _, _, _, _ = (
                 _read_rest(fields)
@@ -119,19 +120,22 @@ class QuickEncoder:
                 if kind is str:
                     if len(value) > limit:
                         raise Unusual
-                elif kind is int or kind is bool or value is None:
-                    pass
-                elif kind is not float or value - value != 0.0:  # NaN and the infinities
+                elif kind is not int:
+                    if kind is float:
+                        if value - value == 0.0:  # neither NaN nor an infinity
+                            continue
+                    elif kind is bool or value is None:
+                        continue
                     attributes = _tame(shape, fields, args, limit)
                     break
             text = message % args if args else message
             if not _HAS_TASK and "asyncio" in _modules:
                 task = task_name()
-            make, whence, _, _ = caller
             context = copy_context()
-            if task or context:
-                whence = _add_task(caller, task)
+            if context:
                 attributes = _add_bound(context, shape, attributes, limit)
+            if task or "opentelemetry.trace" in _modules:
+                whence = self._add_task(who, whence, task)
             moment = _moment_of(created, UTC)
             line = _encode_lines(
                 (make(moment, place.before, text, message, place.after, whence, attributes),)
@@ -160,19 +164,29 @@ class QuickEncoder:
         self._places[key] = place
         return place
 
-    def _learn_caller(self, key: tuple[Any, ...]) -> _Caller:
+    def _learn_caller(self, key: tuple[Any, ...]) -> tuple[_Make, Raw]:
         process, thread, name = key
         for number in (process, thread):
             _require(number is None or (type(number) is int and 0 <= number < 1 << 63))
         _require(name is None or (type(name) is str and len(name) < NAME_BYTES // 6))
         told = (("process", process), ("thread", thread), ("thread_name", name or None))
         (first, value), *others = [pair for pair in told if pair[1] is not None]
-        begin = _encode(value) + _join(others)
-        caller = _Caller(_line_type(first), Raw(begin + self._program), begin, self._program)
+        beginning = _encode(value) + _join(others)
+        caller = _line_type(first), Raw(beginning + self._program)
         if len(self._callers) >= _MAX_CALLERS:
-            self._callers = {}
+            self._callers, self._beginnings = {}, {}
+        self._beginnings[key] = beginning
         self._callers[key] = caller
         return caller
+
+    def _add_task(self, key: tuple[Any, ...], whence: Raw, task: object) -> Raw:
+        """Put a task and a trace between what is said of the caller and of the program."""
+        _require(task is None or (type(task) is str and len(task) < NAME_BYTES // 6))
+        trace_id, span_id = trace_ids()
+        if not (task or trace_id):
+            return whence
+        told = (("task", task or None), ("trace_id", trace_id), ("span_id", span_id))
+        return Raw(self._beginnings[key] + _join(told) + self._program)
 
 
 def _require(condition: object) -> None:
@@ -197,24 +211,6 @@ def _line_type(first: str) -> _Make:
     keys = ["timestamp", "level", "message", "template", "pathname", first]
     fields: list[Any] = [*keys, ("attributes", Any, None)]
     return msgspec.defstruct("Line", fields, gc=False, omit_defaults=True)
-
-
-class _Caller(NamedTuple):
-    """What the end of a line says: whole, and in two parts for a task and a trace in between."""
-
-    make: _Make
-    whence: Raw
-    begin: bytes
-    end: bytes
-
-
-def _add_task(caller: _Caller, task: object) -> Raw:
-    _require(task is None or (type(task) is str and len(task) < NAME_BYTES // 6))
-    trace_id, span_id = trace_ids()
-    if not (task or trace_id):
-        return caller.whence
-    told = (("task", task or None), ("trace_id", trace_id), ("span_id", span_id))
-    return Raw(caller.begin + _join(told) + caller.end)
 
 
 # ------------------------------------------------------------------ extra fields

@@ -137,16 +137,17 @@ def test_times_are_utc(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_promoted_columns_are_in_the_view(tmp_path: Path) -> None:
-    """Also those whose name wants quotes, of files that differ, and of the journal."""
+    """Also those whose name wants quotes, of producers that differ, and of the journal."""
     write_parquet(tmp_path, A, lines(0, 1), 0, user_id="int64")
-    write_parquet(tmp_path, A, lines(2, 3, attributes={"q x": "v"}), 2, **{"q x": "string"})
-    write_parquet(tmp_path, A, lines(4, 4), 4)
+    write_parquet(tmp_path, A, lines(2, 2), 2)  # published for it by another process
+    odd = lines(3, 4, attributes={"q x": "v"})
+    write_parquet(tmp_path, B, odd, 3, **{"q x": "string"})
     waiting = [Waiting(A, 5, lines(5, 5))]
     dataset = Dataset(tmp_path, read_pending=lambda directory: waiting)
     query = 'SELECT user_id, "q x" AS q FROM logs ORDER BY sequence'
     assert {
         "user_id": [0, 1, None, None, None, 2],
-        "q": [None, None, "v", "v", None, None],
+        "q": [None, None, None, "v", "v", None],
     } == dataset.sql(query).to_pydict()
 
 

@@ -10,7 +10,7 @@ import os
 import re
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from logbatch.dataset.segments import Run, Segment, list_folders, parse_segment, scan_growing
 from logbatch.errors import DatasetError
@@ -20,7 +20,7 @@ JOURNAL = ".journal"
 EXTENSIONS = ("parquet", "jsonl", "jsonl.zst", "jsonl.gz")
 
 _RECORDS = re.compile(r"[^.].*\.(parquet|jsonl|jsonl\.zst|jsonl\.gz)", re.DOTALL)
-_SEQUENCE = re.compile(rb'","sequence":([0-9]{1,18})\}\n')
+_BLOCK = 1 << 23  # bytes of a growing file that are looked at in one go
 _SETTLED = 2_000_000_000  # nanoseconds; the coarsest clock of a file system ticks every 2 s
 
 
@@ -106,31 +106,53 @@ def look(path: Path, producer: str, known: Grown | None = None) -> Grown:
         OSError: It cannot be read.
     """
     with open(path, "rb") as file:
-        inode = os.fstat(file.fileno()).st_ino
-        size = os.fstat(file.fileno()).st_size
-        before = known if known and known.inode == inode and known.stop <= size else Grown()
-        file.seek(before.stop)
-        data = file.read(size - before.stop)
-    data = data[: data.rfind(b"\n") + 1]
-    ranges, count = Ranges(before.ranges), 0
-    for run in find_runs(data, producer):
-        ranges.add(run.first, run.last)
-        count += run.last - run.first + 1
-    news = len(ranges) - len(before.ranges)
-    plain = before.plain and count == news == data.count(b"\n")
-    return Grown(inode, before.stop + len(data), ranges, plain)
+        status = os.fstat(file.fileno())
+        same = known and known.inode == status.st_ino and known.stop <= status.st_size
+        found = known if known and same else Grown(status.st_ino)
+        file.seek(found.stop)
+        while block := _read_lines(file, status.st_size - found.stop):
+            spans = _spans_of_block(block, producer)
+            before, ranges = len(found.ranges), Ranges([*found.ranges, *spans])
+            count = sum(last - first + 1 for first, last in spans)
+            plain = count == len(ranges) - before == block.count(b"\n")
+            stop = found.stop + len(block)
+            found = Grown(status.st_ino, stop, ranges, found.plain and plain)
+        return found
+
+
+def _read_lines(file: IO[bytes], most: int) -> bytes:
+    """Read whole lines, some megabytes of them if there are as many."""
+    data = file.read(min(most, _BLOCK))
+    while data and (stop := data.rfind(b"\n") + 1) == 0:
+        more = file.read(min(most - len(data), _BLOCK))
+        if not more:
+            return b""
+        data += more
+    if data:
+        file.seek(stop - len(data), os.SEEK_CUR)
+        return data[:stop]
+    return b""
+
+
+def _spans_of_block(block: bytes, producer: str) -> list[tuple[int, int]]:
+    """Find the sequences in whole lines; where all are there, as nearly always, by the edges."""
+    lines = block.count(b"\n")
+    first = scan_growing([block[: block.find(b"\n") + 1]], producer)
+    last = scan_growing([block[block.rfind(b"\n", 0, -1) + 1 :]], producer)
+    if first and last and last[0].last - first[0].first == lines - 1 and b"\0" not in block:
+        return [(first[0].first, last[0].last)]
+    return [(run.first, run.last) for run in scan_growing(io.BytesIO(block), producer)]
 
 
 def find_runs(data: bytes, producer: str) -> list[Run]:
     """Find the records in whole lines of a JSONL file, fast where they follow one another."""
-    lines = data.count(b"\n")
-    found = _SEQUENCE.findall(data)
-    mark = _mark(producer)
-    sound = b"\0" not in data and data[:1] == b"{" and data.count(b"\n{") == lines - 1
-    if sound and len(found) == lines == data.count(mark):
+    lines = data.split(b"\n")[:-1]
+    mark = re.escape(_mark(producer))
+    found = re.findall(mark + rb"([0-9]{1,18})\}\n", data)
+    if len(found) == len(lines) and b"\0" not in data and {line[:1] for line in lines} == {b"{"}:
         first = int(found[0])
-        if list(map(int, found)) == list(range(first, first + lines)):
-            return [Run(first, first + lines - 1, 0, len(data))]
+        if list(map(int, found)) == list(range(first, first + len(lines))):
+            return [Run(first, first + len(lines) - 1, 0, len(data))]
     return scan_growing(io.BytesIO(data), producer)
 
 

@@ -3,6 +3,10 @@
 Every piece of a file has bounds, so pieces are read in the order of their earliest time (or their
 latest, newest first), and a row may come out once no piece is left that could hold one before it.
 Memory holds the pieces that overlap in time, not the dataset.
+
+For the newest few not even the bounds of all files are read: those of a file are guessed from the
+time it was written, and found out when its turn comes.  As soon as one guess proves wrong, all are
+given up.
 """
 
 from __future__ import annotations
@@ -43,7 +47,7 @@ class _Unit(NamedTuple):
 
     edge: float
     number: int
-    read: Callable[[], pa.Table] | None  # None: only the bounds of its part are guessed so far
+    read: Callable[[], pa.Table] | None  # None: so far the bounds of a file are guessed
     part: Part | None = None
 
 
@@ -110,17 +114,29 @@ class _Merge:
             self._add(Piece(0, None, bounds["min"], bounds["max"]), partial(self._chosen, table))
 
     def _add_part(self, part: Part) -> None:
-        if part.segment.ext == "parquet":
-            self._add_pieces(part, self._source.footer(part).pieces)
-        elif self._guess:
-            edge = -latest(part)
-            heapq.heappush(self._units, _Unit(edge, next(self._numbers), None, part))
+        if self._guess:
+            unit = _Unit(-latest(part), next(self._numbers), None, part)
+            heapq.heappush(self._units, unit)
         else:
-            self._add_pieces(part, pieces(part))
+            self._add_pieces(part, self._pieces(part))
+
+    def _pieces(self, part: Part) -> tuple[Piece, ...]:
+        return self._source.footer(part).pieces if _is_parquet(part) else pieces(part)
 
     def _add_pieces(self, part: Part, found: tuple[Piece, ...]) -> None:
         for piece in found:
             self._add(piece, partial(self._read, part, piece))
+
+    def _find_out(self, part: Part, guess: float) -> None:
+        """Replace the guess about a file by what is true; where it was wrong, all guesses."""
+        found = self._pieces(part)
+        self._add_pieces(part, found)
+        if any(piece.high > guess for piece in found):
+            guessed = [unit.part for unit in self._units if unit.part is not None]
+            self._units = [unit for unit in self._units if unit.part is None]
+            heapq.heapify(self._units)
+            for other in guessed:
+                self._add_pieces(other, self._pieces(other))
 
     def _add(self, piece: Piece, read: Callable[[], pa.Table]) -> None:
         first, last = self._where.period
@@ -129,7 +145,7 @@ class _Merge:
             heapq.heappush(self._units, _Unit(edge, next(self._numbers), read))
 
     def _read(self, part: Part, piece: Piece) -> pa.Table:
-        if part.segment.ext == "parquet" and self._where:
+        if _is_parquet(part) and self._where:
             few = pa.schema([FIXED.field(name) for name in sorted(self._where.columns)])
             mask = self._where.mask(read(part, piece, few)[0])
             return read(part, piece, FIXED)[0].filter(mask) if mask.true_count else _nothing()
@@ -164,7 +180,7 @@ class _Merge:
                 rows -= table.num_rows
                 yield table
             elif unit.part is not None:
-                self._add_pieces(unit.part, pieces(unit.part))
+                self._find_out(unit.part, -unit.edge)
 
     def _sorted(self, table: pa.Table) -> pa.Table:
         direction = "ascending" if self._sign > 0 else "descending"
@@ -179,6 +195,10 @@ class _Merge:
         times = pool.column("timestamp").cast(pa.int64())
         before = pc.less(times, int(edge)) if self._sign > 0 else pc.greater(times, -int(edge))
         return pc.sum(before).as_py() or 0
+
+
+def _is_parquet(part: Part) -> bool:
+    return part.segment.ext == "parquet"
 
 
 def _nothing() -> pa.Table:

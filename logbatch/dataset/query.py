@@ -19,8 +19,7 @@ import pyarrow as pa
 from logbatch.dataset.files import Vanished
 from logbatch.dataset.filter import Filter
 from logbatch.dataset.guard import check_tree
-from logbatch.dataset.reading import read
-from logbatch.dataset.scan import arrow_dataset, scan, split
+from logbatch.dataset.scan import arrow_dataset, read_singly, scan, split
 from logbatch.dataset.snapshot import Part, Snapshot
 from logbatch.dataset.source import Source
 from logbatch.errors import QueryError
@@ -89,7 +88,7 @@ def _run(
         try:
             return _fetch_in_time(connection, statement, limit, timeout)
         except _errors() as error:
-            _blame(error, quick, schema)
+            _blame(source, error, quick, schema)
             raise _told(error, limit) from error
 
 
@@ -195,16 +194,15 @@ def _fetch(
     return pa.Table.from_batches(batches, reader.schema)
 
 
-def _blame(error: Exception, parts: list[Part], schema: pa.Schema) -> None:
-    """Find the file because of which a query failed.
+def _blame(source: Source, error: Exception, parts: list[Part], schema: pa.Schema) -> None:
+    """Find the files because of which a query failed.
 
     Raises:
-        Vanished, Damaged: There is one.
+        Vanished, Damaged: There are such.
     """
     if any(mark in str(error) for mark in _STREAM):
-        for part in parts:
-            read(part, None, schema)
-        raise Vanished("a file that is there again, or readable")
+        read_singly(source, parts, schema)
+        raise Vanished("it is there again")
 
 
 def _told(error: Exception, limit: int) -> QueryError:

@@ -108,8 +108,8 @@ class Dataset:
 
         The view is that of the moment of the call.  Records of the same time are in the order of
         producer and sequence.  With `newest_first` and a limit only the files at the end of the
-        log are read; of JSONL files it is then taken for granted that no record is newer than the
-        last write to its file.
+        log are read: it is taken for granted that no record is newer than the last write to its
+        file, until one of these files shows that it is not so; then all are looked at.
 
         Args:
             where: A filter, or its text; None takes all records.

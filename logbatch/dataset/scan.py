@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow import fs
 
 from logbatch.dataset.filter import Filter
-from logbatch.dataset.reading import FIXED, read, read_tail
+from logbatch.dataset.reading import FIXED, Damaged, read, read_tail
 from logbatch.dataset.snapshot import Part, Snapshot
 from logbatch.dataset.source import Source
+
+_T = TypeVar("_T")
 
 
 def scan(
@@ -33,7 +35,7 @@ def scan(
     types = {field.name: field for field in [*fields, *FIXED]}
     schema = pa.schema([types[name] for name in dict.fromkeys([*names, *sorted(where.columns)])])
     quick, others = split(snapshot.parts)
-    tables = [schema.empty_table(), *_scan_quickly(quick, schema, where)]
+    tables = [schema.empty_table(), *_scan_quickly(source, quick, schema, where)]
     for part in others:
         table, damaged = read(part, None, schema)
         source.tell_damaged_lines(part.path, damaged)
@@ -56,17 +58,41 @@ def arrow_dataset(parts: Sequence[Part], schema: pa.Schema) -> ds.Dataset:
     )
 
 
-def _scan_quickly(parts: Sequence[Part], schema: pa.Schema, where: Filter) -> Iterator[pa.Table]:
-    """Let Arrow read the files side by side; where that fails, find the one that is to blame."""
+def _scan_quickly(
+    source: Source, parts: Sequence[Part], schema: pa.Schema, where: Filter
+) -> list[pa.Table]:
+    """Let Arrow read files side by side; where it cannot, read one after the other."""
     if not parts:
-        return
+        return []
     try:
         scanner = arrow_dataset(parts, schema).scanner(filter=where.expression())
-        if where:
-            batches = [pa.Table.from_batches([batch]) for batch in scanner.to_batches()]
-            tables = [where.apply(table) for table in batches]
-        else:
-            tables = [scanner.to_table()]
+        if not where:
+            return [scanner.to_table()]
+        batches = (pa.Table.from_batches([batch]) for batch in scanner.to_batches())
+        return [where.apply(table) for table in batches]
     except (OSError, pa.ArrowException):
-        tables = [where.apply(read(part, None, schema)[0]) for part in parts]
-    yield from tables
+        return [where.apply(table) for table in read_singly(source, parts, schema)]
+
+
+def read_singly(source: Source, parts: Sequence[Part], schema: pa.Schema) -> list[pa.Table]:
+    """Read Parquet files one by one, and take note of all that are damaged.
+
+    Raises:
+        Vanished, Damaged: One cannot be read.
+    """
+    _note_damaged(source, parts, source.footer)  # quick, and most damage shows there
+    return _note_damaged(source, parts, lambda part: read(part, None, schema)[0])
+
+
+def _note_damaged(source: Source, parts: Sequence[Part], look: Callable[[Part], _T]) -> list[_T]:
+    found: list[_T] = []
+    damaged: Damaged | None = None
+    for part in parts:
+        try:
+            found.append(look(part))
+        except Damaged as error:
+            source.note(error, 1)
+            damaged = error
+    if damaged is not None:
+        raise damaged
+    return found

@@ -140,7 +140,7 @@ def take(
     for folder in find_folders(directory):
         for name in list_names(folder):
             path = folder / name
-            segment = None if path in excluded else find_segment(path)
+            segment = None if excluded and path in excluded else find_segment(path)
             if segment is not None:
                 parts.append(make_part(segment, growing))
             elif is_foreign(path):

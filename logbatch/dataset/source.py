@@ -8,7 +8,7 @@ can be read; it is told once, as a warning and in `problems`.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ from logbatch.errors import DatasetError
 
 _T = TypeVar("_T")
 
+_SPARE = 1000  # footers of files that went away that are kept at least
 TRIES = 20  # snapshots in a row that are out of date before a reader gives up
 
 
@@ -66,6 +67,8 @@ class Source:
                 break
             self._holes = holes
             left -= 1
+        if len(self._footers) > 2 * len(found.parts) + _SPARE:
+            self._footers.clear()  # most are of files that went away
         for path in found.foreign:
             self._exclude(path, "its name is none that logbatch gives; it was left out")
         return found
@@ -127,30 +130,30 @@ class Source:
         """
         found = self._footers.get(part.path)
         if found is None:
-            found = self._footers[part.path] = footer(part.path)
+            found = footer(part.path)
+            self._footers[part.path] = found
         return found
 
-    def forget_footers(self, parts: Iterable[Part]) -> None:
-        """Keep only the footers of these files."""
-        self._footers = {p.path: self._footers[p.path] for p in parts if p.path in self._footers}
-
     def schema(self, snapshot: Snapshot) -> pa.Schema:
-        """Return the fixed columns and all promoted ones.
+        """Return the fixed columns and the promoted ones.
 
-        Where files give one name different types it is a double if these are numbers, or a text.
+        A process promotes the same columns all the time, and what it left may be published by one
+        that promotes others; so of each producer the first and the last file are looked at.  Where
+        files give one name different types it is float64 if these are numbers, or a text.
 
         Raises:
             Vanished, Damaged: A file cannot be read.
         """
-        parts = [part for part in snapshot.parts if part.segment.ext == "parquet"]
-        if len(self._footers) > 2 * len(parts):
-            self.forget_footers(parts)
+        edges: dict[str, tuple[Part, Part]] = {}  # parts come in the order of sequences
+        for part in snapshot.parts:
+            if part.segment.ext == "parquet":
+                first, _ = edges.get(part.segment.producer, (part, part))
+                edges[part.segment.producer] = (first, part)
         promoted: dict[str, pa.DataType] = {}
-        for part in parts:
-            for field in self.footer(part).promoted:
-                known = promoted.setdefault(field.name, field.type)
-                if known != field.type:
-                    promoted[field.name] = _common_type(known, field.type)
+        for field in (f for pair in edges.values() for p in pair for f in self.footer(p).promoted):
+            known = promoted.setdefault(field.name, field.type)
+            if known != field.type:
+                promoted[field.name] = _common_type(known, field.type)
         return pa.schema([*FIXED, *(pa.field(name, kind) for name, kind in promoted.items())])
 
 

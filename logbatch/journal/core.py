@@ -141,6 +141,7 @@ class Journal(Intake):
         else:
             return False
         if self._head is head:  # else somebody has counted from within this
+            self._ends[head.segment] = head
             self._head = counted
             if counted.offset == 0 and counted.sequence > head.sequence:
                 self._note_dropped(head.sequence, counted.sequence - 1)  # by one who died since
@@ -195,11 +196,21 @@ class Journal(Intake):
         if sending.segment == start.segment and start.offset < sending.offset:
             stop = min(stop, sending.offset)
             max_bytes = max_lines = WITHOUT_LIMIT
-        end, data = collect(segment, start, stop, max_bytes, max_lines)
+        end = self._counted_end(segment)
+        fits = end.offset - start.offset <= max_bytes and end.sequence - start.sequence <= max_lines
+        if fits and start.offset < end.offset <= stop and not segment.loose:
+            data = segment.read(start.offset, end.offset)  # they were counted when they came
+        else:
+            end, data = collect(segment, start, stop, max_bytes, max_lines)
         if end.sequence == start.sequence:
             return None
         self._marks = {start.sequence: start, end.sequence: end}
         return Lines(start.sequence, end.sequence - 1, data)
+
+    def _counted_end(self, segment: Segment) -> Position:
+        """Return how far the lines of a segment are counted."""
+        head = self._head
+        return head if head.segment == segment.index else self._ends.get(segment.index, Position())
 
     def sending(self, last: int) -> None:
         """Note, before a batch is sent, that it ends with `last`; on the disk when it returns."""

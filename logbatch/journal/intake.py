@@ -57,6 +57,7 @@ class Intake:
         # sent, and where the lines go on behind those that were dropped.
         self._tail = self._sending = self._following = Position()
         self._head = Position()  # how far lines were counted
+        self._ends: dict[int, Position] = {}  # and how far in each segment before that
         self._reading = 0  # the segment that was read from last
         self._marks: dict[int, Position] = {}  # where the lines are that were read last
         self._synced = Position()
@@ -218,6 +219,7 @@ class Intake:
             segment = self._segments.pop(other, None)
             if segment is not None:
                 discard(segment)
+        self._ends = {other: end for other, end in self._ends.copy().items() if other >= index}
 
     def _slot(self, *, closed: bool = False) -> Slot:
         self._sending = max(self._sending, self._tail)

@@ -95,18 +95,19 @@ def collect(
 ) -> tuple[Position, bytes]:
     """Read lines within the limits; return the place behind them, and them."""
     pieces: list[bytes] = []
-    position = start
+    position, room = start, max_bytes
     while position.offset < stop and position.sequence - start.sequence < max_lines:
         if (further := past_blanks(position, segment)) != position:
             position = further
             continue
-        room = max_bytes - sum(map(len, pieces))
-        chunk = whole_lines(segment, position.offset, stop)
-        taken = cut_bytes(chunk, room, must=not pieces)
-        taken = cut_lines(taken, max_lines - (position.sequence - start.sequence))
-        if not taken:
+        chunk = cut_bytes(whole_lines(segment, position.offset, stop), room, must=not pieces)
+        further = advance(position, segment, chunk)
+        if further.sequence - start.sequence > max_lines:
+            chunk = cut_lines(chunk, max_lines - (position.sequence - start.sequence))
+            further = advance(position, segment, chunk)
+        if not chunk:
             break
-        pieces.append(taken)
-        position = advance(position, segment, taken)
+        pieces.append(chunk)
+        position, room = further, room - len(chunk)
     data = b"".join(pieces)
     return position, without_blanks(data) if segment.loose else data
