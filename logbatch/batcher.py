@@ -157,6 +157,8 @@ class Batcher:
                 self._wake(session, level)
         except ValueError:
             return  # the session was ended, and its memory given up, since the line went in
+        except TypeError:
+            self._wake(session, 0)  # a record may have any level; this one's is no number
 
     def _append_anew(self, line: bytes) -> Session | None:
         """Append in a new segment, in a new session, or when there is room; None if dropped."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -44,7 +44,7 @@ class BatchHandler(logging.Handler):
         **options: Any,
     ) -> None:
         # First what may fail: `logging` keeps, and at exit flushes, what its __init__ has seen.
-        self._batcher, encoder = make_batcher(transport, columns, options)
+        self._batcher, encoder = make_batcher(transport, columns, options, self.handleError)
         self._encode = encoder.record
         self._way = way_of(self._batcher.transport)
         super().__init__(level)
@@ -119,9 +119,19 @@ class BatchHandler(logging.Handler):
 
 
 def make_batcher(
-    transport: Any, columns: Mapping[str, str] | None, keywords: Mapping[str, Any]
+    transport: Any,
+    columns: Mapping[str, str] | None,
+    keywords: Mapping[str, Any],
+    complain: Callable[[logging.LogRecord], object] | None = None,
 ) -> tuple[Batcher, LineEncoder]:
-    """Build what a handler and a processor have in common; starts no thread, opens no file."""
+    """Build what a handler and a processor have in common; starts no thread, opens no file.
+
+    Args:
+        transport: As for `BatchHandler`.
+        columns: As for `BatchHandler`.
+        keywords: Options of the batcher and of the transport.
+        complain: Told of a record whose arguments do not fit its message.
+    """
     own = {name: value for name, value in keywords.items() if name in OPTION_NAMES}
     rest = {name: value for name, value in keywords.items() if name not in OPTION_NAMES}
     if columns is not None:
@@ -129,6 +139,9 @@ def make_batcher(
     built = build(transport, **rest)
     options = BatchOptions.build(own, defaults=getattr(built, "defaults", None))
     encoder = LineEncoder(
-        service=options.service, host=options.host, max_value_bytes=options.max_value_bytes
+        service=options.service,
+        host=options.host,
+        max_value_bytes=options.max_value_bytes,
+        complain=complain,
     )
     return Batcher(built, options), encoder

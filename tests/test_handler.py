@@ -252,6 +252,23 @@ def test_a_keyboard_interrupt_in_a_value_passes_and_leaves_the_handler_usable(
     assert ["after"] == transport.messages
 
 
+def test_a_record_whose_level_is_no_number_is_taken(handler, transport):
+    """A record from anywhere may hold anything; it is taken, and nothing is raised."""
+    handler.handle(logging.makeLogRecord({"msg": "odd", "levelno": "high"}))
+    assert handler.flush()
+    assert ["odd"] == transport.messages
+    assert {} == handler.stats().errors
+
+
+def test_wrong_arguments_are_complained_about_as_by_any_handler(handler, logger, transport, capsys):
+    """A message whose arguments do not fit is kept, and told on stderr by `handleError`."""
+    logger.info("%d items", "many")
+    assert handler.flush()
+    assert ["%d items"] == transport.messages
+    assert {"args": ["many"]} == transport.events[0]["attributes"]
+    assert "--- Logging error ---" in capsys.readouterr().err
+
+
 def test_a_signal_handler_may_log_at_any_moment(logger, handler, transport):
     """A storm of signals whose handler logs neither deadlocks nor mixes or loses lines."""
     fired = []
