@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import hashlib
 import logging
 import os
 import sys
@@ -449,7 +448,9 @@ def journal_directory(transport: Sender, options: BatchOptions) -> Path | None:
     destination = getattr(transport, "destination", f"{kind.__module__}.{kind.__qualname__}")
     if destination is None:
         return None
-    import platformdirs  # only destinations without a directory need it
+    import hashlib  # only destinations without a directory need these two
+
+    import platformdirs
 
     name = hashlib.sha256(destination.encode()).hexdigest()[:16]
     return platformdirs.user_state_path("logbatch") / name

@@ -8,7 +8,7 @@ batcher's thread only loops over it.  One thread at a time may be inside.
 from __future__ import annotations
 
 import logging
-import random
+import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -112,7 +112,8 @@ class Flusher:
             self._failures = 0
         except TemporaryError as error:
             self._failures += 1
-            wait = self._backoff.delay(self._failures, random.random(), error.retry_after)
+            chance = int.from_bytes(os.urandom(2)) / 0xFFFF  # `random` takes long to import
+            wait = self._backoff.delay(self._failures, chance, error.retry_after)
             self._retry_at = self._clock() + wait
             self._trouble.say("send", f"{error}; trying again in {wait:.1f} s", error)
 

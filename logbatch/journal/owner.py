@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +21,7 @@ class Owner(NamedTuple):
     def this_process(cls) -> Owner:
         """Describe the calling process."""
         pid = os.getpid()
-        return cls(pid, _start_time(pid), _boot_id(), _namespace(), socket.gethostname())
+        return cls(pid, _start_time(pid), _boot_id(), _namespace(), _host())
 
     def gone(self) -> bool:
         """Tell whether the process is certainly not there any more.
@@ -30,7 +29,7 @@ class Owner(NamedTuple):
         One of another machine or of another pid namespace cannot be seen from here: there the
         lock alone tells, so the answer is yes.
         """
-        if self.host != socket.gethostname() or self.boot != _boot_id():
+        if self.host != _host() or self.boot != _boot_id():
             return True
         if self.namespace != _namespace():
             return True
@@ -54,6 +53,10 @@ class Owner(NamedTuple):
         kinds = (int, str, str, str, str)
         sound = all(type(value) is kind for value, kind in zip(owner, kinds, strict=True))
         return owner if sound and 0 < owner.pid < 1 << 31 else None
+
+
+def _host() -> str:
+    return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
 
 
 def _start_time(pid: int) -> str:
