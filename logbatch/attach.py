@@ -20,7 +20,8 @@ def attach(
     handler is closed and taken away again.
 
     Args:
-        transport: As for `BatchHandler`; or a `BatchHandler`, for one with options.
+        transport: As for `BatchHandler`; or a `BatchHandler`, for one with options.  One that the
+            logger has already stays there, and is only flushed at the end.
         logger: The logger, or its name, that gets the handler; None means the root logger.
         **fields: Attributes of everything logged inside, by this thread or task and those that
             inherit its context (bound by `structlog.contextvars`).
@@ -32,10 +33,14 @@ def attach(
 
     target = logger if isinstance(logger, logging.Logger) else logging.getLogger(logger)
     handler = transport if isinstance(transport, BatchHandler) else BatchHandler(transport)
+    was_there = handler in target.handlers
     target.addHandler(handler)
     try:
         with structlog.contextvars.bound_contextvars(**fields):
             yield handler
     finally:
-        target.removeHandler(handler)
-        handler.close()
+        if was_there:
+            handler.flush()
+        else:
+            target.removeHandler(handler)
+            handler.close()

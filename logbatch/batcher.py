@@ -41,6 +41,7 @@ _LONGEST_SLEEP = 3600.0
 
 _live: weakref.WeakSet[Batcher] = weakref.WeakSet()
 _exiting = False
+_exit_patience = 0.0  # seconds that may still be waited while the interpreter exits
 _last_call: logging.Handler | None = None
 
 
@@ -85,7 +86,6 @@ class Batcher:
         self.directory = journal_directory(transport, self.options)
         self._clock = clock
         self._urgent_level = self.options.flush_level
-        self._refused = 0
         self._begin()
         _live.add(self)
 
@@ -108,6 +108,7 @@ class Batcher:
         self._working = threading.RLock()  # held by the one thread that delivers
         self._signals: SimpleQueue[None] = SimpleQueue()
         self._requests: deque[_Request] = deque()
+        self._refused = 0
         self._past = Tally()
         self._sessions: list[Session] = []  # all that are not folded into `_past`
         self._worker: int | None = None  # the thread that is inside a step
@@ -198,11 +199,15 @@ class Batcher:
 
     def _wake(self, session: Session, level: int) -> None:
         session.wake_at = session.wake_offset = FAR  # until the flusher has looked
-        if level >= self._urgent_level:
-            self.flusher.urgent = True
-        self._signal()
-        if not self._running and not self._start() and not _exiting:
-            session.wake_at = 0  # try again with the next event
+        try:
+            if level >= self._urgent_level:
+                self.flusher.urgent = True
+            self._signal()
+            if not self._running and not self._start() and not _exiting:
+                session.wake_at = 0  # try again with the next event
+        except BaseException:  # an interrupt: the next event wakes it
+            session.wake_at = 0
+            raise
 
     def _signal(self) -> None:
         self._signals.put(None)
@@ -215,17 +220,22 @@ class Batcher:
 
     def _start(self) -> bool:
         """Start the thread, if it does not run; tell whether it does now."""
-        with self._lock:
-            if self._running or _exiting:
-                return self._running
-            self._running = True
+        if _exiting:
+            return self._running
         self._end_with_multiprocessing()
-        try:
-            # Not threading.Thread: its start() waits for the new thread and takes a lock that is
-            # not re-entrant, so a signal handler that logs could wait for itself.
-            start_new_thread(self._run, ())
-        except RuntimeError:  # no more threads, or the interpreter is shutting down
-            self._running = False
+        with self._lock:
+            if self._running:
+                return True
+            self._running = True
+            try:
+                # Not threading.Thread: its start() waits for the new thread and takes a lock that
+                # is not re-entrant, so a signal handler that logs could wait for itself.
+                start_new_thread(self._run, ())
+            except RuntimeError:  # no more threads, or the interpreter is shutting down
+                self._running = False
+            except BaseException:
+                self._running = False  # if it did start, two are no harm: one works at a time
+                raise
         return self._running
 
     def _end_with_multiprocessing(self) -> None:
@@ -294,13 +304,11 @@ class Batcher:
     def _drain_here(self, timeout: float) -> None:
         """Deliver on the calling thread, where no other can be started."""
         deadline = self._clock() + timeout
-        if self._worker == threading.get_ident() or not self._working.acquire(timeout=timeout):
+        if self._worker == threading.get_ident():
             return
-        try:
+        with self._working:  # a `with`, so that no interrupt leaves it locked
             while self._requests and (left := deadline - self._clock()) > 0:
                 time.sleep(min(max(self._step(), 0.0), left, 0.1))
-        finally:
-            self._working.release()
 
     # ------------------------------------------------------------------ flush and close
 
@@ -334,29 +342,44 @@ class Batcher:
         """
         if self._worker == threading.get_ident():
             return False
-        deadline = self._clock() + self._patience(timeout)
-        self._closing = True
-        with self._lock:
-            if self._session.journal.begun or self._session.losses:
-                self.flusher.retiring.append(self._session)
-                self._session = self._new_session()
-            requests = [_Request(session, FAR) for session in self.flusher.retiring.copy()]
-        done = self._wait_for(requests, deadline - self._clock())
-        if done:
-            self._recover_until(min(deadline, self._clock() + 1.0))
-        elif not self._running:
+        self.retire()
+        requests = [_Request(session, FAR) for session in self.flusher.retiring.copy()]
+        done = self._wait_for(requests, self._patience(timeout))
+        if not done and not self._running:
             self._leave_to_others()
-        self._signal()
         return done
 
+    def retire(self) -> None:
+        """Begin to close, without waiting: the flusher ends the session and then itself."""
+        self._closing = True
+        with self._lock:
+            old = self._session
+            if old.journal.begun or old.losses or self._others_left():
+                self._session = self._new_session()
+            for session in self._sessions:  # also one that an interrupt kept from being retired
+                unfinished = session is not self._session and not session.ended
+                if unfinished and session not in self.flusher.retiring.copy():
+                    self.flusher.retiring.append(session)
+        self._signal()
+
+    def _others_left(self) -> bool:
+        """Tell whether there are journals here that may be those of processes that died."""
+        if self.directory is None:
+            return False
+        with contextlib.suppress(OSError):
+            return any(name.endswith(".state") for name in os.listdir(self.directory))
+        return False
+
     def _patience(self, timeout: float | None) -> float:
-        return self.options.close_timeout if timeout is None else max(timeout, 0.0)
+        timeout = self.options.close_timeout if timeout is None else max(timeout, 0.0)
+        return min(timeout, _exit_patience) if _exiting else timeout
 
     def _wait_for(self, requests: list[_Request], timeout: float) -> bool:
         waiting = [request for request in requests if not request.look()]
         if not waiting:
             return True
-        deadline = self._clock() + timeout
+        started = self._clock()
+        deadline = started + timeout
         self._requests.extend(waiting)
         self.flusher.asked = self.flusher.hurry = True
         self._signal()
@@ -365,35 +388,19 @@ class Batcher:
                 request.wait(deadline - self._clock())
         else:
             self._drain_here(timeout)
+        _use_patience(self._clock() - started)
         settled = [request.look() for request in waiting]
         for request in waiting:
             with contextlib.suppress(ValueError):
                 self._requests.remove(request)
         return all(settled)
 
-    def _recover_until(self, deadline: float) -> None:
-        """Finish what processes that died left, as far as time allows: nobody may come after us."""
-        if self.directory is None or not self.directory.is_dir():
-            return
-        if self._working.acquire(timeout=max(deadline - self._clock(), 0.0)):
-            try:
-                self._worker = threading.get_ident()
-                self.flusher.recover(lambda: self._clock() < deadline)
-            except Exception as error:
-                self._trouble.say("recover", f"recovering failed: {describe(error)}", error)
-            finally:
-                self._worker = None
-                self._working.release()
-
     def _leave_to_others(self) -> None:
         """Give up what could not be delivered, where no thread goes on trying."""
-        if self._working.acquire(timeout=0):
-            try:
-                while self.flusher.retiring:
-                    self.flusher.retiring.popleft().end()
-                self.flusher.give_up()
-            finally:
-                self._working.release()
+        with self._working:
+            while self.flusher.retiring:
+                self.flusher.retiring.popleft().end()
+            self.flusher.give_up()
 
     # ------------------------------------------------------------------ the account
 
@@ -506,16 +513,30 @@ class _LastCall(logging.Handler):
 
 
 def _close_live() -> None:
+    """Close all: those that deliver in the background at the same time."""
+    for batcher in list(_live):
+        batcher.retire()
     for batcher in list(_live):
         batcher.close()
 
 
 def _close_all() -> None:
-    """Close everything; what other functions of atexit log afterwards is waited for once more."""
-    global _exiting, _last_call  # noqa: PLW0603  # the interpreter ends once
+    """Close everything; what other functions of atexit log afterwards is waited for once more.
+
+    All waiting at the end together takes no longer than the longest `close_timeout`: `logging`
+    flushes and closes each handler once more, one after the other.
+    """
+    global _exiting, _exit_patience, _last_call  # noqa: PLW0603  # the interpreter ends once
+    _exit_patience = max((b.options.close_timeout for b in list(_live)), default=0.0)
     _exiting = True
     _close_live()
     _last_call = _LastCall()
+
+
+def _use_patience(seconds: float) -> None:
+    global _exit_patience  # noqa: PLW0603
+    if _exiting:
+        _exit_patience = max(_exit_patience - seconds, 0.0)
 
 
 def _after_fork() -> None:

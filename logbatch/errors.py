@@ -15,6 +15,7 @@ A wrong option is a plain `ValueError`, raised when a handler or processor is bu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 
@@ -36,7 +37,8 @@ class TemporaryError(TransportError):
 
     def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        number = isinstance(retry_after, int | float) and math.isfinite(retry_after)
+        self.retry_after = retry_after if number else None
 
 
 class RejectedError(TransportError):

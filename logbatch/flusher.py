@@ -28,6 +28,7 @@ from logbatch.triggers import Pace, Triggers, Waiting
 from logbatch.trouble import Trouble
 
 ADOPT_EVERY = 3.0  # seconds between two looks for journals of processes that died
+LAST_LOOK = 1.0  # seconds given to them when a session is closed
 
 
 class Flusher:
@@ -206,10 +207,14 @@ class Flusher:
         while self.retiring:
             self._finish(self.retiring[0])
             self.retiring.popleft()
-        self._delivery.transport.close()
+        # Nobody may come after us, so what others left is finished as far as that is soon done.
+        deadline = self._clock() + LAST_LOOK
+        self.recover(lambda: self._clock() < deadline)
 
     def _finish(self, session: Session) -> None:
         """Send the rest of a session that is replaced already, and end it."""
+        if session.journal.pending():
+            self.flushes["close"] += 1
         while self._send_next(session):
             self._pause()
         self._tell_losses(session)  # there is room now

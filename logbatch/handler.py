@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -10,7 +11,7 @@ from typing import Any, Self
 from logbatch.batcher import Batcher
 from logbatch.event import LineEncoder
 from logbatch.oneway import taken_by_processor, way_of, ways
-from logbatch.options import OPTION_NAMES, BatchOptions
+from logbatch.options import OPTION_NAMES, BatchOptions, parse_level
 from logbatch.stats import Stats
 from logbatch.transports import build
 from logbatch.trouble import describe
@@ -44,10 +45,13 @@ class BatchHandler(logging.Handler):
         **options: Any,
     ) -> None:
         # First what may fail: `logging` keeps, and at exit flushes, what its __init__ has seen.
+        level = parse_level(level)
         self._batcher, encoder = make_batcher(transport, columns, options, self.handleError)
         self._encode = encoder.record
         self._way = way_of(self._batcher.transport)
         super().__init__(level)
+        # One that is dropped without close() takes its thread and its files with it.
+        weakref.finalize(self, self._batcher.retire).atexit = False
 
     def handle(self, record: logging.LogRecord) -> Any:
         """Take a record if the filters let it pass.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Mapping, MutableMapping
 from types import TracebackType
 from typing import Any, Self
@@ -23,7 +24,7 @@ class BatchProcessor:
         transport: As for `BatchHandler`.
         final: End the chain here (`structlog.DropEvent`): nothing is rendered or printed.
         columns: As for `BatchHandler`.
-        **options: As for `BatchHandler`.
+        **options: As for `BatchHandler`, without `level`: the chain filters by level.
 
     Raises:
         ValueError: An option or the transport is unknown or out of range.
@@ -41,6 +42,8 @@ class BatchProcessor:
         self._final = final
         self.way = oneway.way_of(self._batcher.transport)
         oneway.ways.add(self.way)
+        # One that is dropped without close() takes its thread and its files with it.
+        weakref.finalize(self, self._batcher.retire).atexit = False
 
     def __call__(
         self, logger: Any, method_name: str, event_dict: MutableMapping[str, Any]

@@ -25,7 +25,7 @@ class Stats:
         records_per_batch: Their mean size, in events.
         bytes_per_batch: Their mean size, in bytes.
         flushes: Flushes begun, by trigger: age, size, bytes, level, full,
-            asked.
+            asked, close.
         retries: Sends that failed and are, or were, tried again.
         errors: Troubles, by kind.
         last_error: The newest trouble in one sentence.

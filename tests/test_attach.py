@@ -46,3 +46,16 @@ def test_a_handler_with_options_can_be_attached():
         assert handler is attached
         logging.getLogger("attached.ready").warning("x")
     assert ["x"] == transport.messages
+
+
+def test_a_handler_that_was_there_before_stays():
+    """A handler that the logger had already is flushed at the end, and left where it was."""
+    transport = CapturingTransport()
+    logger = logging.getLogger("attached.before")
+    with logbatch.BatchHandler(transport, flush_interval=60) as handler:
+        logger.addHandler(handler)
+        with logbatch.attach(handler, logger, job="x"):
+            logger.warning("inside")
+        assert ["inside"] == transport.messages
+        assert [handler] == logger.handlers
+        logger.removeHandler(handler)

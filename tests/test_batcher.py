@@ -214,6 +214,53 @@ def test_closing_while_the_flusher_finishes_does_not_raise(transport):
     assert 300 == len(transport.messages)
 
 
+def test_events_are_delivered_where_no_thread_can_be_started(transport, monkeypatch):
+    """Without a thread, flush and close deliver on the calling thread."""
+
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("logbatch.batcher.start_new_thread", refuse)
+    batcher = Batcher(transport, options())
+    put(batcher, "a")
+    assert batcher.flush()
+    put(batcher, "b")
+    assert batcher.close()
+    assert ["a", "b"] == transport.messages
+
+
+def test_an_interrupt_while_the_thread_is_started_leaves_it_to_the_next_event(
+    transport, monkeypatch
+):
+    """Ctrl-C in the middle of the first event costs nothing (no thread was ever started)."""
+    import logbatch.batcher
+
+    start = logbatch.batcher.start_new_thread
+    calls = []
+
+    def interrupt_once(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return start(*arguments)
+
+    monkeypatch.setattr("logbatch.batcher.start_new_thread", interrupt_once)
+    batcher = Batcher(transport, BatchOptions(flush_interval=0.02))
+    with pytest.raises(KeyboardInterrupt):
+        put(batcher, "a")
+    put(batcher, "b")
+    assert transport.wait_for(2)
+    assert batcher.close()
+
+
+def test_the_flush_at_the_end_is_counted(transport):
+    """What `close` sends is counted among the flushes by trigger."""
+    batcher = Batcher(transport, options())
+    put(batcher, "a")
+    assert batcher.close()
+    assert {"close": 1} == batcher.stats().flushes
+
+
 def test_close_is_bounded_where_the_destination_hangs():
     """`close` returns within its timeout though `send` does not."""
     release = threading.Event()

@@ -1,7 +1,9 @@
 """`BatchHandler` keeps the standard library's meanings, and never hurts the application."""
 
+import gc
 import logging
 import logging.config
+import os
 import signal
 import sys
 import threading
@@ -358,6 +360,26 @@ def test_closing_is_quick_where_there_is_nothing(transport):
     started = time.monotonic()
     logbatch.BatchHandler(transport).close()
     assert time.monotonic() - started < 1
+
+
+def test_a_handler_that_is_dropped_ends_its_thread_and_publishes(tmp_path):
+    """A handler that nobody closed, and nobody holds, leaves no thread, file or descriptor."""
+    before = set(os.listdir("/proc/self/task"))
+    handler = logbatch.BatchHandler(f"parquet:{tmp_path}", flush_interval=3600)
+    handler.handle(logging.makeLogRecord({"msg": "dropped"}))
+    del handler
+    gc.collect()
+    pause, deadline = threading.Event(), time.monotonic() + 20
+    while set(os.listdir("/proc/self/task")) - before and time.monotonic() < deadline:
+        pause.wait(0.02)
+    assert ["dropped"] == logbatch.Dataset(tmp_path).to_table()["message"].to_pylist()
+    assert [] == os.listdir(tmp_path / ".journal")
+
+
+def test_a_wrong_level_says_which_was_meant(transport):
+    """A misspelt level is a ValueError, and the handler is not left with `logging`."""
+    with pytest.raises(ValueError, match="did you mean 'INFO'"):
+        logbatch.BatchHandler(transport, level="INF")
 
 
 def test_the_repr_names_the_destination(tmp_path):

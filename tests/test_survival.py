@@ -116,3 +116,12 @@ def published(logs: Path) -> list[str]:
         return []
     files = pyarrow.dataset.dataset(logs, format="parquet", schema=schema())
     return files.to_table(columns=["message"])["message"].to_pylist()
+
+
+def test_a_process_whose_destinations_hang_ends_within_one_close_timeout():
+    """However many handlers hang, the end of the process waits `close_timeout` once."""
+    program = PROGRAM.with_name("hanging.py")
+    started = time.monotonic()
+    subprocess.run([sys.executable, str(program)], check=True, timeout=60)
+    # 1 s of waiting; three times that, or twice over, would be more than 3 s.
+    assert time.monotonic() - started < 3.0

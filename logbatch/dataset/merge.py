@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
@@ -25,6 +26,7 @@ from logbatch.dataset.files import Vanished
 from logbatch.dataset.filter import Filter
 from logbatch.dataset.reading import (
     FIXED,
+    SLACK,
     Damaged,
     Piece,
     latest,
@@ -33,7 +35,7 @@ from logbatch.dataset.reading import (
     read_tail,
 )
 from logbatch.dataset.rows import Row, row_order, rows_of_table
-from logbatch.dataset.snapshot import Part, Snapshot
+from logbatch.dataset.snapshot import Part, Snapshot, Tail
 from logbatch.dataset.source import TRIES, Source
 
 pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
@@ -102,16 +104,21 @@ class _Merge:
         self._source = source
         self._where = where
         self._sign = -1 if newest_first else 1
-        self._guess = newest_first and limit is not None
         self._fewest = _FEWEST if limit is None else min(max(limit, 1), _MOST)
         self._numbers = count()
         self._units: list[_Unit] = []
+        newest = max((self._add_tail(tail) for tail in snapshot.tails), default=0)
+        # Times that have not come yet are made up, and tell nothing of when a file was written.
+        self._guess = newest_first and limit is not None and newest <= time.time() * 1e6 + SLACK
         for part in snapshot.parts:
             self._add_part(part)
-        for tail in snapshot.tails:
-            table = read_tail(tail, FIXED)
-            bounds = pc.min_max(table.column("timestamp").cast(pa.int64())).as_py()
-            self._add(Piece(0, None, bounds["min"], bounds["max"]), partial(self._chosen, table))
+
+    def _add_tail(self, tail: Tail) -> float:
+        table = read_tail(tail, FIXED)
+        bounds = pc.min_max(table.column("timestamp").cast(pa.int64())).as_py()
+        piece = Piece(0, None, bounds["min"], bounds["max"])
+        self._add(piece, partial(self._chosen, table))
+        return piece.high
 
     def _add_part(self, part: Part) -> None:
         if self._guess:

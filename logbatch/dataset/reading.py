@@ -30,7 +30,7 @@ from logbatch.identity import Ranges
 pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
 
 _BLOCK = 1 << 23  # bytes of a JSONL file that are decoded in one go
-_SLACK = 2_000_000  # microseconds that the time of a file may be too early: some are coarse
+SLACK = 2_000_000  # microseconds that the time of a file may be too early: some are coarse
 _ROWS = 1 << 14  # rows from which on row groups make a piece
 _SECONDS = re.compile(rb'\{"timestamp":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8})')
 _UNDECODABLE = re.compile(r'[\\"\x00-\x1f]')  # msgspec gives no field a name with one of these
@@ -151,7 +151,7 @@ def latest(part: Part) -> float:
     the clock was set back.
     """
     with reading(part.path):
-        return os.stat(part.path).st_mtime_ns // 1000 + _SLACK
+        return os.stat(part.path).st_mtime_ns // 1000 + SLACK
 
 
 def _bounds(seconds: Sequence[bytes]) -> tuple[float, float]:

@@ -1,0 +1,21 @@
+"""Three handlers whose destination never answers; the process ends all the same."""
+
+import logging
+import threading
+
+import logbatch
+
+
+class Hanging(logbatch.Transport):
+    """Never answers."""
+
+    def send(self, batch):
+        """Wait for ever."""
+        threading.Event().wait()
+
+
+logger = logging.getLogger("hanging")
+logger.setLevel(logging.INFO)
+for _ in range(3):
+    logger.addHandler(logbatch.BatchHandler(Hanging(), close_timeout=1.0))
+logger.error("one")
