@@ -158,7 +158,10 @@ def format_message(template: str, args: Any, limit: int) -> str:
     if type(args) is tuple:
         args = tuple(_tame(value, limit) for value in args)
     elif type(args) is dict and not is_small(args, limit // 4):
-        args = {key: _tame(value, limit) for key, value in args.items()}
+        if "%(" in template:
+            args = {key: _tame(value, limit) for key, value in args.items()}
+        else:  # a lone dict that `logging` has unwrapped
+            args = (_tame(args, limit),)
     return fit_text(template % args, limit)
 
 

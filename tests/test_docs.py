@@ -92,6 +92,11 @@ def test_all_is_exact():
     assert public - modules - {"TYPE_CHECKING", "Any"} <= set(logbatch.__all__)
 
 
+def test_the_readme_has_no_gaps():
+    """No placeholder is left where something was to be written."""
+    assert [] == re.findall(r"^[A-Z_]{4,}$", README, re.MULTILINE)
+
+
 def test_the_readme_names_no_machine():
     """Nothing in the README is tied to one machine."""
     assert not re.search(r"/(root|home|work)/", README)

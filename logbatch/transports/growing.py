@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from itertools import islice
@@ -13,6 +12,7 @@ import msgspec
 
 from logbatch.dataset.lines import salvage
 from logbatch.dataset.segments import create_file, write_all
+from logbatch.journal.files import lock_file
 from logbatch.transports.base import Batch
 
 _BLOCK = 1 << 18  # bytes of lines that are worked on in one go: the processor's cache holds them
@@ -46,8 +46,7 @@ class GrowingFile:
         self.sound = True
         self._descriptor = create_file(path)
         self._identity = _identify(os.fstat(self._descriptor))
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_file(self._descriptor)  # some file systems have no locks
 
     def is_ours(self) -> bool:
         """Tell whether it is still open: an application may close any descriptor, and reuse it."""

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import fcntl
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -36,11 +35,13 @@ from logbatch.dataset.segments import (
     sync_folder,
 )
 from logbatch.identity import Ranges, SegmentName
+from logbatch.journal.files import lock_file
 from logbatch.transports.base import Batch
 from logbatch.transports.compress import COMPRESSIONS, compress
 from logbatch.transports.directory import DirectoryTransport
 from logbatch.transports.growing import GrowingFile, SyncError, measure
 
+_OPEN = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 _OPEN_FILES = 8
 _IDLE = 60.0  # seconds after which the file of a producer that sends no more is rotated
 
@@ -195,11 +196,9 @@ class JsonlTransport(DirectoryTransport):
     def _finish_left_over(self, segment: Segment) -> None:
         """Give a file whose process died its final name."""
         with contextlib.suppress(FileNotFoundError):
-            descriptor = os.open(segment.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            descriptor = os.open(segment.path, _OPEN)
             with open(descriptor, "rb+") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
+                if not lock_file(descriptor):
                     return  # a child of that process still has it, or there are no locks
                 self._repair(segment, scan_growing(file, segment.producer), descriptor)
 
