@@ -790,14 +790,13 @@ def test_a_link_in_the_place_of_a_segment(directory: Path) -> None:
     assert numbered(1) == drain(journal)
 
 
-@pytest.mark.parametrize("name", ["{}.state", ".{}.new"])
-def test_a_link_in_the_place_of_the_state(directory: Path, name: str) -> None:
+def test_a_link_in_the_place_of_the_state(directory: Path) -> None:
     """A link that was planted where the state goes is not followed."""
     victim = directory.parent / "victim"
     producer = new_producer()
     directory.mkdir(parents=True)
     victim.write_text("mine")
-    (directory / name.format(producer)).symlink_to(victim)
+    (directory / f"{producer}.state").symlink_to(victim)
     journal = Journal(directory, producer)
     journal.append(line("0"))
 
@@ -943,3 +942,28 @@ def test_a_reader_stops_before_lines_in_memory(directory: Path) -> None:
     assert 195 == check_pending(directory, journal.producer)
     assert 195 - 136 == len(drain(journal))
     assert journal.close()
+
+
+def test_a_signal_handler_may_log_while_the_state_is_made(directory: Path) -> None:
+    """What is logged from within the first `append` is in a file like any other (it was not)."""
+    told: list[str] = []
+    for delay in range(1, 60):  # in steps of ten microseconds through all of the making
+        journal = Journal(
+            directory, new_producer(), on_trouble=lambda kind, text: told.append(text)
+        )
+        inner: list[int] = []
+
+        def log(*_: object, journal: Journal = journal, inner: list[int] = inner) -> None:
+            inner.append(1)
+            journal.append(line("from within"))
+
+        previous = signal.signal(signal.SIGALRM, log)
+        signal.setitimer(signal.ITIMER_REAL, delay / 100_000)
+        try:
+            journal.append(line("0"))
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, previous)
+        assert [] == told
+        assert 1 + len(inner) == len(drain(journal))
+        journal.close()

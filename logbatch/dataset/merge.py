@@ -29,7 +29,8 @@ from logbatch.dataset.reading import (
     SLACK,
     Damaged,
     Piece,
-    latest,
+    bounds_of,
+    guess_pieces,
     pieces,
     read,
     read_tail,
@@ -49,8 +50,8 @@ class _Unit(NamedTuple):
 
     edge: float
     number: int
-    read: Callable[[], pa.Table] | None  # None: so far the bounds of a file are guessed
-    part: Part | None = None
+    read: Callable[[], pa.Table] | None
+    guess: tuple[Part, Piece] | None = None  # instead, where the bounds are not known yet
 
 
 def ordered_rows(
@@ -121,11 +122,12 @@ class _Merge:
         return piece.high
 
     def _add_part(self, part: Part) -> None:
-        if self._guess:
-            unit = _Unit(-latest(part), next(self._numbers), None, part)
-            heapq.heappush(self._units, unit)
-        else:
+        if not self._guess:
             self._add_pieces(part, self._pieces(part))
+            return
+        for piece in guess_pieces(part):
+            unit = _Unit(-piece.high, next(self._numbers), None, (part, piece))
+            heapq.heappush(self._units, unit)
 
     def _pieces(self, part: Part) -> tuple[Piece, ...]:
         return self._source.footer(part).pieces if _is_parquet(part) else pieces(part)
@@ -134,16 +136,19 @@ class _Merge:
         for piece in found:
             self._add(piece, partial(self._read, part, piece))
 
-    def _find_out(self, part: Part, guess: float) -> None:
-        """Replace the guess about a file by what is true; where it was wrong, all guesses."""
-        found = self._pieces(part)
+    def _find_out(self, part: Part, guessed: Piece) -> bool:
+        """Replace a guess by what is true; tell whether it was right."""
+        whole = guessed.start == 0 and guessed.stop is None
+        found = self._pieces(part) if whole else (bounds_of(part, guessed),)
         self._add_pieces(part, found)
-        if any(piece.high > guess for piece in found):
-            guessed = [unit.part for unit in self._units if unit.part is not None]
-            self._units = [unit for unit in self._units if unit.part is None]
-            heapq.heapify(self._units)
-            for other in guessed:
-                self._add_pieces(other, self._pieces(other))
+        return all(piece.high <= guessed.high for piece in found)
+
+    def _give_up_guessing(self) -> None:
+        guesses = [unit.guess for unit in self._units if unit.guess is not None]
+        self._units = [unit for unit in self._units if unit.guess is None]
+        heapq.heapify(self._units)
+        for part, piece in guesses:
+            self._find_out(part, piece)
 
     def _add(self, piece: Piece, read: Callable[[], pa.Table]) -> None:
         first, last = self._where.period
@@ -186,8 +191,8 @@ class _Merge:
                 table = unit.read()
                 rows -= table.num_rows
                 yield table
-            elif unit.part is not None:
-                self._find_out(unit.part, -unit.edge)
+            elif unit.guess is not None and not self._find_out(*unit.guess):
+                self._give_up_guessing()
 
     def _sorted(self, table: pa.Table) -> pa.Table:
         direction = "ascending" if self._sign > 0 else "descending"

@@ -29,8 +29,9 @@ from logbatch.identity import Ranges
 
 pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
 
-_BLOCK = 1 << 23  # bytes of a JSONL file that are decoded in one go
+_BLOCK = 1 << 22  # bytes of a JSONL file that are decoded in one go
 SLACK = 2_000_000  # microseconds that the time of a file may be too early: some are coarse
+_EDGE = 1 << 16  # bytes in which a line is looked for
 _ROWS = 1 << 14  # rows from which on row groups make a piece
 _SECONDS = re.compile(rb'\{"timestamp":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8})')
 _UNDECODABLE = re.compile(r'[\\"\x00-\x1f]')  # msgspec gives no field a name with one of these
@@ -144,14 +145,55 @@ def pieces(part: Part) -> tuple[Piece, ...]:
     return tuple(found)
 
 
-def latest(part: Part) -> float:
-    """Guess, without reading a file, a time after which there is no record in it.
+def guess_pieces(part: Part) -> tuple[Piece, ...]:
+    """Divide a file into pieces whose latest times are guessed, so that hardly anything is read.
 
-    A record is not newer than the last write to its file, unless the program made its time up or
-    the clock was set back.
+    A record is not newer than the last write to its file, and in a JSONL file not much newer than
+    the one behind it: unless the program made its time up, or the clock was set back.
+
+    Raises:
+        Vanished, Damaged: It cannot be read.
     """
     with reading(part.path):
-        return os.stat(part.path).st_mtime_ns // 1000 + SLACK
+        latest = os.stat(part.path).st_mtime_ns // 1000 + SLACK
+    starts = [(0, -math.inf)]
+    if part.segment.ext == "jsonl" and part.whole:
+        starts += _starts(part)
+    stops = [*(start for start, _ in starts[1:]), part.stop if len(starts) > 1 else None]
+    guesses = [first + SLACK for _, first in starts[1:]]
+    guesses.append(max([latest, *guesses]))
+    return tuple(
+        Piece(start, stop, high=guess)
+        for (start, _), stop, guess in zip(starts, stops, guesses, strict=True)
+    )
+
+
+def _starts(part: Part) -> Iterator[tuple[int, float]]:
+    """Yield where pieces of a JSONL file may begin, and the time of their first records."""
+    with reading(part.path), _open(part) as file:
+        if not file.seekable():
+            return  # it was compressed meanwhile
+        size = file.size() if part.stop is None else part.stop
+        for at in range(_BLOCK, size, _BLOCK):
+            file.seek(at)
+            data = file.read(_EDGE)
+            start = data.find(b"\n") + 1
+            first = _SECONDS.match(data, start)
+            if start and first and at + start < size:
+                yield at + start, _micros(first[1]) + 999_999
+
+
+def bounds_of(part: Part, piece: Piece) -> Piece:
+    """Find out the true bounds of a piece of a JSONL file.
+
+    Raises:
+        Vanished, Damaged: It cannot be read.
+    """
+    low, high = math.inf, -math.inf
+    for block in _stretch(part, piece):
+        bounds = _bounds(_SECONDS.findall(block))
+        low, high = min(low, bounds[0]), max(high, bounds[1])
+    return piece._replace(low=low, high=high)
 
 
 def _bounds(seconds: Sequence[bytes]) -> tuple[float, float]:
@@ -290,7 +332,7 @@ def _only(table: pa.Table, spans: Spans) -> pa.Table:
 
 
 def _stretch(part: Part, piece: Piece | None) -> Iterator[bytes]:
-    if piece is None or piece.stop is None:
+    if piece is None or (piece.start == 0 and piece.stop is None):
         yield from blocks(part)
         return
     with reading(part.path), _open(part) as file:
@@ -298,4 +340,5 @@ def _stretch(part: Part, piece: Piece | None) -> Iterator[bytes]:
             file.seek(piece.start)
         else:  # it was compressed meanwhile
             file.read(piece.start)
-        yield file.read(piece.stop - piece.start)
+        data = file.read() if piece.stop is None else file.read(piece.stop - piece.start)
+        yield data[: data.rfind(b"\n") + 1]

@@ -128,10 +128,14 @@ class Maker:
         if self.state is not None and self.state.is_named():
             return
         make_directory(directory, sync=self._power)
-        lost, self.state = self.state, None
-        if lost is not None:
-            lost.close(remove=False)
-        self.state = StateFile.create(state_path(directory, self._producer), self._slot())
+        self._replace_state(None)
+        made = StateFile.create(state_path(directory, self._producer), self._slot())
+        self._replace_state(made)  # perhaps of one made from within the making of this
+
+    def _replace_state(self, state: StateFile | None) -> None:
+        replaced, self.state = self.state, state
+        if replaced is not None:
+            replaced.close(remove=False)
 
     # ------------------------------------------------------------------ ahead of need
 

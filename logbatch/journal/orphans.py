@@ -33,7 +33,7 @@ from logbatch.journal.segment import OrphanSegment
 from logbatch.journal.state import Position, Slot, StateFile
 
 _SEGMENT = re.compile(r"([0-9a-z]{26})-(0|[1-9][0-9]{0,9})\.journal")
-_NEW_STATE = re.compile(r"\.([0-9a-z]{26})\.new")
+_NEW_STATE = re.compile(r"\.([0-9a-z]{26})(\.[0-9]+)?\.new")
 _STALE = 3600.0  # seconds after which a state file that never got its name is removed
 _SHORTEST = 32  # bytes; every line is longer
 _UNREADABLE = (errno.EIO, errno.ELOOP, errno.EISDIR, errno.EBADMSG, getattr(errno, "EUCLEAN", 117))

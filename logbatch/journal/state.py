@@ -17,6 +17,7 @@ import errno
 import os
 import sys
 import zlib
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +29,9 @@ SUPPORTED = sys.platform != "win32"  # elsewhere journals are kept in memory
 _OWNER_BYTES = 1024
 _SLOT_BYTES = 256
 _STATE_BYTES = _OWNER_BYTES + 2 * _SLOT_BYTES
+
+
+_attempts = count()
 
 
 class Position(NamedTuple):
@@ -75,7 +79,8 @@ class StateFile:
     @classmethod
     def create(cls, path: Path, slot: Slot) -> StateFile:
         """Make the file: whole and locked before it can be seen under its name."""
-        temporary = path.with_name(f".{path.stem}.new")
+        # Numbered: a signal handler that logs may come to this while it is being done.
+        temporary = path.with_name(f".{path.stem}.{next(_attempts)}.new")
         descriptor = create_file(temporary)
         try:
             lock_file(descriptor)
