@@ -6,8 +6,8 @@ import gc
 import os
 import random
 import signal
-import sys
 import stat
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
