@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -95,6 +96,22 @@ def test_every_record_is_there_once(dataset: Dataset) -> None:
     )
     assert 30 == expected.num_rows
     assert expected.to_pylist() == dataset.sql(query).to_pylist()
+
+
+def test_a_long_jsonl_file_is_not_held_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read by way of a temporary file, which is gone afterwards."""
+    text = "x" * 1000
+    path = write_jsonl(tmp_path / "logs", A, lines(0, 39_999, template=text, stacktrace=text), 0)
+    assert path.stat().st_size > 80 << 20
+    waiting = [Waiting(A, 40_000, line(40_000))]
+    dataset = Dataset(tmp_path / "logs", read_pending=lambda directory: waiting)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    query = "SELECT count(*) AS n, sum(sequence) AS s, max(length(template)) AS t FROM logs"
+    expected = [{"n": 40_001, "s": sum(range(40_001)), "t": 1000}]
+    assert expected == dataset.sql(query).to_pylist()
+    assert ["logs"] == [found.name for found in tmp_path.iterdir()]
 
 
 def test_an_empty_directory_has_an_empty_view(tmp_path: Path) -> None:
@@ -269,10 +286,13 @@ ATTACKS = [
     "SELECT * FROM log",
     "SELECT nothing FROM logs",
     "SELECT 'a'::INTEGER",
+    "SELECT '\udcff'",
+    f"SELECT {'(' * 3000}1{')' * 3000}",
+    f"FROM {'(FROM ' * 800}logs{')' * 800}",
 ]
 
 
-@pytest.mark.parametrize("query", ATTACKS)
+@pytest.mark.parametrize("query", ATTACKS, ids=lambda query: repr(query[:70]))
 def test_what_is_refused(dataset: Dataset, query: str, tmp_path: Path) -> None:
     """Each is a QueryError; nothing was read, written or changed."""
     local_table = pa.table({"secret": [1]})

@@ -91,8 +91,7 @@ class Follower:
     def _look(self) -> list[Row]:
         rows: list[Row] = []
         for pending in self._source.read_pending(self._source.directory / JOURNAL):
-            lines = pending.lines.split(b"\n")[:-1]
-            rows += self._new_lines(lines, pending.producer, pending.first)
+            rows += self._new_lines(pending.lines, pending.producer, pending.first)
         for folder in find_folders(self._source.directory):
             for name in self._new_names(folder):
                 rows += self._new_in(folder / name)
@@ -111,12 +110,18 @@ class Follower:
                 self._edges.append((producer, first - 1))
             seen.add(first, last)
 
-    def _new_lines(self, lines: list[bytes], producer: str, first: int) -> list[Row]:
-        spans = self._missing(producer, ((first, first + len(lines) - 1),))
+    def _new_lines(self, data: bytes, producer: str, first: int) -> list[Row]:
+        """Return the rows of consecutive lines that were not seen."""
+        last = first + data.count(b"\n") - 1
+        spans = self._missing(producer, ((first, last),))
+        if not spans:
+            return []
+        start = spans[0][0]
+        lines = data.rsplit(b"\n", last - start + 2)[-(last - start + 2) : -1]
         rows = [
             row
-            for start, stop in spans
-            for row in rows_of_lines(lines[start - first : stop - first + 1], producer, start)
+            for low, high in spans
+            for row in rows_of_lines(lines[low - start : high - start + 1], producer, low)
             if self._where.matches(row)
         ]
         self._mark(producer, spans)
@@ -171,7 +176,7 @@ class Follower:
         data = data[: data.rfind(b"\n") + 1]
         rows = []
         for run in find_runs(data, segment.producer):
-            lines = cut_identity(data[run.start : run.end], segment.producer).split(b"\n")[:-1]
+            lines = cut_identity(data[run.start : run.end], segment.producer)
             rows += self._new_lines(lines, segment.producer, run.first)
         if segment.last is None:
             self._growing[segment.path] = Grown(status.st_ino, start + len(data))

@@ -4,22 +4,28 @@ DuckDB is given the files as an Arrow dataset, so it needs no access to any file
 is switched off, and all settings are locked, before it sees the query.  The query itself must be
 one SELECT by DuckDB's own word, and is looked through once more (`guard`), because a SELECT can
 hold a COPY, and a function can read a setting.
+
+What is in JSONL files and journals is made a table first; where that is much, a temporary Parquet
+file, so that memory does not grow with the log.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from logbatch.dataset.files import Vanished
-from logbatch.dataset.filter import Filter
 from logbatch.dataset.guard import check_tree
-from logbatch.dataset.scan import arrow_dataset, read_singly, scan, split
+from logbatch.dataset.reading import reading
+from logbatch.dataset.scan import arrow_dataset, read_rest, read_singly, split, spool
 from logbatch.dataset.snapshot import Part, Snapshot
 from logbatch.dataset.source import Source
 from logbatch.errors import QueryError
@@ -30,6 +36,8 @@ if TYPE_CHECKING:
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(i?)B", re.IGNORECASE)
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _BATCH = 10_000  # rows of the result that are taken at a time
+_SPOOL = 1 << 26  # bytes of JSONL from which on they are put into a temporary Parquet file
+_COMPRESSION = 10  # how much smaller files are than what they hold
 _STREAM = ("registered as", "get_next")  # how DuckDB tells that Arrow could not read
 
 _SETTINGS = (
@@ -76,11 +84,14 @@ def _run(
 ) -> pa.Table:
     schema = source.schema(snapshot)
     quick, others = split(snapshot.parts)
-    rest = scan(source, snapshot._replace(parts=others), list(schema), Filter())
-    with _connection(limit) as connection:
+    rest = read_rest(source, snapshot._replace(parts=others), schema)
+    with _connection(limit) as connection, TemporaryDirectory(prefix="logbatch-") as temporary:
         statement = _check(connection, query)
-        connection.register("_files", arrow_dataset(quick, schema))
-        connection.register("_rest", rest)
+        files = [part.path for part in quick]
+        if _size(others) > _SPOOL:
+            files.append(_spooled(rest, schema, Path(temporary, "rest.parquet")))
+        connection.register("_files", arrow_dataset(files, schema))
+        connection.register("_rest", pa.concat_tables([schema.empty_table(), *rest]))
         connection.execute(_view(schema.names))
         for lock in _LOCKS:
             connection.execute(lock)
@@ -90,6 +101,24 @@ def _run(
         except _errors() as error:
             _blame(source, error, quick, schema)
             raise _told(error, limit) from error
+
+
+def _spooled(rest: Iterable[pa.Table], schema: pa.Schema, path: Path) -> Path:
+    try:
+        spool(rest, schema, path)
+    except OSError as error:
+        raise QueryError(f"no temporary file could be written: {error}") from error
+    return path
+
+
+def _size(parts: list[Part]) -> int:
+    """Estimate how many bytes files take in memory."""
+    size = 0
+    for part in parts:
+        with reading(part.path):
+            found = os.stat(part.path).st_size
+            size += found if part.segment.ext == "jsonl" else found * _COMPRESSION
+    return size
 
 
 @contextlib.contextmanager
@@ -122,6 +151,7 @@ def _check(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.Statemen
     import duckdb
 
     try:
+        query.encode()
         statements = connection.extract_statements(query)
         if len(statements) != 1:
             raise QueryError(f"write exactly one SELECT; these are {len(statements)} statements")
@@ -131,6 +161,8 @@ def _check(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.Statemen
         if statement.named_parameters:
             raise QueryError("the query has a parameter ($1 or ?), but there are no values for any")
         tree = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchall()
+    except UnicodeEncodeError as error:
+        raise QueryError("the query is no valid text") from error
     except duckdb.Error as error:
         raise QueryError(f"this is no SQL that DuckDB understands: {error}") from error
     check_tree(tree[0][0])

@@ -29,14 +29,15 @@ from logbatch.identity import Ranges
 
 pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
 
-_BLOCK = 1 << 22  # bytes of a JSONL file that are decoded in one go
 SLACK = 2_000_000  # microseconds that the time of a file may be too early: some are coarse
+_BLOCK = 1 << 22  # bytes of a JSONL file that are decoded in one go
 _EDGE = 1 << 16  # bytes in which a line is looked for
 _ROWS = 1 << 14  # rows from which on row groups make a piece
 _SECONDS = re.compile(rb'\{"timestamp":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8})')
 _UNDECODABLE = re.compile(r'[\\"\x00-\x1f]')  # msgspec gives no field a name with one of these
 _SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
 _CODECS: dict[str, Literal["zstd", "gzip"]] = {".zst": "zstd", ".gz": "gzip"}
+
 FIXED = make_schema()
 """The fixed columns."""
 
@@ -89,8 +90,8 @@ def reading(path: Path) -> Iterator[None]:
         number = error.errno if isinstance(error, OSError) else None
         if number == errno.ESTALE:
             raise Vanished(str(path)) from error
-        if number in _SHORT:
-            raise
+        if number in _SHORT or isinstance(error, MemoryError):
+            raise  # that is no fault of the file
         raise Damaged(path, str(error)) from error
 
 
@@ -103,7 +104,7 @@ def footer(path: Path) -> Footer:
     with reading(path):
         metadata = pq.read_metadata(path)
         columns = metadata.schema
-        if columns.column(0).path != "timestamp" or "sequence" not in columns.names:
+        if columns.names[:1] != ["timestamp"] or "sequence" not in columns.names:
             raise Damaged(path, "it was not written by logbatch")
         exact = '"microseconds"' in columns.column(0).logical_type.to_json()
         pieces = tuple(_group(metadata, exact))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 from pyarrow import fs
 
 from logbatch.dataset.filter import Filter
-from logbatch.dataset.reading import FIXED, Damaged, read, read_tail
+from logbatch.dataset.reading import FIXED, Damaged, pieces, read, read_tail
 from logbatch.dataset.snapshot import Part, Snapshot
 from logbatch.dataset.source import Source
 
@@ -36,12 +38,36 @@ def scan(
     schema = pa.schema([types[name] for name in dict.fromkeys([*names, *sorted(where.columns)])])
     quick, others = split(snapshot.parts)
     tables = [schema.empty_table(), *_scan_quickly(source, quick, schema, where)]
-    for part in others:
-        table, damaged = read(part, None, schema)
-        source.tell_damaged_lines(part.path, damaged)
-        tables.append(where.apply(table))
-    tables += [where.apply(read_tail(tail, schema)) for tail in snapshot.tails]
+    rest = read_rest(source, snapshot._replace(parts=others), schema)
+    tables += [where.apply(table) for table in rest]
     return pa.concat_tables(tables).select(names)
+
+
+def read_rest(source: Source, snapshot: Snapshot, schema: pa.Schema) -> Iterator[pa.Table]:
+    """Yield what is in JSONL files, in the journals, and in parts of Parquet files.
+
+    A table holds some megabytes, or as much as a compressed file or a journal.
+
+    Raises:
+        Vanished, Damaged: A file cannot be read.
+    """
+    for part in snapshot.parts:
+        total = 0
+        divided = part.segment.ext == "jsonl" and part.whole
+        for piece in pieces(part) if divided else (None,):
+            table, damaged = read(part, piece, schema)
+            total += damaged
+            yield table
+        source.tell_damaged_lines(part.path, total)
+    for tail in snapshot.tails:
+        yield read_tail(tail, schema)
+
+
+def spool(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> None:
+    """Write tables into one Parquet file, so that memory holds one of them at a time."""
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(table)
 
 
 def split(parts: Sequence[Part]) -> tuple[list[Part], list[Part]]:
@@ -50,11 +76,13 @@ def split(parts: Sequence[Part]) -> tuple[list[Part], list[Part]]:
     return quick, [part for part in parts if not (part.whole and part.segment.ext == "parquet")]
 
 
-def arrow_dataset(parts: Sequence[Part], schema: pa.Schema) -> ds.Dataset:
+def arrow_dataset(paths: Iterable[Path], schema: pa.Schema) -> ds.Dataset:
     """Make an Arrow dataset of Parquet files, without looking into any."""
-    paths = [str(part.path) for part in parts]
     return ds.FileSystemDataset.from_paths(
-        paths, schema=schema, format=ds.ParquetFileFormat(), filesystem=fs.LocalFileSystem()
+        list(map(str, paths)),
+        schema=schema,
+        format=ds.ParquetFileFormat(),
+        filesystem=fs.LocalFileSystem(),
     )
 
 
@@ -65,7 +93,9 @@ def _scan_quickly(
     if not parts:
         return []
     try:
-        scanner = arrow_dataset(parts, schema).scanner(filter=where.expression())
+        scanner = arrow_dataset([part.path for part in parts], schema).scanner(
+            filter=where.expression()
+        )
         if not where:
             return [scanner.to_table()]
         batches = (pa.Table.from_batches([batch]) for batch in scanner.to_batches())

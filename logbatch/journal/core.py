@@ -135,7 +135,8 @@ class Journal(Intake):
         segment = self._segments.get(head.segment)
         sealed = segment is None or segment.sealed  # to be asked before the end
         if segment is not None and head.offset < (stop := segment.end()):
-            counted = advance(head, segment, whole_lines(segment, head.offset, stop))
+            chunk = self._read_while_there(segment, head.offset, stop)
+            counted = advance(head, segment, chunk)
         elif sealed and (following := self._after(head.segment)) is not None:
             counted = enter(following, head.sequence)
         else:
@@ -265,7 +266,7 @@ class Journal(Intake):
         while position.sequence < sequence:
             segment = self._segments.get(position.segment)
             if segment is not None and position.offset < (stop := segment.end()):
-                chunk = whole_lines(segment, position.offset, stop)
+                chunk = self._read_while_there(segment, position.offset, stop)
                 chunk = cut_lines(chunk, sequence - position.sequence)
                 position = advance(position, segment, chunk)
             elif (further := self._past_finished(position)) != position:
@@ -273,6 +274,15 @@ class Journal(Intake):
             else:
                 break
         return position
+
+    def _read_while_there(self, segment: Segment, start: int, stop: int) -> bytes:
+        """Read whole lines; none where the segment is dropped from within this."""
+        try:
+            return whole_lines(segment, start, stop)
+        except ValueError:
+            if self._segments.get(segment.index) is segment:
+                raise
+            return b""
 
     def _nearest(self, sequence: int) -> Position:
         """Return the last known place that is not behind a line, but never one before the tail."""
