@@ -153,6 +153,11 @@ class TestSchema:
             ({"a": "string", "A": "string"}, "'A' cannot be promoted, it is a promoted column"),
             ({"": "string"}, "'' must be the name of an attribute"),
             ({1: "string"}, "1 must be the name of an attribute"),
+            ({'a"b': "string"}, "a column's name holds no quotation mark"),
+            ({"a\\b": "string"}, "no backslash"),
+            ({"a\nb": "string"}, "no control character"),
+            ({"a\0": "string"}, "no control character"),
+            ({"a\udc00": "string"}, "no surrogate"),
             (["user_id"], "must map attribute names to types"),
         ],
     )

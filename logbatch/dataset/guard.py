@@ -45,6 +45,9 @@ REFUSED_FUNCTIONS = frozenset(
 )
 """Scalar functions that read or change something outside the query, or only take time."""
 
+DEEPEST = 1000
+"""Levels of a parsed query.  What Python and DuckDB can follow differs with their versions."""
+
 _QUERIES = frozenset(("SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"))
 
 Node = dict[str, Any]
@@ -70,14 +73,19 @@ def check_tree(text: str) -> None:
 
 
 def _walk(tree: Node) -> Iterator[Node]:
-    ahead: list[Any] = [tree]
-    while ahead:
-        current = ahead.pop()
-        if isinstance(current, dict):
-            yield current
-            ahead += current.values()
-        elif isinstance(current, list):
-            ahead += current
+    level: list[Any] = [tree]
+    for _ in range(DEEPEST):
+        below: list[Any] = []
+        for current in level:
+            if isinstance(current, dict):
+                yield current
+                below += current.values()
+            elif isinstance(current, list):
+                below += current
+        if not below:
+            return
+        level = below
+    raise QueryError("the query is nested too deeply")
 
 
 def _names_of_ctes(node: Node) -> Iterator[str]:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import difflib
 import functools
 import math
+import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -73,6 +74,7 @@ PROMOTED_TYPES: Mapping[str, Any] = {
 }
 """The types that a promoted column can have, and how a value is decoded."""
 
+_PLAIN_NAME = re.compile(r'[^"\\\x00-\x1f\x7f\ud800-\udfff]+')
 _NOT_FINITE = {b'"NaN"': math.nan, b'"Infinity"': math.inf, b'"-Infinity"': -math.inf}
 _FIRST_MOMENT = -62_135_596_800_000_000  # microseconds from 1970 to the begin of the year 1
 _LAST_MOMENT = 253_402_300_799_999_999  # and to the end of 9999
@@ -101,6 +103,11 @@ def check_columns(columns: Any) -> dict[str, str]:
     for name, kind in promoted.items():
         if not isinstance(name, str) or not name:
             raise ValueError(f"columns: {name!r} must be the name of an attribute")
+        if not _PLAIN_NAME.fullmatch(name):
+            raise ValueError(
+                f"columns: {name!r} cannot be promoted: a column's name holds no quotation mark,"
+                " no backslash, no control character and no surrogate"
+            )
         if reason := taken.get(name.lower()):  # SQL does not tell upper case from lower
             raise ValueError(f"columns: {name!r} cannot be promoted, it is {reason} already")
         taken[name.lower()] = "a promoted column"
