@@ -19,10 +19,12 @@ class Backoff:
     Attributes:
         base: Seconds, the ceiling of the first wait.
         cap: Seconds, the ceiling of any wait.
+        floor: Seconds that any wait takes at the least.
     """
 
     base: float = 0.25
     cap: float = 30.0
+    floor: float = 0.0
 
     def delay(self, failures: int, chance: float, asked: float | None = None) -> float:
         """Return the seconds to wait after `failures` failures in a row.
@@ -35,5 +37,5 @@ class Backoff:
                 (an hour at most).  None where it asked for nothing.
         """
         ceiling = min(self.cap, self.base * 2.0 ** min(max(failures, 1) - 1, 60))
-        wait = ceiling * (0.1 + 0.9 * chance)
+        wait = max(ceiling * (0.1 + 0.9 * chance), self.floor)
         return wait if asked is None else max(wait, min(asked, LONGEST_ASKED))

@@ -2,9 +2,9 @@
 
 Returning acknowledges.  A refusal of single records makes dead letters of them; a refusal of the
 whole batch halves it until the records at fault are found; a destination without a batch endpoint
-gets the records one by one.  After each part the journal is told, so that a crash half way repeats
-nothing that is done.  Everything else that `send` raises is temporary and leaves this module as
-`TemporaryError`.
+gets the records one by one; what it did not take of a batch is sent again.  After each part the
+journal is told, so that a crash half way repeats nothing that is done.  Everything else that
+`send` raises is temporary and leaves this module as `TemporaryError`.
 """
 
 from __future__ import annotations
@@ -16,26 +16,33 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from logbatch.errors import BatchUnsupportedError, RejectedError, TemporaryError
 from logbatch.identity import Ranges
-from logbatch.transports.base import Batch
+from logbatch.transports.base import Batch, Receipt
 from logbatch.trouble import Trouble, describe
 
 RECHECK = 600.0  # seconds until a missing batch endpoint is tried again
 
 
 class Sender(Protocol):
-    """What delivery asks of a transport."""
+    """What delivery asks of a transport; `Transport.send_single` may be missing."""
 
-    def send(self, batch: Batch) -> None:
-        """Deliver a batch, or raise; one of a single event may need another endpoint."""
+    def send(self, batch: Batch) -> Receipt | None:
+        """Deliver a batch, or raise."""
 
     def close(self) -> None:
         """Release what is held."""
+
+
+class _Part(NamedTuple):
+    """What is sent in one go; `single` where it goes to the endpoint for single events."""
+
+    batch: Batch
+    single: bool = False
 
 
 class Delivery:
@@ -48,6 +55,16 @@ class Delivery:
         rejected: Directory for dead letters; None only counts them.
         trouble: Where failures are reported.
         clock: Seconds that only go forward.
+
+    Attributes:
+        calls: Sends begun, whatever became of them.
+        batches: Sends that were acknowledged, those of single events included.
+        events, bytes: What they held.
+        single_calls, singles: Of the calls and of the events, those of single events to a
+            destination that does not take batches.
+        skipped: Events that the destination left out without saying which.
+        retries: Sends that must be tried again.
+        seconds: How long the newest took.
     """
 
     def __init__(
@@ -59,7 +76,8 @@ class Delivery:
     ) -> None:
         self.transport = transport
         self.thread = -1  # the thread that is inside `_send` now
-        self.batches = self.events = self.bytes = self.retries = 0
+        self.calls = self.batches = self.events = self.bytes = self.retries = 0
+        self.single_calls = self.singles = self.skipped = 0
         self.seconds: deque[float] = deque(maxlen=1024)
         self._rejected_directory = rejected
         self._trouble = trouble
@@ -78,27 +96,32 @@ class Delivery:
         Raises:
             TemporaryError: Not all of it is settled; the rest must be tried again.
         """
-        parts = deque(_slice(batch, *hole) for hole in known.missing(batch.first, batch.last))
+        holes = known.missing(batch.first, batch.last)
+        parts = deque(_Part(_slice(batch, *hole)) for hole in holes)
         if not parts:
             settle(batch.last, 0)
         while parts:
-            smaller, rejected = self._send(parts.popleft())
-            parts.extendleft(reversed(smaller))
-            if not smaller:
-                settle(parts[0].first - 1 if parts else batch.last, rejected)
+            part = parts.popleft()
+            again, rejected = self._send(part)
+            parts.extendleft(reversed(again))
+            if not again or again[0].batch.first > part.batch.first:
+                settle(parts[0].batch.first - 1 if parts else batch.last, rejected)
 
-    def _send(self, batch: Batch) -> tuple[list[Batch], int]:
-        """Send; return the parts to send instead, and how many events were rejected."""
-        if len(batch) > 1 and self._clock() < self._singly_until:
+    def _send(self, part: _Part) -> tuple[list[_Part], int]:
+        """Send; return the parts to send instead or again, and how many events were rejected."""
+        batch, single = part
+        if not single and self._clock() < self._singly_until:
             return _singles(batch), 0
         self.thread = threading.get_ident()
         try:
-            self._call(batch)
+            receipt = self._call(part)
+            return self._accept(part, receipt), 0
         except RejectedError as error:
-            return self._refused(batch, error.reasons)
+            return self._refused(part, error)
         except BatchUnsupportedError as error:
-            if len(batch) > 1:
-                self._singly_until = self._clock() + RECHECK
+            if not single:
+                recheck = RECHECK if error.recheck is None else error.recheck
+                self._singly_until = self._clock() + recheck
                 return _singles(batch), 0
             self.retries += 1
             raise TemporaryError(
@@ -111,37 +134,65 @@ class Delivery:
             raise TemporaryError(describe(error)) from error
         finally:
             self.thread = -1
-        self._count(batch)
-        return [], 0
 
-    def _call(self, batch: Batch) -> None:
+    def _call(self, part: _Part) -> Receipt | None:
+        send = self.transport.send
+        if part.single:
+            self.single_calls += 1
+            send = getattr(self.transport, "send_single", send)
+        self.calls += 1
         started = self._clock()
         try:
-            self.transport.send(batch)
+            return send(part.batch)
         finally:
             self.seconds.append(self._clock() - started)
 
-    def _count(self, batch: Batch) -> None:
+    def _accept(self, part: _Part, receipt: Receipt | None) -> list[_Part]:
+        """Count what was taken; return the rest."""
+        batch = part.batch
+        if not isinstance(receipt, Receipt):  # another package's transport may return anything
+            receipt = Receipt()
+        taken = Ranges([(batch.first, batch.last)]) if receipt.taken is None else receipt.taken
+        rest = [_slice(batch, *hole) for hole in taken.missing(batch.first, batch.last)]
+        if rest == [batch]:
+            raise TemporaryError("the destination took nothing of the batch")
+        self._count(part, len(batch) - sum(map(len, rest)), sum(len(each.lines) for each in rest))
+        self._note_skipped(batch, receipt.skipped)
+        return [_Part(each, part.single) for each in rest]
+
+    def _count(self, part: _Part, events: int, bytes_left: int = 0) -> None:
         self.batches += 1
-        self.events += len(batch)
-        self.bytes += len(batch.lines)
+        self.events += events
+        self.bytes += len(part.batch.lines) - bytes_left
+        if part.single:
+            self.singles += events
+
+    def _note_skipped(self, batch: Batch, skipped: int) -> None:
+        if skipped and not self.skipped:
+            self._trouble.say(
+                "skipped",
+                f"the destination left out {skipped} of {len(batch)} events without saying which;"
+                " they are counted in stats().skipped, and this is said once",
+            )
+        self.skipped += skipped
 
     # ------------------------------------------------------------------ refusals
 
-    def _refused(self, batch: Batch, reasons: Mapping[int, str] | str) -> tuple[list[Batch], int]:
+    def _refused(self, part: _Part, error: RejectedError) -> tuple[list[_Part], int]:
         """Act on a refusal.
 
         One that names an event which is not in the batch is not understood, and so counts as one
         of the whole batch: what was refused must not pass for taken.
         """
+        batch, reasons = part.batch, error.reasons
         if not isinstance(reasons, str) and all(index in range(len(batch)) for index in reasons):
-            return [], self._bury(batch, reasons)
+            return [], self._bury(part, reasons, error.status)
         if len(batch) > 1:
             return _halves(batch), 0
         reason = reasons if isinstance(reasons, str) else next(iter(reasons.values()))
-        return [], self._bury(batch, {0: reason})
+        return [], self._bury(part, {0: reason}, error.status)
 
-    def _bury(self, batch: Batch, reasons: Mapping[int, str]) -> int:
+    def _bury(self, part: _Part, reasons: Mapping[int, str], status: int | None) -> int:
         """Keep rejected events as dead letters, on the disk before they are acknowledged.
 
         Where that fails they are only counted and told: to send the batch again until the disk
@@ -151,20 +202,20 @@ class Delivery:
             events = "1 event was" if len(reasons) == 1 else f"{len(reasons)} events were"
             text = f"{events} rejected: {next(iter(reasons.values()))}"
             try:
-                self._write_letters(batch, reasons)
+                self._write_letters(part.batch, reasons, status)
             except OSError as error:
                 text += f"; no dead letter could be kept: {describe(error)}"
             self._trouble.say("rejected", text)
-        if len(reasons) < len(batch):
-            self._count(batch)
+        if len(reasons) < len(part.batch):
+            self._count(part, len(part.batch) - len(reasons))
         return len(reasons)
 
-    def _write_letters(self, batch: Batch, reasons: Mapping[int, str]) -> None:
+    def _write_letters(self, batch: Batch, reasons: Mapping[int, str], status: int | None) -> None:
         if self._rejected_directory is None:
             return
         now = datetime.now(UTC)
         letters = [
-            _letter(batch, index, line, reasons[index], now)
+            _letter(batch, index, line, reasons[index], status, now)
             for index, line in enumerate(batch.split_lines())
             if index in reasons
         ]
@@ -172,9 +223,12 @@ class Delivery:
         _append(self._rejected_directory / f"{batch.producer}.jsonl", b"".join(letters))
 
 
-def _letter(batch: Batch, index: int, line: bytes, reason: str, now: datetime) -> bytes:
+def _letter(
+    batch: Batch, index: int, line: bytes, reason: str, status: int | None, now: datetime
+) -> bytes:
     letter = {
         "time": now,
+        "status": status,
         "reason": str(reason).encode(errors="backslashreplace").decode(),
         "producer": batch.producer,
         "sequence": batch.first + index,
@@ -211,13 +265,14 @@ def _slice(batch: Batch, first: int, last: int) -> Batch:
     return Batch(batch.producer, first, last, b"".join(lines))
 
 
-def _halves(batch: Batch) -> list[Batch]:
+def _halves(batch: Batch) -> list[_Part]:
     middle = (batch.first + batch.last) // 2
-    return [_slice(batch, batch.first, middle), _slice(batch, middle + 1, batch.last)]
+    spans = ((batch.first, middle), (middle + 1, batch.last))
+    return [_Part(_slice(batch, *span)) for span in spans]
 
 
-def _singles(batch: Batch) -> list[Batch]:
+def _singles(batch: Batch) -> list[_Part]:
     return [
-        Batch(batch.producer, batch.first + index, batch.first + index, line)
-        for index, line in enumerate(batch.split_lines())
+        _Part(Batch(batch.producer, sequence, sequence, line), single=True)
+        for sequence, line in enumerate(batch.split_lines(), batch.first)
     ]

@@ -3,6 +3,7 @@
     LogbatchError
     ├── TransportError                what `Transport.send` raises; it says what to do next
     │   ├── TemporaryError            keep the batch and try it again later
+    │   │   └── DeniedError           the same, but slowly: we are not let in
     │   ├── RejectedError             these records are refused for good
     │   └── BatchUnsupportedError     there is no batch endpoint: send the records one by one
     ├── DatasetError                  a directory cannot be read as a dataset
@@ -41,6 +42,13 @@ class TemporaryError(TransportError):
         self.retry_after = retry_after if number else None
 
 
+class DeniedError(TemporaryError):
+    """Say that the destination does not let us in: a token is missing, wrong or out of date.
+
+    The batch stays in the journal; as somebody has to do something first, tries are rare.
+    """
+
+
 class RejectedError(TransportError):
     """Say that records were refused and must not be sent again.
 
@@ -48,10 +56,12 @@ class RejectedError(TransportError):
         reasons: Either a mapping of index in the batch to reason: those records become dead
             letters and all others count as taken; or one reason for the batch as a whole, of
             which nothing was taken: it is halved until the records that are refused are found.
+        status: The status code of the answer, for the dead letters; None where there is none.
     """
 
-    def __init__(self, reasons: Mapping[int, str] | str) -> None:
+    def __init__(self, reasons: Mapping[int, str] | str, *, status: int | None = None) -> None:
         super().__init__(reasons if isinstance(reasons, str) else f"{len(reasons)} rejected")
+        self.status = status
         self.reasons: Mapping[int, str] | str = (
             reasons if isinstance(reasons, str) else dict(reasons)
         )
@@ -60,8 +70,17 @@ class RejectedError(TransportError):
 class BatchUnsupportedError(TransportError):
     """Say that the destination takes single records only.
 
-    The batcher then sends each record as a batch of one, with the same identity.
+    The batcher then gives each record to `Transport.send_single`, with the same identity.
+
+    Args:
+        message: What happened.
+        recheck: Seconds until batches are tried again; 0 sends only this one singly, None leaves
+            it to the batcher (ten minutes).
     """
+
+    def __init__(self, message: str = "", *, recheck: float | None = None) -> None:
+        super().__init__(message)
+        self.recheck = recheck
 
 
 class DatasetError(LogbatchError):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from logbatch.backoff import Backoff
 from logbatch.delivery import Delivery
-from logbatch.errors import TemporaryError
+from logbatch.errors import DeniedError, TemporaryError
 from logbatch.event import LineEncoder
 from logbatch.identity import Ranges
 from logbatch.journal import Journal, JournalFull, JournalStopped, adopt
@@ -29,6 +29,9 @@ from logbatch.trouble import Trouble
 
 ADOPT_EVERY = 3.0  # seconds between two looks for journals of processes that died
 LAST_LOOK = 1.0  # seconds given to them when a session is closed
+
+_BACKOFF = Backoff()
+_DENIED = Backoff(base=5.0, cap=60.0, floor=5.0)  # somebody has to give us another token first
 
 
 class Flusher:
@@ -71,7 +74,6 @@ class Flusher:
         self._trouble = trouble
         self._clock = clock
         self._pause = pause
-        self._backoff = Backoff()
         self._failures = 0
         self._retry_at = float("-inf")
         self._flushed = float("-inf")
@@ -114,9 +116,12 @@ class Flusher:
         except TemporaryError as error:
             self._failures += 1
             chance = int.from_bytes(os.urandom(2)) / 0xFFFF  # `random` takes long to import
-            wait = self._backoff.delay(self._failures, chance, error.retry_after)
+            backoff, kind = (
+                (_DENIED, "denied") if isinstance(error, DeniedError) else (_BACKOFF, "send")
+            )
+            wait = backoff.delay(self._failures, chance, error.retry_after)
             self._retry_at = self._clock() + wait
-            self._trouble.say("send", f"{error}; trying again in {wait:.1f} s", error)
+            self._trouble.say(kind, f"{error}; trying again in {wait:.1f} s", error)
 
     def _next_look(self, session: Session) -> float:
         now = self._clock()

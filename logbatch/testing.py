@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
-from logbatch.transports.base import Batch, Transport
+from logbatch.transports.base import Batch, Receipt, Transport
 
 
 class CapturingTransport(Transport):
@@ -16,44 +16,57 @@ class CapturingTransport(Transport):
     Its journal is in memory, unless a `destination` is given.
 
     Args:
-        answers: What the next calls of `send` do, one after the other: None acknowledges, an
-            exception is raised.  When they are used up, every call acknowledges; they need not
-            end (`itertools.repeat(TemporaryError("down"))`).
+        answers: What the next calls of `send` do, one after the other: None acknowledges, a
+            `Receipt` is returned, an exception is raised.  When they are used up, every call
+            acknowledges; they need not end (`itertools.repeat(TemporaryError("down"))`).
         destination: A name for the destination, for a journal in files.
+
+    Attributes:
+        batches: What was acknowledged.
+        attempts: What was sent, whatever became of it.
+        singles: Of these, what was sent singly for want of a batch endpoint.
+        closed: How often `close` was called.
     """
 
     def __init__(
         self,
-        answers: Iterable[BaseException | None] = (),
+        answers: Iterable[Receipt | BaseException | None] = (),
         *,
         destination: str | None = None,
     ) -> None:
         self.destination = destination
         self.batches: list[Batch] = []
         self.attempts: list[Batch] = []
+        self.singles: list[Batch] = []
         self.closed = 0
-        self._answers: Iterator[BaseException | None] = iter(answers)
+        self._answers: Iterator[Receipt | BaseException | None] = iter(answers)
         self._changed = threading.Condition()
 
-    def answer(self, *answers: BaseException | None) -> None:
+    def answer(self, *answers: Receipt | BaseException | None) -> None:
         """Say what the next calls of `send` do, after those that were said before."""
         self.answer_with(answers)
 
-    def answer_with(self, answers: Iterable[BaseException | None]) -> None:
+    def answer_with(self, answers: Iterable[Receipt | BaseException | None]) -> None:
         """Say the same by an iterable, which may be asked for without end."""
         with self._changed:
             self._answers = chain(self._answers, answers)
 
-    def send(self, batch: Batch) -> None:
+    def send(self, batch: Batch) -> Receipt | None:
         """Remember the batch, or raise the next answer."""
         with self._changed:
             self.attempts.append(batch)
             answer = next(self._answers, None)
-            if answer is None:
+            if not isinstance(answer, BaseException):
                 self.batches.append(batch)
             self._changed.notify_all()
-        if answer is not None:
+        if isinstance(answer, BaseException):
             raise answer.with_traceback(None)  # one that is raised often would grow
+        return answer
+
+    def send_single(self, batch: Batch) -> Receipt | None:
+        """Do the same, and remember that it was the endpoint for single events."""
+        self.singles.append(batch)
+        return self.send(batch)
 
     def close(self) -> None:
         """Count the call."""

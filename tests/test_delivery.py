@@ -24,7 +24,7 @@ from logbatch.delivery import RECHECK, Delivery
 from logbatch.errors import BatchUnsupportedError, RejectedError, TemporaryError
 from logbatch.identity import Ranges
 from logbatch.testing import CapturingTransport, ManualClock
-from logbatch.transports.base import Batch
+from logbatch.transports.base import Batch, Receipt
 from logbatch.trouble import Trouble
 
 PRODUCER = "01m7y4mnsn285g6hxmhvdgyfrf"
@@ -82,7 +82,7 @@ class Desk:
         return sum(rejected for _, rejected in self.settled)
 
 
-def desk_with(*answers: BaseException | None, rejected: Path | None = None) -> Desk:
+def desk_with(*answers: Receipt | BaseException | None, rejected: Path | None = None) -> Desk:
     """Make a desk whose transport gives these answers."""
     return Desk(CapturingTransport(answers), rejected)
 
@@ -95,11 +95,11 @@ class Picky(CapturingTransport):
         self.poison = poison
         self.reason = reason
 
-    def send(self, batch: Batch) -> None:
+    def send(self, batch: Batch) -> Receipt | None:
         """Take it or refuse it."""
         if self.poison.intersection(range(batch.first, batch.last + 1)):
             self.answer(RejectedError(self.reason))
-        super().send(batch)
+        return super().send(batch)
 
 
 def letters(directory: Path) -> list[dict[str, Any]]:
@@ -125,9 +125,9 @@ def test_what_was_taken_is_counted() -> None:
     """Batches, events, bytes and the seconds that each send took."""
 
     class Slow(CapturingTransport):
-        def send(self, batch: Batch) -> None:
+        def send(self, batch: Batch) -> Receipt | None:
             desk.clock.advance(0.5)
-            super().send(batch)
+            return super().send(batch)
 
     desk = Desk(Slow([None, TemporaryError("down")]))
     desk.deliver(make_batch(0, 2))
@@ -194,6 +194,7 @@ def test_refused_records_become_dead_letters_and_the_rest_counts_as_taken(tmp_pa
     assert [(14, 2)] == desk.settled
     expected = [
         {
+            "status": None,
             "reason": reason,
             "producer": PRODUCER,
             "sequence": n,
@@ -214,7 +215,7 @@ def test_a_dead_letter_says_when(tmp_path: Path) -> None:
     desk.deliver(make_batch(0, 0))
 
     (letter,) = letters(tmp_path)
-    assert ["time", "reason", "producer", "sequence", "event"] == list(letter)
+    assert ["time", "status", "reason", "producer", "sequence", "event"] == list(letter)
     assert letter["time"].endswith("Z")
     age = datetime.now(UTC) - datetime.fromisoformat(letter["time"])
     assert timedelta() <= age < timedelta(minutes=1)
@@ -251,13 +252,13 @@ def test_a_refusal_of_nothing_is_a_success() -> None:
 
 
 def test_a_batch_that_is_refused_to_the_last_record_is_not_a_batch_taken() -> None:
-    """Statistics count a batch of which something was taken."""
+    """Statistics count a batch of which something was taken, and what was."""
     desk = desk_with(RejectedError({0: "a", 1: "b"}), RejectedError({0: "a"}))
     desk.deliver(make_batch(0, 1))
     desk.deliver(make_batch(2, 3))
 
     assert [(1, 2), (3, 1)] == desk.settled
-    assert (1, 2) == (desk.delivery.batches, desk.delivery.events)
+    assert (1, 1) == (desk.delivery.batches, desk.delivery.events)
 
 
 def test_odd_reasons_are_kept_as_text(tmp_path: Path) -> None:
@@ -276,10 +277,10 @@ def test_a_refusal_that_fits_no_record_is_one_of_the_whole_batch(index: Any) -> 
     """Regression: a record refused under an index that is not in the batch passed for taken."""
 
     class OffByOne(CapturingTransport):
-        def send(self, batch: Batch) -> None:
+        def send(self, batch: Batch) -> Receipt | None:
             if batch.first <= 1 <= batch.last:
                 self.answer(RejectedError({index: "bad"}))
-            super().send(batch)
+            return super().send(batch)
 
     desk = Desk(OffByOne())
     desk.deliver(make_batch(0, 2))
@@ -433,6 +434,123 @@ def test_where_batches_are_unsupported_records_go_one_by_one() -> None:
     assert [make_batch(n, n) for n in (4, 5, 6)] == desk.transport.batches
     assert [(4, 0), (5, 0), (6, 0)] == desk.settled
     assert (3, 3, 0) == (desk.delivery.batches, desk.delivery.events, desk.delivery.retries)
+    assert desk.transport.batches == desk.transport.singles
+    assert (4, 3, 3) == (
+        desk.delivery.calls,
+        desk.delivery.single_calls,
+        desk.delivery.singles,
+    )
+
+
+def test_a_batch_of_one_goes_to_the_single_endpoint_as_well() -> None:
+    """Where there is no batch endpoint, it does not matter how many events are due."""
+    desk = desk_with(NO_BATCHES)
+    desk.deliver(make_batch(0, 0))
+    desk.deliver(make_batch(1, 1))
+
+    assert [(0, 0), (0, 0), (1, 1)] == desk.spans
+    assert [make_batch(0, 0), make_batch(1, 1)] == desk.transport.singles
+
+
+@pytest.mark.parametrize(("recheck", "batches"), [(0.0, 2), (5.0, 1), (None, 1)])
+def test_a_transport_says_how_long_batches_are_not_tried(
+    recheck: float | None, batches: int
+) -> None:
+    """0 seconds: only this batch goes singly."""
+    desk = desk_with(BatchUnsupportedError("reset", recheck=recheck))
+    desk.deliver(make_batch(0, 1))
+    desk.deliver(make_batch(2, 3))
+
+    assert batches == len([span for span in desk.spans if span[0] < span[1]])
+    assert [0, 1, 2, 3] == desk.taken
+
+
+def test_a_fallback_that_dies_half_way_repeats_and_loses_nothing() -> None:
+    """What was taken singly is settled; the next try begins behind it, with a batch."""
+    once = BatchUnsupportedError("reset", recheck=0.0)
+    desk = desk_with(once, None, None, TemporaryError("reset"))
+    assert 1 == desk.deliver_all(0, 4)
+
+    assert [(0, 4), (0, 0), (1, 1), (2, 2), (2, 4)] == desk.spans
+    assert [0, 1, 2, 3, 4] == desk.taken
+
+
+# --------------------------------------------------------------------------- partly taken
+
+
+class Partly(CapturingTransport):
+    """Takes only the events of some sequences, of whatever it is sent."""
+
+    def __init__(self, limits: list[tuple[int, int]]) -> None:
+        super().__init__()
+        self.limits = limits
+        self.stored: list[int] = []
+
+    def send(self, batch: Batch) -> Receipt | None:
+        """Take the part of the batch that lies within the next limit."""
+        self.attempts.append(batch)
+        first, last = self.limits.pop(0) if self.limits else (batch.first, batch.last)
+        self.stored += range(max(first, batch.first), min(last, batch.last) + 1)
+        return Receipt(Ranges([(first, last)]))
+
+
+@pytest.mark.parametrize(
+    ("limits", "spans", "settled"),
+    [
+        ([(0, 2)], [(0, 9), (3, 9)], [(2, 0), (9, 0)]),
+        ([(4, 6)], [(0, 9), (0, 3), (7, 9)], [(6, 0), (9, 0)]),
+        ([(7, 9)], [(0, 9), (0, 6)], [(9, 0)]),
+        ([(0, 2), (3, 3)], [(0, 9), (3, 9), (4, 9)], [(2, 0), (3, 0), (9, 0)]),
+        ([(-5, 90)], [(0, 9)], [(9, 0)]),
+    ],
+)
+def test_what_was_not_taken_is_sent_again(
+    limits: list[tuple[int, int]], spans: list[tuple[int, int]], settled: list[tuple[int, int]]
+) -> None:
+    """Only that; and nothing counts as settled behind an event that is not."""
+    transport = Partly(limits)
+    desk = Desk(transport)
+    desk.deliver(make_batch(0, 9))
+
+    assert spans == desk.spans
+    assert settled == desk.settled
+    assert list(range(10)) == sorted(transport.stored)
+    assert (len(spans), 10) == (desk.delivery.batches, desk.delivery.events)
+    assert len(make_batch(0, 9).lines) == desk.delivery.bytes
+
+
+@pytest.mark.parametrize("taken", [Ranges(), Ranges([(10, 20)])])
+def test_a_batch_of_which_nothing_was_taken_waits(taken: Ranges) -> None:
+    """It is not sent again at once, for ever."""
+    desk = desk_with(Receipt(taken))
+    with pytest.raises(TemporaryError, match="the destination took nothing of the batch"):
+        desk.deliver(make_batch(0, 9))
+
+    assert [] == desk.settled
+    assert (0, 0) == (desk.delivery.batches, desk.delivery.events)
+
+
+def test_what_a_destination_skipped_is_counted_and_said_once() -> None:
+    """It does not say which, so nothing can be sent again."""
+    desk = desk_with(Receipt(skipped=2), None, Receipt(skipped=1))
+    for first in (0, 5, 10):
+        desk.deliver(make_batch(first, first + 4))
+
+    assert [(4, 0), (9, 0), (14, 0)] == desk.settled
+    assert (3, 15) == (desk.delivery.skipped, desk.delivery.events)
+    assert ["skipped"] == [kind for kind, _, _ in desk.told]
+    assert "left out 2 of 5 events" in desk.told[0][1]
+
+
+def test_a_dead_letter_holds_the_status(tmp_path: Path) -> None:
+    """Where the refusal has one."""
+    desk = desk_with(
+        RejectedError({0: "bad"}, status=200), RejectedError("no", status=422), rejected=tmp_path
+    )
+    desk.deliver(make_batch(0, 0))
+    desk.deliver(make_batch(1, 1))
+
+    assert [200, 422] == [letter["status"] for letter in letters(tmp_path)]
 
 
 def test_that_batches_are_unsupported_is_remembered_and_rechecked() -> None:
@@ -569,7 +687,7 @@ class Moody(CapturingTransport):
         self.moods = moods
         self.took: list[int] = []
 
-    def send(self, batch: Batch) -> None:
+    def send(self, batch: Batch) -> Receipt | None:
         """Answer."""
         error = ANSWERS[self.moods.pop() if self.moods else 0](batch)
         refused: Any = getattr(error, "reasons", None)
@@ -612,7 +730,7 @@ def test_the_thread_inside_is_known() -> None:
     seen: list[int] = []
 
     class Looking(CapturingTransport):
-        def send(self, batch: Batch) -> None:
+        def send(self, batch: Batch) -> Receipt | None:
             seen.append(delivery.thread)
             raise RejectedError("bad")
 

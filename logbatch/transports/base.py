@@ -1,9 +1,9 @@
 """The contract between the batcher and a destination.
 
 A transport is any object with `send(batch)` and `close()`.  Returning from `send` is the
-acknowledgement; what else can happen is said by raising one of the three errors of
-`logbatch.errors`.  Any other exception counts as temporary.  A transport neither retries nor
-waits nor counts: the batcher does that, once, for all of them.
+acknowledgement (a `Receipt` says more than that); what else can happen is said by raising one of
+the three errors of `logbatch.errors`.  Any other exception counts as temporary.  A transport
+neither retries nor waits nor counts: the batcher does that, once, for all of them.
 
 `send` is called by one thread at a time.  It may be called again with a batch that it had taken
 (a crash came between the taking and the acknowledgement), and a transport that can tell by
@@ -59,6 +59,19 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
         ]
 
 
+class Receipt(msgspec.Struct, frozen=True, gc=False):
+    """What a destination said of a batch, where that is more than "taken".
+
+    Attributes:
+        taken: The sequences that were taken; the others are sent again.  None for all.
+        skipped: How many of them the destination left out without saying which; they count as
+            taken, as nobody can tell them from the others.
+    """
+
+    taken: Ranges | None = None
+    skipped: int = 0
+
+
 class Transport:
     """Base of the transports that logbatch brings; another package's need not derive from it.
 
@@ -75,9 +88,13 @@ class Transport:
     journal_directory: Path | None = None
     defaults: ClassVar[Mapping[str, Any]] = {}
 
-    def send(self, batch: Batch) -> None:
+    def send(self, batch: Batch) -> Receipt | None:
         """Deliver a batch; returning means that it is safe at the destination."""
         raise TypeError(f"{type(self).__name__} does not define send()")
+
+    def send_single(self, batch: Batch) -> Receipt | None:
+        """Deliver a batch of one event to a destination that does not take batches."""
+        return self.send(batch)
 
     def published(self, producer: str) -> Ranges:
         """Tell which of a producer's records are known to be at the destination already.
