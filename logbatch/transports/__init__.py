@@ -24,10 +24,12 @@ ENTRY_POINTS = "logbatch.transports"
 VARIABLE = "LOGBATCH_TRANSPORT"
 
 _BUILT_IN = {
+    "http": "logbatch.transports.http:HttpTransport",
+    "https": "logbatch.transports.http:HttpTransport",
     "jsonl": "logbatch.transports.jsonl:JsonlTransport",
     "parquet": "logbatch.transports.parquet:ParquetTransport",
 }
-_NOT_FROM_ENVIRONMENT = {"path", "columns", "now"}
+_NOT_FROM_ENVIRONMENT = {"path", "columns", "now", "url", "fields", "headers"}
 _scheme = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):").match
 _RULE = (
     'must be a URL ("parquet:logs"), a dict ({"type": "parquet", "path": "logs"}), '

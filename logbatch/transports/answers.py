@@ -1,0 +1,173 @@
+"""What an HTTP answer means for the batch that was sent: one pure function.
+
+2xx                        taken.  A JSON body may say more: `rejected` names events that were
+                           refused, `accepted: [first, last]` the only sequences taken,
+                           `logs_added` how many were stored.  A web page is a login page or a
+                           captive portal, not an acknowledgement
+404, 405, 501              there is no such endpoint: the events go singly
+400, 409, 413, 422         the batch is refused: it is halved until it passes, and a single
+                           event that is refused becomes a dead letter
+401, 403                   we are not let in: kept, and tried again slowly
+408, 425, 429, 5xx         tried again later, not before the time that `Retry-After` names
+3xx and all others         kept, and tried again later; a redirect is never followed
+"""
+
+from __future__ import annotations
+
+import email.utils
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from logbatch.errors import (
+    BatchUnsupportedError,
+    DeniedError,
+    RejectedError,
+    TemporaryError,
+)
+from logbatch.identity import Ranges
+from logbatch.transports.base import Batch, Receipt
+
+_MISSING = frozenset((404, 405, 501))
+_REFUSED = frozenset((400, 409, 413, 422))
+_DENIED = frozenset((401, 403))
+_REASON = 500  # characters of what a server says that are kept
+_REASONS = ("reason", "error", "message", "detail", "title")  # keys under which servers give one
+_HTML = frozenset(("text/html", "application/xhtml+xml"))
+
+
+class Reply(NamedTuple):
+    """An answer, as far as it matters here.
+
+    Attributes:
+        status: The status code.
+        kind: The media type of the body, in lower case and without parameters.
+        body: The body, or its beginning.
+        retry_after: The header of that name; None where there is none.
+    """
+
+    status: int
+    kind: str = ""
+    body: bytes = b""
+    retry_after: str | None = None
+
+
+def judge(reply: Reply, batch: Batch, *, now: float = 0.0, accept_html: bool = False) -> Receipt:
+    """Say what an answer means.
+
+    Args:
+        reply: The answer.
+        batch: What was sent.
+        now: Seconds since 1970, for a `Retry-After` that is a date.
+        accept_html: Whether a web page is an acknowledgement all the same.
+
+    Returns:
+        What was taken.
+
+    Raises:
+        RejectedError: All of it, or single events, were refused for good.
+        BatchUnsupportedError: There is no such endpoint.
+        DeniedError: We are not let in.
+        TemporaryError: It may be taken later.
+    """
+    status = reply.status
+    if 200 <= status < 300:
+        return _taken(reply, batch, accept_html)
+    told = _tell(reply)
+    if status in _REFUSED:
+        raise RejectedError(told, status=status)
+    if status in _MISSING:
+        raise BatchUnsupportedError(told)
+    wait = _read_wait(reply.retry_after, now)
+    if status in _DENIED:
+        raise DeniedError(f"{told}; is the token right?", retry_after=wait)
+    if 300 <= status < 400:
+        told = f"answered {status}, a redirect, which is never followed: give the final address"
+    raise TemporaryError(told, retry_after=wait)
+
+
+def _taken(reply: Reply, batch: Batch, accept_html: bool) -> Receipt:
+    if reply.kind in _HTML and not accept_html:
+        raise TemporaryError(
+            f"answered {reply.status} with a web page, which is no acknowledgement: a login page or"
+            " a captive portal?  If the server is just like that, set accept_html=True"
+        )
+    found = _decode(reply.body)
+    rejected = _read_rejected(found.get("rejected"))
+    taken = _read_accepted(found.get("accepted"), batch, rejected)
+    if taken is not None:
+        return Receipt(taken)
+    if rejected:
+        raise RejectedError(rejected, status=reply.status)
+    return Receipt(skipped=_count_skipped(found.get("logs_added"), found, batch))
+
+
+def _decode(body: bytes) -> dict[str, Any]:
+    """Decode a body that is a JSON object; whatever else it is says nothing."""
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _read_rejected(found: Any) -> dict[int, str]:
+    """Read a list of indexes, or of objects with `index` and perhaps `reason`."""
+    rejected: dict[int, str] = {}
+    for entry in found if isinstance(found, list) else ():
+        index, reason = entry, None
+        if isinstance(entry, dict):
+            index, reason = entry.get("index"), entry.get("reason")
+        if isinstance(index, int) and not isinstance(index, bool):
+            rejected[index] = str(reason or "refused by the server")[:_REASON]
+    return rejected
+
+
+def _read_accepted(found: Any, batch: Batch, rejected: Mapping[int, str]) -> Ranges | None:
+    """Read `[first, last]`, less what was rejected of it: that is told again with its rest.
+
+    Returns:
+        None where the server says nothing of the kind, or nothing is left.
+    """
+    if (
+        not isinstance(found, list)
+        or len(found) != 2
+        or any(type(each) is not int for each in found)
+    ):
+        return None
+    first, last = max(found[0], batch.first), min(found[1], batch.last)
+    refused = Ranges((batch.first + index, batch.first + index) for index in rejected)
+    taken = Ranges(refused.missing(first, last))
+    return None if rejected and not taken else taken
+
+
+def _count_skipped(added: Any, found: Mapping[str, Any], batch: Batch) -> int:
+    if type(added) is not int or found.get("duplicate") is True:
+        return 0
+    return max(len(batch) - max(added, 0), 0)
+
+
+def _tell(reply: Reply) -> str:
+    """Put an answer into a sentence; what the server says is cut, and is not to be trusted."""
+    found = _decode(reply.body)
+    texts = [found[name] for name in _REASONS if isinstance(found.get(name), str)]
+    if not texts and reply.kind == "text/plain":
+        texts = [reply.body.decode(errors="backslashreplace")]
+    reason = texts[0].strip()[:_REASON] if texts else ""
+    return f"answered {reply.status}" + (f": {reason}" if reason else "")
+
+
+def _read_wait(header: str | None, now: float) -> float | None:
+    """Read `Retry-After`: seconds, or a date."""
+    if header is None:
+        return None
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(header).timestamp() - now
+        except (ValueError, OverflowError, TypeError):
+            return None
+    return max(seconds, 0.0) if math.isfinite(seconds) else None

@@ -1,0 +1,142 @@
+"""One deadline for a whole HTTP request, kept also against a server that drips.
+
+The timeouts of `requests` bound each wait for the next bytes, so a server that sends one byte a
+second holds a request as long as it likes.  Here the socket itself knows the deadline: before each
+operation its timeout is set to the time that is left.  Only the system's name resolution cannot be
+bounded.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from typing import Any
+
+import requests.adapters
+import urllib3
+from urllib3.exceptions import NameResolutionError, NewConnectionError
+from urllib3.util.ssl_ import create_urllib3_context, resolve_cert_reqs
+
+
+class Deadline:
+    """When the request that is under way must have ended."""
+
+    def __init__(self) -> None:
+        self._at = 0.0
+
+    def begin(self, seconds: float) -> None:
+        """Begin a request that may take so long."""
+        self._at = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Return the seconds that are left.
+
+        Raises:
+            TimeoutError: There are none.
+        """
+        left = self._at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the time for the request is up")
+        return left
+
+
+class DeadlineAdapter(requests.adapters.HTTPAdapter):
+    """Carries requests over connections that end with the deadline.
+
+    Args:
+        deadline: Shared by all connections, as one thread sends one request at a time.
+    """
+
+    def __init__(self, deadline: Deadline) -> None:
+        self._pools = _make_pools(deadline)
+        super().__init__(pool_connections=2, pool_maxsize=1)
+
+    def init_poolmanager(self, *args: Any, **keywords: Any) -> None:
+        super().init_poolmanager(*args, **keywords)
+        self.poolmanager.pool_classes_by_scheme = self._pools
+
+    def proxy_manager_for(self, proxy: str, **keywords: Any) -> urllib3.ProxyManager:
+        manager: urllib3.ProxyManager = super().proxy_manager_for(proxy, **keywords)
+        manager.pool_classes_by_scheme = self._pools
+        return manager
+
+
+def _make_pools(deadline: Deadline) -> dict[str, type[urllib3.HTTPConnectionPool]]:
+    """Make classes of sockets, connections and pools of them that know the deadline."""
+
+    class PlainSocket(_Bounded, socket.socket):
+        limit = deadline
+
+    class TlsSocket(_Bounded, ssl.SSLSocket):
+        limit = deadline
+
+    class PlainConnection(urllib3.connection.HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return _connect(self, PlainSocket)
+
+    class TlsConnection(urllib3.connection.HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return _connect(self, PlainSocket)
+
+        def connect(self) -> None:
+            if self.ssl_context is None:
+                context = create_urllib3_context(cert_reqs=resolve_cert_reqs(self.cert_reqs))
+                context.sslsocket_class = TlsSocket
+                self.ssl_context = context
+            super().connect()
+
+    class PlainPool(urllib3.HTTPConnectionPool):
+        ConnectionCls = PlainConnection
+
+    class TlsPool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = TlsConnection
+
+    return {"http": PlainPool, "https": TlsPool}
+
+
+class _Bounded:
+    """Sets the timeout of a socket to what is left, before everything that may wait."""
+
+    limit: Deadline
+
+    def connect(self, *args: Any) -> Any:
+        return self._bounded(super().connect, args)  # type: ignore[misc]
+
+    def do_handshake(self, *args: Any) -> Any:
+        return self._bounded(super().do_handshake, args)  # type: ignore[misc]
+
+    def recv_into(self, *args: Any) -> Any:
+        return self._bounded(super().recv_into, args)  # type: ignore[misc]
+
+    def send(self, *args: Any) -> Any:
+        return self._bounded(super().send, args)  # type: ignore[misc]
+
+    def sendall(self, *args: Any) -> Any:
+        return self._bounded(super().sendall, args)  # type: ignore[misc]
+
+    def _bounded(self, method: Any, args: tuple[Any, ...]) -> Any:
+        self.settimeout(self.limit.left())  # type: ignore[attr-defined]
+        return method(*args)
+
+
+def _connect(
+    connection: urllib3.connection.HTTPConnection, kind: type[socket.socket]
+) -> socket.socket:
+    """Connect to the first address of a host that answers."""
+    failed: OSError | None = None
+    try:
+        host = connection.host.strip("[]")  # of an IPv6 address
+        addresses = socket.getaddrinfo(host, connection.port, type=socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError) as error:
+        raise NameResolutionError(connection.host, connection, error) from error  # type: ignore[arg-type]
+    for family, type_, protocol, _, address in addresses:
+        made = kind(family, type_, protocol)
+        try:
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            made.connect(address)
+            return made
+        except OSError as error:
+            failed = error
+            made.close()
+    raise NewConnectionError(connection, f"cannot connect: {failed}") from failed

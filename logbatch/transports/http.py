@@ -1,0 +1,456 @@
+"""Batches to an HTTP endpoint: one POST each, with the identity of the batch as idempotency key.
+
+This module makes requests and reads answers.  What an answer means is decided in `answers`; to
+wait, to try again, to halve, to send singly and to keep dead letters is the batcher's work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import functools
+import importlib.metadata
+import os
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+from urllib.parse import urljoin
+
+from logbatch.dataset.lines import FIELDS
+from logbatch.errors import (
+    BatchUnsupportedError,
+    RejectedError,
+    TemporaryError,
+    TransportError,
+)
+from logbatch.transports import bodies
+from logbatch.transports.answers import Reply, judge
+from logbatch.transports.base import Batch, Receipt, Transport
+from logbatch.transports.credentials import Address, find_secrets, hide, parse_token, parse_url
+
+if TYPE_CHECKING:
+    import requests
+
+    from logbatch.transports.deadline import Deadline
+
+LONGEST_REPLY = 64 << 10  # bytes of an answer that are read
+
+_OURS = frozenset(
+    ("connection", "content-encoding", "content-length", "idempotency-key", "transfer-encoding")
+)
+_TRUE, _FALSE = frozenset(("true", "yes", "on", "1")), frozenset(("false", "no", "off", "0"))
+
+
+class HttpTransport(Transport):
+    """Sends batches to an HTTP endpoint.
+
+    Args:
+        url: Where to.  User and password in it are moved into a header.
+        body: The form of a batch: `"logs"` (`{"logs": […]}`), `"array"` (`[…]`) or `"ndjson"`.
+        fields: New names for top-level keys of the events: `{"message": "msg"}`; None as a name
+            leaves the key out.
+        compression: `"gzip"`, `"zstd"`, `"none"`, or `"auto"`: gzip from 1 kB on.
+        headers: More headers.
+        token: Sent as `Authorization: Bearer`: the text itself, `"env:NAME"`, or a function that
+            returns it; the last two are asked before each request.
+        single_url: Where single events go if there is no batch endpoint; it may be a path at the
+            same server.  None takes `url`.
+        single_method: `"POST"`, `"PATCH"` or `"PUT"` for those.
+        batch_recheck: Seconds until a batch endpoint that was missing, or a size that was too
+            large, is tried again.
+        fallback: When events go singly: `"missing"`: only where there is no batch endpoint;
+            `"any"`: also after a batch failed on the network or with a 5xx.  That multiplies the
+            load on a server that is in trouble.
+        timeout: Seconds a whole request may take.
+        proxies: A proxy's URL, or a mapping of schemes to them.  Those of the environment are not
+            used.
+        verify: Whether to verify the server's certificate, or the path of a file or directory of
+            certificates to trust.
+        insecure: Allow what others on the way can read or change: a secret sent over plain
+            `http:` to another machine, or `verify=False`.
+        accept_html: Take a web page with a status of 2xx for an acknowledgement.
+        now: Seconds since 1970.
+
+    Raises:
+        ValueError: An option is unknown or out of range.
+    """
+
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "flush_interval": 1.0,
+        "max_batch_size": 5_000,
+        "max_batch_bytes": 1 << 20,
+    }
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        body: str = "logs",
+        fields: Mapping[str, str | None] | None = None,
+        compression: str = "auto",
+        headers: Mapping[str, str] | None = None,
+        token: str | Callable[[], str] | None = None,
+        single_url: str | None = None,
+        single_method: str = "POST",
+        batch_recheck: float = 600.0,
+        fallback: str = "missing",
+        timeout: float = 10.0,
+        proxies: str | Mapping[str, str] | None = None,
+        verify: bool | str | os.PathLike[str] = True,
+        insecure: bool = False,
+        accept_html: bool = False,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._batches = parse_url("url", url)
+        self._singles = self._batches
+        if single_url is not None:
+            self._singles = parse_url("single_url", _join(self._batches.url, single_url))
+        self._body = _choose("body", body, bodies.FORMS)
+        self._fields = _check_fields(fields)
+        self._compression = _choose("compression", compression, bodies.COMPRESSIONS)
+        self._headers = _check_headers(headers)
+        self._token = parse_token(token)
+        self._single_method = _choose("single_method", single_method, ("POST", "PATCH", "PUT"))
+        self._recheck = _check_seconds("batch_recheck", batch_recheck, 0.0)
+        self._fallback = _choose("fallback", fallback, ("missing", "any"))
+        self._timeout = _check_seconds("timeout", timeout, 0.1)
+        self._proxies = _check_proxies(proxies)
+        self._verify = _check_verify(verify)
+        self._accept_html = _check_flag("accept_html", accept_html)
+        self._check_secure(_check_flag("insecure", insecure))
+        self._now = now
+        self.destination = self._batches.shown
+        self._session: requests.Session | None = None
+        self._deadline: Deadline
+        self._too_large: tuple[int, float] | None = None  # bytes of lines, and until when
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        """Make one of its URL, all of which is the server's."""
+        return cls(url, **options)
+
+    def send(self, batch: Batch) -> Receipt:
+        """Deliver a batch."""
+        self._check_size(batch)
+        body = bodies.join(self._renamed(batch), self._body)
+        kind = bodies.media_type(self._body)
+        try:
+            return self._exchange("POST", self._batches, batch, body, kind)
+        except RejectedError as error:
+            if error.status == 413:
+                self._too_large = len(batch.lines), self._now() + self._recheck
+            raise
+        except BatchUnsupportedError as error:
+            error.recheck = self._recheck
+            raise
+        except _FailedError as error:
+            if self._fallback == "any" and error.retry_after is None:
+                raise BatchUnsupportedError(str(error), recheck=0.0) from None
+            raise
+
+    def send_single(self, batch: Batch) -> Receipt:
+        """Deliver one event to the endpoint for single ones."""
+        body = self._renamed(batch).removesuffix(b"\n")
+        return self._exchange(self._single_method, self._singles, batch, body, "application/json")
+
+    def close(self) -> None:
+        """Close the connection; the next request opens another."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    def after_fork(self) -> None:
+        """Leave the connection, in a forked child, to the parent."""
+        self._session = None
+
+    # ------------------------------------------------------------------ what is sent
+
+    def _check_size(self, batch: Batch) -> None:
+        """Let a batch be halved that is as large as one which the server found too large.
+
+        Raises:
+            RejectedError: It is.
+        """
+        if self._too_large is None or len(batch) == 1:
+            return
+        size, until = self._too_large
+        if self._now() >= until:
+            self._too_large = None
+        elif len(batch.lines) >= size:
+            raise RejectedError("larger than what the server takes", status=413)
+
+    def _renamed(self, batch: Batch) -> bytes:
+        return bodies.rename(batch.lines, self._fields) if self._fields else batch.lines
+
+    def _make_headers(self, batch: Batch, address: Address, kind: str) -> dict[str, str]:
+        headers = {
+            "Content-Type": kind,
+            "User-Agent": _user_agent(),
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",  # a small answer may be a large one, compressed
+            **self._headers,
+            "Idempotency-Key": batch.key,
+        }
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token()}"
+        elif address.basic is not None:
+            headers["Authorization"] = address.basic
+        return headers
+
+    # ------------------------------------------------------------------ the request
+
+    def _exchange(
+        self, method: str, address: Address, batch: Batch, body: bytes, kind: str
+    ) -> Receipt:
+        headers = self._make_headers(batch, address, kind)
+        body, encoding = bodies.compress(body, self._compression)
+        if encoding is not None:
+            headers["Content-Encoding"] = encoding
+        secrets = self._secrets(address, headers)
+        reply = self._ask(method, address.url, body, headers)
+        if isinstance(reply, str):
+            raise _FailedError(hide(reply, secrets))
+        with _hidden(secrets):
+            try:
+                return judge(reply, batch, now=self._now(), accept_html=self._accept_html)
+            except TemporaryError as error:
+                if reply.status < 500:
+                    raise
+                failed = _FailedError(str(error), retry_after=error.retry_after)
+            raise failed
+
+    def _ask(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Reply | str:
+        """Ask and return the answer, or in a sentence why there is none.
+
+        What `requests` raises does not leave this function: its text holds the URL.
+        """
+        import requests
+        import urllib3
+
+        try:
+            with self._connect().request(
+                method,
+                url,
+                data=body,
+                headers=dict(headers),
+                timeout=self._timeout,
+                allow_redirects=False,
+                stream=True,
+                proxies=self._proxies,
+                verify=self._verify,
+            ) as response:
+                return Reply(
+                    response.status_code,
+                    response.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
+                    response.raw.read(LONGEST_REPLY, decode_content=False),
+                    response.headers.get("Retry-After"),
+                )
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            return _describe(error, self._timeout)
+        except ValueError as error:  # a header or a chunk that is none
+            return f"the answer could not be read ({type(error).__name__})"
+
+    def _connect(self) -> requests.Session:
+        """Return the session, with the time for a request running."""
+        if self._session is None:
+            self._session, self._deadline = _open_session()
+        self._deadline.begin(self._timeout)
+        return self._session
+
+    # ------------------------------------------------------------------ secrets
+
+    def _secrets(self, address: Address, headers: Mapping[str, str]) -> list[str]:
+        bearer = headers.get("Authorization", "").partition(" ")[2]
+        proxies = [parse_url("proxies", url) for url in self._proxies.values()]
+        of_urls = (secret for each in (address, *proxies) for secret in each.hidden)
+        return [bearer, *of_urls, *find_secrets(self._headers)]
+
+    def _check_secure(self, insecure: bool) -> None:
+        if insecure:
+            return
+        if self._verify is False:
+            raise ValueError(
+                "verify=False lets anybody on the way read and change what is sent: give the path "
+                "of the server's certificate instead, or insecure=True"
+            )
+        secret = self._token is not None or find_secrets(self._headers)
+        for name, address in (("url", self._batches), ("single_url", self._singles)):
+            if not address.is_safe and (secret or address.has_secret):
+                raise ValueError(
+                    f"{name}: a secret would go to {address.shown} in plain text, where others can "
+                    "read it: use https:, or insecure=True"
+                )
+
+
+class _FailedError(TemporaryError):
+    """The request failed on the network, or the server broke down over it."""
+
+
+@contextlib.contextmanager
+def _hidden(secrets: list[str]) -> Iterator[None]:
+    """Take secrets, which a server may have sent back, out of what is raised."""
+    try:
+        yield
+    except TransportError as error:
+        error.args = tuple(hide(str(each), secrets) for each in error.args)
+        if isinstance(error, RejectedError):
+            error.reasons = (
+                hide(error.reasons, secrets)
+                if isinstance(error.reasons, str)
+                else {index: hide(each, secrets) for index, each in error.reasons.items()}
+            )
+        raise
+
+
+def _open_session() -> tuple[requests.Session, Deadline]:
+    import http.cookiejar
+
+    import requests
+
+    from logbatch.transports.deadline import Deadline, DeadlineAdapter
+
+    deadline = Deadline()
+    session = requests.Session()
+    session.trust_env = False  # ~/.netrc would replace our token
+    session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, DeadlineAdapter(deadline))
+    return session, deadline
+
+
+@functools.cache
+def _user_agent() -> str:
+    try:
+        return f"logbatch/{importlib.metadata.version('logbatch')}"
+    except importlib.metadata.PackageNotFoundError:
+        return "logbatch"
+
+
+# ------------------------------------------------------------------ what went wrong
+
+
+def _describe(error: BaseException, timeout: float) -> str:
+    """Say what went wrong without the texts of `requests`, which hold the URL."""
+    import requests
+
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"the server's certificate is not trusted: {cause.verify_message}"
+        if isinstance(cause, ssl.SSLError):
+            return f"the TLS connection failed: {cause.reason or type(cause).__name__}"
+    names = {type(cause).__name__ for cause in causes}
+    if names & {"NameResolutionError", "gaierror"}:
+        return "the server's name cannot be resolved"
+    if any(isinstance(cause, TimeoutError | requests.Timeout) for cause in causes):
+        return f"no complete answer within {timeout:g} s"
+    for cause in causes:
+        if isinstance(cause, OSError) and cause.errno and cause.strerror:
+            return f"the connection failed: {cause.strerror}"
+    return f"the connection broke off ({type(error).__name__})"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Walk through an exception, what it was made of and what it came from."""
+    seen: set[int] = set()
+    ahead: list[Any] = [error]
+    while ahead:
+        current = ahead.pop(0)
+        if isinstance(current, BaseException) and id(current) not in seen:
+            seen.add(id(current))
+            yield current
+            ahead += [*current.args, getattr(current, "reason", None)]
+            ahead += [current.__cause__, current.__context__]
+
+
+# ------------------------------------------------------------------ options
+
+
+def _choose(name: str, given: Any, allowed: tuple[str, ...]) -> str:
+    if isinstance(given, str) and given in allowed:
+        return given
+    close = difflib.get_close_matches(str(given), allowed, 1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"{name}={given!r} must be one of {', '.join(allowed)}{hint}")
+
+
+def _join(url: str, other: Any) -> Any:
+    """Make a whole URL of one that may be only a path."""
+    with contextlib.suppress(ValueError):
+        return urljoin(url, other) if isinstance(other, str) else None
+    return None
+
+
+def _check_seconds(name: str, given: Any, low: float) -> float:
+    with contextlib.suppress(TypeError, ValueError):
+        if not isinstance(given, bool) and low <= float(given) <= 86_400:
+            return float(given)
+    raise ValueError(f"{name}={given!r} must be a number of seconds from {low:g} to 86,400")
+
+
+def _check_flag(name: str, given: Any) -> bool:
+    text = str(given).strip().lower()
+    if text in _TRUE | _FALSE:
+        return text in _TRUE
+    raise ValueError(f"{name}={given!r} must be true or false")
+
+
+def _check_fields(given: Any) -> dict[str, str | None]:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise ValueError(f"fields={given!r} must map names of keys to new names")
+    fields = {name: given[name] for name in given}
+    for name, new in fields.items():
+        if name not in FIELDS:
+            close = difflib.get_close_matches(str(name), FIELDS, 1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"fields: {name!r} is no key of an event{hint}")
+        if new is not None and not (isinstance(new, str) and new):
+            raise ValueError(f"fields: {name}={new!r} must be a name, or None to leave it out")
+    after = [fields.get(name, name) for name in FIELDS]
+    if twice := sorted({name for name in after if name is not None and after.count(name) > 1}):
+        raise ValueError(f"fields: two keys would be named {twice[0]!r}")
+    return fields
+
+
+def _check_headers(given: Any) -> dict[str, str]:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise ValueError("headers must map names to values")
+    headers = {name: given[name] for name in given}
+    for name, value in headers.items():
+        if not isinstance(name, str) or not name.isascii() or not name.replace("-", "a").isalnum():
+            raise ValueError(f"headers: {name!r} is no name of a header")
+        if name.lower() in _OURS:
+            raise ValueError(f"headers: {name} is set by logbatch itself")
+        if not isinstance(value, str) or not value.isprintable() or value != value.strip():
+            raise ValueError(f"headers: the value of {name} must be a printable text")
+    return headers
+
+
+def _check_proxies(given: Any) -> dict[str, str]:
+    if given is None:
+        return {}
+    if isinstance(given, str):
+        given = {"http": given, "https": given}
+    if not isinstance(given, Mapping):
+        raise ValueError("proxies must be a URL, or map schemes to URLs")
+    proxies = {name: given[name] for name in given}
+    for url in proxies.values():
+        parse_url("proxies", url)
+    return proxies
+
+
+def _check_verify(given: Any) -> bool | str:
+    if isinstance(given, bool):
+        return given
+    if isinstance(given, str | os.PathLike):
+        path = os.path.expanduser(os.fspath(given))
+        if os.path.exists(path):
+            return path
+        if str(given).strip().lower() in _TRUE | _FALSE:
+            return _check_flag("verify", given)
+    raise ValueError(f"verify={given!r} must be true, or the path of certificates to trust")
