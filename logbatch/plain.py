@@ -22,7 +22,7 @@ from uuid import UUID
 
 import msgspec
 
-MAX_DEPTH = 100
+MAX_DEPTH = 30  # a receiver takes 32: these, the event and its attributes
 MAX_ITEMS = 10_000
 
 KEY_BYTES = 1024  # of the name of a field

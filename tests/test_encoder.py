@@ -478,7 +478,7 @@ class TestLimits:
 
         data = encode_value(["beside", value], MIB)
 
-        assert data.count(b"[cut: deeper than 100 levels]") == 1
+        assert data.count(b"[cut: deeper than 30 levels]") == 1
         assert data.startswith(b'["beside",[[[')
         assert json.loads(data)
 
