@@ -106,7 +106,7 @@ def plain_text(value: str, style: str = "") -> Text:
 
 def counted(number: int, noun: str) -> str:
     """Write a number with what it counts: `1 record`, `1,200 records`, `2 processes`."""
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    plural = f"{noun}es" if noun.endswith(("s", "ch")) else f"{noun}s"
     return f"{number:,} {noun if number == 1 else plural}"
 
 

@@ -1,0 +1,152 @@
+"""`logbatch replay`: send records again, with the identities that they have."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from logbatch.backoff import Backoff
+from logbatch.cli.terminal import counted
+from logbatch.dataset.batches import batches_of_directory, batches_of_letters
+from logbatch.dataset.segments import list_folders
+from logbatch.delivery import Delivery
+from logbatch.errors import DatasetError, TemporaryError
+from logbatch.identity import Ranges
+from logbatch.transports import VARIABLE, build
+from logbatch.transports.base import Batch, Transport
+from logbatch.trouble import Trouble
+
+_SIZE = 5_000  # records of a batch
+_BACKOFF = Backoff()
+
+
+@click.command("replay")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--to",
+    "url",
+    metavar="URL",
+    help=f"Where to send: https://…, or parquet:DIR and the like.  [default: {VARIABLE}]",
+)
+@click.option(
+    "--token",
+    metavar="TOKEN",
+    help="Sent to an https: URL.  Better env:NAME, as others may see a command line.",
+)
+@click.option(
+    "--patience",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to try again where nothing is taken.",
+)
+def command(path: Path, url: str | None, token: str | None, patience: float) -> None:
+    """Send dead letters, or a whole directory of log files, again.
+
+    PATH is a file of dead letters (*.jsonl in the directory `rejected`), a directory of such
+    files, or a directory of log files.  Records keep their identities, so a destination that knows
+    them, as `logbatch serve` and a directory do, takes each once however often this is done.
+    What is sent is not removed here.
+
+    \b
+    Examples:
+      logbatch replay rejected --to https://logs.example.org/v1/logs
+      logbatch replay logs --to https://logs.example.org/ --token env:TOKEN
+      logbatch replay rejected --to parquet:rescued
+    """
+    bad: list[str] = []
+    batches = _read(path, bad)
+    replay = Replay(_transport(url, token), patience)
+    try:
+        for batch in batches:
+            replay.send(batch)
+    finally:
+        replay.transport.close()
+    click.echo(replay.summary())
+    _tell_failures(replay.rejected, bad)
+
+
+def _tell_failures(rejected: int, bad: list[str]) -> None:
+    told = []
+    if rejected:
+        told.append(f"{counted(rejected, 'record')} refused again; a reason stands above")
+    if bad:
+        told.append(f"{counted(len(bad), 'line')} left out, the first is {bad[0]}")
+    if told:
+        raise click.ClickException("; ".join(told))
+
+
+def _transport(url: str | None, token: str | None) -> Transport:
+    if url is None and not os.environ.get(VARIABLE):
+        raise click.UsageError(f"say where to send: --to URL, or set {VARIABLE}")
+    try:
+        return build(url, token=token)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _read(path: Path, bad: list[str]) -> Iterator[Batch]:
+    """Find out what stands there, and read it; lines that cannot be read are told in `bad`."""
+    if not path.is_dir():
+        return batches_of_letters(path, _SIZE, bad.append)
+    if list_folders(path):
+        return batches_of_directory(path, _SIZE)
+    files = sorted(path.glob("*.jsonl"))
+    if not files:
+        raise DatasetError(f"{path} holds neither log files nor dead letters")
+    return (batch for file in files for batch in batches_of_letters(file, _SIZE, bad.append))
+
+
+class Replay:
+    """Sends batches one after the other, and tries again where that fails.
+
+    Args:
+        transport: Where to.
+        patience: Seconds after which to give up where nothing is taken.
+    """
+
+    def __init__(self, transport: Transport, patience: float) -> None:
+        self.transport = transport
+        self.rejected = 0
+        self._patience = patience
+        self._delivery = Delivery(transport, None, Trouble())
+
+    def send(self, batch: Batch) -> None:
+        """Send a batch to its end.
+
+        Raises:
+            ClickException: The destination takes nothing.
+        """
+        done = Ranges()
+        failures = 0
+        since = time.monotonic()
+
+        def settle(last: int, rejected: int) -> None:
+            nonlocal failures, since
+            done.add(batch.first, last)
+            self.rejected += rejected
+            failures, since = 0, time.monotonic()
+
+        while True:
+            try:
+                return self._delivery.deliver(batch, done, settle)
+            except TemporaryError as error:
+                failures += 1
+                wait = _BACKOFF.delay(failures, random.random(), error.retry_after)
+                if time.monotonic() + wait - since > self._patience:
+                    raise click.ClickException(
+                        f"{error}; {self.summary()}.  Do it again later: what was taken is known"
+                        " to a destination that keeps identities"
+                    ) from None
+                time.sleep(wait)
+
+    def summary(self) -> str:
+        """Say what was done so far."""
+        sent = counted(self._delivery.events, "record")
+        return f"{sent} taken in {counted(self._delivery.batches, 'batch')}"

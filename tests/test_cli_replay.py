@@ -1,0 +1,204 @@
+"""`logbatch replay`: dead letters and whole directories, sent again with their identities."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from scripted import Answer, Request, scripted
+
+from logbatch import BatchHandler
+from logbatch.cli import main
+from logbatch.dataset.batches import batches_of_directory
+from logbatch.dataset.reader import Dataset
+from logbatch.event import LineEncoder
+from logbatch.identity import new_producer
+from logbatch.transports import build
+from logbatch.transports.base import Batch
+
+A, B = new_producer(), new_producer()
+_encoder = LineEncoder(service="s", host="h")
+
+
+def make_batch(producer: str, first: int, last: int) -> Batch:
+    """Take consecutive events out of those that were logged."""
+    return Batch(producer, first, last, b"".join(_LINES[first : last + 1]))
+
+
+_LINES = [
+    _encoder.text(
+        f"message {n} ümläut \x00 \u2028",
+        level=20 + n % 3,
+        logger="app",
+        attributes={"n": n, "big": 1 << 70, "nan": float("nan"), "deep": {"a": [1.5, None]}},
+    )
+    for n in range(25)
+]
+"""Lines as a handler makes them, with values that are easily lost."""
+
+
+def write(directory: Path, kind: str, *batches: Batch, **options: Any) -> None:
+    """Publish batches as files."""
+    transport = build({"type": kind, "path": directory}, **options)
+    for batch in batches:
+        transport.send(batch)
+    transport.close()
+
+
+def letter(producer: str, sequence: int) -> bytes:
+    """Make a dead letter."""
+    event = {"timestamp": "2026-11-21T10:00:00Z", "level": "INFO", "message": f"m{sequence}"}
+    found = {"time": "x", "status": 422, "reason": "no", "producer": producer}
+    return msgspec.json.encode({**found, "sequence": sequence, "event": event}) + b"\n"
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl", "growing", "zstd"])
+def test_a_directory_comes_back_as_it_was_logged(tmp_path: Path, kind: str) -> None:
+    """The same lines, whatever the files were."""
+    batches = [make_batch(A, 0, 2), make_batch(A, 5, 9), make_batch(B, 3, 4)]
+    options = {"compress": "zstd"} if kind == "zstd" else {}
+    if kind == "growing":
+        transport = build("jsonl:logs")
+        for batch in batches:
+            transport.send(batch)
+    else:
+        write(Path("logs"), "parquet" if kind == "parquet" else "jsonl", *batches, **options)
+
+    found = list(batches_of_directory(tmp_path / "logs", 100))
+    assert sorted(batches, key=lambda each: each.key) == sorted(found, key=lambda each: each.key)
+    if kind == "growing":
+        transport.close()
+
+
+def test_batches_are_bounded(tmp_path: Path) -> None:
+    """In records, and each is there once."""
+    write(Path("logs"), "parquet", make_batch(A, 0, 24))
+
+    found = list(batches_of_directory(tmp_path / "logs", 10))
+    assert [(0, 9), (10, 19), (20, 24)] == [(each.first, each.last) for each in found]
+
+
+def test_a_directory_is_sent_to_a_server(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the identities that the records have."""
+    write(Path("logs"), "parquet", make_batch(A, 0, 2), make_batch(A, 5, 9))
+    with scripted(503, Answer(0)) as server:
+        assert 0 == main(["replay", "logs", "--to", server.url])
+
+        assert [(A, n) for n in (0, 1, 2, 5, 6, 7, 8, 9)] == sorted(server.identities)
+    assert "8 records taken in 2 batches\n" == capsys.readouterr().out
+
+
+def test_a_directory_takes_each_record_once() -> None:
+    """However often it is sent, and cut otherwise."""
+    write(Path("logs"), "jsonl", make_batch(A, 0, 9))
+    write(Path("copy"), "parquet", make_batch(A, 3, 4))
+    for _ in range(2):
+        assert 0 == main(["replay", "logs", "--to", "parquet:copy"])
+
+    rows = [
+        sorted(Dataset(path).rows(), key=lambda row: row["sequence"]) for path in ("logs", "copy")
+    ]
+    assert rows[0] == rows[1]
+    assert 10 == len(rows[0])
+
+
+def test_dead_letters_are_sent_again(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those that a handler wrote, once the server has been mended."""
+
+    def pick(request: Request) -> Answer:
+        bad = [i for i, event in enumerate(request.events) if "bad" in event["message"]]
+        return Answer(200, {"rejected": bad}, commits=False)
+
+    with scripted(rest=pick) as server:
+        import logging
+
+        logger = logging.Logger("app")
+        logger.addHandler(handler := BatchHandler(server.url, flush_interval=60))
+        for n in range(6):
+            logger.info("bad %d" if n in (1, 2, 4) else "good %d", n)
+        assert handler.flush()
+        assert 3 == handler.stats().rejected
+        handler.close()
+    (path,) = home.rglob("rejected/*.jsonl")
+    before = path.read_bytes()
+
+    with scripted() as server:
+        assert 0 == main(["replay", str(path), "--to", server.url])
+        assert ["bad 1", "bad 2", "bad 4"] == server.messages
+        assert [1, 2, 4] == [sequence for _, sequence in server.identities]
+        assert 0 == main(["replay", str(path.parent), "--to", server.url])
+        assert 6 == len(server.stored)
+    assert before == path.read_bytes()
+    assert "3 records taken in 2 batches\n" * 2 == capsys.readouterr().out
+
+
+def test_what_is_refused_again_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """The rest is sent."""
+
+    def pick(request: Request) -> int:
+        return 422 if any(event["message"] == "m1" for event in request.events) else 200
+
+    Path("dead.jsonl").write_bytes(b"".join(letter(A, n) for n in range(4)))
+    with scripted(rest=pick) as server:
+        assert 1 == main(["replay", "dead.jsonl", "--to", server.url])
+        assert ["m0", "m2", "m3"] == server.messages
+    told = capsys.readouterr()
+    assert "3 records taken in 2 batches\n" == told.out
+    assert "1 record refused again" in told.err
+    assert "1 event was rejected: answered 422" in told.err
+
+
+def test_a_server_that_takes_nothing_is_given_up(capsys: pytest.CaptureFixture[str]) -> None:
+    """After the time that was asked for; what is done is said."""
+    Path("dead.jsonl").write_bytes(letter(A, 0) + letter(B, 0))
+    with scripted(200, rest=503) as server:
+        assert 1 == main(["replay", "dead.jsonl", "--to", server.url, "--patience", "0.2"])
+    told = capsys.readouterr().err
+    assert "answered 503; 1 record taken in 1 batch." in told
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"nonsense\n", "1 line left out, the first is dead.jsonl, line 2"),
+        (letter("x", 0) * 2, "2 lines left out, the first is dead.jsonl, line 2"),
+        (letter(A, -1), "line 2: this is no dead letter"),
+        (b'{"time"\n', "line 2: this is no dead letter"),
+    ],
+)
+def test_what_is_no_dead_letter_is_told(
+    data: bytes, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With its place; all others are sent."""
+    Path("dead.jsonl").write_bytes(letter(A, 7) + data + letter(A, 9))
+    with scripted() as server:
+        assert 1 == main(["replay", "dead.jsonl", "--to", server.url])
+        assert ["m7", "m9"] == server.messages
+    assert told in capsys.readouterr().err
+
+
+def test_wrong_use_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """In one line."""
+    (tmp_path / "empty").mkdir()
+    Path("dead.jsonl").write_bytes(letter(A, 0))
+    assert 2 == main(["replay", "dead.jsonl"])
+    assert "say where to send: --to URL, or set LOGBATCH_TRANSPORT" in capsys.readouterr().err
+    assert 2 == main(["replay", "dead.jsonl", "--to", "htps://x"])
+    assert "did you mean 'http" in capsys.readouterr().err
+    assert 1 == main(["replay", "empty", "--to", "parquet:x"])
+    assert "empty holds neither log files nor dead letters" in capsys.readouterr().err
+    assert 1 == main(["replay", "missing.jsonl", "--to", "parquet:x"])
+    assert "missing.jsonl: No such file" in capsys.readouterr().err
+
+
+def test_the_token_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command line is visible to others."""
+    monkeypatch.setenv("APP_TOKEN", "abcdef")
+    Path("dead.jsonl").write_bytes(letter(A, 0))
+    with scripted() as server:
+        assert 0 == main(["replay", "dead.jsonl", "--to", server.url, "--token", "env:APP_TOKEN"])
+        assert "Bearer abcdef" == server.requests[0].headers["Authorization"]
+        assert "m0" == json.loads(server.requests[0].body)["logs"][0]["message"]
