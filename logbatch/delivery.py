@@ -202,7 +202,8 @@ class Delivery:
             events = "1 event was" if len(reasons) == 1 else f"{len(reasons)} events were"
             text = f"{events} rejected: {next(iter(reasons.values()))}"
             try:
-                self._write_letters(part.batch, reasons, status)
+                kept = self._write_letters(part.batch, reasons, status)
+                text += f"; kept in {kept}" if kept else ""
             except OSError as error:
                 text += f"; no dead letter could be kept: {describe(error)}"
             self._trouble.say("rejected", text)
@@ -210,9 +211,12 @@ class Delivery:
             self._count(part, len(part.batch) - len(reasons))
         return len(reasons)
 
-    def _write_letters(self, batch: Batch, reasons: Mapping[int, str], status: int | None) -> None:
+    def _write_letters(
+        self, batch: Batch, reasons: Mapping[int, str], status: int | None
+    ) -> Path | None:
+        """Write them to a file; return which, None where there is none."""
         if self._rejected_directory is None:
-            return
+            return None
         now = datetime.now(UTC)
         letters = [
             _letter(batch, index, line, reasons[index], status, now)
@@ -220,7 +224,9 @@ class Delivery:
             if index in reasons
         ]
         self._rejected_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _append(self._rejected_directory / f"{batch.producer}.jsonl", b"".join(letters))
+        path = self._rejected_directory / f"{batch.producer}.jsonl"
+        _append(path, b"".join(letters))
+        return path
 
 
 def _letter(

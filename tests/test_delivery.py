@@ -206,7 +206,8 @@ def test_refused_records_become_dead_letters_and_the_rest_counts_as_taken(tmp_pa
         {name: value for name, value in letter.items() if name != "time"}
         for letter in letters(tmp_path)
     ]
-    assert [("rejected", "2 events were rejected: no user", None)] == desk.told
+    told = f"2 events were rejected: no user; kept in {tmp_path / PRODUCER}.jsonl"
+    assert [("rejected", told, None)] == desk.told
 
 
 def test_a_dead_letter_says_when(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from scripted import Answer, Given, Request, ScriptedServer, scripted
 
 from logbatch import BatchHandler
 from logbatch.batcher import journal_directory
+from logbatch.cli import main
 from logbatch.options import BatchOptions
 from logbatch.transports import build
 from logbatch.transports.http import HttpTransport
@@ -701,3 +702,17 @@ def test_threads_and_forks_share_nothing(app: logging.Logger) -> None:
 
         assert 90 == len(server.identities) == len(set(server.identities))
         assert 2 == len({producer for producer, _ in server.identities})
+
+
+def test_what_a_killed_process_left_is_sent_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where no process that sends there is alive any more."""
+    with scripted(Answer(hangs=True, commits=False)) as server:
+        child = run_child(server.url, "100", "wait")
+        assert server.wait_for(requests=1)
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+
+        assert 0 == main(["recover", server.url])
+        assert [f"message {n}" for n in range(100)] == server.messages
+    told = capsys.readouterr().out
+    assert "published 100 records of 1 process that had died\n" == told

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from logbatch.batcher import recover
-from logbatch.cli.place import directory_argument, find
+from logbatch.cli.place import find
 from logbatch.cli.terminal import counted
 from logbatch.dataset.schema import COLUMNS
 from logbatch.dataset.segments import Segment, list_segments
@@ -24,26 +24,33 @@ _TYPES = {
 
 
 @click.command("recover")
-@directory_argument
+@click.argument("place", required=False, metavar="[DIR|URL]")
 @click.option(
     "--to",
     "kind",
     type=click.Choice(["parquet", "jsonl"]),
     help="Files to write.  [default: as the newest ones there, else parquet]",
 )
-def command(directory: Path | None, kind: str | None) -> None:
+def command(place: str | None, kind: str | None) -> None:
     """Publish what processes that died left behind.
 
-    Any process that logs to the directory does this by itself within seconds; this is for when
+    Any process that logs to the same place does this by itself within seconds; this is for when
     there is none any more.  The journals of living processes are not touched, and a record is
     published once however often and by however many this is done.
+
+    For an https: URL, it is what processes of this user that sent there left on this machine; a
+    token is taken from LOGBATCH_TOKEN.
 
     \b
     Examples:
       logbatch recover logs
       logbatch recover logs --to jsonl
+      LOGBATCH_TOKEN=env:APP_TOKEN logbatch recover https://logs.example.org/
     """
-    done = recover(_transport(find(directory), kind))
+    if place is not None and _is_url(place):
+        done = recover(_transport_of_url(place, kind))
+    else:
+        done = recover(_transport(find(Path(place) if place else None), kind))
     if done.producers:
         told = f"published {counted(done.events, 'record')} of {counted(done.producers, 'process')}"
         click.echo(f"{told} that had died")
@@ -51,6 +58,19 @@ def command(directory: Path | None, kind: str | None) -> None:
         click.echo("nothing to recover: no dead process left anything")
     if done.left:
         raise click.ClickException(f"{counted(done.left, 'record')} could not be published")
+
+
+def _is_url(place: str) -> bool:
+    return place.lower().startswith(("http://", "https://"))
+
+
+def _transport_of_url(url: str, kind: str | None) -> Transport:
+    if kind is not None:
+        raise click.UsageError("--to is for a directory; a URL says where to send already")
+    try:
+        return build(url)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def _transport(directory: Path, kind: str | None) -> Transport:
