@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from logbatch.delivery import Delivery
+from logbatch.errors import DeniedError, TemporaryError
 from logbatch.event import LineEncoder
 from logbatch.flusher import Flusher
 from logbatch.identity import new_producer
@@ -99,4 +100,36 @@ def test_urgent_events_are_sent_at_most_every_fifty_milliseconds():
     bench.flusher.step()
     assert ["first", "second"] == bench.transport.messages
     assert {"level": 2} == dict(bench.flusher.flushes)
+    bench.session.end()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "least", "most"),
+    [
+        (TemporaryError("down"), "send", 0.02, 30.0),
+        (TemporaryError("busy", retry_after=100.0), "send", 100.0, 100.0),
+        (TemporaryError("busy", retry_after=9e9), "send", 3600.0, 3600.0),
+        (DeniedError("who are you?"), "denied", 5.0, 60.0),
+        (DeniedError("who are you?", retry_after=90.0), "denied", 90.0, 90.0),
+    ],
+)
+def test_what_failed_is_tried_again_later(
+    error: TemporaryError, kind: str, least: float, most: float
+):
+    """Sooner where a server is away than where it does not let us in; then everything arrives."""
+    bench = Bench()
+    bench.transport.answer(*[error] * 20)
+    bench.session.journal.append(line("a"))
+    bench.flusher.asked = True
+    waits = []
+    for _ in range(20):
+        waits.append(bench.flusher.step())
+        bench.clock.advance(waits[-1])
+    bench.flusher.step()
+
+    assert all(least <= wait <= most for wait in waits)
+    assert {kind: 20} == bench.trouble.counts
+    assert 20 == len(bench.transport.attempts) - 1
+    assert ["a"] == bench.transport.messages
+    assert max(waits) > most / 10
     bench.session.end()
