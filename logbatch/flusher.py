@@ -214,7 +214,10 @@ class Flusher:
             self.retiring.popleft()
         # Nobody may come after us, so what others left is finished as far as that is soon done.
         deadline = self._clock() + LAST_LOOK
-        self.recover(lambda: self._clock() < deadline)
+        try:
+            self.recover(lambda: self._clock() < deadline)
+        finally:
+            self.give_up()  # this process may live on without sending anything here
 
     def _finish(self, session: Session) -> None:
         """Send the rest of a session that is replaced already, and end it."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from logbatch.batcher import Batcher
+from logbatch.batcher import Batcher, recover
 from logbatch.errors import RejectedError, TemporaryError
 from logbatch.event import LineEncoder
 from logbatch.options import BatchOptions
@@ -409,3 +409,25 @@ def test_an_idle_flusher_wakes_rarely(home):
     batcher = Batcher(transport, options(), clock=clock)
     assert batcher.flusher.step() >= 1 / 3
     batcher.close()
+
+
+def test_what_a_closed_batcher_could_not_finish_is_left_to_others(home: Path):
+    """Regression: its process kept the journals of dead ones locked until it ended itself."""
+    child = os.fork()
+    if child == 0:
+        try:
+            put(Batcher(CapturingTransport(destination="x"), options()), "left behind")
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+
+    transport = CapturingTransport([None, TemporaryError("reset")], destination="x")
+    batcher = Batcher(transport, options())
+    put(batcher, "mine")
+    assert batcher.close()
+    assert ["mine"] == transport.messages
+
+    other = CapturingTransport(destination="x")
+    done = recover(other)
+    assert (1, 1, 0) == (done.producers, done.events, done.left)
+    assert ["left behind"] == other.messages

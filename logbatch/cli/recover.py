@@ -54,7 +54,7 @@ def command(place: str | None, kind: str | None) -> None:
     if done.producers:
         told = f"published {counted(done.events, 'record')} of {counted(done.producers, 'process')}"
         click.echo(f"{told} that had died")
-    else:
+    elif not done.left:
         click.echo("nothing to recover: no dead process left anything")
     if done.left:
         raise click.ClickException(f"{counted(done.left, 'record')} could not be published")
