@@ -8,11 +8,17 @@ from __future__ import annotations
 import io
 import os
 import re
-import time
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from logbatch.dataset.segments import Run, Segment, list_folders, parse_segment, scan_growing
+from logbatch.dataset.segments import (
+    Run,
+    Segment,
+    list_folders,
+    list_names,
+    parse_segment,
+    scan_growing,
+)
 from logbatch.errors import DatasetError
 from logbatch.identity import Ranges
 
@@ -21,7 +27,6 @@ EXTENSIONS = ("parquet", "jsonl", "jsonl.zst", "jsonl.gz")
 
 _RECORDS = re.compile(r"[^.].*\.(parquet|jsonl|jsonl\.zst|jsonl\.gz)", re.DOTALL)
 _BLOCK = 1 << 23  # bytes of a growing file that are looked at in one go
-_SETTLED = 2_000_000_000  # nanoseconds; the coarsest clock of a file system ticks every 2 s
 
 
 class Vanished(Exception):
@@ -59,22 +64,6 @@ def find_folders(directory: Path) -> list[Path]:
     except OSError as error:
         raise DatasetError(f"{directory} cannot be read: {error.strerror}") from None
     return list_folders(directory)
-
-
-def list_names(folder: Path) -> set[str]:
-    """List the names in a folder; a file that is renamed meanwhile is not missed.
-
-    A listing takes several system calls, and such a file may be met under neither name.  So a
-    folder that has changed just now is read twice: the second time finds the new name.
-    """
-    began = time.time_ns()
-    try:
-        names = set(os.listdir(folder))
-        if os.stat(folder).st_mtime_ns > began - _SETTLED:
-            names.update(os.listdir(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return set()
-    return names
 
 
 def find_segment(path: Path) -> Segment | None:

@@ -32,7 +32,7 @@ _GROWING = re.compile(r"(?P<producer>[0-9a-z]{26})-(?P<first>0|[1-9][0-9]{0,18})
 _BASE32 = {letter: value for value, letter in enumerate("0123456789abcdefghjkmnpqrstvwxyz")}
 _BLOCK = 1 << 20
 _LAST_SECOND = 253_402_300_799.0  # of the year 9999
-_SETTLED = 1.0  # seconds without a change after which one listing of a folder is enough
+_SETTLED = 2.0  # seconds without a change after which one listing is enough; some clocks are coarse
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _CREATE = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -130,7 +130,7 @@ def list_segments(root: Path, producer: str = "", since: str = "") -> list[Segme
 def _list_folder(folder: Path, producer: str) -> list[Segment]:
     found = [
         segment
-        for name in sorted(_names(folder))
+        for name in sorted(list_names(folder))
         if name.startswith(producer) and (segment := parse_segment(folder / name)) is not None
     ]
     return sorted(_drop_doubles(found), key=lambda each: (each.producer, each.first))
@@ -149,15 +149,17 @@ def _drop_doubles(found: list[Segment]) -> list[Segment]:
     ]
 
 
-def _names(folder: Path) -> set[str]:
-    """List a folder so that no file is missed because it is renamed meanwhile.
+def list_names(folder: Path) -> set[str]:
+    """List the names in a folder; a file that is renamed meanwhile is not missed.
 
     A listing takes several system calls, between which a file may leave the part not yet read
-    under its old name, and join the part already read under its new one.
+    under its old name, and join the part already read under its new one.  So a folder that has
+    changed just now is read twice: the second time finds the new name.
     """
+    began = time.time()
     try:
         names = set(os.listdir(folder))
-        if time.time() - os.stat(folder).st_mtime < _SETTLED:
+        if os.stat(folder).st_mtime > began - _SETTLED:
             names.update(os.listdir(folder))
     except (FileNotFoundError, NotADirectoryError):
         return set()

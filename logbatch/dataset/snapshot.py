@@ -19,10 +19,9 @@ from logbatch.dataset.files import (
     find_moved,
     find_segment,
     is_foreign,
-    list_names,
     look,
 )
-from logbatch.dataset.segments import Segment
+from logbatch.dataset.segments import Segment, list_names
 from logbatch.identity import Ranges
 
 Spans = tuple[tuple[int, int], ...]
