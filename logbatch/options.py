@@ -13,7 +13,7 @@ import difflib
 import logging
 import operator
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any, Literal, TypeVar, cast
 
 ENVIRONMENT_PREFIX = "LOGBATCH_"
@@ -102,13 +102,12 @@ def from_env(environ: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         ValueError: A value is out of range, or a name looks misspelt; the text names the variable.
     """
+    check_variables(environ, OPTION_NAMES, OPTION_NAMES - {"on_error"})
     found: dict[str, Any] = {}
     for variable, value in environ.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX) or not value.strip():
-            continue
-        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-        if name not in OPTION_NAMES:
-            _check_misspelt(variable, name)
+        prefix, _, name = variable.partition("_")
+        name = name.lower()
+        if f"{prefix}_" != ENVIRONMENT_PREFIX or name not in OPTION_NAMES or not value.strip():
             continue
         try:
             found[name] = _RULES[name](name, value)
@@ -117,12 +116,26 @@ def from_env(environ: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def _check_misspelt(variable: str, name: str) -> None:
-    if close := difflib.get_close_matches(name, OPTION_NAMES - {"on_error"}, 1, 0.85):
-        raise ValueError(
-            f"environment variable {variable} is no option of logbatch; "
-            f"did you mean {ENVIRONMENT_PREFIX}{close[0].upper()}?"
-        )
+def check_variables(environ: Mapping[str, str], known: Set[str], names: Set[str]) -> None:
+    """Look for misspelt options in the environment.
+
+    Args:
+        environ: The environment.
+        known: Names that are in order.
+        names: Names that one which is not may be meant for.
+
+    Raises:
+        ValueError: A variable looks like a misspelt name.
+    """
+    for variable, value in environ.items():
+        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if not variable.startswith(ENVIRONMENT_PREFIX) or name in known or not value.strip():
+            continue
+        if close := difflib.get_close_matches(name, sorted(names), 1, 0.85):
+            raise ValueError(
+                f"environment variable {variable} is no option of logbatch; "
+                f"did you mean {ENVIRONMENT_PREFIX}{close[0].upper()}?"
+            )
 
 
 def check_known(given: Iterable[str], known: Iterable[str]) -> None:

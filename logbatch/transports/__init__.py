@@ -14,10 +14,10 @@ import importlib
 import inspect
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from logbatch.options import ENVIRONMENT_PREFIX, OPTION_NAMES, check_known
+from logbatch.options import ENVIRONMENT_PREFIX, OPTION_NAMES, check_known, check_variables
 from logbatch.transports.base import Transport
 
 ENTRY_POINTS = "logbatch.transports"
@@ -88,8 +88,7 @@ def _from_url(url: str, options: dict[str, Any]) -> Transport:
         )
     factory = _find_factory(match[1].lower())
     _check_options(factory, options)
-    options = _from_environment(factory) | options
-    return cast(Transport, factory.from_url(url, **options))
+    return _make(factory, options, lambda given: factory.from_url(url, **given))
 
 
 def _from_mapping(given: Mapping[str, Any], options: dict[str, Any]) -> Transport:
@@ -106,14 +105,34 @@ def _from_mapping(given: Mapping[str, Any], options: dict[str, Any]) -> Transpor
     factory = _find_factory(kind)
     _check_options(factory, values)
     _check_complete(kind, factory, values)
-    return cast(Transport, factory(**{**_from_environment(factory), **values}))
+    return _make(factory, values, lambda given: factory(**given))
+
+
+def _make(
+    factory: Any, options: Mapping[str, Any], make: Callable[[dict[str, Any]], Any]
+) -> Transport:
+    """Make a transport with its options and those that only the environment has."""
+    found = _from_environment(factory)
+    try:
+        return cast(Transport, make({**found, **options}))
+    except ValueError as error:
+        text = str(error)
+        for name in found.keys() - options.keys():
+            if re.match(rf"{name}\b", text):
+                raise ValueError(f"environment variable {_variable(name)}: {text}") from None
+        raise
 
 
 def _from_environment(factory: Any) -> dict[str, str]:
     """Read the options of a transport that stand in `LOGBATCH_<NAME>` variables."""
     names = inspect.signature(factory).parameters.keys() - _NOT_FROM_ENVIRONMENT
-    found = {name: os.environ.get(ENVIRONMENT_PREFIX + name.upper()) for name in names}
+    check_variables(os.environ, {*names, *OPTION_NAMES, "transport"}, names)
+    found = {name: os.environ.get(_variable(name)) for name in names}
     return {name: value for name, value in found.items() if value}
+
+
+def _variable(name: str) -> str:
+    return ENVIRONMENT_PREFIX + name.upper()
 
 
 def _check_options(factory: Any, given: Mapping[str, Any]) -> None:
@@ -121,8 +140,8 @@ def _check_options(factory: Any, given: Mapping[str, Any]) -> None:
     parameters = inspect.signature(factory).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return
-    names = {parameter.name for parameter in parameters}
-    check_known([name for name in given if name not in names], names | OPTION_NAMES)
+    names = {parameter.name for parameter in parameters} - {"now"}  # that is for tests
+    check_known([name for name in given if name not in {*names, "now"}], names | OPTION_NAMES)
 
 
 def _check_complete(kind: str, factory: Any, given: Mapping[str, Any]) -> None:
