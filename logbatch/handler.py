@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -142,10 +143,22 @@ def make_batcher(
         rest["columns"] = columns
     built = build(transport, **rest)
     options = BatchOptions.build(own, defaults=getattr(built, "defaults", None))
+    batcher = Batcher(built, options)
+    if options.redacts and getattr(complain, "__func__", None) in _PRINTS_THE_RECORD:
+        complain = partial(_complain_briefly, batcher)
     encoder = LineEncoder(
         service=options.service,
         host=options.host,
         max_value_bytes=options.max_value_bytes,
         complain=complain,
     )
-    return Batcher(built, options), encoder
+    return batcher, encoder
+
+
+_PRINTS_THE_RECORD = (None, logging.Handler.handleError)
+
+
+def _complain_briefly(batcher: Batcher, record: logging.LogRecord) -> None:
+    """Say where a message and its arguments do not fit, without either: they may hold a secret."""
+    place = f"{record.pathname}:{record.lineno}"
+    batcher.report("format", f"the arguments of a message do not fit it, at {place}")
