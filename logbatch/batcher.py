@@ -471,9 +471,7 @@ class Batcher:
             bytes_per_batch=sent.bytes / sent.batches if sent.batches else 0.0,
             requests=sent.calls,
             requests_saved=max(sent.events - sent.calls, 0),
-            batch_success_rate=share(
-                sent.batches - sent.singles, sent.calls - sent.single_calls
-            ),
+            batch_success_rate=share(sent.batches - sent.singles, sent.calls - sent.single_calls),
             fallback_share=share(sent.singles, sent.events) or 0.0,
             skipped=sent.skipped,
             flushes=dict(self.flusher.flushes),
