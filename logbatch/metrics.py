@@ -10,7 +10,6 @@ prometheus_client's multiprocess mode reads no metrics of this kind; scrape each
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import sys
 import threading
@@ -281,6 +280,8 @@ def _find_own_place() -> tuple[Any, Callable[[Group], object]]:
 
 
 def _version() -> str | None:
+    import importlib.metadata  # it takes long
+
     try:
         return importlib.metadata.version("logbatch")
     except importlib.metadata.PackageNotFoundError:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
-import json
 import logging
 import operator
 import os
@@ -275,6 +274,8 @@ def _patterns(name: str, value: Any) -> tuple[re.Pattern[str], ...]:
 
 
 def _read_patterns(text: str) -> list[str]:
+    import json
+
     with contextlib.suppress(ValueError):
         read = json.loads(text)
         if isinstance(read, list) and all(isinstance(part, str) for part in read):

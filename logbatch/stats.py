@@ -70,12 +70,12 @@ class Stats:
 
     def summary(self) -> str:
         """Tell in one line what the batches were good for."""
-        rate, size = self.batch_success_rate, self.records_per_batch
+        rate = self.batch_success_rate
         parts = [
             f"{_counted(self.published, 'record')} in {_counted(self.batches, 'batch')}"
-            + (f" ({size:,.0f} each)" if self.batches else ""),
+            + (f" ({self.records_per_batch:,.0f} each)" if self.batches else ""),
             f"{_counted(self.requests_saved, 'request')} saved",
-            "" if rate is None else f"{_percent(rate)} of batches acknowledged",
+            f"{_percent(rate)} of batches acknowledged" if rate is not None else "",
             f"{_percent(self.fallback_share)} sent singly" if self.batches else "",
             f"{self.retries:,} {'retry' if self.retries == 1 else 'retries'}",
             f"{self.collapsed:,} repeats collapsed" if self.collapsed else "",
@@ -83,7 +83,7 @@ class Stats:
             f"{self.rejected:,} rejected" if self.rejected else "",
             f"{self.pending:,} pending" if self.pending else "",
         ]
-        flushes = ", ".join(f"{times:,} by {why}" for why, times in self.flushes.items())
+        flushes = ", ".join(f"{why} {times:,}" for why, times in self.flushes.items())
         text = ", ".join(part for part in parts if part)
         return f"{text}; flushes: {flushes or 'none'}"
 
@@ -96,8 +96,8 @@ def share(part: float, whole: float) -> float | None:
 def _percent(value: float) -> str:
     """Write a share; what is not quite all or nothing never reads as if it was."""
     if 0 < value < 1:
-        return f"{min(max(value * 100, 0.1), 99.9):.1f} %"
-    return f"{value * 100:.0f} %"
+        return f"{min(max(value * 100, 0.1), 99.9):.1f}%"
+    return f"{value:.0%}"
 
 
 def _counted(number: int, noun: str) -> str:

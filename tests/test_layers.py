@@ -35,7 +35,17 @@ LAYERS = [
 
 _TYPE_CHECKING = {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
 
-HEAVY = {"click", "duckdb", "platformdirs", "pyarrow", "requests", "rich", "structlog"}
+HEAVY = {
+    "click",
+    "duckdb",
+    "opentelemetry",
+    "platformdirs",
+    "prometheus_client",
+    "pyarrow",
+    "requests",
+    "rich",
+    "structlog",
+}
 
 
 class Import(NamedTuple):

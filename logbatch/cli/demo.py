@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import textwrap
 import time
 from collections import deque
 from collections.abc import Callable
@@ -14,7 +15,6 @@ import click
 from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
 from rich.text import Text
 
 from logbatch.cli import demo_app, place
@@ -239,10 +239,11 @@ def _say_what_next(terminal: Terminal, directory: Path) -> None:
 def _summarise(terminal: Terminal, summaries: dict[str, str]) -> None:
     """Say, as the last lines, what the batches were good for."""
     terminal.print(Text("\nWhat did batching save?", style="bold"))
-    table = Table.grid(padding=(0, 2, 0, 0))
     for name, summary in summaries.items():
-        table.add_row(Text(name, style="bold"), Text(summary))
-    terminal.print(table)
+        text = textwrap.fill(
+            f"{name:<10} {summary}", width=min(terminal.width, 80), subsequent_indent=" " * 11
+        )
+        terminal.print(Text(text), soft_wrap=True)
 
 
 def _show_command(terminal: Terminal, arguments: str) -> None:
