@@ -127,7 +127,7 @@ class Redactor:
             new = None
             if found[2] is None:
                 start, new = found.start(), self._redact_text(found[1])
-            elif self._is_named(found[1]):
+            elif self._names and self._is_named(found[1]):
                 start, at, new = at, _end_of_value(data, at), _REDACTED
             if new is not None:
                 kept += data[done:start], new

@@ -210,7 +210,6 @@ class Collapser:
         with self._lock:
             run.count += told.times
             run.first, run.since = told.first, self._clock()
-            run.last = run.last or told.last
         return None
 
 
