@@ -268,9 +268,13 @@ def _names(name: str, value: Any) -> tuple[str, ...]:
 def _patterns(name: str, value: Any) -> tuple[re.Pattern[str], ...]:
     """Read regular expressions: a list, or one text that is a JSON array or else a pattern."""
     given = _read_patterns(value) if isinstance(value, str) else value
+    rule = f"{name}={value!r} must be a list of regular expressions for texts"
     if isinstance(given, list | tuple):
-        return tuple(_compile(name, part) for part in given)
-    raise ValueError(f"{name}={value!r} must be a list of regular expressions")
+        try:
+            return tuple(map(_compile, given))
+        except ValueError as error:
+            rule = f"{rule}: {error}"
+    raise ValueError(rule)
 
 
 def _read_patterns(text: str) -> list[str]:
@@ -283,15 +287,15 @@ def _read_patterns(text: str) -> list[str]:
     return [text]  # also one that begins with a bracket: [0-9]{16}
 
 
-def _compile(name: str, part: Any) -> re.Pattern[str]:
+def _compile(part: Any) -> re.Pattern[str]:
+    if not isinstance(part.pattern if isinstance(part, re.Pattern) else part, str):
+        raise ValueError(f"{part!r} is no text")
     try:
-        compiled = re.compile(part)
-    except (re.error, TypeError, OverflowError, RecursionError) as error:
-        raise ValueError(f"{name}: {part!r} is no regular expression: {error}") from None
-    if not isinstance(compiled.pattern, str):
-        raise ValueError(f"{name}: {part!r} must be a regular expression for text, not for bytes")
+        compiled: re.Pattern[str] = re.compile(part)
+    except (re.error, OverflowError, RecursionError, Warning) as error:  # warnings may be errors
+        raise ValueError(f"{part!r} is none, {error}") from None
     if compiled.search("") is not None:
-        raise ValueError(f"{name}: {part!r} must not match the empty text")
+        raise ValueError(f"{part!r} matches the empty text")
     return compiled
 
 
