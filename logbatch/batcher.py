@@ -32,8 +32,11 @@ from logbatch.flusher import Flusher
 from logbatch.identity import new_producer
 from logbatch.journal import Journal, JournalFull, JournalStopped
 from logbatch.options import BatchOptions
+from logbatch.redact import Redactor
+from logbatch.repeats import Collapser
 from logbatch.session import FAR, Session, Tally
-from logbatch.stats import Stats, quantiles
+from logbatch.stats import Stats, quantiles, share
+from logbatch.triggers import FLOWING
 from logbatch.trouble import Trouble, describe
 
 _POLL = 0.01  # seconds between two looks for room, when a caller waits for it
@@ -74,6 +77,9 @@ class Batcher:
         clock: Seconds that only go forward; tests bring their own.
     """
 
+    _redact: Redactor | None
+    _repeats: Collapser | None
+
     def __init__(
         self,
         transport: Sender,
@@ -87,6 +93,9 @@ class Batcher:
         self._clock = clock
         self._urgent_level = self.options.flush_level
         self._begin()
+        if self.options.redacts or self.options.collapse_repeats:
+            # On the instance, so that where neither is asked for a call costs nothing more.
+            self.append = self._append_filtered  # type: ignore[method-assign]
         _live.add(self)
 
     def _begin(self) -> None:
@@ -94,6 +103,7 @@ class Batcher:
         rejected = self.directory / "rejected" if self.directory else None
         self._trouble = Trouble(self.options.on_error)
         self.report = self._trouble.say
+        self._begin_filters()
         self.delivery = Delivery(self.transport, rejected, self._trouble, self._clock)
         self.flusher = Flusher(
             self.delivery,
@@ -103,6 +113,7 @@ class Batcher:
             LineEncoder(service=self.options.service, host=self.options.host),
             self._trouble,
             self._clock,
+            repeats=self._repeats,
         )
         self._lock = threading.RLock()  # which session is the current one
         self._working = threading.RLock()  # held by the one thread that delivers
@@ -116,6 +127,20 @@ class Batcher:
         self._closing = False
         self._finalizer_set = False
         self._session = self._new_session()
+
+    def _begin_filters(self) -> None:
+        """Make what looks at each line before it is stored, if that is asked for."""
+        options = self.options
+        self._redact = self._repeats = None
+        if options.redacts:
+            self._redact = Redactor(options.redact, options.redact_patterns, self.report)
+        if options.collapse_repeats:
+            self._repeats = Collapser(
+                self._append,
+                lambda: self._wake(self._session, 0),
+                FLOWING if options.flush_interval == "adaptive" else options.flush_interval,
+                self._clock,
+            )
 
     def _new_session(self) -> Session:
         session = Session(
@@ -133,12 +158,15 @@ class Batcher:
 
     # ------------------------------------------------------------------ the caller's side
 
-    def append(self, line: bytes, level: int) -> None:
+    def append(self, line: bytes, level: int) -> bool:
         """Take an encoded event.
 
         Args:
             line: One line of JSON, newline and all.
             level: Its level number.
+
+        Returns:
+            Whether it was taken; if not, it is counted as dropped.
         """
         session = self._session
         try:
@@ -146,7 +174,7 @@ class Batcher:
         except ValueError:
             taken = self._append_anew(line)
             if taken is None:
-                return
+                return False
             session = taken
         try:
             if (
@@ -156,9 +184,22 @@ class Batcher:
             ):
                 self._wake(session, level)
         except ValueError:
-            return  # the session was ended, and its memory given up, since the line went in
+            pass  # the session was ended, and its memory given up, since the line went in
         except TypeError:
             self._wake(session, 0)  # a record may have any level; this one's is no number
+        return True
+
+    def _append(self, line: bytes, level: int) -> bool:
+        """Take an event that nothing looks at any more."""
+        return Batcher.append(self, line, level)
+
+    def _append_filtered(self, line: bytes, level: int) -> bool:
+        """Take an event, without its secrets, and unless it repeats the one before."""
+        if self._redact is not None:
+            line = self._redact(line)
+        if self._repeats is not None:
+            return self._repeats.take(line, level)
+        return self._append(line, level)
 
     def _append_anew(self, line: bytes) -> Session | None:
         """Append in a new segment, in a new session, or when there is room; None if dropped."""
@@ -299,6 +340,8 @@ class Batcher:
             return False
 
     def _busy(self) -> bool:
+        if self._repeats is not None and self._repeats.wait() < FAR:
+            return True
         return bool(self.flusher.retiring or self._requests or self._session.journal.pending())
 
     def _drain_here(self, timeout: float) -> None:
@@ -323,6 +366,8 @@ class Batcher:
         """
         if self._worker == threading.get_ident():
             return False
+        if self._repeats is not None:
+            self._repeats.tell()
         with self._lock:
             sessions = list(self._sessions)
         requests = [_Request(session, session.journal.count()) for session in sessions]
@@ -352,6 +397,8 @@ class Batcher:
     def retire(self) -> None:
         """Begin to close, without waiting: the flusher ends the session and then itself."""
         self._closing = True
+        if self._repeats is not None:
+            self._repeats.end()
         with self._lock:
             old = self._session
             if old.journal.begun or old.losses or self._others_left():
@@ -417,10 +464,16 @@ class Batcher:
             rejected=tally.rejected,
             dropped=dict(tally.dropped),
             refused=self._refused,
+            collapsed=self._repeats.collapsed if self._repeats is not None else 0,
             recovered=self.flusher.recovered["events"],
             batches=sent.batches,
             records_per_batch=sent.events / sent.batches if sent.batches else 0.0,
             bytes_per_batch=sent.bytes / sent.batches if sent.batches else 0.0,
+            requests=sent.calls,
+            requests_saved=max(sent.events - sent.calls, 0),
+            batch_success_rate=share(sent.batches - sent.singles, sent.calls - sent.single_calls),
+            fallback_share=share(sent.singles, sent.events) or 0.0,
+            skipped=sent.skipped,
             flushes=dict(self.flusher.flushes),
             retries=sent.retries,
             errors=dict(self._trouble.counts),

@@ -22,6 +22,7 @@ from logbatch.event import LineEncoder
 from logbatch.identity import Ranges
 from logbatch.journal import Journal, JournalFull, JournalStopped, adopt
 from logbatch.options import BatchOptions
+from logbatch.repeats import Collapser
 from logbatch.session import Session
 from logbatch.transports.base import Batch
 from logbatch.triggers import Pace, Triggers, Waiting
@@ -46,6 +47,7 @@ class Flusher:
         trouble: Where failures are reported.
         clock: Seconds that only go forward.
         pause: Called between two pieces of work to let other threads run.
+        repeats: What knows of repeated events that are not told of yet.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Flusher:
         trouble: Trouble,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[], object] = lambda: time.sleep(0),
+        repeats: Collapser | None = None,
     ) -> None:
         self.urgent = False  # an event of `flush_level` came
         self.full = False  # an event found no room
@@ -74,6 +77,7 @@ class Flusher:
         self._trouble = trouble
         self._clock = clock
         self._pause = pause
+        self._repeats = repeats
         self._failures = 0
         self._retry_at = float("-inf")
         self._flushed = float("-inf")
@@ -94,6 +98,7 @@ class Flusher:
         if self.hurry:
             self.hurry = False
             self._retry_at = self._clock()
+        self._tell_repeats()  # also while the destination is away
         if self._clock() >= self._retry_at:
             self._deliver_all()
         session = self._current()
@@ -124,6 +129,10 @@ class Flusher:
             self._trouble.say(kind, f"{error}; trying again in {wait:.1f} s", error)
 
     def _next_look(self, session: Session) -> float:
+        untold = self._repeats.wait() if self._repeats is not None else float("inf")
+        return min(self._next_delivery(session), untold)
+
+    def _next_delivery(self, session: Session) -> float:
         now = self._clock()
         if now < self._retry_at:
             return self._retry_at - now
@@ -240,12 +249,18 @@ class Flusher:
             line = self._encoder.text(
                 text, level=logging.WARNING, logger="logbatch", attributes=attributes
             )
-            try:
-                session.journal.append(line)
-                next(session.ticks)
-            except (JournalFull, JournalStopped):
+            if not _append_own(session, line):
                 return
             session.losses.pop(reason)
+
+    def _tell_repeats(self) -> None:
+        """Put how often the last event was repeated into the log; it has waited long enough."""
+        if self._repeats is None:
+            return
+        session = self._current()
+        since = self._repeats.tell_due(lambda line: _append_own(session, line))
+        if since is not None:
+            session.oldest = since if session.oldest is None else min(session.oldest, since)
 
     # ------------------------------------------------------------------ others' events
 
@@ -313,6 +328,16 @@ class Flusher:
         if self._adopted is not None:
             self._adopted[0].abandon()
         self._adopted = self._orphans = None
+
+
+def _append_own(session: Session, line: bytes) -> bool:
+    """Append a line of logbatch's own; tell whether there was room."""
+    try:
+        session.journal.append(line)
+        next(session.ticks)
+    except (JournalFull, JournalStopped):
+        return False
+    return True
 
 
 def _next_batch(journal: Journal, options: BatchOptions) -> Batch | None:

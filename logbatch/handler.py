@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import logging
-import weakref
 from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Any, Self
+from functools import partial
+from typing import Any
 
 from logbatch.batcher import Batcher
 from logbatch.event import LineEncoder
 from logbatch.oneway import taken_by_processor, way_of, ways
 from logbatch.options import OPTION_NAMES, BatchOptions, parse_level
-from logbatch.stats import Stats
+from logbatch.sink import Sink
 from logbatch.transports import build
 from logbatch.trouble import describe
 
 
-class BatchHandler(logging.Handler):
+class BatchHandler(Sink, logging.Handler):  # type: ignore[misc]  # flush and close tell more
     """Gathers records into batches and delivers them in the background.
 
     `emit` encodes the record on the caller's thread and copies it into a journal that survives the
@@ -30,11 +29,16 @@ class BatchHandler(logging.Handler):
             files in the user's log directory.
         level: Records below it are not taken.
         columns: Attributes that also get a typed column, by name: `{"user_id": "int64"}`.
+        export_metrics: Call `export_metrics` at once: with what is given here, or, for True, with
+            nothing.
         **options: Those of `BatchOptions` and those of the transport.
 
     Raises:
-        ValueError: An option or the transport is unknown or out of range.
+        ValueError: An option or the transport is unknown or out of range, or there is nothing to
+            export metrics to.
     """
+
+    _kind = "handler"
 
     def __init__(
         self,
@@ -42,16 +46,16 @@ class BatchHandler(logging.Handler):
         *,
         level: int | str = logging.NOTSET,
         columns: Mapping[str, str] | None = None,
+        export_metrics: Any = None,
         **options: Any,
     ) -> None:
         # First what may fail: `logging` keeps, and at exit flushes, what its __init__ has seen.
         level = parse_level(level)
-        self._batcher, encoder = make_batcher(transport, columns, options, self.handleError)
+        batcher, encoder = make_batcher(transport, columns, options, self.handleError)
         self._encode = encoder.record
-        self._way = way_of(self._batcher.transport)
-        super().__init__(level)
-        # One that is dropped without close() takes its thread and its files with it.
-        weakref.finalize(self, self._batcher.retire).atexit = False
+        self._way = way_of(batcher.transport)
+        self._open(batcher, export_metrics)
+        logging.Handler.__init__(self, level)
 
     def handle(self, record: logging.LogRecord) -> Any:
         """Take a record if the filters let it pass.
@@ -78,17 +82,6 @@ class BatchHandler(logging.Handler):
         except Exception as error:
             batcher.report("handler", f"a record could not be taken: {describe(error)}", error)
 
-    def flush(self, timeout: float | None = None) -> bool:  # type: ignore[override]
-        """Wait until everything logged before this call is delivered.
-
-        Args:
-            timeout: Seconds to wait at the most; None takes `close_timeout`.
-
-        Returns:
-            Whether it is.
-        """
-        return self._batcher.flush(timeout)
-
     def close(self, timeout: float | None = None) -> bool:  # type: ignore[override]
         """Deliver what is there and release everything, within `close_timeout` seconds.
 
@@ -98,24 +91,9 @@ class BatchHandler(logging.Handler):
             Whether everything was delivered.
         """
         try:
-            return self._batcher.close(timeout)
+            return super().close(timeout)
         finally:
-            super().close()
-
-    def stats(self) -> Stats:
-        """Return what became of everything accepted so far."""
-        return self._batcher.stats()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+            logging.Handler.close(self)
 
     def __repr__(self) -> str:
         level = logging.getLevelName(self.level)
@@ -142,10 +120,22 @@ def make_batcher(
         rest["columns"] = columns
     built = build(transport, **rest)
     options = BatchOptions.build(own, defaults=getattr(built, "defaults", None))
+    batcher = Batcher(built, options)
+    if options.redacts and getattr(complain, "__func__", None) in _PRINTS_THE_RECORD:
+        complain = partial(_complain_briefly, batcher)
     encoder = LineEncoder(
         service=options.service,
         host=options.host,
         max_value_bytes=options.max_value_bytes,
         complain=complain,
     )
-    return Batcher(built, options), encoder
+    return batcher, encoder
+
+
+_PRINTS_THE_RECORD = (None, logging.Handler.handleError)
+
+
+def _complain_briefly(batcher: Batcher, record: logging.LogRecord) -> None:
+    """Say where a message and its arguments do not fit, without either: they may hold a secret."""
+    place = f"{record.pathname}:{record.lineno}"
+    batcher.report("format", f"the arguments of a message do not fit it, at {place}")

@@ -13,11 +13,14 @@ import difflib
 import logging
 import operator
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any, Literal, TypeVar, cast
 
 ENVIRONMENT_PREFIX = "LOGBATCH_"
 NEVER = 1 << 31  # a level that no event reaches
+
+LONGEST_NAME = 200  # characters of an attribute's name that can be redacted
 
 OnError = Callable[[str, str, BaseException | None], object]
 
@@ -46,6 +49,16 @@ class BatchOptions:
         max_value_bytes: A longer message or value is cut, with a mark and its full length.
         service: The `service` column; None takes the program's name.
         host: The `host` column; None takes the machine's name.
+        redact: Names of attributes whose values are replaced by "[redacted]", at any depth and
+            without regard to case, before anything is written anywhere.  One text may hold
+            several, with commas.
+        redact_patterns: Regular expressions; what matches one is replaced by "[redacted]" in
+            messages, exception texts, stack traces and texts among the attributes.  One text is
+            a JSON array of them, or else one pattern.
+        collapse_repeats: Store the first of a run of events with the same logger, level, message,
+            attributes and exception, and then how often it was repeated: when something else is
+            logged, at `flush` and `close`, and every `flush_interval`.  A process that is killed
+            loses the number of the repeats since it was last stored, and nothing else.
         on_error: Called with (kind, text, exception or None) when something goes wrong, on the
             thread where it does.  It may not raise; if it does, that is ignored.
     """
@@ -62,12 +75,20 @@ class BatchOptions:
     max_value_bytes: int = 1 << 20
     service: str | None = None
     host: str | None = None
+    redact: tuple[str, ...] = ()
+    redact_patterns: tuple[re.Pattern[str], ...] = ()
+    collapse_repeats: bool = False
     on_error: OnError | None = None
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             checked = _RULES[field.name](field.name, getattr(self, field.name))
             object.__setattr__(self, field.name, checked)
+
+    @property
+    def redacts(self) -> bool:
+        """Whether anything is to be taken out of events."""
+        return bool(self.redact or self.redact_patterns)
 
     @classmethod
     def build(
@@ -246,6 +267,60 @@ def _callable(name: str, value: Any) -> OnError | None:
     raise ValueError(f"{name}={value!r} must be a function of (kind, text, exception)")
 
 
+def _names(name: str, value: Any) -> tuple[str, ...]:
+    """Read names of attributes: a list, or one text with commas."""
+    given = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    if isinstance(given, list | tuple | set | frozenset):
+        names = [part for part in given if isinstance(part, str) and 0 < len(part) <= LONGEST_NAME]
+        if len(names) == len(given):
+            return tuple(sorted(names) if isinstance(given, set | frozenset) else names)
+    rule = f"a list of names of attributes, each of 1 to {LONGEST_NAME} characters"
+    raise ValueError(f"{name}={value!r} must be {rule}")
+
+
+def _patterns(name: str, value: Any) -> tuple[re.Pattern[str], ...]:
+    """Read regular expressions: a list, or one text that is a JSON array or else a pattern."""
+    given = _read_patterns(value) if isinstance(value, str) else value
+    rule = f"{name}={value!r} must be a list of regular expressions for texts"
+    if isinstance(given, list | tuple):
+        try:
+            return tuple(map(_compile, given))
+        except ValueError as error:
+            rule = f"{rule}: {error}"
+    raise ValueError(rule)
+
+
+def _read_patterns(text: str) -> list[str]:
+    import json
+
+    with contextlib.suppress(ValueError):
+        read = json.loads(text)
+        if isinstance(read, list) and all(isinstance(part, str) for part in read):
+            return read
+    return [text]  # also one that begins with a bracket: [0-9]{16}
+
+
+def _compile(part: Any) -> re.Pattern[str]:
+    if not isinstance(part.pattern if isinstance(part, re.Pattern) else part, str):
+        raise ValueError(f"{part!r} is no text")
+    try:
+        compiled: re.Pattern[str] = re.compile(part)
+    except (re.error, OverflowError, RecursionError, Warning) as error:  # warnings may be errors
+        raise ValueError(f"{part!r} is none, {error}") from None
+    if compiled.search("") is not None:
+        raise ValueError(f"{part!r} matches the empty text")
+    return compiled
+
+
+def _switch(name: str, value: Any) -> bool:
+    """Read a bool; from the environment it comes as a text."""
+    known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    text = value.strip().casefold() if isinstance(value, str) else ""
+    if isinstance(value, bool) or text in known:
+        return value if isinstance(value, bool) else known[text]
+    raise ValueError(f"{name}={value!r} must be true or false")
+
+
 _RULES: dict[str, Callable[[str, Any], Any]] = {
     "flush_interval": _flush_interval,
     "max_batch_size": _whole(1, 1_000_000, "events"),
@@ -259,6 +334,9 @@ _RULES: dict[str, Callable[[str, Any], Any]] = {
     "max_value_bytes": _whole(256, 1 << 27, "bytes"),
     "service": _text,
     "host": _text,
+    "redact": _names,
+    "redact_patterns": _patterns,
+    "collapse_repeats": _switch,
     "on_error": _callable,
 }
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Mapping, MutableMapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from logbatch import oneway
 from logbatch.handler import make_batcher
-from logbatch.stats import Stats
+from logbatch.sink import Sink
 from logbatch.trouble import describe
 
 
-class BatchProcessor:
+class BatchProcessor(Sink):
     """A structlog processor that takes each event and passes it on unchanged.
 
     Put it before whatever renders the event to a text.  Where the chain ends in a standard library
@@ -24,11 +22,15 @@ class BatchProcessor:
         transport: As for `BatchHandler`.
         final: End the chain here (`structlog.DropEvent`): nothing is rendered or printed.
         columns: As for `BatchHandler`.
+        export_metrics: As for `BatchHandler`.
         **options: As for `BatchHandler`, without `level`: the chain filters by level.
 
     Raises:
-        ValueError: An option or the transport is unknown or out of range.
+        ValueError: An option or the transport is unknown or out of range, or there is nothing to
+            export metrics to.
     """
+
+    _kind = "processor"
 
     def __init__(
         self,
@@ -36,14 +38,14 @@ class BatchProcessor:
         *,
         final: bool = False,
         columns: Mapping[str, str] | None = None,
+        export_metrics: Any = None,
         **options: Any,
     ) -> None:
-        self._batcher, self._encode = make_batcher(transport, columns, options)
+        batcher, self._encode = make_batcher(transport, columns, options)
         self._final = final
-        self.way = oneway.way_of(self._batcher.transport)
+        self.way = oneway.way_of(batcher.transport)
+        self._open(batcher, export_metrics)
         oneway.ways.add(self.way)
-        # One that is dropped without close() takes its thread and its files with it.
-        weakref.finalize(self, self._batcher.retire).atexit = False
 
     def __call__(
         self, logger: Any, method_name: str, event_dict: MutableMapping[str, Any]
@@ -67,39 +69,6 @@ class BatchProcessor:
 
             raise DropEvent
         return event_dict
-
-    def flush(self, timeout: float | None = None) -> bool:
-        """Wait until everything logged before this call is delivered; tell whether it is.
-
-        Args:
-            timeout: Seconds to wait at the most; None takes `close_timeout`.
-        """
-        return self._batcher.flush(timeout)
-
-    def close(self, timeout: float | None = None) -> bool:
-        """Deliver what is there and release everything; tell whether all was delivered.
-
-        Done by itself when the process ends.  An event logged afterwards is still taken.
-
-        Args:
-            timeout: Seconds it may take; None takes `close_timeout`.
-        """
-        return self._batcher.close(timeout)
-
-    def stats(self) -> Stats:
-        """Return what became of everything accepted so far."""
-        return self._batcher.stats()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._batcher.transport!r}>"

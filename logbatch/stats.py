@@ -20,10 +20,19 @@ class Stats:
         rejected: Events the destination refused; they are dead letters.
         dropped: Events lost, by reason.
         refused: Events that the delivery itself logged; they were never accepted.
+        collapsed: Events that repeated the one before and were folded away (`collapse_repeats`);
+            they were never accepted.
         recovered: Events of other processes, which had died, that this one published.
         batches: Batches acknowledged.
         records_per_batch: Their mean size, in events.
         bytes_per_batch: Their mean size, in bytes.
+        requests: Sends attempted, with success or not.
+        requests_saved: Requests fewer than one for each event that was delivered.
+        batch_success_rate: Batches acknowledged, as a share of the sends of batches that were
+            attempted; None before the first.
+        fallback_share: Events that were sent singly because there was no batch endpoint, as a
+            share of those delivered.
+        skipped: Events that the destination acknowledged but said it did not store.
         flushes: Flushes begun, by trigger: age, size, bytes, level, full,
             asked, close.
         retries: Sends that failed and are, or were, tried again.
@@ -39,10 +48,16 @@ class Stats:
     rejected: int = 0
     dropped: Mapping[str, int] = dataclasses.field(default_factory=dict)
     refused: int = 0
+    collapsed: int = 0
     recovered: int = 0
     batches: int = 0
     records_per_batch: float = 0.0
     bytes_per_batch: float = 0.0
+    requests: int = 0
+    requests_saved: int = 0
+    batch_success_rate: float | None = None
+    fallback_share: float = 0.0
+    skipped: int = 0
     flushes: Mapping[str, int] = dataclasses.field(default_factory=dict)
     retries: int = 0
     errors: Mapping[str, int] = dataclasses.field(default_factory=dict)
@@ -52,6 +67,42 @@ class Stats:
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, for JSON or metrics."""
         return dataclasses.asdict(self)
+
+    def summary(self) -> str:
+        """Tell in one line what the batches were good for."""
+        rate = self.batch_success_rate
+        parts = [
+            f"{_counted(self.published, 'record')} in {_counted(self.batches, 'batch')}"
+            + (f" ({self.records_per_batch:,.0f} each)" if self.batches else ""),
+            f"{_counted(self.requests_saved, 'request')} saved",
+            f"{_percent(rate)} of batches acknowledged" if rate is not None else "",
+            f"{_percent(self.fallback_share)} sent singly" if self.batches else "",
+            f"{self.retries:,} {'retry' if self.retries == 1 else 'retries'}",
+            f"{self.collapsed:,} repeats collapsed" if self.collapsed else "",
+            f"{sum(self.dropped.values()):,} dropped" if self.dropped else "",
+            f"{self.rejected:,} rejected" if self.rejected else "",
+            f"{self.pending:,} pending" if self.pending else "",
+        ]
+        flushes = ", ".join(f"{why} {times:,}" for why, times in self.flushes.items())
+        text = ", ".join(part for part in parts if part)
+        return f"{text}; flushes: {flushes or 'none'}"
+
+
+def share(part: float, whole: float) -> float | None:
+    """Return a part as a share of the whole, from 0 to 1; None where there is no whole."""
+    return min(max(part / whole, 0.0), 1.0) if whole > 0 else None
+
+
+def _percent(value: float) -> str:
+    """Write a share; what is not quite all or nothing never reads as if it was."""
+    if 0 < value < 1:
+        return f"{min(max(value * 100, 0.1), 99.9):.1f}%"
+    return f"{value:.0%}"
+
+
+def _counted(number: int, noun: str) -> str:
+    plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def quantiles(seconds: Sequence[float]) -> dict[str, float]:

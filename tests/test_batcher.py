@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from logbatch.batcher import Batcher, recover
-from logbatch.errors import RejectedError, TemporaryError
+from logbatch.errors import BatchUnsupportedError, RejectedError, TemporaryError
 from logbatch.event import LineEncoder
 from logbatch.options import BatchOptions
 from logbatch.testing import CapturingTransport, ManualClock
@@ -431,3 +431,37 @@ def test_what_a_closed_batcher_could_not_finish_is_left_to_others(home: Path):
     done = recover(other)
     assert (1, 1, 0) == (done.producers, done.events, done.left)
     assert ["left behind"] == other.messages
+
+
+def test_requests_are_counted(transport):
+    """What was sent, saved, and how much of it at the first try, is told by `stats`."""
+    batcher = Batcher(transport, options())
+    put(batcher, *"abcde")
+    transport.answer(TemporaryError("down"), BatchUnsupportedError("404"))
+    assert batcher.flush()
+    stats = batcher.stats()
+    assert (7, 0, 1, 1.0, 0.0) == (
+        stats.requests,
+        stats.requests_saved,
+        stats.retries,
+        stats.fallback_share,
+        stats.batch_success_rate,
+    )
+    batcher.close()
+
+
+def test_requests_saved(transport):
+    """One request for many events saves all but one; a batch that failed is one more."""
+    batcher = Batcher(transport, options())
+    assert batcher.stats().batch_success_rate is None
+    put(batcher, *"abcde")
+    transport.answer(TemporaryError("down"))
+    assert batcher.flush()
+    stats = batcher.stats()
+    assert (2, 3, 0.5, 0.0) == (
+        stats.requests,
+        stats.requests_saved,
+        stats.batch_success_rate,
+        stats.fallback_share,
+    )
+    batcher.close()

@@ -40,6 +40,12 @@ def test_in_a_pipe(tmp_path: Path) -> None:
     assert "ZeroDivisionError" in shown
     assert re.search(r"^/\S* +\d+ +\d+\.\d+$", shown, re.M)
     assert re.search(r"^ *\d+ +\d+ +\d+\.\d+$", shown, re.M)
+    assert re.search(
+        r"^logging +\d+ records? in \d+ batch(es)? \(\d+ each\), \d+ request", shown, re.M
+    )
+    assert re.search(
+        r"^structlog +\d+ records? in .*acknowledged.*flushes: .*\Z", shown, re.M | re.S
+    )
     assert re.search(r"^\d+ records are in \d+ Parquet files?, ", shown, re.M)
 
 

@@ -18,6 +18,7 @@ import pytest
 LAYERS = [
     ["errors"],
     ["plain", "encoder", "identity", "options", "triggers", "backoff", "stats", "trouble"],
+    ["redact", "repeats", "metrics"],
     ["stacktrace", "surroundings", "eventdict", "logrecord", "quick", "event"],
     ["journal.*"],
     ["dataset.lines", "dataset.schema", "dataset.segments"],
@@ -25,7 +26,7 @@ LAYERS = [
     ["transports.base"],
     ["transports.*"],
     ["session", "delivery", "flusher", "batcher"],
-    ["oneway", "handler", "processor", "attach", "testing"],
+    ["oneway", "sink", "handler", "processor", "attach", "testing"],
     ["dataset.*"],
     ["capture.*", "server.*"],
     ["cli.*"],
@@ -34,7 +35,17 @@ LAYERS = [
 
 _TYPE_CHECKING = {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
 
-HEAVY = {"click", "duckdb", "platformdirs", "pyarrow", "requests", "rich", "structlog"}
+HEAVY = {
+    "click",
+    "duckdb",
+    "opentelemetry",
+    "platformdirs",
+    "prometheus_client",
+    "pyarrow",
+    "requests",
+    "rich",
+    "structlog",
+}
 
 
 class Import(NamedTuple):

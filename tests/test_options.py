@@ -46,6 +46,9 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "max_value_bytes": MIB,
         "service": None,
         "host": None,
+        "redact": (),
+        "redact_patterns": (),
+        "collapse_repeats": False,
         "on_error": None,
     }
 
@@ -415,3 +418,74 @@ def test_what_is_no_level_is_refused(level: Any, expected: str) -> None:
 def test_never_is_above_every_level(level: Any) -> None:
     """With `"never"` no event is urgent."""
     assert BatchOptions(flush_level=level).flush_level == NEVER > logging.CRITICAL
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["password", "Token"], ("password", "Token")),
+        (("a",), ("a",)),
+        ({"b", "a"}, ("a", "b")),
+        ([], ()),
+        ("password, authorization", ("password", "authorization")),
+    ],
+)
+def test_names_to_redact(given: Any, expected: tuple[str, ...]) -> None:
+    """They are a list, or one text with commas, as in the environment."""
+    assert expected == BatchOptions(redact=given).redact
+    if isinstance(given, str):
+        assert {"redact": expected} == from_env({"LOGBATCH_REDACT": given})
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([r"\d{16}", re.compile("x", re.IGNORECASE)], [r"\d{16}", "x"]),
+        (r"\d{16},\d", [r"\d{16},\d"]),
+        ("[0-9]{16}", ["[0-9]{16}"]),
+        ('["a+", "b,c"]', ["a+", "b,c"]),
+        ("[1, 2]", ["[1, 2]"]),
+        ([], []),
+    ],
+)
+def test_patterns_to_redact(given: Any, expected: list[str]) -> None:
+    """They are a list; one text is a JSON array of them, or else one pattern."""
+    options = BatchOptions(redact_patterns=given)
+
+    assert expected == [pattern.pattern for pattern in options.redact_patterns]
+    assert bool(given) == options.redacts
+    if isinstance(given, str):
+        found = from_env({"LOGBATCH_REDACT_PATTERNS": given})
+        assert {"redact_patterns": options.redact_patterns} == found
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"redact": 5}, "redact=5 must be a list of names of attributes"),
+        ({"redact": ["a", 5]}, "redact=['a', 5] must be a list of names"),
+        ({"redact": "a,,b"}, "each of 1 to 200 characters"),
+        ({"redact": {"password": True}}, "must be a list of names"),
+        ({"redact_patterns": 5}, "redact_patterns=5 must be a list of regular expressions"),
+        ({"redact_patterns": ["(", "a"]}, "expressions for texts: '(' is none, missing )"),
+        ({"redact_patterns": [5]}, "redact_patterns=[5] must be a list of regular expressions"),
+        ({"redact_patterns": [b"a"]}, "for texts: b'a' is no text"),
+        ({"redact_patterns": [re.compile(b"a")]}, "for texts: re.compile(b'a') is no text"),
+        ({"redact_patterns": "a*"}, "for texts: 'a*' matches the empty text"),
+        ({"collapse_repeats": "perhaps"}, "collapse_repeats='perhaps' must be true or false"),
+        ({"collapse_repeats": 1}, "collapse_repeats=1 must be true or false"),
+        ({"redacted": []}, "unknown option 'redacted'; did you mean 'redact'?"),
+    ],
+)
+def test_what_cannot_be_redacted_or_collapsed_is_refused(given: dict[str, Any], said: str) -> None:
+    """What is wrong is said by name, value and rule."""
+    assert said in refusal(**given)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("1", True), ("True", True), (" yes ", True), ("0", False), ("no", False)],
+)
+def test_a_switch_in_the_environment(text: str, expected: bool) -> None:
+    """A switch is set there by a word or a digit."""
+    assert {"collapse_repeats": expected} == from_env({"LOGBATCH_COLLAPSE_REPEATS": text})

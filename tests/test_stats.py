@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logbatch.stats import Stats, quantiles
+from logbatch.stats import Stats, quantiles, share
 
 
 def test_new_statistics_are_empty() -> None:
@@ -23,10 +23,16 @@ def test_new_statistics_are_empty() -> None:
         "rejected": 0,
         "dropped": {},
         "refused": 0,
+        "collapsed": 0,
         "recovered": 0,
         "batches": 0,
         "records_per_batch": 0.0,
         "bytes_per_batch": 0.0,
+        "requests": 0,
+        "requests_saved": 0,
+        "batch_success_rate": None,
+        "fallback_share": 0.0,
+        "skipped": 0,
         "flushes": {},
         "retries": 0,
         "errors": {},
@@ -92,7 +98,56 @@ def test_quantiles_are_what_they_say(values: list[float]) -> None:
     """So many per cent of the values are at or below the quantile, and fewer below it alone."""
     found = quantiles(values)
 
-    for name, share in (("p50", 50), ("p90", 90), ("p99", 99), ("max", 100)):
+    for name, wanted in (("p50", 50), ("p90", 90), ("p99", 99), ("max", 100)):
         at_most = sum(value <= found[name] for value in values)
         below = sum(value < found[name] for value in values)
-        assert below * 100 < len(values) * share <= at_most * 100
+        assert below * 100 < len(values) * wanted <= at_most * 100
+
+
+@pytest.mark.parametrize(
+    ("stats", "expected"),
+    [
+        (Stats(), "0 records in 0 batches, 0 requests saved, 0 retries; flushes: none"),
+        (
+            Stats(
+                published=200_000,
+                batches=41,
+                records_per_batch=200_000 / 41,
+                requests_saved=199_959,
+                batch_success_rate=1.0,
+                flushes={"size": 40, "close": 1},
+            ),
+            "200,000 records in 41 batches (4,878 each), 199,959 requests saved,"
+            " 100% of batches acknowledged, 0% sent singly, 0 retries; flushes: size 40, close 1",
+        ),
+        (
+            Stats(
+                published=1,
+                batches=1,
+                records_per_batch=1,
+                batch_success_rate=0.9999,
+                fallback_share=0.0001,
+                retries=1,
+                collapsed=7,
+                dropped={"journal full": 2, "disk full": 1},
+                rejected=4,
+                pending=5,
+            ),
+            "1 record in 1 batch (1 each), 0 requests saved, 99.9% of batches acknowledged,"
+            " 0.1% sent singly, 1 retry, 7 repeats collapsed, 3 dropped, 4 rejected, 5 pending;"
+            " flushes: none",
+        ),
+    ],
+)
+def test_the_summary_is_one_line(stats: Stats, expected: str) -> None:
+    """It names what was saved and, where there is any, what went wrong."""
+    assert expected == stats.summary()
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "expected"),
+    [(0, 0, None), (1, 0, None), (1, 4, 0.25), (4, 4, 1.0), (5, 4, 1.0), (-1, 4, 0.0)],
+)
+def test_a_share_is_from_nothing_to_all(part: int, whole: int, expected: float | None) -> None:
+    """A share of nothing is none; counters read one after the other make none beyond the ends."""
+    assert expected == share(part, whole)

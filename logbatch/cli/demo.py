@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import textwrap
 import time
 from collections import deque
 from collections.abc import Callable
@@ -93,13 +94,14 @@ def command(seconds: float, rate: float, directory: Path | None) -> None:
     directory = directory or _new_directory()
     directory.mkdir(parents=True, exist_ok=True)
     _introduce(terminal, directory, seconds)
-    recent = _run(terminal, directory, seconds, rate)
+    recent, summaries = _run(terminal, directory, seconds, rate)
     if not terminal.is_interactive:
         _show_tail(terminal, directory, recent)
     _tell_files(terminal, directory)
     for question in _QUESTIONS:
         _ask(terminal, directory, question)
     _say_what_next(terminal, directory)
+    _summarise(terminal, summaries)
 
 
 def _new_directory() -> Path:
@@ -126,8 +128,10 @@ def _introduce(terminal: Terminal, directory: Path, seconds: float) -> None:
     terminal.print(Text(entry, style="cyan"), soft_wrap=True)
 
 
-def _run(terminal: Terminal, directory: Path, seconds: float, rate: float) -> list[dict[str, Any]]:
-    """Let the shop work while its log is followed; return the newest records."""
+def _run(
+    terminal: Terminal, directory: Path, seconds: float, rate: float
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Let the shop work while its log is followed; return the newest records, and how it went."""
     demo_app.configure(directory)
     shop = demo_app.Shop(rate)
     view = _View(terminal, seconds)
@@ -138,8 +142,8 @@ def _run(terminal: Terminal, directory: Path, seconds: float, rate: float) -> li
                 view.add(row)
     finally:
         shop.close()
-        demo_app.finish()
-    return list(view.recent)
+        summaries = demo_app.finish()
+    return list(view.recent), summaries
 
 
 class _Clock:
@@ -230,6 +234,16 @@ def _say_what_next(terminal: Terminal, directory: Path) -> None:
     ):
         terminal.print(Text(f"# {what}", style="dim"))
         _show_command(terminal, arguments)
+
+
+def _summarise(terminal: Terminal, summaries: dict[str, str]) -> None:
+    """Say, as the last lines, what the batches were good for."""
+    terminal.print(Text("\nWhat did batching save?", style="bold"))
+    for name, summary in summaries.items():
+        text = textwrap.fill(
+            f"{name:<10} {summary}", width=min(terminal.width, 80), subsequent_indent=" " * 11
+        )
+        terminal.print(Text(text), soft_wrap=True)
 
 
 def _show_command(terminal: Terminal, arguments: str) -> None:

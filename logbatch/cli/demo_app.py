@@ -47,10 +47,15 @@ def configure(directory: Path) -> None:
     )
 
 
-def finish() -> None:
-    """Write what is not written yet, as the end of the process would by itself."""
-    for sink in (*logging.getLogger().handlers, structlog.get_config()["processors"][-1]):
+def finish() -> dict[str, str]:
+    """Write what is not written yet, as the end of the process would; tell how it went, by API."""
+    sinks = {
+        "logging": logging.getLogger().handlers[-1],
+        "structlog": structlog.get_config()["processors"][-1],
+    }
+    for sink in sinks.values():
         sink.flush()
+    return {name: sink.stats().summary() for name, sink in sinks.items()}
 
 
 class Shop:
