@@ -14,7 +14,9 @@ from logbatch.options import BatchOptions
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+GUIDES = sorted((ROOT / "docs").glob("*.md"))
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCKS = FENCE.findall(README)
 PYTHON = [text for language, text in BLOCKS if language == "python"]
 CONSOLE = [text for language, text in BLOCKS if language == "console"]
 OURS = "$ logbatch "
@@ -57,6 +59,17 @@ def test_the_blocks_run_and_the_transcripts_are_what_is_printed(tmp_path: Path):
 
         printed = run(sys.executable, "-m", "logbatch", *shlex.split(command))
         assert without_times(expected) == without_times(printed), command
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
+def test_the_blocks_of_a_guide_run(guide: Path, tmp_path: Path):
+    """As they stand; and each link to a file of ours leads to one."""
+    text = guide.read_text()
+    for language, block in FENCE.findall(text):
+        if language == "python":
+            run(sys.executable, "-c", block)
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert (guide.parent / link).exists(), link
 
 
 @pytest.mark.parametrize("field", dataclasses.fields(BatchOptions), ids=lambda field: field.name)

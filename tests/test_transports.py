@@ -749,7 +749,7 @@ class TestRegistry:
             ("ROTATE_BYTES", "x", "jsonl:logs", "ROTATE_BYTES: rotate_bytes='x' must be"),
             ("COMPRESS", "zst", "jsonl:logs", "COMPRESS: compress='zst' must be one of"),
             ("TOKEN", "a b", "https://example.org", "TOKEN: token must be printable"),
-            ("ROTATE_BYTE", "7", "jsonl:logs", "ROTATE_BYTE is no option .* mean LOGBATCH_ROTATE_BYTES"),
+            ("ROTATE_BYTE", "7", "jsonl:logs", "ROTATE_BYTE is no option .*_ROTATE_BYTES"),
             ("TIMEOUTS", "7", "https://example.org", "TIMEOUTS is no option .* LOGBATCH_TIMEOUT?"),
         ],
     )
