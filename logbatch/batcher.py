@@ -10,9 +10,7 @@ An event that comes afterwards begins the next one, so nothing is too late to be
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import logging
 import os
 import sys
 import threading
@@ -21,17 +19,16 @@ import weakref
 from _thread import start_new_thread
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple
 
 from logbatch.delivery import Delivery, Sender
-from logbatch.errors import TemporaryError
 from logbatch.event import LineEncoder
 from logbatch.flusher import Flusher
 from logbatch.identity import new_producer
 from logbatch.journal import Journal, JournalFull, JournalStopped
+from logbatch.lifetime import process
 from logbatch.options import BatchOptions
+from logbatch.places import defaults_of, journal_directory
 from logbatch.redact import Redactor
 from logbatch.repeats import Collapser
 from logbatch.session import FAR, Session, Tally
@@ -41,11 +38,6 @@ from logbatch.trouble import Trouble, describe
 
 _POLL = 0.01  # seconds between two looks for room, when a caller waits for it
 _LONGEST_SLEEP = 3600.0
-
-_live: weakref.WeakSet[Batcher] = weakref.WeakSet()
-_exiting = False
-_exit_patience = 0.0  # seconds that may still be waited while the interpreter exits
-_last_call: logging.Handler | None = None
 
 
 class _Request:
@@ -88,7 +80,7 @@ class Batcher:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.transport = transport
-        self.options = options or BatchOptions.build({}, defaults=_defaults(transport))
+        self.options = options or BatchOptions.build({}, defaults=defaults_of(transport))
         self.directory = journal_directory(transport, self.options)
         self._clock = clock
         self._urgent_level = self.options.flush_level
@@ -96,7 +88,7 @@ class Batcher:
         if self.options.redacts or self.options.collapse_repeats:
             # On the instance, so that where neither is asked for a call costs nothing more.
             self.append = self._append_filtered  # type: ignore[method-assign]
-        _live.add(self)
+        process.add(self)
 
     def _begin(self) -> None:
         """Start with nothing: when built, and in a forked child."""
@@ -244,7 +236,7 @@ class Batcher:
             if level >= self._urgent_level:
                 self.flusher.urgent = True
             self._signal()
-            if not self._running and not self._start() and not _exiting:
+            if not self._running and not self._start() and not process.ending:
                 session.wake_at = 0  # try again with the next event
         except BaseException:  # an interrupt: the next event wakes it
             session.wake_at = 0
@@ -261,7 +253,7 @@ class Batcher:
 
     def _start(self) -> bool:
         """Start the thread, if it does not run; tell whether it does now."""
-        if _exiting:
+        if process.ending:
             return self._running
         self._end_with_multiprocessing()
         with self._lock:
@@ -282,10 +274,10 @@ class Batcher:
     def _end_with_multiprocessing(self) -> None:
         """Close at the end of a child of multiprocessing, which runs no atexit functions."""
         util = sys.modules.get("multiprocessing.util")
-        process = sys.modules.get("multiprocessing.process")
-        if util is None or process is None or self._finalizer_set:
+        processes = sys.modules.get("multiprocessing.process")
+        if util is None or processes is None or self._finalizer_set:
             return
-        if process.parent_process() is not None:
+        if processes.parent_process() is not None:
             self._finalizer_set = True
             util.Finalize(None, _close_one, args=(weakref.ref(self),), exitpriority=-100)
 
@@ -419,7 +411,7 @@ class Batcher:
 
     def _patience(self, timeout: float | None) -> float:
         timeout = self.options.close_timeout if timeout is None else max(timeout, 0.0)
-        return min(timeout, _exit_patience) if _exiting else timeout
+        return process.limit(timeout)
 
     def _wait_for(self, requests: list[_Request], timeout: float) -> bool:
         waiting = [request for request in requests if not request.look()]
@@ -435,7 +427,7 @@ class Batcher:
                 request.wait(deadline - self._clock())
         else:
             self._drain_here(timeout)
-        _use_patience(self._clock() - started)
+        process.spend(self._clock() - started)
         settled = [request.look() for request in waiting]
         for request in waiting:
             with contextlib.suppress(ValueError):
@@ -497,106 +489,7 @@ class Batcher:
         self._begin()
 
 
-def journal_directory(transport: Sender, options: BatchOptions) -> Path | None:
-    """Say where the journals of a destination are; None where they are in memory."""
-    if options.durability == "memory":
-        return None
-    directory: Path | None = getattr(transport, "journal_directory", None)
-    if directory is not None:
-        return Path(directory)
-    kind = type(transport)
-    destination = getattr(transport, "destination", f"{kind.__module__}.{kind.__qualname__}")
-    if destination is None:
-        return None
-    import hashlib  # only destinations without a directory need these two
-
-    import platformdirs
-
-    name = hashlib.sha256(destination.encode()).hexdigest()[:16]
-    return platformdirs.user_state_path("logbatch") / name
-
-
-class Recovered(NamedTuple):
-    """What `recover` did: journals finished, events published, events that could not be."""
-
-    producers: int
-    events: int
-    left: int
-
-
-def recover(transport: Sender, *, on_error: Any = None) -> Recovered:
-    """Publish what processes that died left in the journals of a destination.
-
-    Args:
-        transport: The destination.
-        on_error: As in `BatchOptions`.
-
-    Returns:
-        What was done.  Journals of living processes are not touched and not counted.
-    """
-    keywords = {"on_error": on_error} if on_error else {}
-    batcher = Batcher(transport, BatchOptions.build(keywords, defaults=_defaults(transport)))
-    try:
-        batcher.flusher.recover(lambda: True)
-    except TemporaryError as error:
-        batcher.report("recover", str(error), error)
-    done = batcher.flusher.recovered
-    left = batcher.flusher.adopted_left()
-    batcher.flusher.give_up()
-    transport.close()
-    return Recovered(done["producers"], done["events"], left)
-
-
-def _defaults(transport: Sender) -> dict[str, Any]:
-    return dict(getattr(transport, "defaults", {}))
-
-
 def _close_one(reference: weakref.ref[Batcher]) -> None:
     batcher = reference()
     if batcher is not None:
         batcher.close()
-
-
-class _LastCall(logging.Handler):
-    """Closed by `logging.shutdown`, which runs after every other function of atexit."""
-
-    def close(self) -> None:
-        _close_live()
-        super().close()
-
-
-def _close_live() -> None:
-    """Close all: those that deliver in the background at the same time."""
-    for batcher in list(_live):
-        batcher.retire()
-    for batcher in list(_live):
-        batcher.close()
-
-
-def _close_all() -> None:
-    """Close everything; what other functions of atexit log afterwards is waited for once more.
-
-    All waiting at the end together takes no longer than the longest `close_timeout`: `logging`
-    flushes and closes each handler once more, one after the other.
-    """
-    global _exiting, _exit_patience, _last_call  # noqa: PLW0603  # the interpreter ends once
-    _exit_patience = max((b.options.close_timeout for b in list(_live)), default=0.0)
-    _exiting = True
-    _close_live()
-    _last_call = _LastCall()
-
-
-def _use_patience(seconds: float) -> None:
-    global _exit_patience  # noqa: PLW0603
-    if _exiting:
-        _exit_patience = max(_exit_patience - seconds, 0.0)
-
-
-def _after_fork() -> None:
-    for batcher in list(_live):
-        batcher.after_fork()
-
-
-atexit.register(_close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from logbatch.batcher import Batcher, recover
+from logbatch.batcher import Batcher
 from logbatch.errors import BatchUnsupportedError, RejectedError, TemporaryError
 from logbatch.event import LineEncoder
 from logbatch.options import BatchOptions
+from logbatch.recovery import recover
 from logbatch.testing import CapturingTransport, ManualClock
 
 encoder = LineEncoder()

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from logbatch.batcher import recover
 from logbatch.cli.place import find
 from logbatch.cli.terminal import counted
 from logbatch.dataset.schema import COLUMNS
 from logbatch.dataset.segments import Segment, list_segments
+from logbatch.recovery import recover
 from logbatch.transports import build
 from logbatch.transports.base import Transport
 
