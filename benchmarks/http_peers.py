@@ -2,7 +2,7 @@
 
     pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http \
         python-logstash-async logtail-python
-    python benchmarks/http_peers.py [--rounds 5] [--records 20000]
+    python benchmarks/http_peers.py [--rounds 5] [--records 50000]
 
 Each contender runs in a process of its own, all in turn, round after round, and sends to a sink in
 another process, which reads what comes and answers 200.  The time runs from the first logging call
@@ -271,7 +271,7 @@ def main() -> None:
     """Read the arguments and run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--records", type=int, default=20_000)
+    parser.add_argument("--records", type=int, default=50_000)
     parser.add_argument("--without", nargs="*", default=[], choices=[*CONTENDERS][1:])
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
