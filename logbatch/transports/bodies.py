@@ -30,8 +30,10 @@ def join(lines: bytes, form: str) -> bytes:
     """
     if form == "ndjson":
         return lines
-    array = b"[%b]" % lines.removesuffix(b"\n").replace(b"\n", b",")
-    return array if form == "array" else b'{"logs":%b}' % array
+    first, last = (b"[", b"]") if form == "array" else (b'{"logs":[', b"]}")
+    # Each copy of a megabyte costs its page faults, so there are only two.
+    listed = memoryview(lines.replace(b"\n", b","))[: len(lines) - lines.endswith(b"\n")]
+    return b"".join((first, listed, last))
 
 
 def media_type(form: str) -> str:
