@@ -34,7 +34,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import ClassVar
 
 MESSAGE = "%s %s took %.3f ms"
 WARM_UP = 2000  # records that open connections and start threads, before the time runs
@@ -149,7 +149,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     wbufsize = -1
     server: Sink
 
-    def do_POST(self) -> None:  # noqa: N802  # http.server's name
+    def do_POST(self) -> None:  # http.server's name
         body = self.rfile.read(int(self.headers["Content-Length"]))
         encoding = self.headers.get("Content-Encoding", "")
         self.server.bodies.append((f"{self.headers['Content-Type']} {encoding}".strip(), body))
