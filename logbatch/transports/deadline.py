@@ -8,6 +8,7 @@ bounded.
 
 from __future__ import annotations
 
+import http.client
 import socket
 import ssl
 import time
@@ -72,10 +73,14 @@ def _make_pools(deadline: Deadline) -> dict[str, type[urllib3.HTTPConnectionPool
         limit = deadline
 
     class PlainConnection(urllib3.connection.HTTPConnection):
+        response_class = _Response
+
         def _new_conn(self) -> socket.socket:
             return _connect(self, PlainSocket)
 
     class TlsConnection(urllib3.connection.HTTPSConnection):
+        response_class = _Response
+
         def _new_conn(self) -> socket.socket:
             return _connect(self, PlainSocket)
 
@@ -93,6 +98,20 @@ def _make_pools(deadline: Deadline) -> dict[str, type[urllib3.HTTPConnectionPool
         ConnectionCls = TlsConnection
 
     return {"http": PlainPool, "https": TlsPool}
+
+
+class _Response(http.client.HTTPResponse):
+    """Steps over preliminary answers: RFC 9110, section 15.2.
+
+    `http.client` knows only 100; of 103 and 200 it would take the 103 for the answer, and the 200
+    for that to the next request.
+    """
+
+    def begin(self) -> None:
+        super().begin()
+        while 100 <= self.status < 200:
+            self.headers = self.msg = None  # type: ignore[assignment]  # not begun yet
+            super().begin()
 
 
 class _Bounded:
