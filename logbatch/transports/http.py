@@ -243,7 +243,7 @@ class HttpTransport(Transport):
                 return Reply(
                     response.status_code,
                     response.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
-                    response.raw.read(LONGEST_REPLY, decode_content=False),
+                    _read(response.raw),
                     response.headers.get("Retry-After"),
                 )
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
@@ -325,6 +325,21 @@ def _user_agent() -> str:
         return f"logbatch/{importlib.metadata.version('logbatch')}"
     except importlib.metadata.PackageNotFoundError:
         return "logbatch"
+
+
+def _read(answer: Any) -> bytes:
+    """Read a body, but not more of it than needed.
+
+    A single read returns what there is where the connection ends too soon; only the next one says
+    so.  What was cut off may have named events that were refused.
+    """
+    body = b""
+    while len(body) < LONGEST_REPLY:
+        piece: bytes = answer.read(LONGEST_REPLY - len(body), decode_content=False)
+        if not piece:
+            break
+        body += piece
+    return body
 
 
 # ------------------------------------------------------------------ what went wrong
