@@ -313,6 +313,8 @@ def _open_session() -> tuple[requests.Session, Deadline]:
     deadline = Deadline()
     session = requests.Session()
     session.trust_env = False  # ~/.netrc would replace our token
+    # Even where it does not follow a redirect, it would read and decompress the whole body of one.
+    session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]
     session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("http://", "https://"):
         session.mount(scheme, DeadlineAdapter(deadline))
