@@ -97,6 +97,12 @@ def _make_pools(deadline: Deadline) -> dict[str, type[urllib3.HTTPConnectionPool
     class TlsPool(urllib3.HTTPSConnectionPool):
         ConnectionCls = TlsConnection
 
+        def _validate_conn(self, conn: Any) -> None:
+            if conn.is_closed:
+                conn.connect()
+            # No warning where nothing is verified: `insecure=True` was said, and where warnings
+            # are errors it would keep every request from being sent.
+
     return {"http": PlainPool, "https": TlsPool}
 
 
