@@ -30,8 +30,11 @@ class Deadline:
         """Begin a request that may take so long."""
         self._at = time.monotonic() + seconds
 
-    def left(self) -> float:
-        """Return the seconds that are left.
+    def left(self, share: int = 1) -> float:
+        """Return the seconds that are left, or a share of them.
+
+        Args:
+            share: How many things have to be done in that time, one after the other.
 
         Raises:
             TimeoutError: There are none.
@@ -39,7 +42,7 @@ class Deadline:
         left = self._at - time.monotonic()
         if left <= 0:
             raise TimeoutError("the time for the request is up")
-        return left
+        return left / share
 
 
 class DeadlineAdapter(requests.adapters.HTTPAdapter):
@@ -125,8 +128,10 @@ class _Bounded:
 
     limit: Deadline
 
-    def connect(self, *args: Any) -> Any:
-        return self._bounded(super().connect, args)  # type: ignore[misc]
+    def connect_in_time(self, address: Any, others: int) -> None:
+        """Connect, leaving as much time for each of the other addresses."""
+        self.settimeout(self.limit.left(1 + others))  # type: ignore[attr-defined]
+        self.connect(address)  # type: ignore[attr-defined]
 
     def do_handshake(self, *args: Any) -> Any:
         return self._bounded(super().do_handshake, args)  # type: ignore[misc]
@@ -145,9 +150,7 @@ class _Bounded:
         return method(*args)
 
 
-def _connect(
-    connection: urllib3.connection.HTTPConnection, kind: type[socket.socket]
-) -> socket.socket:
+def _connect(connection: urllib3.connection.HTTPConnection, kind: type[Any]) -> socket.socket:
     """Connect to the first address of a host that answers."""
     failed: OSError | None = None
     try:
@@ -155,13 +158,20 @@ def _connect(
         addresses = socket.getaddrinfo(host, connection.port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as error:
         raise NameResolutionError(connection.host, connection, error) from error  # type: ignore[arg-type]
-    for family, type_, protocol, _, address in addresses:
-        made = kind(family, type_, protocol)
+    for index, (family, type_, protocol, _, address) in enumerate(addresses, 1):
         try:
-            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            made.connect(address)
-            return made
+            return _reach(kind(family, type_, protocol), address, len(addresses) - index)
         except OSError as error:
             failed = error
-            made.close()
     raise NewConnectionError(connection, f"cannot connect: {failed}") from failed
+
+
+def _reach(made: Any, address: Any, others: int) -> socket.socket:
+    try:
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made.connect_in_time(address, others)
+    except BaseException:
+        made.close()
+        raise
+    reached: socket.socket = made
+    return reached
