@@ -11,6 +11,7 @@ import difflib
 import functools
 import importlib.metadata
 import os
+import re
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -39,6 +40,7 @@ LONGEST_REPLY = 64 << 10  # bytes of an answer that are read
 _OURS = frozenset(
     ("connection", "content-encoding", "content-length", "idempotency-key", "transfer-encoding")
 )
+_REFUSED_BY_PROXY = re.compile(r"Tunnel connection failed: (\d{3}[ \w]{0,60})")
 _TRUE, _FALSE = frozenset(("true", "yes", "on", "1")), frozenset(("false", "no", "off", "0"))
 
 
@@ -352,19 +354,22 @@ def _describe(error: BaseException, timeout: float) -> str:
     import requests
 
     causes = list(_causes(error))
+    names = {type(cause).__name__ for cause in causes}
+    who = "proxy" if "ProxyError" in names else "server"
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"the server's certificate is not trusted: {cause.verify_message}"
+            return f"the {who}'s certificate is not trusted: {cause.verify_message}"
         if isinstance(cause, ssl.SSLError):
             return f"the TLS connection failed: {cause.reason or type(cause).__name__}"
-    names = {type(cause).__name__ for cause in causes}
+        if who == "proxy" and (refusal := _REFUSED_BY_PROXY.search(str(cause))):
+            return f"the proxy does not connect: {refusal[1]}"
     if names & {"NameResolutionError", "gaierror"}:
-        return "the server's name cannot be resolved"
+        return f"the {who}'s name cannot be resolved"
     if any(isinstance(cause, TimeoutError | requests.Timeout) for cause in causes):
         return f"no complete answer within {timeout:g} s"
     for cause in causes:
         if isinstance(cause, OSError) and cause.errno and cause.strerror:
-            return f"the connection failed: {cause.strerror}"
+            return f"the connection to the {who} failed: {cause.strerror}"
     return f"the connection broke off ({type(error).__name__})"
 
 
