@@ -21,10 +21,16 @@ from urllib3.util.ssl_ import create_urllib3_context, resolve_cert_reqs
 
 
 class Deadline:
-    """When the request that is under way must have ended."""
+    """When the request that is under way must have ended.
+
+    Attributes:
+        query: The query of its URL, where keys may stand.  Only the connection is told: urllib3
+            logs, at DEBUG, the URL that it is given, and any handler may show that.
+    """
 
     def __init__(self) -> None:
         self._at = 0.0
+        self.query = ""
 
     def begin(self, seconds: float) -> None:
         """Begin a request that may take so long."""
@@ -53,8 +59,14 @@ class DeadlineAdapter(requests.adapters.HTTPAdapter):
     """
 
     def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
         self._pools = _make_pools(deadline)
         super().__init__(pool_connections=2, pool_maxsize=1)
+
+    def request_url(self, *args: Any, **keywords: Any) -> str:
+        url, mark, query = super().request_url(*args, **keywords).partition("?")
+        self._deadline.query = mark + query
+        return url
 
     def init_poolmanager(self, *args: Any, **keywords: Any) -> None:
         super().init_poolmanager(*args, **keywords)
@@ -75,13 +87,17 @@ def _make_pools(deadline: Deadline) -> dict[str, type[urllib3.HTTPConnectionPool
     class TlsSocket(_Bounded, ssl.SSLSocket):
         limit = deadline
 
-    class PlainConnection(urllib3.connection.HTTPConnection):
+    class Asking:
+        def putrequest(self, method: str, url: str, *args: Any, **keywords: Any) -> None:
+            super().putrequest(method, url + deadline.query, *args, **keywords)  # type: ignore[misc]
+
+    class PlainConnection(Asking, urllib3.connection.HTTPConnection):
         response_class = _Response
 
         def _new_conn(self) -> socket.socket:
             return _connect(self, PlainSocket)
 
-    class TlsConnection(urllib3.connection.HTTPSConnection):
+    class TlsConnection(Asking, urllib3.connection.HTTPSConnection):
         response_class = _Response
 
         def _new_conn(self) -> socket.socket:
