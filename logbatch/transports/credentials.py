@@ -73,7 +73,9 @@ def parse_url(name: str, url: Any) -> Address:
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     basic = _basic(user, password) if user or password else None
     query = parse_qsl(parts.query)
-    hidden = (password or user, (basic or "").partition(" ")[2], *(value for _, value in query))
+    values = (value for _, value in query)
+    encoded = (pair.partition("=")[2] for pair in parts.query.split("&"))  # as the server sees it
+    hidden = (password or user, (basic or "").partition(" ")[2], *values, *encoded)
     has_secret = basic is not None or any(_SECRET_NAME.search(key) for key, _ in query)
     shown = urlunsplit((parts.scheme.lower(), place, parts.path, _mark(parts.query), ""))
     is_safe = parts.scheme.lower() == "https" or _is_here(host)
