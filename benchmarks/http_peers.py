@@ -7,8 +7,8 @@
 Each contender runs in a process of its own, all in turn, round after round, and sends to a sink in
 another process, which reads what comes and answers 200.  The time runs from the first logging call
 until everything is acknowledged; CPU time is that of the sending process, all threads, user and
-system.  A figure is the median over the rounds; behind it stands how many times better logbatch is,
-the median of the ratios within a round.  "call" is the mean time of a logging call while all of them
+system.  A figure is the median over the rounds; behind it stands how many times better logbatch
+is, the median of the ratios within a round.  "call" is the mean time of a logging call while all
 are made without a pause.  What the sink received is decoded and counted afterwards.
 
 The others are set up to lose nothing: queues that take all records, or that wait, and a flush at
