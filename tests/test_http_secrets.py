@@ -225,3 +225,18 @@ def test_the_applications_own_requests_are_kept(root: logging.Logger) -> None:
     own = [message for message in server.messages if "/own/" in message]
     assert 60 == len(own)
     assert not any("/v1/logs" in message for message in server.messages)
+
+
+def test_two_handlers_do_not_feed_each_other(root: logging.Logger) -> None:
+    """What the one logs while it sends is nothing for the other to send."""
+    with scripted() as one, scripted() as two:
+        handlers = [BatchHandler(server.url, flush_interval=0.01) for server in (one, two)]
+        for handler in handlers:
+            root.addHandler(handler)
+        logging.getLogger("app").info("one")
+        for _ in range(3):
+            assert all(handler.flush() for handler in handlers)
+        for handler in handlers:
+            assert handler.close()
+            root.removeHandler(handler)
+        assert [["one"], ["one"]] == [one.messages, two.messages]
