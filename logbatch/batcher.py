@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
-from logbatch.delivery import Delivery, Sender
+from logbatch.delivery import Delivery, Sender, delivering
 from logbatch.event import LineEncoder
 from logbatch.flusher import Flusher
 from logbatch.identity import new_producer
@@ -482,6 +482,7 @@ class Batcher:
 
     def after_fork(self) -> None:
         """Start afresh in a forked child; the journals are the parent's, who goes on with them."""
+        delivering.clear()
         for session in self._sessions:
             session.journal.abandon()
         self.flusher.abandon()

@@ -27,6 +27,10 @@ from logbatch.trouble import Trouble, describe
 
 RECHECK = 600.0  # seconds until a missing batch endpoint is tried again
 
+delivering: set[int] = set()
+"""The threads that are inside a transport now, of whichever handler: what one of two handlers logs
+while it sends would otherwise be sent by the other, and so on for ever."""
+
 
 class Sender(Protocol):
     """What delivery asks of a transport; `Transport.send_single` may be missing."""
@@ -113,6 +117,7 @@ class Delivery:
         if not single and self._clock() < self._singly_until:
             return _singles(batch), 0
         self.thread = threading.get_ident()
+        delivering.add(self.thread)
         try:
             receipt = self._call(part)
             return self._accept(part, receipt), 0
@@ -133,6 +138,7 @@ class Delivery:
                 raise
             raise TemporaryError(describe(error)) from error
         finally:
+            delivering.discard(self.thread)
             self.thread = -1
 
     def _call(self, part: _Part) -> Receipt | None:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from logbatch.batcher import Batcher
+from logbatch.delivery import delivering
 from logbatch.event import LineEncoder
 from logbatch.oneway import taken_by_processor, way_of, ways
 from logbatch.options import OPTION_NAMES, BatchOptions, parse_level
@@ -75,7 +76,7 @@ class BatchHandler(Sink, logging.Handler):  # type: ignore[misc]  # flush and cl
         """Encode a record and put it into the journal."""
         batcher = self._batcher
         try:
-            if record.thread == batcher.delivery.thread:
+            if delivering and record.thread in delivering:
                 batcher.refuse()
             elif not (ways and self._way in ways and taken_by_processor(self._way)):
                 batcher.append(self._encode(record), record.levelno)

@@ -10,6 +10,8 @@ from typing import Protocol
 
 from logbatch.options import BatchOptions
 
+WHILE_CONFIGURED = 0.1  # seconds waited at the most while `logging` is configured
+
 
 class Lasting(Protocol):
     """What is told of the end and of forks."""
@@ -48,6 +50,8 @@ class Lifetime:
 
     def limit(self, seconds: float) -> float:
         """Return how much of a time to wait may be waited."""
+        if _holds_up_logging():
+            seconds = min(seconds, WHILE_CONFIGURED)
         return min(seconds, self._patience) if self.ending else seconds
 
     def spend(self, seconds: float) -> None:
@@ -76,6 +80,17 @@ class Lifetime:
         """Tell all of them, in the child."""
         for batcher in list(self._live):
             batcher.after_fork()
+
+
+def _holds_up_logging() -> bool:
+    """Tell whether this thread is inside `logging.config`, which flushes and closes old handlers.
+
+    It holds the lock that `logging` asks for levels under.  If the flusher's thread logs, as
+    urllib3 does, or imports a library that does, it waits for that lock, and so in vain would
+    whoever waits for the flusher.  The process goes on, and with it the delivery, right after.
+    """
+    owned = getattr(getattr(logging, "_lock", None), "_is_owned", None)
+    return owned is not None and bool(owned())
 
 
 class _LastCall(logging.Handler):

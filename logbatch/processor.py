@@ -7,6 +7,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from logbatch import oneway
+from logbatch.delivery import delivering
 from logbatch.handler import make_batcher
 from logbatch.sink import Sink
 from logbatch.trouble import describe
@@ -57,7 +58,7 @@ class BatchProcessor(Sink):
         """
         batcher = self._batcher
         try:
-            if threading.get_ident() == batcher.delivery.thread:
+            if delivering and threading.get_ident() in delivering:
                 batcher.refuse()
             else:
                 level, line = self._encode.event_dict(logger, method_name, event_dict)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import logging.config
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -225,3 +227,41 @@ def test_the_applications_own_requests_are_kept(root: logging.Logger) -> None:
     own = [message for message in server.messages if "/own/" in message]
     assert 60 == len(own)
     assert not any("/v1/logs" in message for message in server.messages)
+
+
+def test_two_handlers_do_not_feed_each_other(root: logging.Logger) -> None:
+    """What the one logs while it sends is nothing for the other to send."""
+    with scripted() as one, scripted() as two:
+        handlers = [BatchHandler(server.url, flush_interval=0.01) for server in (one, two)]
+        for handler in handlers:
+            root.addHandler(handler)
+        logging.getLogger("app").info("one")
+        for _ in range(3):
+            assert all(handler.flush() for handler in handlers)
+        for handler in handlers:
+            assert handler.close()
+            root.removeHandler(handler)
+        assert [["one"], ["one"]] == [one.messages, two.messages]
+
+
+def test_logging_is_configured_anew_without_a_wait(root: logging.Logger) -> None:
+    """The flusher needs a lock of `logging`, which is held while old handlers are closed."""
+    with scripted() as server:
+        handler = {"class": "logbatch.BatchHandler", "transport": server.url, "close_timeout": 20}
+        config = {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "handlers": {"batch": handler},
+            "root": {"handlers": ["batch"], "level": "DEBUG"},
+        }
+        started = time.monotonic()
+        for number in range(3):
+            logging.config.dictConfig(config)
+            logging.getLogger("app").info("%d", number)
+        assert time.monotonic() - started < 5
+        assert server.wait_for(events=2)
+        (newest,) = (each for each in root.handlers if isinstance(each, BatchHandler))
+        assert newest.close()
+        root.removeHandler(newest)
+        assert server.wait_for(events=3)
+        assert {"0", "1", "2"} == set(server.messages)
