@@ -383,7 +383,7 @@ class Batcher:
         requests = [_Request(session, FAR) for session in self.flusher.retiring.copy()]
         done = self._wait_for(requests, self._patience(timeout))
         if not done and not self._running:
-            self._leave_to_others()
+            self.leave_to_others()
         return done
 
     def retire(self) -> None:
@@ -434,7 +434,7 @@ class Batcher:
                 self._requests.remove(request)
         return all(settled)
 
-    def _leave_to_others(self) -> None:
+    def leave_to_others(self) -> None:
         """Give up what could not be delivered, where no thread goes on trying."""
         with self._working:
             while self.flusher.retiring:

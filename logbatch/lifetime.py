@@ -48,6 +48,10 @@ class Lifetime:
         """Close it at the end, unless it goes away before."""
         self._live.add(batcher)
 
+    def live(self) -> list[Lasting]:
+        """Return those that are there now."""
+        return list(self._live)
+
     def limit(self, seconds: float) -> float:
         """Return how much of a time to wait may be waited."""
         if _holds_up_logging():
@@ -64,21 +68,21 @@ class Lifetime:
 
         `logging.shutdown` runs after every other function of atexit, and closes what is made here.
         """
-        self._patience = max((each.options.close_timeout for each in list(self._live)), default=0.0)
+        self._patience = max((each.options.close_timeout for each in self.live()), default=0.0)
         self.ending = True
         self.close_all()
         self._last_call = _LastCall(self)
 
     def close_all(self) -> None:
         """Close all: those that deliver in the background at the same time."""
-        for batcher in list(self._live):
+        for batcher in self.live():
             batcher.retire()
-        for batcher in list(self._live):
+        for batcher in self.live():
             batcher.close()
 
     def after_fork(self) -> None:
         """Tell all of them, in the child."""
-        for batcher in list(self._live):
+        for batcher in self.live():
             batcher.after_fork()
 
 

@@ -18,6 +18,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from logbatch.batcher import Batcher
+from logbatch.lifetime import process
+
 # How long a slow machine takes over one example is no finding; a test that hangs is timed out.
 settings.register_profile("logbatch", settings(), deadline=None)
 settings.load_profile("logbatch")
@@ -72,6 +75,19 @@ def _is_here(host: str) -> bool:
     except ValueError:
         return host == "localhost"
     return address.is_loopback or address.is_unspecified
+
+
+@pytest.fixture(autouse=True)
+def _nothing_goes_on() -> Iterator[None]:
+    """A handler that a test has closed while its server was away does not go on trying.
+
+    It would meet the servers of later tests, at ports that are used again.
+    """
+    yield
+    for batcher in process.live():
+        assert isinstance(batcher, Batcher)
+        if batcher.flusher.retiring:
+            batcher.leave_to_others()
 
 
 @pytest.fixture(autouse=True)
