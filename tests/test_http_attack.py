@@ -145,7 +145,12 @@ def test_an_address_that_is_dead_leaves_time_for_the_next(
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
             for port in (deaf, server.port)
         ]
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        resolve = socket.getaddrinfo
+
+        def resolve_ours(host: str, *args: Any, **keywords: Any) -> Any:
+            return found if host == "two.test" else resolve(host, *args, **keywords)
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolve_ours)
         transport = HttpTransport("http://two.test", timeout=2)
         transport.send(batch(0, 2))
         transport.close()
