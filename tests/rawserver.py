@@ -7,7 +7,13 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
+
+import pytest
+
+from logbatch.errors import TemporaryError
+from logbatch.transports.base import Batch
+from logbatch.transports.http import HttpTransport
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
@@ -150,3 +156,20 @@ def answering(*answers: bytes) -> tuple[Play, list[Raw]]:
             peer.write(answers[min(len(requests), len(answers)) - 1])
 
     return play, requests
+
+
+LINES = [b'{"message":"%d"}\n' % number for number in range(100)]
+
+
+def batch(first: int, last: int) -> Batch:
+    """Make a batch of some records."""
+    return Batch("p" * 26, first, last, b"".join(LINES[first : last + 1]))
+
+
+def refusal(url: str, sent: Batch | None = None, **options: Any) -> str:
+    """Send a batch that is not taken, and return why."""
+    transport = HttpTransport(url, **{"timeout": 5, **options})
+    with pytest.raises(TemporaryError) as caught:
+        transport.send(sent or batch(0, 2))
+    transport.close()
+    return str(caught.value)

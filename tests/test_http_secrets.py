@@ -73,6 +73,13 @@ class Listener(logging.Handler):
         self._texts.found.append(self.format(record))
 
 
+@pytest.fixture(autouse=True)
+def _urllib3_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that ran before may have configured `logging`, which disables loggers it finds."""
+    for name in ("urllib3.connectionpool", "urllib3.util.retry"):
+        monkeypatch.setattr(logging.getLogger(name), "disabled", False)
+
+
 @pytest.fixture
 def texts() -> Iterator[Texts]:
     """Collect, with the root logger at DEBUG, what is shown."""
