@@ -27,6 +27,7 @@ from logbatch.session import Session
 from logbatch.transports.base import Batch
 from logbatch.triggers import Pace, Triggers, Waiting
 from logbatch.trouble import Trouble
+from logbatch.turns import Turns
 
 ADOPT_EVERY = 3.0  # seconds between two looks for journals of processes that died
 LAST_LOOK = 1.0  # seconds given to them when a session is closed
@@ -46,7 +47,8 @@ class Flusher:
         encoder: Makes the lines by which losses are told in the log itself.
         trouble: Where failures are reported.
         clock: Seconds that only go forward.
-        pause: Called between two pieces of work to let other threads run.
+        pause: Called between two pieces of work to let other threads run; None hands on the
+            interpreter lock from time to time.
         repeats: What knows of repeated events that are not told of yet.
     """
 
@@ -59,7 +61,7 @@ class Flusher:
         encoder: LineEncoder,
         trouble: Trouble,
         clock: Callable[[], float] = time.monotonic,
-        pause: Callable[[], object] = lambda: time.sleep(0),
+        pause: Callable[[], object] | None = None,
         repeats: Collapser | None = None,
     ) -> None:
         self.urgent = False  # an event of `flush_level` came
@@ -76,7 +78,8 @@ class Flusher:
         self._encoder = encoder
         self._trouble = trouble
         self._clock = clock
-        self._pause = pause
+        self._given_pause = pause
+        self._pause = pause or Turns().take
         self._repeats = repeats
         self._failures = 0
         self._retry_at = float("-inf")
@@ -98,6 +101,7 @@ class Flusher:
         if self.hurry:
             self.hurry = False
             self._retry_at = self._clock()
+        self._pause = self._given_pause or Turns().take
         self._tell_repeats()  # also while the destination is away
         if self._clock() >= self._retry_at:
             self._deliver_all()

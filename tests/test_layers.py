@@ -17,7 +17,7 @@ import pytest
 # of its own.  `name.*` is a package with all that is in it; the exact name wins.
 LAYERS = [
     ["errors"],
-    ["plain", "encoder", "identity", "options", "triggers", "backoff", "stats", "trouble"],
+    ["plain", "encoder", "identity", "options", "triggers", "backoff", "stats", "trouble", "turns"],
     ["redact", "repeats", "metrics"],
     ["stacktrace", "surroundings", "eventdict", "logrecord", "quick", "event"],
     ["journal.*"],

@@ -29,6 +29,8 @@ from logbatch.journal.lines import advance, collect, cut_lines, enter, past_blan
 from logbatch.journal.segment import Segment, discard
 from logbatch.journal.state import Position, StateFile
 
+_NEAR = 1 << 16  # bytes in which a line is looked for at a time
+
 
 class Lines(NamedTuple):
     """Consecutive lines of a journal."""
@@ -278,7 +280,7 @@ class Journal(Intake):
     def _read_while_there(self, segment: Segment, start: int, stop: int) -> bytes:
         """Read whole lines; none where the segment is dropped from within this."""
         try:
-            return whole_lines(segment, start, stop)
+            return whole_lines(segment, start, stop, _NEAR)
         except ValueError:
             if self._segments.get(segment.index) is segment:
                 raise

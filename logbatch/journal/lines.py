@@ -9,12 +9,13 @@ from __future__ import annotations
 from logbatch.journal.segment import Segment
 from logbatch.journal.state import Position
 
-CHUNK = 1 << 16  # bytes copied and looked at in one go, while the interpreter lock is held
+CHUNK = 1 << 20  # bytes copied and looked at in one go, while the interpreter lock is held
+_LEAST = 1 << 12
 
 
-def whole_lines(segment: Segment, start: int, stop: int) -> bytes:
-    """Read about `CHUNK` bytes, ending with a line; `stop` is the end of a line."""
-    length = CHUNK
+def whole_lines(segment: Segment, start: int, stop: int, about: int = CHUNK) -> bytes:
+    """Read about so many bytes, ending with a line; `stop` is the end of a line."""
+    length = max(min(about, CHUNK), _LEAST)
     while True:
         chunk = segment.read(start, min(start + length, stop))
         whole = chunk.rfind(b"\n") + 1
@@ -100,7 +101,8 @@ def collect(
         if (further := past_blanks(position, segment)) != position:
             position = further
             continue
-        chunk = cut_bytes(whole_lines(segment, position.offset, stop), room, must=not pieces)
+        chunk = whole_lines(segment, position.offset, stop, room)
+        chunk = cut_bytes(chunk, room, must=not pieces)
         further = advance(position, segment, chunk)
         if further.sequence - start.sequence > max_lines:
             chunk = cut_lines(chunk, max_lines - (position.sequence - start.sequence))

@@ -10,9 +10,7 @@ which the application's threads run; compression needs no interpreter lock.
 from __future__ import annotations
 
 import difflib
-import math
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,6 +21,7 @@ from logbatch.dataset.segments import publish
 from logbatch.identity import SegmentName
 from logbatch.transports.base import Batch
 from logbatch.transports.directory import DirectoryTransport
+from logbatch.turns import Turns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -81,7 +80,7 @@ class ParquetTransport(DirectoryTransport):
             batch.first,
             self._columns,
             count=len(batch),
-            pause=_Turns().take,
+            pause=Turns().take,
         )
         if len(table) != len(batch):
             raise ValueError(f"batch {batch.key} holds {len(table)} lines")
@@ -98,32 +97,6 @@ class ParquetTransport(DirectoryTransport):
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, **self._format)
         return sink.getvalue()
-
-
-class _Turns:
-    """Hands the interpreter lock on from time to time, but not too often.
-
-    A thread that computes keeps the lock for 5 ms (`sys.getswitchinterval`) once it has it, so a
-    turn costs us 5 ms for each such thread.  We compute for a third of what the last turn cost,
-    1 ms at least, and so get a quarter of the time.  Where that comes to 5 ms we hand on nothing,
-    for the interpreter does it then.
-    """
-
-    _SHORTEST = 0.001  # seconds of computing between two turns
-
-    def __init__(self) -> None:
-        self._hold = self._SHORTEST
-        self._since = time.thread_time()
-
-    def take(self) -> None:
-        """Let others run, if it is their turn."""
-        if time.thread_time() - self._since < self._hold:
-            return
-        began = time.perf_counter()
-        time.sleep(1e-6)  # not 0, which may return before another thread is awake
-        share = (time.perf_counter() - began) / 3
-        self._hold = max(share, self._SHORTEST) if share < sys.getswitchinterval() else math.inf
-        self._since = time.thread_time()
 
 
 def _check_compression(given: Any) -> str:
