@@ -209,7 +209,8 @@ def _flush_level(name: str, value: Any) -> int:
     return _parse_level(value, name, {"never": NEVER}, "a level's name or number, or 'never'")
 
 
-def _seconds(low: float, high: float) -> Callable[[str, Any], float]:
+def seconds(low: float, high: float) -> Callable[[str, Any], float]:
+    """Make the rule of an option that is a time; it takes the option's name and its value."""
     rule = f"a number of seconds from {low:,} to {high:,}"
     return lambda name, value: _within(low, high, rule, _real, name, value)
 
@@ -237,7 +238,9 @@ def _index(value: Any) -> int:
     return int(value) if isinstance(value, str) else operator.index(value)
 
 
-def _choice(*allowed: str) -> Callable[[str, Any], str]:
+def choice(*allowed: str) -> Callable[[str, Any], str]:
+    """Make the rule of an option that is one of some words."""
+
     def check(name: str, value: Any) -> str:
         if isinstance(value, str) and value in allowed:
             return value
@@ -312,7 +315,7 @@ def _compile(part: Any) -> re.Pattern[str]:
     return compiled
 
 
-def _switch(name: str, value: Any) -> bool:
+def switch(name: str, value: Any) -> bool:
     """Read a bool; from the environment it comes as a text."""
     known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
     text = value.strip().casefold() if isinstance(value, str) else ""
@@ -326,17 +329,17 @@ _RULES: dict[str, Callable[[str, Any], Any]] = {
     "max_batch_size": _whole(1, 1_000_000, "events"),
     "max_batch_bytes": _whole(1, 1 << 28, "bytes"),
     "flush_level": _flush_level,
-    "durability": _choice("process", "power", "memory"),
+    "durability": choice("process", "power", "memory"),
     "max_journal_bytes": _whole(1 << 16, 1 << 50, "bytes"),
-    "when_full": _choice("drop_newest", "drop_oldest", "block"),
-    "block_timeout": _seconds(0, 3_600),
-    "close_timeout": _seconds(0, 3_600),
+    "when_full": choice("drop_newest", "drop_oldest", "block"),
+    "block_timeout": seconds(0, 3_600),
+    "close_timeout": seconds(0, 3_600),
     "max_value_bytes": _whole(256, 1 << 27, "bytes"),
     "service": _text,
     "host": _text,
     "redact": _names,
     "redact_patterns": _patterns,
-    "collapse_repeats": _switch,
+    "collapse_repeats": switch,
     "on_error": _callable,
 }
 

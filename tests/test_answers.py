@@ -123,6 +123,26 @@ def test_an_accepted_range_is_all_that_was_taken(
     assert Receipt(Ranges(taken)) == judge(reply_with({"accepted": accepted}), BATCH)
 
 
+@pytest.mark.parametrize(
+    ("body", "names_some"),
+    [
+        (b'{"success": true, "rejected": [{"index": 1, "rea', True),
+        (b'{"rejected":[7', True),
+        (b'{"rejected": [], "more": "xxxxx', False),
+        (b'{"stored": ["xxxxx', False),
+        (b'"rejected": [7', False),
+    ],
+)
+def test_an_answer_that_names_more_events_than_are_read(body: bytes, names_some: bool) -> None:
+    """Is asked again about smaller parts; any other long answer is an acknowledgement."""
+    reply = Reply(200, "application/json", body, is_cut=True)
+    if not names_some:
+        assert TAKEN == judge(reply, BATCH)
+        return
+    with pytest.raises(RejectedError, match="names more events than can be read"):
+        judge(reply, BATCH)
+
+
 def test_of_an_accepted_range_what_was_rejected_is_not_taken() -> None:
     """It is sent again with the rest, and then refused with nothing else in the way."""
     reply = reply_with({"accepted": [10, 14], "rejected": [1]})

@@ -461,6 +461,28 @@ def test_of_a_long_reply_only_the_beginning_is_read(app: logging.Logger) -> None
         assert messages == server.messages
 
 
+def test_of_a_very_long_list_of_refused_events_none_is_missed(app: logging.Logger) -> None:
+    """An answer of more than 64 KiB is asked for again, in parts."""
+
+    def refuse(request: Request) -> Answer:
+        reason = "no, and this is a long story" * 4
+        odd = [i for i, sequence in enumerate(request.sequences) if sequence % 2]
+        rejected = [{"index": i, "reason": reason} for i in odd]
+        return Answer(200, {"rejected": rejected}, commits=False)
+
+    with scripted(rest=refuse) as server:
+        handler = attach(app, server.url, max_batch_size=4000)
+        log(app, 4000)
+        assert handler.flush()
+
+        assert (2000, 2000) == (handler.stats().published, handler.stats().rejected)
+        kept = letters(handler)
+        assert list(range(1, 4000, 2)) == [letter["sequence"] for letter in kept]
+        assert {f"message {n}" for n in range(1, 4000, 2)} == {
+            letter["event"]["message"] for letter in kept
+        }
+
+
 def test_redirects_are_not_followed(app: logging.Logger) -> None:
     """Not even to the same server: a POST that is redirected becomes an empty GET."""
     with scripted() as other, scripted(Answer(302, headers=(("Location", other.url),))) as server:
@@ -479,7 +501,7 @@ def test_redirects_are_not_followed(app: logging.Logger) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"body": "json"}, "body='json' must be one of logs, array, ndjson"),
+        ({"body": "json"}, "body='json' must be one of 'logs', 'array', 'ndjson'"),
         ({"compression": "gz"}, "compression='gz' must be one of .*; did you mean 'gzip'"),
         ({"fields": {"mesage": "m"}}, "'mesage' is no key of an event; did you mean 'message'"),
         ({"fields": {"message": "level"}}, "two keys would be named 'level'"),
@@ -487,17 +509,19 @@ def test_redirects_are_not_followed(app: logging.Logger) -> None:
         ({"fields": "message"}, "fields='message' must map"),
         ({"headers": {"Content-Length": "7"}}, "Content-Length is set by logbatch itself"),
         ({"headers": {"X Y": "7"}}, "'X Y' is no name of a header"),
-        ({"headers": {"X": "a\nb"}}, "the value of X must be a printable text"),
+        ({"headers": {"X": "a\nb"}}, "the value of X must be printable ASCII"),
+        ({"headers": {"X": "ü"}}, "the value of X must be printable ASCII"),
+        ({"headers": {"X": " a"}}, "the value of X must be printable ASCII"),
         ({"headers": "X: y"}, "headers must map names to values"),
         ({"token": ""}, "token must be printable ASCII"),
         ({"token": "env:NO_SUCH"}, "the environment variable 'NO_SUCH' is not set"),
         ({"single_url": "ftp://h"}, "single_url must be a URL"),
         ({"single_url": 7}, "single_url must be a URL"),
-        ({"single_method": "GET"}, "single_method='GET' must be one of POST, PATCH, PUT"),
+        ({"single_method": "GET"}, "single_method='GET' must be one of 'POST', 'PATCH', 'PUT'"),
         ({"batch_recheck": -1}, "batch_recheck=-1 must be a number of seconds"),
         ({"timeout": 0}, "timeout=0 must be a number of seconds from 0.1"),
         ({"timeout": True}, "timeout=True must be"),
-        ({"fallback": "all"}, "fallback='all' must be one of missing, any"),
+        ({"fallback": "all"}, "fallback='all' must be one of 'missing', 'any'"),
         ({"proxies": 7}, "proxies must be a URL"),
         ({"proxies": {"https": "nonsense"}}, "proxies must be a URL"),
         ({"verify": "/no/such/file.pem"}, "verify='/no/such/file.pem' must be true, or the path"),

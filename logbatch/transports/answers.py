@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import email.utils
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -35,6 +36,7 @@ _REFUSED = frozenset((400, 409, 413, 422))
 _DENIED = frozenset((401, 403))
 _REASON = 500  # characters of what a server says that are kept
 _REASONS = ("reason", "error", "message", "detail", "title")  # keys under which servers give one
+_NAMES_SOME = re.compile(rb'^\s*\{.*"rejected"\s*:\s*\[\s*[^\]\s]', re.DOTALL).search
 _HTML = frozenset(("text/html", "application/xhtml+xml"))
 
 
@@ -45,6 +47,7 @@ class Reply(NamedTuple):
         status: The status code.
         kind: The media type of the body, in lower case and without parameters.
         body: The body, or its beginning.
+        is_cut: Whether there was more of it than was read.
         retry_after: The header of that name; None where there is none.
     """
 
@@ -52,6 +55,7 @@ class Reply(NamedTuple):
     kind: str = ""
     body: bytes = b""
     retry_after: str | None = None
+    is_cut: bool = False
 
 
 def judge(reply: Reply, batch: Batch, *, now: float = 0.0, accept_html: bool = False) -> Receipt:
@@ -94,6 +98,9 @@ def _taken(reply: Reply, batch: Batch, accept_html: bool) -> Receipt:
             f"answered {reply.status} with a web page, which is no acknowledgement: a login page or"
             " a captive portal?  If the server is just like that, set accept_html=True"
         )
+    if reply.is_cut and _NAMES_SOME(reply.body):
+        # Which ones is behind what was read, so smaller parts are asked about.
+        raise RejectedError("the answer names more events than can be read", status=reply.status)
     found = _decode(reply.body)
     rejected = _read_rejected(found.get("rejected"))
     taken = _read_accepted(found.get("accepted"), batch, rejected)

@@ -7,41 +7,41 @@ wait, to try again, to halve, to send singly and to keep dead letters is the bat
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import importlib.metadata
 import os
-import re
-import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from urllib.parse import urljoin
 
-from logbatch.dataset.lines import FIELDS
 from logbatch.errors import (
     BatchUnsupportedError,
     RejectedError,
     TemporaryError,
     TransportError,
 )
+from logbatch.options import choice, seconds, switch
 from logbatch.transports import bodies
 from logbatch.transports.answers import Reply, judge
 from logbatch.transports.base import Batch, Receipt, Transport
+from logbatch.transports.checks import check_fields, check_headers, check_proxies, check_verify
 from logbatch.transports.credentials import Address, find_secrets, hide, parse_token, parse_url
+from logbatch.transports.failures import describe
 
 if TYPE_CHECKING:
     import requests
 
     from logbatch.transports.deadline import Deadline
 
-LONGEST_REPLY = 64 << 10  # bytes of an answer that are read
+_BODY = choice(*bodies.FORMS)
+_COMPRESSION = choice(*bodies.COMPRESSIONS)
+_METHOD = choice("POST", "PATCH", "PUT")
+_FALLBACK = choice("missing", "any")
+_RECHECK = seconds(0, 86_400)
+_TIMEOUT = seconds(0.1, 3_600)
 
-_OURS = frozenset(
-    ("connection", "content-encoding", "content-length", "idempotency-key", "transfer-encoding")
-)
-_REFUSED_BY_PROXY = re.compile(r"Tunnel connection failed: (\d{3}[ \w]{0,60})")
-_TRUE, _FALSE = frozenset(("true", "yes", "on", "1")), frozenset(("false", "no", "off", "0"))
+LONGEST_REPLY = 64 << 10  # bytes of an answer that are read
 
 
 class HttpTransport(Transport):
@@ -108,19 +108,19 @@ class HttpTransport(Transport):
         self._singles = self._batches
         if single_url is not None:
             self._singles = parse_url("single_url", _join(self._batches.url, single_url))
-        self._body = _choose("body", body, bodies.FORMS)
-        self._fields = _check_fields(fields)
-        self._compression = _choose("compression", compression, bodies.COMPRESSIONS)
-        self._headers = _check_headers(headers)
+        self._body = _BODY("body", body)
+        self._fields = check_fields(fields)
+        self._compression = _COMPRESSION("compression", compression)
+        self._headers = check_headers(headers)
         self._token = parse_token(token)
-        self._single_method = _choose("single_method", single_method, ("POST", "PATCH", "PUT"))
-        self._recheck = _check_seconds("batch_recheck", batch_recheck, 0.0)
-        self._fallback = _choose("fallback", fallback, ("missing", "any"))
-        self._timeout = _check_seconds("timeout", timeout, 0.1)
-        self._proxies = _check_proxies(proxies)
-        self._verify = _check_verify(verify)
-        self._accept_html = _check_flag("accept_html", accept_html)
-        self._check_secure(_check_flag("insecure", insecure))
+        self._single_method = _METHOD("single_method", single_method)
+        self._recheck = _RECHECK("batch_recheck", batch_recheck)
+        self._fallback = _FALLBACK("fallback", fallback)
+        self._timeout = _TIMEOUT("timeout", timeout)
+        self._proxies = check_proxies(proxies)
+        self._verify = check_verify(verify)
+        self._accept_html = switch("accept_html", accept_html)
+        self._check_secure(switch("insecure", insecure))
         self._now = now
         self.destination = self._batches.shown
         self._session: requests.Session | None = None
@@ -242,14 +242,16 @@ class HttpTransport(Transport):
                 proxies=self._proxies,
                 verify=self._verify,
             ) as response:
+                body = _read(response.raw)
                 return Reply(
                     response.status_code,
                     response.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
-                    _read(response.raw),
+                    body,
                     response.headers.get("Retry-After"),
+                    is_cut=len(body) >= LONGEST_REPLY,
                 )
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            return _describe(error, self._timeout)
+            return describe(error, self._timeout)
         except ValueError as error:  # a header or a chunk that is none
             return f"the answer could not be read ({type(error).__name__})"
 
@@ -346,133 +348,8 @@ def _read(answer: Any) -> bytes:
     return body
 
 
-# ------------------------------------------------------------------ what went wrong
-
-
-def _describe(error: BaseException, timeout: float) -> str:
-    """Say what went wrong without the texts of `requests`, which hold the URL."""
-    import requests
-
-    causes = list(_causes(error))
-    names = {type(cause).__name__ for cause in causes}
-    who = "proxy" if "ProxyError" in names else "server"
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"the {who}'s certificate is not trusted: {cause.verify_message}"
-        if isinstance(cause, ssl.SSLError):
-            return f"the TLS connection failed: {cause.reason or type(cause).__name__}"
-        if who == "proxy" and (refusal := _REFUSED_BY_PROXY.search(str(cause))):
-            return f"the proxy does not connect: {refusal[1]}"
-    if names & {"NameResolutionError", "gaierror"}:
-        return f"the {who}'s name cannot be resolved"
-    if any(isinstance(cause, TimeoutError | requests.Timeout) for cause in causes):
-        return f"no complete answer within {timeout:g} s"
-    for cause in causes:
-        if isinstance(cause, OSError) and cause.errno and cause.strerror:
-            return f"the connection to the {who} failed: {cause.strerror}"
-    return f"the connection broke off ({type(error).__name__})"
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Walk through an exception, what it was made of and what it came from."""
-    seen: set[int] = set()
-    ahead: list[Any] = [error]
-    while ahead:
-        current = ahead.pop(0)
-        if isinstance(current, BaseException) and id(current) not in seen:
-            seen.add(id(current))
-            yield current
-            ahead += [*current.args, getattr(current, "reason", None)]
-            ahead += [current.__cause__, current.__context__]
-
-
-# ------------------------------------------------------------------ options
-
-
-def _choose(name: str, given: Any, allowed: tuple[str, ...]) -> str:
-    if isinstance(given, str) and given in allowed:
-        return given
-    close = difflib.get_close_matches(str(given), allowed, 1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise ValueError(f"{name}={given!r} must be one of {', '.join(allowed)}{hint}")
-
-
 def _join(url: str, other: Any) -> Any:
     """Make a whole URL of one that may be only a path."""
     with contextlib.suppress(ValueError):
         return urljoin(url, other) if isinstance(other, str) else None
     return None
-
-
-def _check_seconds(name: str, given: Any, low: float) -> float:
-    with contextlib.suppress(TypeError, ValueError):
-        if not isinstance(given, bool) and low <= float(given) <= 86_400:
-            return float(given)
-    raise ValueError(f"{name}={given!r} must be a number of seconds from {low:g} to 86,400")
-
-
-def _check_flag(name: str, given: Any) -> bool:
-    text = str(given).strip().lower()
-    if text in _TRUE | _FALSE:
-        return text in _TRUE
-    raise ValueError(f"{name}={given!r} must be true or false")
-
-
-def _check_fields(given: Any) -> dict[str, str | None]:
-    if given is None:
-        return {}
-    if not isinstance(given, Mapping):
-        raise ValueError(f"fields={given!r} must map names of keys to new names")
-    fields = {name: given[name] for name in given}
-    for name, new in fields.items():
-        if name not in FIELDS:
-            close = difflib.get_close_matches(str(name), FIELDS, 1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise ValueError(f"fields: {name!r} is no key of an event{hint}")
-        if new is not None and not (isinstance(new, str) and new):
-            raise ValueError(f"fields: {name}={new!r} must be a name, or None to leave it out")
-    after = [fields.get(name, name) for name in FIELDS]
-    if twice := sorted({name for name in after if name is not None and after.count(name) > 1}):
-        raise ValueError(f"fields: two keys would be named {twice[0]!r}")
-    return fields
-
-
-def _check_headers(given: Any) -> dict[str, str]:
-    if given is None:
-        return {}
-    if not isinstance(given, Mapping):
-        raise ValueError("headers must map names to values")
-    headers = {name: given[name] for name in given}
-    for name, value in headers.items():
-        if not isinstance(name, str) or not name.isascii() or not name.replace("-", "a").isalnum():
-            raise ValueError(f"headers: {name!r} is no name of a header")
-        if name.lower() in _OURS:
-            raise ValueError(f"headers: {name} is set by logbatch itself")
-        if not isinstance(value, str) or not value.isprintable() or value != value.strip():
-            raise ValueError(f"headers: the value of {name} must be a printable text")
-    return headers
-
-
-def _check_proxies(given: Any) -> dict[str, str]:
-    if given is None:
-        return {}
-    if isinstance(given, str):
-        given = {"http": given, "https": given}
-    if not isinstance(given, Mapping):
-        raise ValueError("proxies must be a URL, or map schemes to URLs")
-    proxies = {name: given[name] for name in given}
-    for url in proxies.values():
-        parse_url("proxies", url)
-    return proxies
-
-
-def _check_verify(given: Any) -> bool | str:
-    if isinstance(given, bool):
-        return given
-    if isinstance(given, str | os.PathLike):
-        path = os.path.expanduser(os.fspath(given))
-        if os.path.exists(path):
-            return path
-        if str(given).strip().lower() in _TRUE | _FALSE:
-            return _check_flag("verify", given)
-    raise ValueError(f"verify={given!r} must be true, or the path of certificates to trust")
