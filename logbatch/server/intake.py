@@ -1,0 +1,117 @@
+"""From a body to what is stored and what is answered: the work of one request, in one thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from logbatch.server.access import LINES
+from logbatch.server.body import unpack
+from logbatch.server.entries import (
+    Checked,
+    check,
+    find_in_json,
+    find_in_lines,
+    find_one,
+)
+from logbatch.server.limits import Limits, Refusal
+from logbatch.server.metrics import Metrics
+from logbatch.server.room import Share
+from logbatch.server.store import Key, Store
+
+_LONGEST_LIST = 48 << 10  # bytes of an answer; clients of ours read 64 KiB
+_encode = msgspec.json.Encoder().encode
+
+
+class Sent(NamedTuple):
+    """A request, without what the event loop needs.
+
+    Attributes:
+        body: The body as it was sent.
+        encoding: How it is compressed; empty for plain.
+        media: Its media type.
+        single: Whether it must be one entry.
+        key: Which records these are.
+        token: The token it came with.
+        share: Its share of the memory.
+    """
+
+    body: bytes
+    encoding: str
+    media: str
+    single: bool
+    key: Key | None
+    token: bytes | None
+    share: Share
+
+
+class Intake:
+    """Takes what was sent, into a store.
+
+    Args:
+        store: Where records are stored.
+        limits: What a request may cost.
+        metrics: What is counted.
+        now: Seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        limits: Limits,
+        metrics: Metrics,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._limits = limits
+        self._metrics = metrics
+        self._now = now
+
+    def take(self, sent: Sent) -> bytes:
+        """Store what was sent, and return the answer's body.
+
+        Raises:
+            Refusal: Nothing of it is stored.
+        """
+        body = self._unpack(sent)
+        entries = self._find(sent, body)
+        if sent.key is not None and len(entries) != sent.key.last - sent.key.first + 1:
+            raise Refusal(400, "the body holds another number of entries than Idempotency-Key says")
+        checked = check(entries, self._limits, self._now())
+        rejected = [{"index": i, "reason": why} for i, why in checked.rejected.items()]
+        if len(_encode(rejected)) > _LONGEST_LIST:
+            raise Refusal(422, f"{len(rejected)} entries cannot be stored: too many to name them")
+        return self._store_all(sent, checked, rejected)
+
+    def _store_all(self, sent: Sent, checked: Checked, rejected: list[dict[str, Any]]) -> bytes:
+        stored = self._store.add(checked, sent.key, sent.token)
+        self._metrics.records.inc(stored.added)
+        self._metrics.duplicates.inc(stored.known)
+        self._metrics.rejected.inc(len(rejected))
+        answer = {
+            "success": len(rejected) < len(checked.lines) or not rejected,
+            "logs_added": stored.added,
+            "rejected": rejected,
+            "duplicate": stored.known > 0 and stored.added == 0,
+        }
+        return _encode(answer)
+
+    def _unpack(self, sent: Sent) -> bytes:
+        body = unpack(sent.body, sent.encoding, self._limits, sent.share)
+        self._metrics.received.inc(len(sent.body))
+        self._metrics.inflated.inc(len(body))
+        return body
+
+    def _find(self, sent: Sent, body: bytes) -> list[bytes]:
+        if sent.media in LINES:
+            entries = find_in_lines(body, self._limits)
+        elif sent.single:
+            entries = find_one(body)
+        else:
+            entries = find_in_json(body, self._limits)
+        if sent.single and len(entries) != 1:
+            raise Refusal(400, "the body must hold one entry")
+        return entries
