@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from logbatch.server.limits import Limits
 
+_F = TypeVar("_F", bound=Callable[..., Any])
+
 _DEFAULT = Limits()
 
 
-def _limit(name: str, text: str) -> Any:
+def _limit(name: str, text: str) -> Callable[[_F], _F]:
     """Make the option of a limit."""
     default = getattr(_DEFAULT, name)
+    option = f"--{name.replace('_', '-')}"
     return click.option(
-        f"--{name.replace('_', '-')}", name, type=type(default), default=default, show_default=True,
-        metavar="N", help=text,
-    )  # fmt: skip
+        option, name, type=type(default), default=default, show_default=True, metavar="N", help=text
+    )
 
 
 @click.command("serve")

@@ -26,11 +26,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from logbatch.server.access import JSON, LINES, Access, find_media_type
+from logbatch.server.access import JSON, LINES, PROTOBUF, Access, find_media_type
 from logbatch.server.body import find_encoding, read_body
 from logbatch.server.intake import Intake, Sent
 from logbatch.server.limits import Limits, Refusal
 from logbatch.server.metrics import CONTENT_TYPE, Metrics
+from logbatch.server.otlp import MEDIA as OTLP
+from logbatch.server.otlp import tell_refusal
 from logbatch.server.room import Room, Share
 from logbatch.server.store import Key, Store
 from logbatch.trouble import Trouble, describe
@@ -68,6 +70,7 @@ class Receiver:
             routes=[
                 Route("/v1/logs", self._answered(self._batch), methods=["POST"]),
                 Route("/v1/log", self._answered(self._single), methods=["POST", "PATCH"]),
+                Route("/otlp/v1/logs", self._answered(self._otlp, otlp=True), methods=["POST"]),
                 Route("/healthz", self._answered(self._health), methods=["GET"]),
                 Route("/metrics", self._answered(self._show_metrics), methods=["GET"]),
             ],
@@ -94,14 +97,22 @@ class Receiver:
         self._access.find_token(request)
         return Response(self._metrics.show(), headers={"content-type": CONTENT_TYPE})
 
+    async def _otlp(self, request: Request) -> Response:
+        token = self._access.find_token(request)
+        media = find_media_type(request, OTLP)
+        with Share(self._room) as share:
+            body = await read_body(request, self._limits, share)
+            sent = Sent(body, find_encoding(request), media, False, None, token, share)
+            answer = await self._in_thread(lambda: self._intake.take_otlp(sent))
+        return Response(answer, media_type=media)
+
     async def _receive(self, request: Request, *, single: bool) -> Response:
         token = self._access.find_token(request)
         media = find_media_type(request, _BATCHES)
         key = Key.parse(request.headers.get("idempotency-key"))
         with Share(self._room) as share:
             body = await read_body(request, self._limits, share)
-            encoding = find_encoding(request)
-            sent = Sent(body, encoding, media, single, key, token, share)
+            sent = Sent(body, find_encoding(request), media, single, key, token, share)
             answer = await self._in_thread(lambda: self._intake.take(sent))
         return Response(answer, media_type=JSON)
 
@@ -116,8 +127,13 @@ class Receiver:
 
     # ------------------------------------------------------------------ around them
 
-    def _answered(self, endpoint: _Endpoint) -> _Endpoint:
-        """Make refusals answers, and count and time what is answered."""
+    def _answered(self, endpoint: _Endpoint, *, otlp: bool = False) -> _Endpoint:
+        """Make refusals answers, and count and time what is answered.
+
+        Args:
+            endpoint: What answers.
+            otlp: Whether refusals are told as OTLP has it.
+        """
 
         async def answer(request: Request) -> Response:
             began = time.perf_counter()
@@ -125,7 +141,8 @@ class Receiver:
                 self._access.check_site(request)
                 response = await endpoint(request)
             except Refusal as refusal:
-                response = self._refuse(refusal)
+                self._tell_trouble(refusal)
+                response = _refusal(refusal, _otlp_media(request) if otlp else "")
             except Exception as error:
                 self._trouble.say("bug", f"a request failed: {describe(error)}", error)
                 response = _refusal(Refusal(503, "the receiver failed", retry_after=5))
@@ -136,11 +153,10 @@ class Receiver:
 
         return answer
 
-    def _refuse(self, refusal: Refusal) -> Response:
+    def _tell_trouble(self, refusal: Refusal) -> None:
         cause = refusal.__cause__
         if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE and cause is not None:
             self._trouble.say("store", f"cannot store: {describe(cause)}", cause)
-        return _refusal(refusal)
 
     async def _not_found(self, _request: Request, error: Exception) -> Response:
         """Answer where there is no such path (404), or none for this method (405)."""
@@ -151,9 +167,18 @@ class Receiver:
         return response
 
 
-def _refusal(refusal: Refusal) -> Response:
-    answer = {"success": False, "error": refusal.reason, **refusal.more}
-    response = Response(_encode(answer), refusal.status, media_type=JSON)
+def _otlp_media(request: Request) -> str:
+    """Return the encoding in which an OTLP request is answered: its own, if it has one."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return PROTOBUF if kind == PROTOBUF else JSON
+
+
+def _refusal(refusal: Refusal, otlp_media: str = "") -> Response:
+    if otlp_media:
+        content = tell_refusal(refusal, otlp_media)
+    else:
+        content = _encode({"success": False, "error": refusal.reason, **refusal.more})
+    response = Response(content, refusal.status, media_type=otlp_media or JSON)
     if refusal.retry_after is not None:
         response.headers["retry-after"] = str(refusal.retry_after)
     if refusal.status == HTTPStatus.UNAUTHORIZED:

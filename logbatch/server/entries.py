@@ -110,7 +110,7 @@ def find_in_lines(body: bytes, limits: Limits) -> list[bytes]:
     """
     if body.count(b"\n") > 2 * limits.max_records:
         raise _too_many(limits)
-    _check_text(body)
+    check_text(body)
     found = [_in_one_line(line) for line in body.split(b"\n") if line.strip(_WHITE)]
     if len(found) > limits.max_records:
         raise _too_many(limits)
@@ -127,7 +127,7 @@ def find_one(body: bytes) -> list[bytes]:
 
 
 def _parse(decode: Callable[[bytes], _T], body: bytes) -> _T:
-    _check_text(body)
+    check_text(body)
     try:
         return decode(body)
     except msgspec.ValidationError:
@@ -138,8 +138,12 @@ def _parse(decode: Callable[[bytes], _T], body: bytes) -> _T:
         raise Refusal(400, "the body is not JSON") from None
 
 
-def _check_text(body: bytes) -> None:
-    """Check what parsers pass over in strings that they do not build."""
+def check_text(body: bytes) -> None:
+    """Check what parsers pass over in strings that they do not build.
+
+    Raises:
+        Refusal: It is not UTF-8 (400).
+    """
     try:
         if not body.isascii():
             body.decode()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from logbatch.server.access import LINES
+from logbatch.server import otlp, otlp_json
+from logbatch.server.access import JSON, LINES
 from logbatch.server.body import unpack
 from logbatch.server.entries import (
     Checked,
@@ -19,8 +20,9 @@ from logbatch.server.entries import (
 )
 from logbatch.server.limits import Limits, Refusal
 from logbatch.server.metrics import Metrics
+from logbatch.server.normalise import Rejected
 from logbatch.server.room import Share
-from logbatch.server.store import Key, Store
+from logbatch.server.store import Key, Store, Stored
 
 _LONGEST_LIST = 48 << 10  # bytes of an answer; clients of ours read 64 KiB
 _encode = msgspec.json.Encoder().encode
@@ -84,13 +86,7 @@ class Intake:
         rejected = [{"index": i, "reason": why} for i, why in checked.rejected.items()]
         if len(_encode(rejected)) > _LONGEST_LIST:
             raise Refusal(422, f"{len(rejected)} entries cannot be stored: too many to name them")
-        return self._store_all(sent, checked, rejected)
-
-    def _store_all(self, sent: Sent, checked: Checked, rejected: list[dict[str, Any]]) -> bytes:
-        stored = self._store.add(checked, sent.key, sent.token)
-        self._metrics.records.inc(stored.added)
-        self._metrics.duplicates.inc(stored.known)
-        self._metrics.rejected.inc(len(rejected))
+        stored = self._add(sent, checked)
         answer = {
             "success": len(rejected) < len(checked.lines) or not rejected,
             "logs_added": stored.added,
@@ -98,6 +94,33 @@ class Intake:
             "duplicate": stored.known > 0 and stored.added == 0,
         }
         return _encode(answer)
+
+    def take_otlp(self, sent: Sent) -> bytes:
+        """Store the records of an OTLP request, and return the answer's body.
+
+        Raises:
+            Refusal: Nothing of it is stored.
+        """
+        body = self._unpack(sent)
+        if sent.media == JSON:
+            found = otlp_json.find_records(body, self._limits)
+        else:
+            from logbatch.server import otlp_protobuf
+
+            found = otlp_protobuf.find_records(body, self._limits)
+        try:
+            checked = otlp.check(found, self._limits, self._now())
+        except Rejected as error:
+            raise Refusal(400, f"a resource or scope cannot be stored: {error}") from None
+        self._add(sent, checked)
+        return otlp.tell_success(checked.rejected, sent.media)
+
+    def _add(self, sent: Sent, checked: Checked) -> Stored:
+        stored = self._store.add(checked, sent.key, sent.token)
+        self._metrics.records.inc(stored.added)
+        self._metrics.duplicates.inc(stored.known)
+        self._metrics.rejected.inc(len(checked.rejected))
+        return stored
 
     def _unpack(self, sent: Sent) -> bytes:
         body = unpack(sent.body, sent.encoding, self._limits, sent.share)

@@ -66,7 +66,7 @@ class Settings:
     allowed_hosts: Sequence[str] = ()
     certificate: Path | None = None
     private_key: Path | None = None
-    limits: Limits = Limits()
+    limits: Limits = dataclasses.field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         if not self.tokens and not is_loopback(self.host):
