@@ -103,7 +103,7 @@ def command(
         )
     except ValueError as error:
         raise click.ClickException(str(error)) from None
-    serve(settings, lambda url: click.echo(f"listening on {url}"))
+    serve(settings, lambda url, _stop: click.echo(f"listening on {url}"))
 
 
 def _resolve(token: str) -> str:

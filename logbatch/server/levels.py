@@ -34,7 +34,6 @@ _SEVERITIES = (
     (16, "WARNING", 35),
     (13, "WARNING", logging.WARNING),
     (12, "NOTICE", 25),
-    (10, "NOTICE", 25),
     (9, "INFO", logging.INFO),
     (8, "DEBUG", 15),
     (5, "DEBUG", logging.DEBUG),

@@ -13,7 +13,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 
@@ -28,6 +27,8 @@ from logbatch.server.store import Store
 from logbatch.transports.jsonl import JsonlTransport
 from logbatch.transports.parquet import ParquetTransport
 from logbatch.trouble import Trouble, describe
+
+Ready = Callable[[str, Callable[[], None]], object]
 
 FOLDER = ".receiver"
 """Where a receiver keeps its lock and its bindings, in the directory that it writes to."""
@@ -78,12 +79,14 @@ class Settings:
                 raise ValueError("token: a token is printable ASCII, without spaces")
 
 
-def serve(settings: Settings, ready: Callable[[str], object]) -> None:
+def serve(settings: Settings, ready: Ready, trouble: Trouble | None = None) -> None:
     """Receive until SIGTERM or Ctrl-C; then end the requests under way and rotate the files.
 
     Args:
         settings: What to do.
-        ready: Called with the URL when requests are taken.
+        ready: Called when requests are taken, with the URL and a function that does what SIGTERM
+            does.  Any thread may call that; off the main thread there is no other way.
+        trouble: Told about what goes wrong; None says it on stderr.
 
     Raises:
         LogbatchError: The directory cannot be used, or another receiver uses it.
@@ -91,7 +94,7 @@ def serve(settings: Settings, ready: Callable[[str], object]) -> None:
     """
     with _lock(settings.directory), _bind(settings) as listener:
         _configure_logging()
-        receiver, upkeep = _build(settings)
+        receiver, upkeep = _build(settings, trouble or Trouble())
         try:
             with upkeep:
                 _run(settings, receiver, listener, ready)
@@ -99,13 +102,13 @@ def serve(settings: Settings, ready: Callable[[str], object]) -> None:
             receiver.close()
 
 
-def _build(settings: Settings) -> tuple[Receiver, _Upkeep]:
+def _build(settings: Settings, trouble: Trouble) -> tuple[Receiver, _Upkeep]:
     tokens = Tokens(settings.tokens)
     bindings = Bindings(settings.directory / FOLDER, tokens)
     writer = _make_writer(settings)
     if isinstance(writer, JsonlTransport):
         writer.finish_left_over()
-    store, trouble = Store(writer, bindings), Trouble()
+    store = Store(writer, bindings)
     access = Access(tokens, settings.host, settings.allowed_hosts)
     return Receiver(store, access, settings.limits, trouble), _Upkeep(store, trouble)
 
@@ -139,9 +142,7 @@ def _count_files(connections: int) -> int:
 # ------------------------------------------------------------------ the server
 
 
-def _run(
-    settings: Settings, receiver: Receiver, listener: socket.socket, ready: Callable[[str], object]
-) -> None:
+def _run(settings: Settings, receiver: Receiver, listener: socket.socket, ready: Ready) -> None:
     server = uvicorn.Server(_configure(settings, receiver))
 
     async def run() -> None:
@@ -149,10 +150,13 @@ def _run(
         while not server.started and not serving.done():
             await asyncio.sleep(0.005)
         if server.started:
-            ready(_url(settings, listener))
+            ready(_url(settings, listener), stop)
         await serving
 
-    with _stopping(server):
+    def stop() -> None:
+        server.should_exit = True
+
+    with _on_sigterm(stop):
         asyncio.run(run())
 
 
@@ -176,16 +180,12 @@ def _configure(settings: Settings, receiver: Receiver) -> uvicorn.Config:
 
 
 @contextlib.contextmanager
-def _stopping(server: uvicorn.Server) -> Iterator[None]:
+def _on_sigterm(stop: Callable[[], None]) -> Iterator[None]:
     """Have SIGTERM stop the server, also before it listens to signals and once it does no more."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-
-    def stop(_number: int, _frame: Any) -> None:
-        server.should_exit = True
-
-    before = signal.signal(signal.SIGTERM, stop)
+    before = signal.signal(signal.SIGTERM, lambda _number, _frame: stop())
     try:
         yield
     finally:
