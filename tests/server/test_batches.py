@@ -201,7 +201,7 @@ class TestIdentity:
             client.send(lines(first, first + 9), f"{P}/{first}-{first + 9}")
             client.send(lines(0, 0), f"{new_producer()}/0-0")
         client.stop()
-        table = Dataset(client.directory).to_table(where=f"producer = '{P}'")
+        table = Dataset(client.directory).to_table(where=f"producer={P}")
         old = [each.path for each in list_segments(client.directory, P)]
         folder = client.directory / "date=2020-01-01"
         folder.mkdir()
