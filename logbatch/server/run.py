@@ -74,6 +74,8 @@ class Settings:
             raise ValueError(
                 f"host={self.host!r} can be reached from other machines: that needs a token"
             )
+        if self.private_key and not self.certificate:
+            raise ValueError("private_key: a key is of no use without a certificate")
         for token in self.tokens:
             if not token.isascii() or not token.isprintable() or not token or " " in token:
                 raise ValueError("token: a token is printable ASCII, without spaces")
@@ -92,8 +94,7 @@ def serve(settings: Settings, ready: Ready, trouble: Trouble | None = None) -> N
         LogbatchError: The directory cannot be used, or another receiver uses it.
         OSError: The address cannot be bound.
     """
-    with _lock(settings.directory), _bind(settings) as listener:
-        _configure_logging()
+    with _lock(settings.directory), _bind(settings) as listener, _logging():
         receiver, upkeep = _build(settings, trouble or Trouble())
         try:
             with upkeep:
@@ -143,7 +144,13 @@ def _count_files(connections: int) -> int:
 
 
 def _run(settings: Settings, receiver: Receiver, listener: socket.socket, ready: Ready) -> None:
-    server = uvicorn.Server(_configure(settings, receiver))
+    config = _configure(settings, receiver)
+    try:
+        config.load()
+    except OSError as error:  # of `ssl`, which does not name the file
+        reason = error.strerror or error
+        raise LogbatchError(f"the certificate or its key cannot be used: {reason}") from error
+    server = uvicorn.Server(config)
 
     async def run() -> None:
         serving = asyncio.ensure_future(server.serve(sockets=[listener]))
@@ -262,14 +269,19 @@ class _Upkeep:
                 self._trouble.say("upkeep", f"cannot rotate files: {describe(error)}", error)
 
 
-def _configure_logging() -> None:
+@contextlib.contextmanager
+def _logging() -> Iterator[None]:
     """Have what uvicorn warns of on stderr, in one line each, whatever stands in it."""
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine("logbatch: %(message)s"))
     log = logging.getLogger("uvicorn")
-    log.handlers[:] = [handler]
+    before = log.handlers[:], log.level, log.propagate
+    log.handlers[:], log.propagate = [handler], False
     log.setLevel(logging.WARNING)
-    log.propagate = False
+    try:
+        yield
+    finally:
+        log.handlers[:], log.level, log.propagate = before
 
 
 class _OneLine(logging.Formatter):

@@ -275,10 +275,9 @@ class TestTogether:
     def test_the_same_range_at_once(self, client, lines) -> None:
         """Of many who send the same at once, one is told that it was stored."""
         for round_ in range(5):
-            first = round_ * 200
-            answers = at_once(
-                8, lambda first=first: client.send(lines(first, first + 199), f"{P}/{first}-{first + 199}")
-            )  # fmt: skip
+            given = lines(round_ * 200, round_ * 200 + 199)
+            key = f"{P}/{round_ * 200}-{round_ * 200 + 199}"
+            answers = at_once(8, lambda given=given, key=key: client.send(given, key))
             added = sorted(answer.json()["logs_added"] for answer in answers)
             assert [0] * 7 + [200] == added
         assert [f"n {n}" for n in range(1000)] == client.messages()

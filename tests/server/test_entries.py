@@ -71,7 +71,8 @@ class TestFinding:
 
     @pytest.mark.parametrize(
         "body",
-        [b"", b"{", b"1", b"null", b'"a"', b"{}", b'{"logs":{}}', b'{"logs":1}', b"[1] x", b"[\xff]",
+        [b"", b"{", b"1", b"null", b'"a"', b"{}", b'{"logs":{}}', b'{"logs":1}', b"[1] x",
+         b"[\xff]",
          b'[{"message":"\xc3"}]', b"[" * 100_000, b'{"a":' * 5000, b"\xef\xbb\xbf[]"],
     )  # fmt: skip
     def test_what_is_none(self, body: bytes) -> None:

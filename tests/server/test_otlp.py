@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import math
 import os
 from datetime import datetime
 from typing import Any
@@ -46,7 +47,7 @@ def value(given: Any) -> dict[str, Any]:
     if isinstance(given, int):
         return {"intValue": str(given)}
     if isinstance(given, float):
-        return {"doubleValue": "NaN" if given != given else given}
+        return {"doubleValue": "NaN" if math.isnan(given) else given}
     if isinstance(given, bytes):
         return {"bytesValue": "AP8="}
     if isinstance(given, list):
@@ -149,7 +150,7 @@ class TestBoth:
         assert (8, None, None) == (line["lineno"], line.get("trace_id"), line.get("span_id"))
 
     def test_over_http(self, client, media: str) -> None:
-        """Records are stored, plain and compressed; the answer is in the encoding of the request."""
+        """Records are stored, plain and compressed, and answered in the same encoding."""
         data = json.dumps(request(record())).encode()
         data = to_protobuf(request(record())) if media == PROTOBUF else data
         for sent, encoding in ((data, "identity"), (gzip.compress(data), "gzip")):
@@ -159,7 +160,7 @@ class TestBoth:
         assert ["hello", "hello"] == client.rows("message")
 
     def test_a_bad_record(self, client, media: str) -> None:
-        """A record that is nested too deeply is told as a partial success; its siblings are stored."""
+        """A record nested too deeply is told as a partial success; its siblings are stored."""
         deep: Any = 1
         for _ in range(32):
             deep = [deep]
