@@ -76,6 +76,7 @@ class Receiver:
             ],
             exception_handlers={HTTPException: self._not_found},
         )
+        self.app.router.redirect_slashes = False  # a redirect would lose the body of a batch
 
     def close(self) -> None:
         """Wait for what is being stored, and rotate the files."""

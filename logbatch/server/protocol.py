@@ -40,41 +40,48 @@ class DeadlineProtocol(H11Protocol):
 
     header_seconds = 30.0
     body_seconds = 30.0
-    _deadline: asyncio.TimerHandle | None = None
+    _headers: asyncio.TimerHandle | None = None
+    _rest: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._deadline = self.loop.call_later(self.header_seconds, self._headers_too_slow)
+        self._await_headers()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if self._rest is not None and self.conn.our_state is not h11.DONE:  # all of it came
+            self._rest.cancel()
+            self._rest = None
         if self.conn.their_state is not h11.IDLE:
-            self._clear()
-        elif self._deadline is None:
-            self._deadline = self.loop.call_later(self.header_seconds, self._headers_too_slow)
+            self._stop_awaiting()
+        elif self._headers is None:
+            self._await_headers()
 
     def on_response_complete(self) -> None:
-        self._clear()
-        super().on_response_complete()
         if self.conn.their_state is h11.SEND_BODY and not self.transport.is_closing():
-            self._deadline = self.loop.call_later(self.body_seconds, self._body_too_slow)
+            self._rest = self.loop.call_later(self.body_seconds, self._rest_too_slow)
+        super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._clear()
+        self._stop_awaiting()
+        if self._rest is not None:
+            self._rest.cancel()
         super().connection_lost(exc)
 
-    def _clear(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+    def _await_headers(self) -> None:
+        self._headers = self.loop.call_later(self.header_seconds, self._headers_too_slow)
+
+    def _stop_awaiting(self) -> None:
+        if self._headers is not None:
+            self._headers.cancel()
+            self._headers = None
 
     def _headers_too_slow(self) -> None:
-        self._deadline = None
+        self._headers = None
         if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
             self.transport.write(_ANSWER)
             self.transport.close()
 
-    def _body_too_slow(self) -> None:
-        self._deadline = None
-        if self.conn.our_state is h11.DONE:  # it is not the next request that came meanwhile
-            self.transport.close()
+    def _rest_too_slow(self) -> None:
+        self._rest = None
+        self.transport.close()

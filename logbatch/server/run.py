@@ -211,7 +211,8 @@ def _bind(settings: Settings) -> Iterator[socket.socket]:
         settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
     family, _, _, _, address = found[0]
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
+    # asyncio sends without delay (TCP_NODELAY) only where the protocol is named.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(address)

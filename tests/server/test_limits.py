@@ -85,16 +85,7 @@ class TestDeadlines:
         client = start(header_timeout=0.5)
         with client.connect() as connection:
             began = time.monotonic()
-            connection.settimeout(0.05)
-            got = b""
-            while not got and time.monotonic() - began < 20:
-                try:
-                    connection.sendall(b"x")
-                    got = connection.recv(100)
-                except TimeoutError:
-                    continue
-                except OSError:
-                    break
+            assert drips_until_closed(connection)
             assert time.monotonic() - began < 5
 
     def test_slow_headers_of_a_second_request(self, start, answer, line) -> None:
@@ -126,6 +117,29 @@ class TestDeadlines:
             )
             assert 404 == answer(connection)[0]
             assert b"" == connection.recv(100)
+
+    def test_a_dripping_body_that_nobody_wants(self, start, answer) -> None:
+        """Nor does a byte now and then put that off."""
+        client = start(body_timeout=0.5)
+        with client.connect() as connection:
+            connection.sendall(
+                b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nx"
+            )
+            assert 404 == answer(connection)[0]
+            began = time.monotonic()
+            assert drips_until_closed(connection)
+            assert time.monotonic() - began < 5
+
+    def test_a_body_that_nobody_wanted_but_came(self, start, answer) -> None:
+        """Once all of a refused body came, the connection goes on as before."""
+        client = start(body_timeout=0.3, header_timeout=1)
+        refused = b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n"
+        with client.connect() as connection:
+            for _ in range(2):
+                connection.sendall(refused)
+                assert 404 == answer(connection)[0]
+                connection.sendall(b"12345")
+            assert 408 == answer(connection)[0]  # of the third, which never comes
 
     def test_a_body_that_ends_early(self, client, line) -> None:
         """A client that goes away in the middle of its body has stored nothing."""
@@ -163,6 +177,22 @@ class TestForms:
             with client.connect() as connection:
                 connection.sendall(sent)
                 assert b" 400 " in connection.recv(1000)
+
+
+def drips_until_closed(connection) -> bool:
+    """Send a byte from time to time; tell whether there was an answer or an end within 20 s."""
+    began = time.monotonic()
+    connection.settimeout(0.05)
+    while time.monotonic() - began < 20:
+        try:
+            connection.sendall(b"x")
+            connection.recv(100)
+        except TimeoutError:
+            continue
+        except OSError:
+            return True
+        return True
+    return False
 
 
 def until(call, status: int):
