@@ -109,6 +109,7 @@ def _build(settings: Settings, trouble: Trouble) -> tuple[Receiver, _Upkeep]:
     writer = _make_writer(settings)
     if isinstance(writer, JsonlTransport):
         writer.finish_left_over()
+    writer.remember()
     store = Store(writer, bindings)
     access = Access(tokens, settings.host, settings.allowed_hosts)
     return Receiver(store, access, settings.limits, trouble), _Upkeep(store, trouble)

@@ -25,6 +25,7 @@ from logbatch.dataset.segments import (
     clean_folder,
     day_name,
     list_folders,
+    list_segments,
     make_folder,
     published,
     sync_folder,
@@ -128,6 +129,24 @@ class DirectoryTransport(Transport):
         """
         found = self._known.get(producer)
         return self.published(producer) if found is None else Ranges(found)
+
+    def remember(self) -> None:
+        """Look at all producers at once; those that began last need no look of their own then.
+
+        Raises:
+            TemporaryError: The directory cannot be read now.
+        """
+        with self._told_as_temporary("read"):
+            segments = list_segments(self.path)
+        growing = {each.producer for each in segments if each.growing}
+        wanted = {each.producer for each in segments} - growing - self._known.keys()
+        room = max(self._remembered - len(self._known), 0)
+        newest = sorted(wanted)[-room:] if room else []
+        latest = {producer: Ranges() for producer in newest}
+        for each in segments:
+            if each.last is not None and each.producer in latest:
+                latest[each.producer].add(each.first, each.last)
+        self._known = {**latest, **self._known}
 
     def after_fork(self) -> None:
         """Forget, in a forked child, what the parent was doing."""
