@@ -85,7 +85,7 @@ def command(
     Examples:
       logbatch serve logs
       logbatch serve logs --port 0
-      logbatch serve logs --host 0.0.0.0 --token env:LOG_TOKEN --allow-host logs.lan
+      logbatch serve logs --host 0.0.0.0 --token env:LOG_TOKEN
     """
     from logbatch.server.run import Settings, serve
 

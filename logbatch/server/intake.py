@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from logbatch.server import otlp, otlp_json
-from logbatch.server.access import JSON, LINES
+from logbatch.server.access import JSON, LINES, PROTOBUF
 from logbatch.server.body import unpack
 from logbatch.server.entries import (
     Checked,
@@ -22,6 +22,7 @@ from logbatch.server.limits import Limits, Refusal
 from logbatch.server.metrics import Metrics
 from logbatch.server.normalise import Rejected
 from logbatch.server.room import Share
+from logbatch.server.scan import has_many_values
 from logbatch.server.store import Key, Store, Stored
 
 _LONGEST_LIST = 48 << 10  # bytes of an answer; clients of ours read 64 KiB
@@ -126,6 +127,8 @@ class Intake:
         body = unpack(sent.body, sent.encoding, self._limits, sent.share)
         self._metrics.received.inc(len(sent.body))
         self._metrics.inflated.inc(len(body))
+        if sent.media != PROTOBUF and has_many_values(body, self._limits.max_records):
+            raise Refusal(413, "the body holds too many values")
         return body
 
     def _find(self, sent: Sent, body: bytes) -> list[bytes]:

@@ -13,7 +13,7 @@ from logbatch.dataset.lines import Line
 from logbatch.server import entries
 from logbatch.server.levels import level_of_name, level_of_severity
 from logbatch.server.limits import Limits, Refusal
-from logbatch.server.scan import has_more_entries, is_deeper
+from logbatch.server.scan import has_many_values, has_more_entries, is_deeper
 
 LIMITS = Limits()
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
@@ -98,7 +98,7 @@ class TestFinding:
     @given(st.lists(json_values, max_size=8), st.integers(1, 8), st.booleans())
     def test_counting(self, values: list[object], most: int, wrapped: bool) -> None:
         """What is counted before parsing agrees with the parser, whatever the entries hold."""
-        padded = [*values, [0] * 200]  # so many commas that it is worth counting
+        padded = [[0] * 21_000, *values]  # so many commas that it is worth counting
         text = json.dumps({"logs": padded} if wrapped else padded).encode()
         assert (len(padded) > most) == has_more_entries(text, most)
 
@@ -106,6 +106,12 @@ class TestFinding:
     def test_depth(self, value: object, most: int) -> None:
         """How deep a text is nested is found without building it."""
         assert (depth(value) > most) == is_deeper(json.dumps(value).encode(), most)
+
+
+def test_far_too_many_values() -> None:
+    """What no batch of its size can hold is not looked at any closer."""
+    assert [False, True] == [has_many_values(b"," * n, 5) for n in (100_000, 100_001)]
+    assert not has_many_values(b"," * 100_001, 2000)
 
 
 class TestChecking:

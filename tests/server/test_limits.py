@@ -45,6 +45,13 @@ class TestSizes:
         """Millions of tiny entries are refused before any is built."""
         assert 413 == client.send(b"[" + b"1," * (20 << 20) + b"1]").status_code
 
+    def test_many_small_values_elsewhere(self, client) -> None:
+        """So are millions of values in one entry, or in what is no entry."""
+        many = b"1," * (20 << 20) + b"1"
+        for body in (b"[[%b]]", b'{"x":[%b]}', b'{"message":"a","level":"INFO","x":[%b]}'):
+            for path in ("/v1/logs", "/v1/log", "/otlp/v1/logs"):
+                assert 413 == client.send(body % many, None, path).status_code
+
     def test_depth(self, start, line) -> None:
         """An entry that is nested too deeply is named, and nothing is stored."""
         client = start(max_depth=5)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
 import threading
 from pathlib import Path
 
+import click
 import pytest
 import requests
 
 from logbatch.cli import main
+from logbatch.cli.serve import command
 from logbatch.dataset.segments import list_segments
 from logbatch.dataset.verify import verify
 from logbatch.identity import new_producer
+from logbatch.server.limits import Limits
 
 P = "01arz3ndektsv4rrffq69g5fav"
 BATCH = 20
@@ -261,3 +265,12 @@ def test_killed_again_and_again(process, lines, kind: str) -> None:
     report = verify(directory)
     assert (0, 0, ()) == (report.gaps, report.repeated, tuple(report.problems))
     assert 0 == main(["verify", str(directory)])
+
+
+def test_every_option_is_documented() -> None:
+    """The guide names every option of the command, and every limit with its default."""
+    guide = (Path(__file__).parents[2] / "docs" / "receiver.md").read_text()
+    for option in command.params:
+        if isinstance(option, click.Option):
+            assert f"`{option.opts[0]}`" in guide, option.opts
+    assert {field.name for field in dataclasses.fields(Limits)} <= {o.name for o in command.params}
