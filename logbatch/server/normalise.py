@@ -18,6 +18,8 @@ _MESSAGES = ("message", "msg", "MESSAGE")
 _LEVELS = ("level", "severity", "levelname", "PRIORITY")
 _TIMES = ("timestamp", "@timestamp", "time")
 
+_VALUES = 20_000  # in one entry; each key of it costs some microseconds and hundreds of bytes
+
 _Fields = dict[str, msgspec.Raw]
 
 _decode_object = msgspec.json.Decoder(_Fields).decode
@@ -52,8 +54,10 @@ def normalise(entry: bytes, received: str) -> Made:
         received: When it was received, in the form that is stored.
 
     Raises:
-        Rejected: It is no object, or it has no message or no level.
+        Rejected: It is no object, has no message or no level, or far too many values.
     """
+    if entry.count(b",") > _VALUES:
+        raise Rejected("it has too many values")
     try:
         found = _decode_object(entry)
     except _UNDECODABLE:
