@@ -32,6 +32,8 @@ from logbatch.server.normalise import Rejected
 
 MEDIA = frozenset((JSON, PROTOBUF))
 
+LARGEST = 1 << 20  # bytes of one record, resource or scope: an empty attribute is two of them
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TRACE = re.compile(r"[0-9a-f]{32}")
 _SPAN = re.compile(r"[0-9a-f]{16}")
@@ -186,6 +188,16 @@ def check_depth(depth: int, most: int) -> None:
     """
     if depth > most:
         raise Rejected(f"it is nested deeper than {most} levels")
+
+
+def check_size(size: int) -> None:
+    """Refuse a record that is too large to be read at once.
+
+    Raises:
+        Rejected: It is.
+    """
+    if size > LARGEST:
+        raise Rejected(f"it is larger than {LARGEST} bytes")
 
 
 def plain_number(value: float) -> float | str:

@@ -13,7 +13,14 @@ import msgspec
 from logbatch.server.entries import check_text
 from logbatch.server.limits import Limits, Refusal
 from logbatch.server.normalise import Rejected
-from logbatch.server.otlp import Found, LogRecord, check_depth, make_origin, plain_number
+from logbatch.server.otlp import (
+    Found,
+    LogRecord,
+    check_depth,
+    check_size,
+    make_origin,
+    plain_number,
+)
 
 
 class _Json(msgspec.Struct, rename="camel"):
@@ -110,6 +117,7 @@ def _malformed() -> Refusal:
 
 
 def _read(raw: msgspec.Raw, max_depth: int) -> LogRecord:
+    check_size(len(bytes(raw)))
     try:
         record = _decode_record(raw)
     except RecursionError:

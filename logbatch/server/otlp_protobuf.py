@@ -17,10 +17,16 @@ from opentelemetry.proto.logs.v1 import logs_pb2
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from logbatch.server.limits import Limits, Refusal
-from logbatch.server.normalise import Rejected
-from logbatch.server.otlp import Found, LogRecord, check_depth, make_origin, plain_number
+from logbatch.server.otlp import (
+    LARGEST,
+    Found,
+    LogRecord,
+    check_depth,
+    check_size,
+    make_origin,
+    plain_number,
+)
 
-_LARGEST = 1 << 20  # bytes of one record, resource or scope
 _STEPS = 100  # for each record that is allowed: about a second for each million
 _MESSAGE = 2  # wire type of what has a length
 _FIXED = {1: 8, 5: 4}  # wire type -> bytes
@@ -109,8 +115,8 @@ class _Walk:
         """Parse a message that stands once; several are merged, as the format has it."""
         spans = self.find(within, field)
         data = b"".join(self._body[start:end] for start, end in spans)
-        if len(data) > _LARGEST:
-            raise Refusal(413, f"a resource or scope is larger than {_LARGEST} bytes")
+        if len(data) > LARGEST:
+            raise Refusal(413, f"a resource or scope is larger than {LARGEST} bytes")
         try:
             return parse(data)
         except DecodeError:
@@ -120,8 +126,7 @@ class _Walk:
 
     def read(self, span: _Span) -> LogRecord:
         """Read a record."""
-        if span.end - span.start > _LARGEST:
-            raise Rejected(f"it is larger than {_LARGEST} bytes")
+        check_size(span.end - span.start)
         try:
             record = logs_pb2.LogRecord.FromString(self._body[span.start : span.end])
         except DecodeError:

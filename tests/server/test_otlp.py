@@ -175,6 +175,14 @@ class TestBoth:
         assert (1, "record 1: it is nested deeper than 32 levels") == said
         assert 2 == len(client.rows("message"))
 
+    def test_a_large_record(self, client, media: str) -> None:
+        """A record of more than a megabyte is refused, its siblings are stored."""
+        given = request(record(), record(body=value("x" * (1 << 20))))
+        data = to_protobuf(given) if media == PROTOBUF else json.dumps(given).encode()
+        answer = client.send(data, None, PATH, Content_Type=media)
+        assert (200, True) == (answer.status_code, b"larger than 1048576 bytes" in answer.content)
+        assert ["hello"] == client.rows("message")
+
     def test_what_is_none(self, client, media: str) -> None:
         """What is no such request is refused with a Status."""
         bodies = [b"\xff", b"\x0a\xff\xff", b"{", b"[]", b'{"resourceLogs":5}', b"\x0b"]
