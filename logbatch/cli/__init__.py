@@ -12,7 +12,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-_TOOLS = ("click", "rich", "duckdb")
+_TOOLS = (
+    *("click", "rich", "duckdb"),
+    *("starlette", "uvicorn", "h11", "prometheus_client", "opentelemetry", "google"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

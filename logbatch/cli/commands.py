@@ -18,7 +18,7 @@ from logbatch.cli.escape import escape, escape_lines
 from logbatch.cli.terminal import discard_stdout, use_safe_streams
 from logbatch.errors import LogbatchError
 
-_COMMANDS = ("demo", "tail", "query", "stats", "verify", "recover", "replay")
+_COMMANDS = ("demo", "tail", "query", "stats", "verify", "recover", "replay", "serve")
 _CLOSED_PIPE = 141  # 128 + SIGPIPE, as the shell reports it for other tools
 _INTERRUPTED = 130  # 128 + SIGINT
 _BUG = 3

@@ -42,7 +42,9 @@ def find(given: Path | None) -> Path:
         raise DatasetError(f"{path} is a file, not a directory") from None
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror}") from None
-    if names and not any(name == ".journal" or name.startswith("date=") for name in names):
+    if names and not any(
+        name in (".journal", ".receiver") or name.startswith("date=") for name in names
+    ):
         raise DatasetError(f"{path} holds no log of logbatch{hint}")
     return path
 

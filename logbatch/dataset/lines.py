@@ -79,7 +79,7 @@ def salvage(line: bytes, producer: str) -> Line:
         return _make_of_damaged(line, producer, f"{type(error).__name__}: {error}")
     attributes = found.pop("attributes", msgspec.Raw(b"{}"))
     values, odd = _sort_out(found)
-    moment = _parse_time(values.pop("timestamp", ""))
+    moment = parse_time(values.pop("timestamp", ""))
     if moment is None and "timestamp" in found:
         odd["timestamp"] = found["timestamp"]
     return Line(
@@ -145,7 +145,7 @@ def _as_text(raw: bytes) -> Any:
 def _make_of_damaged(line: bytes, producer: str, why: str) -> Line:
     moment = None
     if match := _find_timestamp(line):
-        moment = _parse_time(match[1].decode())
+        moment = parse_time(match[1].decode())
     return Line(
         timestamp=moment or _time_of_birth(producer),
         level="ERROR",
@@ -156,17 +156,22 @@ def _make_of_damaged(line: bytes, producer: str, why: str) -> Line:
     )
 
 
-def _parse_time(text: str) -> str | None:
-    """Bring a timestamp to the one form that is stored; None where it is not one."""
+def parse_time(text: str) -> str | None:
+    """Bring a timestamp to the one form that is stored; None where it is not one.
+
+    Args:
+        text: A time of ISO 8601; without "Z" or an offset it is in UTC.
+    """
     with contextlib.suppress(msgspec.ValidationError, OverflowError):
         moment = msgspec.convert(text, datetime)
-        return _format(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+        return format_time(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
     return None
 
 
 def _time_of_birth(producer: str) -> str:
-    return _format(datetime.fromtimestamp(born(producer), UTC))
+    return format_time(datetime.fromtimestamp(born(producer), UTC))
 
 
-def _format(moment: datetime) -> str:
+def format_time(moment: datetime) -> str:
+    """Write a moment in the one form that is stored."""
     return moment.astimezone(UTC).isoformat()

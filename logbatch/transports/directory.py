@@ -25,6 +25,7 @@ from logbatch.dataset.segments import (
     clean_folder,
     day_name,
     list_folders,
+    list_segments,
     make_folder,
     published,
     sync_folder,
@@ -36,6 +37,7 @@ from logbatch.transports.base import Batch, Transport
 
 _DAY = 86_400.0
 _REMEMBERED = 64  # producers
+_NO_OPTIONS = {"path", "now", "columns", "remembered", "open_files", "idle_seconds"}  # of a URL
 
 
 class DirectoryTransport(Transport):
@@ -45,6 +47,7 @@ class DirectoryTransport(Transport):
         path: The directory; `~` is the home directory, a relative one is resolved now.  It is made
             by the first batch.
         now: Seconds since 1970, for the day's folder.
+        remembered: Producers of which it is kept in mind what is written.
 
     Attributes:
         kind: The scheme of its URL.
@@ -54,12 +57,17 @@ class DirectoryTransport(Transport):
     kind: ClassVar[str]
 
     def __init__(
-        self, path: str | os.PathLike[str], *, now: Callable[[], float] = time.time
+        self,
+        path: str | os.PathLike[str],
+        *,
+        now: Callable[[], float] = time.time,
+        remembered: int = _REMEMBERED,
     ) -> None:
         self.path = _resolve(path)
         self.destination = f"{self.kind}:{self.path}"
         self.journal_directory = self.path / ".journal"
         self._now = now
+        self._remembered = remembered
         self._known: dict[str, Ranges] = {}  # by producer, the one used last at the end
         self._unsynced: set[Path] = set()  # folders whose new names are perhaps not on the disk
         self._cleaned: set[Path] = set()
@@ -83,7 +91,7 @@ class DirectoryTransport(Transport):
                     f'machine can be meant: "{cls.kind}:logs" or "{cls.kind}:/var/log/app"'
                 )
         given = dict(parse_qsl(query, keep_blank_values=True))
-        own = inspect.signature(cls).parameters.keys() - {"path", "now", "columns"}
+        own = inspect.signature(cls).parameters.keys() - _NO_OPTIONS
         check_known(given, own)
         return cls(location, **{**given, **options})
 
@@ -112,6 +120,33 @@ class DirectoryTransport(Transport):
         with self._told_as_temporary("read"):
             self._known[producer] = self._find(producer, "")
         return Ranges(self._known[producer])
+
+    def known(self, producer: str) -> Ranges:
+        """Do what `published` does, but look only where it is not kept in mind.
+
+        Raises:
+            TemporaryError: The directory cannot be read now.
+        """
+        found = self._known.get(producer)
+        return self.published(producer) if found is None else Ranges(found)
+
+    def remember(self) -> None:
+        """Look at all producers at once; those that began last need no look of their own then.
+
+        Raises:
+            TemporaryError: The directory cannot be read now.
+        """
+        with self._told_as_temporary("read"):
+            segments = list_segments(self.path)
+        growing = {each.producer for each in segments if each.growing}
+        wanted = {each.producer for each in segments} - growing - self._known.keys()
+        room = max(self._remembered - len(self._known), 0)
+        newest = sorted(wanted)[-room:] if room else []
+        latest = {producer: Ranges() for producer in newest}
+        for each in segments:
+            if each.last is not None and each.producer in latest:
+                latest[each.producer].add(each.first, each.last)
+        self._known = {**latest, **self._known}
 
     def after_fork(self) -> None:
         """Forget, in a forked child, what the parent was doing."""
@@ -145,7 +180,7 @@ class DirectoryTransport(Transport):
         if known is None:
             known = self._find(producer, day_name(max(born(producer) - _DAY, 0.0)))
         self._known[producer] = known
-        while len(self._known) > _REMEMBERED:
+        while len(self._known) > self._remembered:
             del self._known[next(iter(self._known))]
         return known
 

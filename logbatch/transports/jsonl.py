@@ -42,8 +42,6 @@ from logbatch.transports.directory import DirectoryTransport
 from logbatch.transports.growing import GrowingFile, SyncError, measure
 
 _OPEN = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
-_OPEN_FILES = 8
-_IDLE = 60.0  # seconds after which the file of a producer that sends no more is rotated
 
 
 class JsonlTransport(DirectoryTransport):
@@ -56,6 +54,10 @@ class JsonlTransport(DirectoryTransport):
         rotate_seconds: Age from which on the next batch goes into another file.
         compress: `"zstd"` or `"gzip"`: compress files when they are rotated.  None does not.
         now: Seconds since 1970, for the day's folder and the age of files.
+        remembered: Producers of which it is kept in mind what is written.
+        open_files: Files that are open at one time; of more producers the one that sent longest
+            ago is rotated.
+        idle_seconds: Seconds after which the file of a producer that sends no more is rotated.
 
     Raises:
         ValueError: An option is out of range.
@@ -76,8 +78,13 @@ class JsonlTransport(DirectoryTransport):
         compress: str | None = None,
         *,
         now: Callable[[], float] = time.time,
+        remembered: int = 64,
+        open_files: int = 8,
+        idle_seconds: float = 60.0,
     ) -> None:
-        super().__init__(path, now=now)
+        super().__init__(path, now=now, remembered=remembered)
+        self._open_files = open_files
+        self._idle_seconds = idle_seconds
         self._rotate_bytes = _check_number("rotate_bytes", rotate_bytes, "bytes")
         self._rotate_seconds = _check_number("rotate_seconds", rotate_seconds, "seconds")
         self._compress = _check_compress(compress)
@@ -88,6 +95,28 @@ class JsonlTransport(DirectoryTransport):
         if file is not None and not file.is_ours():
             self._forget(file)
         super().send(batch)
+
+    def rotate_idle(self) -> None:
+        """Rotate the files of producers that send no more, without waiting for another's batch.
+
+        Raises:
+            TemporaryError: One could not be rotated.
+        """
+        with self._told_as_temporary("write to"):
+            self._retire(self._now(), self._open_files)
+            self._sync_folders()
+
+    def finish_left_over(self) -> None:
+        """Give each file that a process which died left growing its final name.
+
+        Raises:
+            TemporaryError: The directory cannot be read or written now.
+        """
+        with self._told_as_temporary("write to"):
+            for segment in list_segments(self.path):
+                if segment.growing and segment.producer not in self._files:
+                    self._finish_left_over(segment)
+            self._sync_folders()
 
     def close(self) -> None:
         """Rotate all files."""
@@ -131,12 +160,9 @@ class JsonlTransport(DirectoryTransport):
         """Return the file to append to, after rotating those whose time has come."""
         now = self._now()
         file = self._files.pop(batch.producer, None)
-        others = list(self._files.values())
         if file is not None:
             self._files[batch.producer] = file
-        for index, other in enumerate(reversed(others), 1):
-            if index >= _OPEN_FILES or now - other.used > _IDLE:
-                self._finish(other)
+        self._retire(now, self._open_files - (file is None), but=file)
         if file is not None and not self._is_due(file, batch, now):
             return file
         if file is not None:
@@ -146,6 +172,14 @@ class JsonlTransport(DirectoryTransport):
         path = folder / f"{batch.producer}-{batch.first}.jsonl"
         self._files[batch.producer] = GrowingFile(path, batch.producer, batch.first, now)
         return self._files[batch.producer]
+
+    def _retire(self, now: float, most: int, *, but: GrowingFile | None = None) -> None:
+        """Rotate the files that are idle or too many; the one used last stands at the end."""
+        for file in list(self._files.values()):
+            idle = now - file.used > self._idle_seconds
+            if file is but or (len(self._files) <= most and not idle):
+                break
+            self._finish(file)
 
     def _is_due(self, file: GrowingFile, batch: Batch, now: float) -> bool:
         return (

@@ -42,6 +42,7 @@ class ParquetTransport(DirectoryTransport):
             are int64, float64, bool, string and timestamp.
         compression: `"zstd"`, `"snappy"`, `"gzip"`, `"lz4"`, `"brotli"` or `"none"`.
         now: Seconds since 1970, for the day's folder.
+        remembered: Producers of which it is kept in mind what is written.
 
     Raises:
         ValueError: A column, its type or the compression is not in order.
@@ -61,8 +62,9 @@ class ParquetTransport(DirectoryTransport):
         compression: str = "zstd",
         *,
         now: Callable[[], float] = time.time,
+        remembered: int = 64,
     ) -> None:
-        super().__init__(path, now=now)
+        super().__init__(path, now=now, remembered=remembered)
         self._columns = check_columns(columns)
         self._format: dict[str, Any] = {
             "compression": _check_compression(compression),

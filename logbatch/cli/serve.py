@@ -1,0 +1,116 @@
+"""`logbatch serve`: receive batches over HTTP."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from logbatch.server.limits import Limits
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_DEFAULT = Limits()
+
+
+def _limit(name: str, text: str) -> Callable[[_F], _F]:
+    """Make the option of a limit."""
+    default = getattr(_DEFAULT, name)
+    option = f"--{name.replace('_', '-')}"
+    return click.option(
+        option, name, type=type(default), default=default, show_default=True, metavar="N", help=text
+    )
+
+
+@click.command("serve")
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8321, show_default=True, help="0 for any free."
+)
+@click.option(
+    "--token",
+    "tokens",
+    multiple=True,
+    metavar="TOKEN",
+    help="A token that clients must send; may be repeated.  Better env:NAME, for a command line"
+    " can be seen by all users of the machine.",
+)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["jsonl", "parquet"]),
+    default="jsonl",
+    show_default=True,
+    help="jsonl: a growing file for each sender; parquet: a file for each request.",
+)
+@click.option(
+    "--allow-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A name by which clients may call this receiver; may be repeated.",
+)
+@click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain, for HTTPS.")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key.")
+@_limit("max_compressed_bytes", "Of a compressed body, as it is sent.")
+@_limit("max_body_bytes", "Of a plain body, or an inflated one.")
+@_limit("max_records", "Entries in one request.")
+@_limit("max_depth", "Levels in one entry.")
+@_limit("header_timeout", "Seconds until the headers are there.")
+@_limit("body_timeout", "Seconds until the body is there.")
+@_limit("max_memory_bytes", "Of all bodies at one time.")
+@_limit("max_connections", "At one time.")
+def command(
+    directory: Path,
+    host: str,
+    port: int,
+    tokens: tuple[str, ...],
+    kind: str,
+    allowed_hosts: tuple[str, ...],
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    **limits: Any,
+) -> None:
+    """Receive records over HTTP, and write them to DIR.
+
+    Batches are taken on /v1/logs, single records on /v1/log, OTLP on /otlp/v1/logs.  What is
+    answered with success is on the disk; what our own clients send is stored once, however often
+    it is sent.  There is one receiver for a DIR.
+
+    \b
+    Examples:
+      logbatch serve logs
+      logbatch serve logs --port 0
+      logbatch serve logs --host 0.0.0.0 --token env:LOG_TOKEN
+    """
+    from logbatch.server.run import Settings, serve
+
+    try:
+        settings = Settings(
+            directory.expanduser().absolute(),
+            host,
+            port,
+            tuple(map(_resolve, tokens)),
+            kind,
+            allowed_hosts,
+            tls_cert,
+            tls_key,
+            Limits(**limits),
+        )
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    serve(settings, lambda url, _stop: click.echo(f"listening on {url}"))
+
+
+def _resolve(token: str) -> str:
+    """Return the token itself, also of `env:NAME`."""
+    name = token.removeprefix("env:")
+    if name == token:
+        return token
+    if not os.environ.get(name):
+        raise click.ClickException(f"--token env:{name}: this variable is not set")
+    return os.environ[name]

@@ -1,0 +1,1 @@
+"""The receiver: takes batches over HTTP and writes the same files as the library does."""

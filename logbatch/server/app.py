@@ -1,0 +1,187 @@
+"""The application: what is answered on which path.
+
+    POST       /v1/logs        a batch: {"logs": […]}, an array, or NDJSON
+    POST PATCH /v1/log         one entry
+    POST       /otlp/v1/logs   OpenTelemetry's OTLP/HTTP, JSON and protobuf
+    GET        /healthz        whether the receiver is there; open to everybody
+    GET        /metrics        counters for Prometheus
+
+Every answer but that of /metrics and protobuf is JSON.  Nothing is answered 500: what fails is the
+client's doing (4xx), or passes (503).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from typing import TypeVar
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from logbatch.server.access import JSON, LINES, PROTOBUF, Access, find_media_type
+from logbatch.server.body import find_encoding, read_body
+from logbatch.server.intake import Intake, Sent
+from logbatch.server.limits import Limits, Refusal
+from logbatch.server.metrics import CONTENT_TYPE, Metrics
+from logbatch.server.otlp import MEDIA as OTLP
+from logbatch.server.otlp import tell_refusal
+from logbatch.server.room import Room, Share
+from logbatch.server.store import Key, Store
+from logbatch.trouble import Trouble, describe
+
+_THREADS = 4
+_BATCHES = frozenset((JSON, *LINES))
+
+_T = TypeVar("_T")
+_Endpoint = Callable[[Request], Awaitable[Response]]
+_encode = msgspec.json.Encoder().encode
+
+
+class Receiver:
+    """The endpoints, and what they share.
+
+    Args:
+        store: Where records are stored; `close` closes it.
+        access: Who is let in.
+        limits: What a request may cost.
+        trouble: Told about what goes wrong on this side.
+    """
+
+    def __init__(
+        self, store: Store, access: Access, limits: Limits, trouble: Trouble | None = None
+    ) -> None:
+        self._store = store
+        self._access = access
+        self._limits = limits
+        self._trouble = trouble or Trouble()
+        self._metrics = Metrics()
+        self._room = Room(limits.max_memory_bytes)
+        self._intake = Intake(store, limits, self._metrics)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="logbatch-receiver")
+        self.app = Starlette(
+            routes=[
+                Route("/v1/logs", self._answered(self._batch), methods=["POST"]),
+                Route("/v1/log", self._answered(self._single), methods=["POST", "PATCH"]),
+                Route("/otlp/v1/logs", self._answered(self._otlp, otlp=True), methods=["POST"]),
+                Route("/healthz", self._answered(self._health), methods=["GET"]),
+                Route("/metrics", self._answered(self._show_metrics), methods=["GET"]),
+            ],
+            exception_handlers={HTTPException: self._not_found},
+        )
+        self.app.router.redirect_slashes = False  # a redirect would lose the body of a batch
+
+    def close(self) -> None:
+        """Wait for what is being stored, and rotate the files."""
+        self._threads.shutdown()
+        self._store.close()
+
+    # ------------------------------------------------------------------ endpoints
+
+    async def _batch(self, request: Request) -> Response:
+        return await self._receive(request, single=False)
+
+    async def _single(self, request: Request) -> Response:
+        return await self._receive(request, single=True)
+
+    async def _health(self, _request: Request) -> Response:
+        return Response(_encode({"status": "ok"}), media_type=JSON)
+
+    async def _show_metrics(self, request: Request) -> Response:
+        self._access.find_token(request)
+        return Response(self._metrics.show(), headers={"content-type": CONTENT_TYPE})
+
+    async def _otlp(self, request: Request) -> Response:
+        token = self._access.find_token(request)
+        media = find_media_type(request, OTLP)
+        with Share(self._room) as share:
+            body = await read_body(request, self._limits, share)
+            sent = Sent(body, find_encoding(request), media, False, None, token, share)
+            answer = await self._in_thread(lambda: self._intake.take_otlp(sent))
+        return Response(answer, media_type=media)
+
+    async def _receive(self, request: Request, *, single: bool) -> Response:
+        token = self._access.find_token(request)
+        media = find_media_type(request, _BATCHES)
+        key = Key.parse(request.headers.get("idempotency-key"))
+        with Share(self._room) as share:
+            body = await read_body(request, self._limits, share)
+            sent = Sent(body, find_encoding(request), media, single, key, token, share)
+            answer = await self._in_thread(lambda: self._intake.take(sent))
+        return Response(answer, media_type=JSON)
+
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        """Work without stopping the event loop; a client that goes away does not stop the work."""
+        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait([future])  # its memory is in use until then
+            raise
+
+    # ------------------------------------------------------------------ around them
+
+    def _answered(self, endpoint: _Endpoint, *, otlp: bool = False) -> _Endpoint:
+        """Make refusals answers, and count and time what is answered.
+
+        Args:
+            endpoint: What answers.
+            otlp: Whether refusals are told as OTLP has it.
+        """
+
+        async def answer(request: Request) -> Response:
+            began = time.perf_counter()
+            try:
+                self._access.check_site(request)
+                response = await endpoint(request)
+            except Refusal as refusal:
+                self._tell_trouble(refusal)
+                response = _refusal(refusal, _otlp_media(request) if otlp else "")
+            except Exception as error:
+                self._trouble.say("bug", f"a request failed: {describe(error)}", error)
+                response = _refusal(Refusal(503, "the receiver failed", retry_after=5))
+            path = request.scope["path"]  # one of ours, or this would not be its endpoint
+            self._metrics.requests.labels(path, response.status_code).inc()
+            self._metrics.seconds.labels(path).observe(time.perf_counter() - began)
+            return response
+
+        return answer
+
+    def _tell_trouble(self, refusal: Refusal) -> None:
+        cause = refusal.__cause__
+        if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE and cause is not None:
+            self._trouble.say("store", f"cannot store: {describe(cause)}", cause)
+
+    async def _not_found(self, _request: Request, error: Exception) -> Response:
+        """Answer where there is no such path (404), or none for this method (405)."""
+        status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.NOT_FOUND
+        self._metrics.requests.labels("other", int(status)).inc()
+        response = _refusal(Refusal(int(status), HTTPStatus(status).phrase.lower()))
+        response.headers.update(getattr(error, "headers", None) or {})
+        return response
+
+
+def _otlp_media(request: Request) -> str:
+    """Return the encoding in which an OTLP request is answered: its own, if it has one."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return PROTOBUF if kind == PROTOBUF else JSON
+
+
+def _refusal(refusal: Refusal, otlp_media: str = "") -> Response:
+    if otlp_media:
+        content = tell_refusal(refusal, otlp_media)
+    else:
+        content = _encode({"success": False, "error": refusal.reason, **refusal.more})
+    response = Response(content, refusal.status, media_type=otlp_media or JSON)
+    if refusal.retry_after is not None:
+        response.headers["retry-after"] = str(refusal.retry_after)
+    if refusal.status == HTTPStatus.UNAUTHORIZED:
+        response.headers["www-authenticate"] = "Bearer"
+    return response

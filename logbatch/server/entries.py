@@ -1,0 +1,218 @@
+"""The entries of a request: found in its body, checked, and made lines.
+
+What our own clients send are lines already; they are checked many at a time and stored byte for
+byte.  Only where one of them is something else is each looked at by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, NamedTuple, TypeVar
+
+import msgspec
+
+from logbatch.dataset.lines import Int32, Int64, format_time
+from logbatch.server.limits import Limits, Refusal
+from logbatch.server.normalise import Rejected, normalise
+from logbatch.server.scan import has_more_entries, is_deeper
+
+_T = TypeVar("_T")
+
+_SPACES = bytes.maketrans(b"\n\r", b"  ")
+_WHITE = b" \t\r\n"
+
+
+class Checked(NamedTuple):
+    """Entries that were looked at.
+
+    Attributes:
+        lines: The line of each, without its newline; None where it was refused.
+        rejected: Index of each that was refused -> the reason.
+        undated: Indexes of those that did not say when they happened.
+    """
+
+    lines: Sequence[bytes | None]
+    rejected: dict[int, str]
+    undated: frozenset[int] = frozenset()
+
+
+class _Object(msgspec.Struct, gc=False):
+    """Any JSON object; nothing of it is kept."""
+
+
+class _Own(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A line that needs no work: what `logbatch.dataset.lines.Line` is, strictly."""
+
+    timestamp: Annotated[datetime, msgspec.Meta(tz=True)]
+    level: str
+    levelno: Int32
+    logger: str
+    message: str
+    template: str | None = None
+    exception_type: str | None = None
+    exception_message: str | None = None
+    stacktrace: str | None = None
+    pathname: str | None = None
+    lineno: Int32 | None = None
+    func_name: str | None = None
+    process: Int64 | None = None
+    thread: Int64 | None = None
+    thread_name: str | None = None
+    task: str | None = None
+    trace_id: str | None = None
+    span_id: str | None = None
+    service: str | None = None
+    host: str | None = None
+    attributes: _Object | None = None
+
+
+class _Envelope(msgspec.Struct, gc=False):
+    """`{"logs": […]}`, as syslog-ng and our own clients send it."""
+
+    logs: list[msgspec.Raw]
+
+
+_own = msgspec.json.Decoder(_Own)
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_any = msgspec.json.Decoder(msgspec.Raw).decode
+_UNDECODABLE = (msgspec.MsgspecError, ValueError)
+
+# ------------------------------------------------------------------ finding them
+
+
+def find_in_json(body: bytes, limits: Limits) -> list[bytes]:
+    """Find the entries of `{"logs": […]}` or of a bare array.
+
+    Raises:
+        Refusal: It is neither (400), or there are too many (413).
+    """
+    if has_more_entries(body, limits.max_records):
+        raise _too_many(limits)
+    if body.lstrip(_WHITE)[:1] == b"[":
+        raws = _parse(_decode_array, body)
+    else:
+        raws = _parse(_decode_envelope, body).logs
+    if len(raws) > limits.max_records:
+        raise _too_many(limits)
+    joined = b"\n".join(raws)
+    if joined.count(b"\n") < max(len(raws), 1) and b"\r" not in joined:
+        return joined.split(b"\n") if raws else []
+    return [_in_one_line(bytes(raw)) for raw in raws]
+
+
+def find_in_lines(body: bytes, limits: Limits) -> list[bytes]:
+    """Find the entries of NDJSON; blank lines do not count.
+
+    Raises:
+        Refusal: There are too many (413), or it is not UTF-8 (400).
+    """
+    if body.count(b"\n") > 2 * limits.max_records:
+        raise _too_many(limits)
+    check_text(body)
+    found = [_in_one_line(line) for line in body.split(b"\n") if line.strip(_WHITE)]
+    if len(found) > limits.max_records:
+        raise _too_many(limits)
+    return found
+
+
+def find_one(body: bytes) -> list[bytes]:
+    """Find the one entry of a body.
+
+    Raises:
+        Refusal: It is not one JSON value (400).
+    """
+    return [_in_one_line(bytes(_parse(_decode_any, body)))]
+
+
+def _parse(decode: Callable[[bytes], _T], body: bytes) -> _T:
+    check_text(body)
+    try:
+        return decode(body)
+    except msgspec.ValidationError:
+        raise Refusal(400, 'the body is neither {"logs": [...]} nor an array') from None
+    except RecursionError:
+        raise Refusal(400, "the body is nested too deeply") from None
+    except _UNDECODABLE:
+        raise Refusal(400, "the body is not JSON") from None
+
+
+def check_text(body: bytes) -> None:
+    """Check what parsers pass over in strings that they do not build.
+
+    Raises:
+        Refusal: It is not UTF-8 (400).
+    """
+    try:
+        if not body.isascii():
+            body.decode()
+    except UnicodeDecodeError:
+        raise Refusal(400, "the body is not UTF-8") from None
+
+
+def _in_one_line(entry: bytes) -> bytes:
+    """Replace line ends: a parser that passed this entry takes none within a string."""
+    return entry.translate(_SPACES).strip(_WHITE)
+
+
+def _too_many(limits: Limits) -> Refusal:
+    return Refusal(413, f"a request may hold {limits.max_records} entries")
+
+
+# ------------------------------------------------------------------ checking them
+
+
+def check(entries: list[bytes], limits: Limits, now: float) -> Checked:
+    """Make lines of entries.
+
+    Args:
+        entries: JSON, each without a line end.
+        limits: Which depth is allowed.
+        now: When they were received, in seconds since 1970.
+
+    Raises:
+        Refusal: One is nested too deeply (400); its index is told.
+    """
+    for index in _find_deep(entries, limits.max_depth):
+        raise Refusal(
+            400,
+            f"entry {index} is nested deeper than {limits.max_depth} levels",
+            more={"index": index},
+        )
+    if _are_own(entries):
+        return Checked(entries, {})
+    return _check_singly(entries, format_time(datetime.fromtimestamp(now, UTC)))
+
+
+def _find_deep(entries: Iterable[bytes], most: int) -> Iterable[int]:
+    for index, entry in enumerate(entries):
+        if entry.count(b"{") + entry.count(b"[") > most and is_deeper(entry, most):
+            yield index
+
+
+def _are_own(entries: list[bytes]) -> bool:
+    try:
+        return len(_own.decode_lines(b"\n".join(entries))) == len(entries)
+    except (RecursionError, *_UNDECODABLE):
+        return False
+
+
+def _check_singly(entries: list[bytes], received: str) -> Checked:
+    lines: list[bytes | None] = []
+    rejected: dict[int, str] = {}
+    undated: set[int] = set()
+    for index, entry in enumerate(entries):
+        line = None
+        try:
+            _own.decode(entry)
+            line = entry
+        except (RecursionError, *_UNDECODABLE):
+            try:
+                line, dated = normalise(entry, received)
+                if not dated:
+                    undated.add(index)
+            except Rejected as error:
+                rejected[index] = str(error)
+        lines.append(line)
+    return Checked(lines, rejected, frozenset(undated))

@@ -1,0 +1,238 @@
+"""OTLP/HTTP: log records of OpenTelemetry become lines.
+
+    severity number and text   level, levelno
+    body                       message; as JSON where it is not a text
+    event or observed time     timestamp
+    instrumentation scope      logger
+    service.name, host.name    service, host (of the resource)
+    exception.*, code.*        exception_type …, pathname, lineno, func_name
+    thread.*, process.pid      thread, thread_name, process
+    all other attributes       attributes; those of the resource and the scope under these names
+
+Source: https://opentelemetry.io/docs/specs/otlp/#otlphttp and
+https://opentelemetry.io/docs/specs/otel/logs/data-model/
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+
+from logbatch.dataset.lines import Line, format_time
+from logbatch.server.access import JSON, PROTOBUF
+from logbatch.server.entries import Checked
+from logbatch.server.levels import level_of_severity
+from logbatch.server.limits import Limits, Refusal
+from logbatch.server.normalise import Rejected
+
+MEDIA = frozenset((JSON, PROTOBUF))
+
+LARGEST = 1 << 20  # bytes of one record, resource or scope: an empty attribute is two of them
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TRACE = re.compile(r"[0-9a-f]{32}")
+_SPAN = re.compile(r"[0-9a-f]{16}")
+_encode = msgspec.json.Encoder().encode
+
+# Attribute -> column and its type.  Of two names for one column the first is today's.
+_COLUMNS: dict[str, tuple[str, int]] = {
+    "exception.type": ("exception_type", 0),
+    "exception.message": ("exception_message", 0),
+    "exception.stacktrace": ("stacktrace", 0),
+    "code.file.path": ("pathname", 0),
+    "code.filepath": ("pathname", 0),
+    "code.function.name": ("func_name", 0),
+    "code.function": ("func_name", 0),
+    "code.line.number": ("lineno", 32),
+    "code.lineno": ("lineno", 32),
+    "thread.id": ("thread", 64),
+    "thread.name": ("thread_name", 0),
+    "process.pid": ("process", 64),
+}  # 0 for text, else the bits of an integer
+_OF_RESOURCE = {
+    "service.name": ("service", 0),
+    "host.name": ("host", 0),
+    "process.pid": ("process", 64),
+}
+
+
+class LogRecord(NamedTuple):
+    """A record as it came, in plain Python; times are nanoseconds since 1970, 0 for none."""
+
+    time: int
+    observed: int
+    severity: int
+    severity_text: str
+    body: Any
+    attributes: dict[str, Any]
+    trace_id: str
+    span_id: str
+    event: str
+
+
+class Origin(NamedTuple):
+    """Where records come from.
+
+    Attributes:
+        columns: What the resource and the scope say about columns.
+        attributes: What else they say.
+    """
+
+    columns: dict[str, Any]
+    attributes: dict[str, Any]
+
+
+Found = Iterator[tuple[Origin, Callable[[], LogRecord]]]
+"""Where a record comes from, and what reads it; reading it may raise `Rejected`."""
+
+
+def make_origin(resource: dict[str, Any], scope: dict[str, Any], name: str, version: str) -> Origin:
+    """Sort out what is said of the resource and the scope of records."""
+    columns: dict[str, Any] = {"logger": name}
+    rest = _take_columns(resource, _OF_RESOURCE, columns)
+    if version:
+        scope = {"version": version, **scope}
+    said = {"resource": rest, "scope": scope}
+    return Origin(columns, {key: value for key, value in said.items() if value})
+
+
+def check(found: Found, limits: Limits, now: float) -> Checked:
+    """Make lines of records.
+
+    Raises:
+        Refusal: There are too many (413).
+    """
+    lines: list[bytes | None] = []
+    rejected: dict[int, str] = {}
+    received = format_time(datetime.fromtimestamp(now, UTC))
+    for index, (origin, read) in enumerate(found):
+        if index >= limits.max_records:
+            raise Refusal(413, f"a request may hold {limits.max_records} records")
+        try:
+            lines.append(_make_line(read(), origin, received))
+        except Rejected as error:
+            rejected[index] = str(error)
+            lines.append(None)
+    return Checked(lines, rejected)
+
+
+def _make_line(record: LogRecord, origin: Origin, received: str) -> bytes:
+    level, number = level_of_severity(record.severity, record.severity_text)
+    columns: dict[str, Any] = dict(origin.columns)
+    attributes = {**origin.attributes, **_take_columns(record.attributes, _COLUMNS, columns)}
+    if record.event:
+        attributes.setdefault("event_name", record.event)
+    moment = record.time or record.observed
+    line = Line(
+        timestamp=_time(moment) if moment else received,
+        level=level,
+        levelno=number,
+        message=_message(record),
+        trace_id=_identity(record.trace_id, _TRACE),
+        span_id=_identity(record.span_id, _SPAN),
+        attributes=msgspec.Raw(_encode(attributes)),
+        **columns,
+    )
+    return _encode(line)
+
+
+def _message(record: LogRecord) -> str:
+    if isinstance(record.body, str):
+        return record.body
+    return record.event if record.body is None else _encode(record.body).decode()
+
+
+def _take_columns(
+    given: dict[str, Any], names: dict[str, tuple[str, int]], columns: dict[str, Any]
+) -> dict[str, Any]:
+    """Add to the columns what fits them; return what is left."""
+    rest = {}
+    for name, value in given.items():
+        column, bits = names.get(name, ("", 0))
+        if column and column not in columns and _fits(value, bits):
+            columns[column] = value
+        else:
+            rest[name] = value
+    return rest
+
+
+def _fits(value: object, bits: int) -> bool:
+    if bits == 0:
+        return isinstance(value, str)
+    return type(value) is int and -(1 << (bits - 1)) <= value < 1 << (bits - 1)
+
+
+def _time(nanoseconds: int) -> str:
+    return format_time(_EPOCH + timedelta(microseconds=nanoseconds // 1000))
+
+
+def _identity(text: str, form: re.Pattern[str]) -> str | None:
+    """Return a trace or span; one that is all zeros or has another form is none."""
+    lower = text.lower()
+    return lower if form.fullmatch(lower) and lower.strip("0") else None
+
+
+# ------------------------------------------------------------------ values
+
+
+def check_depth(depth: int, most: int) -> None:
+    """Refuse a record whose values are nested deeper than allowed.
+
+    Raises:
+        Rejected: They are.
+    """
+    if depth > most:
+        raise Rejected(f"it is nested deeper than {most} levels")
+
+
+def check_size(size: int) -> None:
+    """Refuse a record that is too large to be read at once.
+
+    Raises:
+        Rejected: It is.
+    """
+    if size > LARGEST:
+        raise Rejected(f"it is larger than {LARGEST} bytes")
+
+
+def plain_number(value: float) -> float | str:
+    """Return a number, or the text that stands for one that JSON has not."""
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+# ------------------------------------------------------------------ answers
+
+_CODES = {400: 3, 401: 16, 403: 7, 404: 5, 408: 4, 413: 8, 415: 3, 503: 14}  # of gRPC
+
+
+def tell_success(rejected: dict[int, str], media: str) -> bytes:
+    """Write the answer to a request that was taken, perhaps without some of its records."""
+    reason = f"record {min(rejected)}: {rejected[min(rejected)]}" if rejected else ""
+    if media == JSON:
+        if not rejected:
+            return b"{}"
+        partial = {"rejectedLogRecords": str(len(rejected)), "errorMessage": reason}
+        return _encode({"partialSuccess": partial})
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+
+    answer = ExportLogsServiceResponse()
+    if rejected:
+        answer.partial_success.rejected_log_records = len(rejected)
+        answer.partial_success.error_message = reason
+    return answer.SerializeToString()
+
+
+def tell_refusal(refusal: Refusal, media: str) -> bytes:
+    """Write the answer to a request that was not taken: a `google.rpc.Status`."""
+    code = _CODES.get(refusal.status, 2)
+    if media == JSON:
+        return _encode({"code": code, "message": refusal.reason})
+    text = refusal.reason.encode()[:127]  # so short that its length is one byte
+    return bytes((0x08, code, 0x12, len(text))) + text

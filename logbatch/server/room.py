@@ -1,0 +1,69 @@
+"""How much memory the bodies of all requests may take together."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+
+from logbatch.server.limits import Refusal
+
+_RETRY_AFTER = 1
+
+
+class Room:
+    """A number of bytes that requests share; one that finds none left is told to come again.
+
+    Args:
+        size: Bytes.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._lock = threading.Lock()
+        self._left = size
+
+    def take(self, size: int) -> None:
+        """Take some bytes.
+
+        Raises:
+            Refusal: There are not as many.
+        """
+        with self._lock:
+            if size > self._left:
+                raise Refusal(
+                    503, "the receiver works on too much at once", retry_after=_RETRY_AFTER
+                )
+            self._left -= size
+
+    def give_back(self, size: int) -> None:
+        """Give bytes back."""
+        with self._lock:
+            self._left += size
+
+
+class Share:
+    """What one request has of the room; leaving the `with` block gives it back."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._size = 0
+
+    def grow(self, size: int) -> None:
+        """Take some bytes more.
+
+        Raises:
+            Refusal: There are not as many.
+        """
+        self._room.take(size)
+        self._size += size
+
+    def __enter__(self) -> Share:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._room.give_back(self._size)
+        self._size = 0

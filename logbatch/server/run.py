@@ -1,0 +1,292 @@
+"""Run a receiver: one for a directory, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import uvicorn
+
+from logbatch.errors import LogbatchError, TemporaryError
+from logbatch.journal.files import create_file, lock_file, make_directory, open_file
+from logbatch.server.access import Access, is_loopback
+from logbatch.server.app import Receiver
+from logbatch.server.binding import Bindings, Tokens
+from logbatch.server.limits import Limits
+from logbatch.server.protocol import make_protocol
+from logbatch.server.store import Store
+from logbatch.transports.jsonl import JsonlTransport
+from logbatch.transports.parquet import ParquetTransport
+from logbatch.trouble import Trouble, describe
+
+Ready = Callable[[str, Callable[[], None]], object]
+
+FOLDER = ".receiver"
+"""Where a receiver keeps its lock and its bindings, in the directory that it writes to."""
+
+_PRODUCERS = 10_000  # of which it is kept in mind what is stored
+_FILES = 4096  # that grow at one time, if the system allows as many
+_IDLE = 300.0  # seconds after which the file of a producer that sends no more is rotated
+_UPKEEP = 30.0  # seconds between two looks for those
+_GRACE = 5  # seconds that requests have to end when the receiver is told to stop
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a receiver is to do.
+
+    Attributes:
+        directory: Where it writes; it is made if it is not there.
+        host: Address it is bound to.
+        port: Port it is bound to; 0 takes one that is free.
+        tokens: Tokens that are accepted; none lets everybody in, on loopback only.
+        format: `jsonl` appends to a file of each producer; `parquet` writes a file per request.
+        allowed_hosts: Names by which it may be called.
+        certificate: File with a certificate for TLS, and those of its issuers.
+        private_key: File with its private key, if that stands apart.
+        limits: What a request may cost.
+
+    Raises:
+        ValueError: A setting is out of order.
+    """
+
+    directory: Path
+    host: str = "127.0.0.1"
+    port: int = 8321
+    tokens: Sequence[str] = dataclasses.field(default=(), repr=False)
+    format: str = "jsonl"
+    allowed_hosts: Sequence[str] = ()
+    certificate: Path | None = None
+    private_key: Path | None = None
+    limits: Limits = dataclasses.field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if not self.tokens and not is_loopback(self.host):
+            raise ValueError(
+                f"host={self.host!r} can be reached from other machines: that needs a token"
+            )
+        if self.private_key and not self.certificate:
+            raise ValueError("private_key: a key is of no use without a certificate")
+        for token in self.tokens:
+            if not token.isascii() or not token.isprintable() or not token or " " in token:
+                raise ValueError("token: a token is printable ASCII, without spaces")
+
+
+def serve(settings: Settings, ready: Ready, trouble: Trouble | None = None) -> None:
+    """Receive until SIGTERM or Ctrl-C; then end the requests under way and rotate the files.
+
+    Args:
+        settings: What to do.
+        ready: Called when requests are taken, with the URL and a function that does what SIGTERM
+            does.  Any thread may call that; off the main thread there is no other way.
+        trouble: Told about what goes wrong; None says it on stderr.
+
+    Raises:
+        LogbatchError: The directory cannot be used, or another receiver uses it.
+        OSError: The address cannot be bound.
+    """
+    with _lock(settings.directory), _bind(settings) as listener, _logging():
+        receiver, upkeep = _build(settings, trouble or Trouble())
+        try:
+            with upkeep:
+                _run(settings, receiver, listener, ready)
+        finally:
+            receiver.close()
+
+
+def _build(settings: Settings, trouble: Trouble) -> tuple[Receiver, _Upkeep]:
+    tokens = Tokens(settings.tokens)
+    bindings = Bindings(settings.directory / FOLDER, tokens)
+    writer = _make_writer(settings)
+    if isinstance(writer, JsonlTransport):
+        writer.finish_left_over()
+    writer.remember()
+    store = Store(writer, bindings)
+    access = Access(tokens, settings.host, settings.allowed_hosts)
+    return Receiver(store, access, settings.limits, trouble), _Upkeep(store, trouble)
+
+
+def _make_writer(settings: Settings) -> JsonlTransport | ParquetTransport:
+    if settings.format == "parquet":
+        return ParquetTransport(settings.directory, remembered=_PRODUCERS)
+    return JsonlTransport(
+        settings.directory,
+        remembered=_PRODUCERS,
+        open_files=_count_files(settings.limits.max_connections),
+        idle_seconds=_IDLE,
+    )
+
+
+def _count_files(connections: int) -> int:
+    """Have the system allow as many open files as are wanted; return how many may grow."""
+    if sys.platform == "win32":
+        return 64
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _FILES + 256
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return _FILES if soft == resource.RLIM_INFINITY else max(8, min(_FILES, (soft - 256) // 2))
+
+
+# ------------------------------------------------------------------ the server
+
+
+def _run(settings: Settings, receiver: Receiver, listener: socket.socket, ready: Ready) -> None:
+    config = _configure(settings, receiver)
+    try:
+        config.load()
+    except OSError as error:  # of `ssl`, which does not name the file
+        reason = error.strerror or error
+        raise LogbatchError(f"the certificate or its key cannot be used: {reason}") from error
+    server = uvicorn.Server(config)
+
+    async def run() -> None:
+        serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.005)
+        if server.started:
+            ready(_url(settings, listener), stop)
+        await serving
+
+    def stop() -> None:
+        server.should_exit = True
+
+    with _on_sigterm(stop):
+        asyncio.run(run())
+
+
+def _configure(settings: Settings, receiver: Receiver) -> uvicorn.Config:
+    limits = settings.limits
+    return uvicorn.Config(
+        receiver.app,
+        http=make_protocol(limits.header_timeout, limits.body_timeout),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=limits.max_connections,
+        timeout_keep_alive=max(1, int(limits.header_timeout)),
+        timeout_graceful_shutdown=_GRACE,
+        ssl_certfile=settings.certificate,
+        ssl_keyfile=settings.private_key,
+    )
+
+
+@contextlib.contextmanager
+def _on_sigterm(stop: Callable[[], None]) -> Iterator[None]:
+    """Have SIGTERM stop the server, also before it listens to signals and once it does no more."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda _number, _frame: stop())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _url(settings: Settings, listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    scheme = "https" if settings.certificate else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+@contextlib.contextmanager
+def _bind(settings: Settings) -> Iterator[socket.socket]:
+    found = socket.getaddrinfo(
+        settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    family, _, _, _, address = found[0]
+    # asyncio sends without delay (TCP_NODELAY) only where the protocol is named.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+            listener.listen(1024)
+        except OSError as error:
+            where = f"{settings.host}:{settings.port}"
+            raise LogbatchError(f"cannot listen on {where}: {error.strerror}") from error
+        yield listener
+
+
+@contextlib.contextmanager
+def _lock(directory: Path) -> Iterator[None]:
+    """Make sure that no other receiver writes here: each keeps in memory what is stored."""
+    folder = directory / FOLDER
+    path = folder / "lock"
+    try:
+        make_directory(folder, sync=True)
+        descriptor = open_file(path, os.O_RDWR) if path.exists() else create_file(path)
+    except OSError as error:
+        raise LogbatchError(f"{directory} cannot be used: {error.strerror}") from error
+    try:
+        if not lock_file(descriptor):
+            raise LogbatchError(f"another receiver writes to {directory}")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+# ------------------------------------------------------------------ beside the server
+
+
+class _Upkeep:
+    """Rotates files of producers that send no more, on a thread of its own."""
+
+    def __init__(self, store: Store, trouble: Trouble) -> None:
+        self._store = store
+        self._trouble = trouble
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="logbatch-upkeep", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while not self._ended.wait(_UPKEEP):
+            try:
+                with self._store.locked() as writer:
+                    if isinstance(writer, JsonlTransport):
+                        writer.rotate_idle()
+            except TemporaryError as error:
+                self._trouble.say("upkeep", f"cannot rotate files: {describe(error)}", error)
+
+
+@contextlib.contextmanager
+def _logging() -> Iterator[None]:
+    """Have what uvicorn warns of on stderr, in one line each, whatever stands in it."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine("logbatch: %(message)s"))
+    log = logging.getLogger("uvicorn")
+    before = log.handlers[:], log.level, log.propagate
+    log.handlers[:], log.propagate = [handler], False
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.handlers[:], log.level, log.propagate = before
+
+
+class _OneLine(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,0 +1,65 @@
+"""Count what is in a JSON text without building any of it.
+
+A parser makes an object of each value before anybody can say that there are too many.  What is
+counted here first costs a pass over the text, or some.
+"""
+
+from __future__ import annotations
+
+import re
+
+# Strings are passed over whole; the quantifiers are possessive, so that nothing is tried twice.
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?+'
+_STRINGS = re.compile(_STRING, re.DOTALL)
+_TOKENS = re.compile(_STRING + rb"|[\[\]{},]", re.DOTALL)
+_CHEAP = 20  # values for each entry that is allowed; so many are not worth a closer look
+_MANY = 40  # values for each that are too many, whatever they are; they would cost seconds
+_FEW = 1000  # entries that are allowed, at the least, as far as these two are concerned
+_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_OTHERS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def has_many_values(text: bytes, most: int) -> bool:
+    """Tell whether a text has far more values than as many entries can have.
+
+    Args:
+        text: JSON.
+        most: How many entries are allowed.
+    """
+    return text.count(b",") > max(most, _FEW) * _MANY
+
+
+def has_more_entries(text: bytes, most: int) -> bool:
+    """Tell whether the array in a text has more entries than allowed, if it has very many.
+
+    Args:
+        text: An array, or an object with arrays directly in it, all of which count.
+        most: How many entries are allowed.
+    """
+    if text.count(b",") < max(most, _FEW) * _CHEAP:
+        return False  # the parser says exactly how many there are, at little cost
+    inside = 1 if text.lstrip()[:1] == b"[" else 2
+    depth, commas = 0, 0
+    for match in _TOKENS.finditer(text):
+        token = match[0]
+        if token in b"[{":
+            depth += 1
+        elif token in b"]}":
+            depth -= 1
+        elif token == b"," and depth == inside:
+            commas += 1
+            if commas >= most:
+                return True
+    return False
+
+
+def is_deeper(text: bytes, most: int) -> bool:
+    """Tell whether a JSON value is nested deeper than allowed."""
+    if text.count(b"{") + text.count(b"[") <= most:
+        return False
+    left = _STRINGS.sub(b"", text).translate(_BRACKETS, _OTHERS)
+    for _ in range(most):  # each round takes the innermost level away
+        if not left:
+            return False
+        left = left.replace(b"[]", b"")
+    return bool(left)

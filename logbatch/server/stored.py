@@ -1,0 +1,171 @@
+"""Read back what is stored of a producer, and compare it with what came again.
+
+Rows are compared, not bytes: what is stored may have been written as Parquet, compressed or
+compacted meanwhile.  Only the files that cover the range are opened, and of a Parquet or plain
+JSON Lines file only the part that does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.parquet as pq
+
+from logbatch.dataset.files import Vanished, find_segment
+from logbatch.dataset.reading import FIXED, Damaged, Piece, conform, read, reading
+from logbatch.dataset.schema import table_from_lines
+from logbatch.dataset.segments import list_segments, scan_growing
+from logbatch.dataset.snapshot import Part, make_part, present
+from logbatch.dataset.source import TRIES
+from logbatch.errors import DatasetError
+from logbatch.identity import Ranges
+
+pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
+
+_STEP = 1 << 16  # bytes in which a line is looked for
+
+
+def differs(
+    directory: Path, producer: str, first: int, lines: Sequence[bytes], undated: Collection[int]
+) -> bool:
+    """Tell whether records came with another content than what is stored of them.
+
+    Args:
+        directory: The dataset's.
+        producer: Whose records.
+        first: Sequence of the first one.
+        lines: Their lines, without newlines.  Those that are not stored do not differ.
+        undated: Indexes of those whose time was made up when they came: it does not count.
+
+    Raises:
+        DatasetError: What is stored cannot be read.
+    """
+    came = _sorted(table_from_lines(b"\n".join([*lines, b""]), producer, first, count=len(lines)))
+    stored = _sorted(read_rows(directory, producer, first, first + len(lines) - 1))
+    if len(stored) != len(came):  # a file was removed since it was written
+        came = came.filter(pc.is_in(came["sequence"], stored["sequence"]))
+    if undated:
+        made_up = pa.array([first + index for index in sorted(undated)], pa.int64())
+        mask = pc.is_in(came["sequence"], made_up)
+        at = came.schema.get_field_index("timestamp")
+        moments = pc.if_else(mask, stored["timestamp"], came["timestamp"])
+        came = came.set_column(at, FIXED.field("timestamp"), moments)
+    return not came.equals(stored)
+
+
+def read_rows(directory: Path, producer: str, first: int, last: int) -> pa.Table:
+    """Read the records `first..last` of a producer, each once, as far as they are there.
+
+    Raises:
+        DatasetError: They cannot be read.
+    """
+    for _ in range(TRIES):
+        try:
+            return _read(directory, producer, first, last)
+        except Vanished:  # it was rotated, compressed or compacted: look again
+            continue
+        except Damaged as error:
+            raise DatasetError(str(error)) from error
+    raise DatasetError(f"{directory} changes faster than it can be read")
+
+
+def _read(directory: Path, producer: str, first: int, last: int) -> pa.Table:
+    wanted, tables = Ranges([(first, last)]), [FIXED.empty_table()]
+    for segment in list_segments(directory, producer):
+        near = segment.first <= last and (segment.last is None or segment.last >= first)
+        if near and find_segment(segment.path) is not None:
+            part = make_part(segment)
+            spans = tuple(s for a, b in part.spans for s in _common(wanted, a, b))
+            if spans:
+                tables.append(_read_part(part._replace(spans=spans, whole=False)))
+                wanted = Ranges(h for a, b in wanted for h in Ranges(spans).missing(a, b))
+    return pa.concat_tables(tables)
+
+
+def _common(wanted: Ranges, first: int, last: int) -> list[tuple[int, int]]:
+    return present(wanted, first, last) if wanted else []
+
+
+def _read_part(part: Part) -> pa.Table:
+    first, last = part.spans[0][0], part.spans[-1][1]
+    if part.segment.ext == "parquet":
+        piece = _find_groups(part.path, first, last)
+    elif part.segment.ext == "jsonl":
+        piece = _find_stretch(part, first, last)
+    else:
+        piece = None
+    return conform(read(part, piece, FIXED)[0], FIXED)
+
+
+def _sorted(table: pa.Table) -> pa.Table:
+    return conform(table.sort_by("sequence"), FIXED).combine_chunks()
+
+
+# ------------------------------------------------------------------ the part that covers a range
+
+
+def _find_groups(path: Path, first: int, last: int) -> Piece | None:
+    """Find the row groups of a Parquet file that may hold a range; None for all of them."""
+    with reading(path):
+        metadata = pq.read_metadata(path)
+        at = metadata.schema.names.index("sequence")
+        groups = []
+        for group in range(metadata.num_row_groups):
+            statistics: Any = metadata.row_group(group).column(at).statistics
+            if statistics is None or not statistics.has_min_max:
+                return None
+            if statistics.min <= last and statistics.max >= first:
+                groups.append(group)
+        return Piece(groups[0], groups[-1] + 1) if groups else None
+
+
+def _find_stretch(part: Part, first: int, last: int) -> Piece | None:
+    """Find where in a plain JSON Lines file a range stands; None where its lines are not in order.
+
+    A file of ours has each sequence once, in order and without holes; one that has not is read
+    whole.
+    """
+    with reading(part.path), open(part.path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size if part.stop is None else part.stop
+        start = _bisect(file, part.segment.producer, first, size)
+        stop = _bisect(file, part.segment.producer, last + 1, size)
+    return Piece(start, stop) if start is not None and stop is not None else None
+
+
+def _bisect(file: Any, producer: str, sequence: int, size: int) -> int | None:
+    """Find where the first line begins whose sequence is not less; None where that is not clear."""
+    low, high = 0, size
+    while low < high:
+        middle = (low + high) // 2
+        found = _line_after(file, producer, middle, high)
+        if found is None:
+            return None
+        begin, number = found
+        if number is None or number >= sequence:  # none begins between here and `high`
+            high = middle
+        else:
+            low = begin + 1
+    found = _line_after(file, producer, low, size)
+    return None if found is None else found[0]
+
+
+def _line_after(file: Any, producer: str, at: int, stop: int) -> tuple[int, int | None] | None:
+    """Return where the first line from a byte on begins, and its sequence; None where it is odd.
+
+    Behind the last line there is none: that is the end of the file, and no sequence.
+    """
+    begin = at
+    if at > 0:
+        file.seek(at - 1)
+        skipped = file.readline()
+        begin = at - 1 + len(skipped)
+    if begin >= stop:
+        return begin, None
+    file.seek(begin)
+    runs = scan_growing([file.readline()], producer)
+    return (begin, runs[0].first) if runs else None

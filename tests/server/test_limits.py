@@ -1,0 +1,210 @@
+"""Limits: what costs too much is refused, in time and without a bug."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+
+import pytest
+
+HEAD = b"POST /v1/logs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+
+class TestSizes:
+    def test_a_plain_body(self, start, line) -> None:
+        """A plain body has its own limit, with Content-Length or without."""
+        client = start(max_body_bytes=1000)
+        data = json.dumps([line("x" * 1000)]).encode()
+        assert 413 == client.send(data).status_code
+        assert 413 == client.send(iter([data[:9], data[9:]])).status_code
+        assert 200 == client.send([line("x")]).status_code
+
+    def test_a_compressed_body(self, start, line) -> None:
+        """A compressed body has one as it is sent, and another as it is inflated."""
+        client = start(max_compressed_bytes=300, max_body_bytes=2000)
+        small = gzip.compress(json.dumps([line("x" * 1000)]).encode())
+        assert 200 == client.send(small, Content_Encoding="gzip").status_code
+        bomb = gzip.compress(json.dumps([line("x" * 3000)]).encode())
+        assert 413 == client.send(bomb, Content_Encoding="gzip").status_code
+        assert 413 == client.send(small + b"x" * 300, Content_Encoding="gzip").status_code
+
+    def test_bombs(self, client) -> None:
+        """A body that inflates to gigabytes is refused at once."""
+        began = time.monotonic()
+        packed = gzip.compress(bytes(400 << 20), 9)
+        assert 413 == client.send(packed, Content_Encoding="gzip").status_code
+        assert time.monotonic() - began < 30
+
+    def test_records(self, start, line) -> None:
+        """More records than allowed are refused."""
+        client = start(max_records=10)
+        assert [200, 413] == [client.send([line("a")] * n).status_code for n in (10, 11)]
+
+    def test_many_small_values(self, client) -> None:
+        """Millions of tiny entries are refused before any is built."""
+        assert 413 == client.send(b"[" + b"1," * (20 << 20) + b"1]").status_code
+
+    def test_many_small_values_elsewhere(self, client) -> None:
+        """So are millions of values in one entry, or in what is no entry."""
+        many = b"1," * (20 << 20) + b"1"
+        for body in (b"[[%b]]", b'{"x":[%b]}', b'{"message":"a","level":"INFO","x":[%b]}'):
+            for path in ("/v1/logs", "/v1/log", "/otlp/v1/logs"):
+                assert 413 == client.send(body % many, None, path).status_code
+
+    def test_depth(self, start, line) -> None:
+        """An entry that is nested too deeply is named, and nothing is stored."""
+        client = start(max_depth=5)
+        answer = client.send([line("a"), line("b", attributes={"x": [[[[]]]]})])
+        assert (400, 1) == (answer.status_code, answer.json()["index"])
+        assert 200 == client.send([line("a"), line("b", attributes={"x": [[]]})]).status_code
+        assert 400 == client.send(b'{"logs":' + b"[" * 1_000_000).status_code
+
+    def test_memory(self, start, line, answer) -> None:
+        """Where all bodies together would take too much, a client is told to come again."""
+        client = start(max_body_bytes=2000, max_compressed_bytes=100, max_memory_bytes=2100)
+        with client.connect() as slow:
+            slow.sendall(HEAD + b"Content-Length: 1900\r\n\r\n" + b"[" + b" " * 1500)
+            refused = until(lambda: client.send([line("x" * 1000)]), 503)
+            assert "1" == refused.headers["retry-after"]
+            slow.sendall(b" " * 398 + b"]")
+            assert 200 == answer(slow)[0]
+        assert 200 == client.send([line("x" * 1000)]).status_code
+
+    def test_the_answer_reaches_who_sends_too_much(self, start) -> None:
+        """A client that first sends all of its body reads why it was refused, and may go on."""
+        client = start(max_body_bytes=1000)
+        assert 413 == client.send(b"x" * (30 << 20)).status_code
+
+
+class TestDeadlines:
+    @pytest.mark.parametrize("sent", [b"", b"POST /v1/logs HTTP/1.1\r\nHost: x\r\n", HEAD[:30]])
+    def test_slow_headers(self, start, answer, sent: bytes) -> None:
+        """Headers that are not there in time are answered 408."""
+        client = start(header_timeout=0.3)
+        with client.connect() as connection:
+            connection.sendall(sent)
+            assert 408 == answer(connection)[0]
+            assert b"" == connection.recv(100)
+
+    def test_dripping_headers(self, start) -> None:
+        """One byte after another does not put the deadline off."""
+        client = start(header_timeout=0.5)
+        with client.connect() as connection:
+            began = time.monotonic()
+            assert drips_until_closed(connection)
+            assert time.monotonic() - began < 5
+
+    def test_slow_headers_of_a_second_request(self, start, answer, line) -> None:
+        """On a connection that is kept open the deadline begins with the next request."""
+        client = start(header_timeout=1)
+        data = json.dumps([line("a")]).encode()
+        with client.connect() as connection:
+            connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n%b" % (len(data), data))
+            assert 200 == answer(connection)[0]
+            connection.sendall(b"POST /v1/lo")
+            assert 408 == answer(connection)[0]
+
+    @pytest.mark.parametrize("length", [b"Content-Length: 100", b"Transfer-Encoding: chunked"])
+    def test_a_slow_body(self, start, answer, length: bytes) -> None:
+        """A body that is not there in time is answered 408."""
+        client = start(body_timeout=0.3)
+        with client.connect() as connection:
+            connection.sendall(HEAD + length + b"\r\n\r\n")
+            connection.sendall(b'5\r\n{"log' if b"chunked" in length else b"[")
+            status, said = answer(connection)
+            assert (408, False) == (status, json.loads(said)["success"])
+
+    def test_a_body_that_nobody_wants(self, start, answer) -> None:
+        """What is left of a refused body is not waited for longer than its deadline."""
+        client = start(body_timeout=0.3)
+        with client.connect() as connection:
+            connection.sendall(
+                b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nx"
+            )
+            assert 404 == answer(connection)[0]
+            assert b"" == connection.recv(100)
+
+    def test_a_dripping_body_that_nobody_wants(self, start, answer) -> None:
+        """Nor does a byte now and then put that off."""
+        client = start(body_timeout=0.5)
+        with client.connect() as connection:
+            connection.sendall(
+                b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nx"
+            )
+            assert 404 == answer(connection)[0]
+            began = time.monotonic()
+            assert drips_until_closed(connection)
+            assert time.monotonic() - began < 5
+
+    def test_a_body_that_nobody_wanted_but_came(self, start, answer) -> None:
+        """Once all of a refused body came, the connection goes on as before."""
+        client = start(body_timeout=0.3, header_timeout=1)
+        refused = b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n"
+        with client.connect() as connection:
+            for _ in range(2):
+                connection.sendall(refused)
+                assert 404 == answer(connection)[0]
+                connection.sendall(b"12345")
+            assert 408 == answer(connection)[0]  # of the third, which never comes
+
+    def test_a_body_that_ends_early(self, client, line) -> None:
+        """A client that goes away in the middle of its body has stored nothing."""
+        with client.connect() as connection:
+            connection.sendall(HEAD + b"Content-Length: 100\r\n\r\n[")
+        until(lambda: client.get("/metrics"), 200)
+        assert [] == client.rows("message")
+
+
+class TestForms:
+    @pytest.mark.parametrize("media", ["text/plain", "", "application/x-www-form-urlencoded"])
+    def test_other_media(self, client, media: str) -> None:
+        """What is not said to be JSON is refused."""
+        assert 415 == client.send(b"[]", Content_Type=media).status_code
+
+    @pytest.mark.parametrize("encoding", ["br", "deflate", "gzip, gzip", "x"])
+    def test_other_encodings(self, client, encoding: str) -> None:
+        """A compression that is not known is refused."""
+        assert 415 == client.send(b"[]", Content_Encoding=encoding).status_code
+
+    def test_other_paths(self, client) -> None:
+        """Other paths are 404, other methods 405, both as JSON."""
+        assert [404, 405, 404] == [
+            client.get(path).status_code for path in ("/", "/v1/logs", "/v1/logs/../x")
+        ]
+        assert False is client.get("/").json()["success"]
+
+    def test_what_is_no_http(self, client, answer) -> None:
+        """What is no HTTP is answered 400."""
+        for sent in (
+            b"hello\r\n\r\n",
+            b"GET  HTTP/1.1\r\n\r\n",
+            b"\x16\x03\x01\x02\0\x01\0\r\n\r\n",
+        ):
+            with client.connect() as connection:
+                connection.sendall(sent)
+                assert b" 400 " in connection.recv(1000)
+
+
+def drips_until_closed(connection) -> bool:
+    """Send a byte from time to time; tell whether there was an answer or an end within 20 s."""
+    began = time.monotonic()
+    connection.settimeout(0.05)
+    while time.monotonic() - began < 20:
+        try:
+            connection.sendall(b"x")
+            connection.recv(100)
+        except TimeoutError:
+            continue
+        except OSError:
+            return True
+        return True
+    return False
+
+
+def until(call, status: int):
+    """Call until the answer has a status."""
+    deadline = time.monotonic() + 20
+    while (answer := call()).status_code != status:
+        assert time.monotonic() < deadline, answer.status_code
+    return answer

@@ -1,0 +1,63 @@
+"""What the receiver counts, and how soon it answers."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+P = "01arz3ndektsv4rrffq69g5fav"
+
+
+def read(client) -> dict[tuple[str, ...], float]:
+    """Read the metrics, by name and the values of their labels."""
+    answer = client.get("/metrics")
+    assert "text/plain; version=0.0.4; charset=utf-8" == answer.headers["content-type"]
+    families = text_string_to_metric_families(answer.text)
+    return {(s.name, *s.labels.values()): s.value for f in families for s in f.samples}
+
+
+def test_counts(client, lines) -> None:
+    """Requests, records, duplicates, rejects, bytes and latency are counted."""
+    client.send(lines(0, 4), f"{P}/0-4")
+    again = client.send(lines(3, 6), f"{P}/3-6").request
+    client.send([{}, 1])
+    client.send(b"x", None, "/otlp/v1/logs")
+    found = read(client)
+    expected = {
+        ("requests_total", "/v1/logs", "200"): 3,
+        ("requests_total", "/otlp/v1/logs", "400"): 1,
+        ("records_total",): 7,
+        ("duplicates_total",): 2,
+        ("rejected_total",): 2,
+        ("request_seconds_count", "/v1/logs"): 3,
+    }
+    assert expected == {key: found[f"logbatch_receiver_{key[0]}", *key[1:]] for key in expected}
+    assert found["logbatch_receiver_received_bytes_total",] > len(again.body)
+    assert 0 < found["logbatch_receiver_request_seconds_sum", "/v1/logs"] < 10
+
+
+def test_labels_are_not_from_the_wire(client) -> None:
+    """Paths and methods that are not ours do not become labels."""
+    for path in ("/a", "/b/c", "/v1/logs/x", "/healthz/", "/%2e%2e/x"):
+        client.get(path)
+    client.send(b"", None, "/v1/logs", "FOO")
+    labels = {key[1] for key in read(client) if len(key) > 2 and "requests_total" in key[0]}
+    assert {"other"} == labels
+
+
+def test_answers_come_at_once(client) -> None:
+    """On a connection that is kept open no answer waits for the client's delayed acknowledgement.
+
+    That was so while the listening socket did not name its protocol: 40 ms for each request.
+    """
+    times = []
+    with requests.Session() as session:
+        session.trust_env = False
+        for _ in range(40):
+            began = time.perf_counter()
+            assert 200 == session.get(client.url + "/healthz").status_code
+            times.append(time.perf_counter() - began)
+    assert statistics.median(times[20:]) < 0.03
