@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import socket
 import threading
 import time
@@ -24,6 +25,10 @@ from logbatch.lifetime import process
 # How long a slow machine takes over one example is no finding; a test that hangs is timed out.
 settings.register_profile("logbatch", settings(), deadline=None)
 settings.load_profile("logbatch")
+
+# A shell starts what runs in the background without Ctrl-C, and so would be our children.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _PREFIXES = ("LOGBATCH_", "OTEL_", "XDG_")
 _COLOURS = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS")
