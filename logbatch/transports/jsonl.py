@@ -17,7 +17,6 @@ aside as `.damaged-<producer>-<first>`.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -36,11 +35,13 @@ from logbatch.dataset.segments import (
 )
 from logbatch.identity import Ranges, SegmentName
 from logbatch.journal.files import lock_file
+from logbatch.options import choice
 from logbatch.transports.base import Batch
 from logbatch.transports.compress import COMPRESSIONS, compress
 from logbatch.transports.directory import DirectoryTransport
 from logbatch.transports.growing import GrowingFile, SyncError, measure
 
+_COMPRESS = choice(*COMPRESSIONS, "none")
 _OPEN = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -87,7 +88,7 @@ class JsonlTransport(DirectoryTransport):
         self._idle_seconds = idle_seconds
         self._rotate_bytes = _check_number("rotate_bytes", rotate_bytes, "bytes")
         self._rotate_seconds = _check_number("rotate_seconds", rotate_seconds, "seconds")
-        self._compress = _check_compress(compress)
+        self._compress = _COMPRESS("compress", compress or "none")
         self._files: dict[str, GrowingFile] = {}  # by producer, the one used last at the end
 
     def send(self, batch: Batch) -> None:
@@ -204,7 +205,7 @@ class JsonlTransport(DirectoryTransport):
         final = path.with_name(_name(producer, first, last))
         os.rename(path, final)
         self._unsynced.add(final.parent)
-        if self._compress is not None:
+        if self._compress != "none":
             with contextlib.suppress(OSError):  # it may as well stay as it is
                 compress(final, self._compress)
 
@@ -276,13 +277,3 @@ def _check_number(name: str, value: Any, unit: str) -> float:
     if isinstance(value, bool) or not 1 <= number < 1 << 53:
         raise ValueError(f"{name}={value!r} must be a number of {unit} from 1 on")
     return number
-
-
-def _check_compress(given: Any) -> str | None:
-    if given in (None, "none"):
-        return None
-    if given in COMPRESSIONS:
-        return str(given)
-    close = difflib.get_close_matches(str(given), COMPRESSIONS, 1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise ValueError(f"compress={given!r} must be one of {', '.join(COMPRESSIONS)}, none{hint}")

@@ -9,7 +9,6 @@ which the application's threads run; compression needs no interpreter lock.
 
 from __future__ import annotations
 
-import difflib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from logbatch.dataset.schema import check_columns, table_from_lines
 from logbatch.dataset.schema import columns as names
 from logbatch.dataset.segments import publish
 from logbatch.identity import SegmentName
+from logbatch.options import choice
 from logbatch.transports.base import Batch
 from logbatch.transports.directory import DirectoryTransport
 from logbatch.turns import Turns
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 COMPRESSIONS = ("zstd", "snappy", "gzip", "lz4", "brotli", "none")
+_COMPRESSION = choice(*COMPRESSIONS)
 
 # Columns in which hardly two rows agree; a dictionary of their values would be built in vain.
 _DIFFERENT = {"timestamp", "message", "attributes", "trace_id", "span_id", "sequence"}
@@ -67,7 +68,7 @@ class ParquetTransport(DirectoryTransport):
         super().__init__(path, now=now, remembered=remembered)
         self._columns = check_columns(columns)
         self._format: dict[str, Any] = {
-            "compression": _check_compression(compression),
+            "compression": _COMPRESSION("compression", compression or "none"),
             "use_dictionary": [name for name in names(self._columns) if name not in _DIFFERENT],
             "store_schema": False,  # it says nothing that the columns do not
         }
@@ -99,12 +100,3 @@ class ParquetTransport(DirectoryTransport):
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, **self._format)
         return sink.getvalue()
-
-
-def _check_compression(given: Any) -> str:
-    text = "none" if given is None else given
-    if text in COMPRESSIONS:
-        return str(text)
-    close = difflib.get_close_matches(str(text).lower(), COMPRESSIONS, 1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise ValueError(f"compression={given!r} must be one of {', '.join(COMPRESSIONS)}{hint}")
