@@ -19,6 +19,7 @@ import weakref
 from _thread import start_new_thread
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from logbatch.delivery import Delivery, Sender, delivering
@@ -66,6 +67,7 @@ class Batcher:
         transport: The destination.
         options: How to gather, and what happens at the limits; None takes the transport's
             defaults.
+        directory: Where journals are; None takes the one of the destination.
         clock: Seconds that only go forward; tests bring their own.
     """
 
@@ -77,11 +79,12 @@ class Batcher:
         transport: Sender,
         options: BatchOptions | None = None,
         *,
+        directory: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.transport = transport
         self.options = options or BatchOptions.build({}, defaults=defaults_of(transport))
-        self.directory = journal_directory(transport, self.options)
+        self.directory = directory or journal_directory(transport, self.options)
         self._clock = clock
         self._urgent_level = self.options.flush_level
         self._begin()

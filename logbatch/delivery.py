@@ -129,8 +129,9 @@ class Delivery:
                 self._singly_until = self._clock() + recheck
                 return _singles(batch), 0
             self.retries += 1
+            told = str(error) or describe(error)
             raise TemporaryError(
-                f"neither batches nor single records are taken ({describe(error)})"
+                f"{told}, to batches and to single records; is the path right?"
             ) from error
         except BaseException as error:
             self.retries += 1

@@ -48,6 +48,10 @@ class Lifetime:
         """Close it at the end, unless it goes away before."""
         self._live.add(batcher)
 
+    def forget(self, batcher: Lasting) -> None:
+        """Leave it alone from now on."""
+        self._live.discard(batcher)
+
     def live(self) -> list[Lasting]:
         """Return those that are there now."""
         return list(self._live)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from logbatch.batcher import Batcher
 from logbatch.delivery import Sender
 from logbatch.errors import TemporaryError
+from logbatch.journal import read_pending
+from logbatch.lifetime import process
 from logbatch.options import BatchOptions
-from logbatch.places import defaults_of
+from logbatch.places import defaults_of, journal_directory
 
 
 class Recovered(NamedTuple):
@@ -19,24 +22,34 @@ class Recovered(NamedTuple):
     left: int
 
 
-def recover(transport: Sender, *, on_error: Any = None) -> Recovered:
+def recover(
+    transport: Sender, *, meant_for: Sender | None = None, on_error: Any = None
+) -> Recovered:
     """Publish what processes that died left in the journals of a destination.
 
     Args:
-        transport: The destination.
+        transport: Where to.
+        meant_for: The destination that they logged to; None for the same.
         on_error: As in `BatchOptions`.
 
     Returns:
         What was done.  Journals of living processes are not touched and not counted.
     """
     keywords = {"on_error": on_error} if on_error else {}
-    batcher = Batcher(transport, BatchOptions.build(keywords, defaults=defaults_of(transport)))
+    options = BatchOptions.build(keywords, defaults=defaults_of(transport))
+    directory = journal_directory(meant_for or transport, options)
+    batcher = Batcher(transport, options, directory=directory)
+    process.forget(batcher)  # what is left is not tried again at exit
     try:
         batcher.flusher.recover(lambda: True)
     except TemporaryError as error:
         batcher.report("recover", str(error), error)
     done = batcher.flusher.recovered
-    left = batcher.flusher.adopted_left()
     batcher.flusher.give_up()
     transport.close()
-    return Recovered(done["producers"], done["events"], left)
+    return Recovered(done["producers"], done["events"], _count_left(directory))
+
+
+def _count_left(directory: Path | None) -> int:
+    found = read_pending(directory) if directory is not None else []
+    return sum(each.lines.count(b"\n") for each in found if not each.alive)

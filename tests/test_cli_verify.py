@@ -75,7 +75,7 @@ def test_a_gap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, lines = verified(capsys)
 
     assert code == 1
-    assert f"{producer}  0-4      -        5        -" == lines[1]
+    assert f"{producer}  0-4      -        5-5      -" == lines[1]
     assert ["6-9", "10-11"] == lines[2].split()
     assert "11 records of 1 process: 3 missing, 0 twice, 0 pending" == lines[-1]
 

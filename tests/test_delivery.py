@@ -588,7 +588,7 @@ def test_a_destination_that_takes_nothing_at_all_is_temporarily_so() -> None:
     with pytest.raises(TemporaryError) as caught:
         desk.deliver(make_batch(0, 1))
 
-    expected = "neither batches nor single records are taken (BatchUnsupportedError: 405)"
+    expected = "405, to batches and to single records; is the path right?"
     assert expected == str(caught.value)
     assert ([], 1) == (desk.settled, desk.delivery.retries)
 

@@ -65,7 +65,7 @@ def test_a_request_ends_in_time(play: Play) -> None:
         started = time.monotonic()
         told = refusal(server.origin, timeout=TIMEOUT)
         assert time.monotonic() - started < TIMEOUT + 0.5
-    assert "no complete answer within 0.5 s" == told
+    assert told.endswith(": no complete answer within 0.5 s")
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -78,7 +78,7 @@ def test_a_handshake_ends_in_time(scheme: str) -> None:
             started = time.monotonic()
             told = refusal(url, timeout=TIMEOUT, proxies=proxies)
             assert time.monotonic() - started < TIMEOUT + 0.5
-            assert "no complete answer within 0.5 s" == told
+            assert told.endswith(": no complete answer within 0.5 s")
 
 
 def test_a_proxy_that_drips_ends_in_time() -> None:
@@ -88,7 +88,7 @@ def test_a_proxy_that_drips_ends_in_time() -> None:
         started = time.monotonic()
         told = refusal("https://127.0.0.1:9", timeout=TIMEOUT, proxies=proxy.origin)
         assert time.monotonic() - started < TIMEOUT + 0.5
-    assert "no complete answer within 0.5 s" == told
+    assert told.endswith(": no complete answer within 0.5 s")
 
 
 @pytest.fixture
@@ -110,7 +110,8 @@ def deaf() -> Iterator[int]:
 def test_a_server_that_never_accepts(deaf: int) -> None:
     """Connecting ends in time, too."""
     started = time.monotonic()
-    assert "no complete answer within 0.5 s" == refusal(f"http://127.0.0.1:{deaf}", timeout=TIMEOUT)
+    told = refusal(f"http://127.0.0.1:{deaf}", timeout=TIMEOUT)
+    assert f"http://127.0.0.1:{deaf}: no complete answer within 0.5 s" == told
     assert time.monotonic() - started < TIMEOUT + 0.5
 
 
@@ -144,7 +145,7 @@ def test_a_server_that_does_not_read() -> None:
         started = time.monotonic()
         told = refusal(server.origin, big, timeout=TIMEOUT, compression="none")
         assert time.monotonic() - started < TIMEOUT + 0.5
-    assert "no complete answer within 0.5 s" == told
+    assert told.endswith(": no complete answer within 0.5 s")
 
 
 # ---------------------------------------------------------------------- answers

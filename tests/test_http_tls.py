@@ -47,9 +47,8 @@ def test_an_unknown_certificate_is_refused(authority: Authority) -> None:
     play, requests = answering(OK)
     with RawServer(play, tls=authority.context()) as server:
         told = refusal(server.origin)
-        assert told == (
-            "the server's certificate is not trusted: unable to get local issuer certificate"
-        )
+        why = "unable to get local issuer certificate"
+        assert f"{server.origin}: the server's certificate is not trusted: {why}" == told
         assert [] == requests
         with warnings.catch_warnings(record=True) as warned:
             for options in ({"verify": authority.path}, {"verify": False, "insecure": True}):
@@ -79,7 +78,7 @@ def test_a_wrong_certificate_is_refused(
     play, requests = answering(OK)
     with RawServer(play, tls=authority.context(name, **options)) as server:
         told = refusal(server.origin, verify=authority.path)
-    assert f"the server's certificate is not trusted: {reason}" == told
+    assert told.endswith(f"the server's certificate is not trusted: {reason}")
     assert [] == requests
 
 
@@ -132,7 +131,7 @@ def test_a_proxy_connects(authority: Authority, proxy_tls: bool) -> None:
         )
         transport.send(batch(0, 2))
         transport.close()
-    assert b"CONNECT 127.0.0.1:%d HTTP/1.0" % server.port == seen[0].target
+    assert seen[0].target.startswith(b"CONNECT 127.0.0.1:%d HTTP/1." % server.port)
     assert "Basic bWU6cGFzczQ3MTE=" == seen[0].header("Proxy-Authorization")
     assert b"token4711" not in seen[0].head and b"query4711" not in seen[0].head
     assert b"POST /logs?api_key=query4711 HTTP/1.1" == requests[0].target
@@ -155,8 +154,8 @@ def test_a_proxy_that_refuses() -> None:
     play, _ = answering(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
     with RawServer(play) as proxy:
         told = refusal("https://127.0.0.1:9", proxies=proxy.origin)
-    assert "the proxy does not connect: 407 Proxy Authentication Required" == told
+    assert told.endswith(": the proxy does not connect: 407 Proxy Authentication Required")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     told = refusal("https://127.0.0.1:9", proxies=f"http://me:pass4711@127.0.0.1:{port}")
-    assert "the connection to the proxy failed: Connection refused" == told
+    assert told.endswith(": the connection to the proxy failed: Connection refused")

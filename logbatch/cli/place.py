@@ -32,7 +32,7 @@ def find(given: Path | None) -> Path:
     Raises:
         DatasetError: There is no such directory, or it holds no log.
     """
-    path = _default() if given is None else given.expanduser()
+    path = _default() if given is None else parse_directory(str(given))
     hint = "" if given else "; name a DIR, or set LOGBATCH_TRANSPORT"
     try:
         names = os.listdir(path)
@@ -49,6 +49,20 @@ def find(given: Path | None) -> Path:
     return path
 
 
+def parse_directory(text: str) -> Path:
+    """Read a directory, which may be written as a transport is: `parquet:logs`.
+
+    Raises:
+        DatasetError: It is a URL of something else.
+    """
+    kind, colon, rest = text.partition(":")
+    if colon and kind in ("parquet", "jsonl"):
+        text = rest
+    elif colon and kind.lower() in ("http", "https"):
+        raise DatasetError(f"{kind}:… is no directory; what was sent there is at the server")
+    return Path(text).expanduser()
+
+
 def _default() -> Path:
     from logbatch.transports import build
 
@@ -56,7 +70,9 @@ def _default() -> Path:
         path = getattr(build(), "path", None)
     except ValueError as error:
         raise DatasetError(str(error)) from None
-    return path if isinstance(path, Path) else user_log_path("logbatch")
+    if not isinstance(path, Path):
+        raise DatasetError("LOGBATCH_TRANSPORT names no directory of this machine; name a DIR")
+    return path
 
 
 def user_log_path(name: str) -> Path:

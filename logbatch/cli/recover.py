@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -10,8 +11,8 @@ from logbatch.cli.place import find
 from logbatch.cli.terminal import counted
 from logbatch.dataset.schema import COLUMNS
 from logbatch.dataset.segments import Segment, list_segments
-from logbatch.recovery import recover
-from logbatch.transports import build
+from logbatch.recovery import Recovered, recover
+from logbatch.transports import VARIABLE, build
 from logbatch.transports.base import Transport
 
 _TYPES = {
@@ -27,30 +28,38 @@ _TYPES = {
 @click.argument("place", required=False, metavar="[DIR|URL]")
 @click.option(
     "--to",
-    "kind",
-    type=click.Choice(["parquet", "jsonl"]),
-    help="Files to write.  [default: as the newest ones there, else parquet]",
+    metavar="KIND|URL",
+    help="Of a DIR: files to write, parquet or jsonl.  [default: as the newest ones there, else "
+    "parquet]  Of a URL: another place to send to.",
 )
-def command(place: str | None, kind: str | None) -> None:
+@click.option(
+    "--token",
+    metavar="TOKEN",
+    help="Sent to an https: URL.  Better env:NAME, as others may see a command line.",
+)
+def command(place: str | None, to: str | None, token: str | None) -> None:
     """Publish what processes that died left behind.
 
     Any process that logs to the same place does this by itself within seconds; this is for when
     there is none any more.  The journals of living processes are not touched, and a record is
     published once however often and by however many this is done.
 
-    For an https: URL, it is what processes of this user that sent there left on this machine; a
-    token is taken from LOGBATCH_TOKEN.
+    Of an https: URL, it is what processes of this user that sent there left on this machine.
 
     \b
     Examples:
       logbatch recover logs
       logbatch recover logs --to jsonl
-      LOGBATCH_TOKEN=env:APP_TOKEN logbatch recover https://logs.example.org/
+      logbatch recover https://logs.example.org/ --token env:APP_TOKEN
+      logbatch recover https://old.example.org/ --to https://new.example.org/
     """
-    if place is not None and _is_url(place):
-        done = recover(_transport_of_url(place, kind))
+    url = place if place is not None else os.environ.get(VARIABLE, "")
+    if _is_url(url):
+        done = _recover_url(url, to, token)
+    elif token is not None:
+        raise click.UsageError("--token is for a URL")
     else:
-        done = recover(_transport(find(Path(place) if place else None), kind))
+        done = recover(_transport(find(Path(place) if place else None), to))
     if done.producers:
         told = f"published {counted(done.events, 'record')} of {counted(done.producers, 'process')}"
         click.echo(f"{told} that had died")
@@ -64,17 +73,20 @@ def _is_url(place: str) -> bool:
     return place.lower().startswith(("http://", "https://"))
 
 
-def _transport_of_url(url: str, kind: str | None) -> Transport:
-    if kind is not None:
-        raise click.UsageError("--to is for a directory; a URL says where to send already")
+def _recover_url(url: str, to: str | None, token: str | None) -> Recovered:
     try:
-        return build(url)
+        # Of the one that they were meant for only the place counts, so nothing is secret there.
+        meant_for = build(url, token=token if to is None else None, insecure=to is not None or None)
+        transport = meant_for if to is None else build(to, token=token)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    return recover(transport, meant_for=meant_for)
 
 
 def _transport(directory: Path, kind: str | None) -> Transport:
     """Make the transport that writes files like those which are there."""
+    if kind not in (None, "parquet", "jsonl"):
+        raise click.UsageError(f"--to {kind}: files of a directory are parquet or jsonl")
     newest = max(list_segments(directory), key=_age, default=None)
     if kind is None:
         kind = "parquet" if newest is None else newest.ext.partition(".")[0]

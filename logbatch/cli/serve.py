@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from logbatch.cli.place import parse_directory
 from logbatch.server.limits import Limits
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -87,11 +89,12 @@ def command(
       logbatch serve logs --port 0
       logbatch serve logs --host 0.0.0.0 --token env:LOG_TOKEN
     """
+    from logbatch.server.access import is_loopback
     from logbatch.server.run import Settings, serve
 
     try:
         settings = Settings(
-            directory.expanduser().absolute(),
+            parse_directory(str(directory)).absolute(),
             host,
             port,
             tuple(map(_resolve, tokens)),
@@ -102,8 +105,30 @@ def command(
             Limits(**limits),
         )
     except ValueError as error:
-        raise click.ClickException(str(error)) from None
-    serve(settings, lambda url, _stop: click.echo(f"listening on {url}"))
+        raise click.ClickException(_name_option(str(error))) from None
+    if not (is_loopback(host) or tls_cert):
+        click.echo("tokens and records come in plain text: --tls-cert encrypts them", err=True)
+    serve(settings, lambda url, _stop: click.echo(_tell(settings.directory, url)))
+
+
+def _tell(directory: Path, url: str) -> str:
+    """Say what to do now; the first line is for programs, too."""
+    return (
+        f"listening on {url}\n"
+        f"batches: {url}/v1/logs\n"
+        f"OTLP:    {url}/otlp/v1/logs\n"
+        f"writing to {directory}; Ctrl-C ends it"
+    )
+
+
+def _name_option(text: str) -> str:
+    """Write a setting that is named at the begin of an error as its option."""
+    names = {"private_key": "tls-key", "tokens": "token"}
+    found = re.match(r"([a-z_]+)(?=[:=])", text)
+    if found is None:
+        return text
+    name = names.get(found[1], found[1].replace("_", "-"))
+    return f"--{name}{text[found.end() :]}"
 
 
 def _resolve(token: str) -> str:

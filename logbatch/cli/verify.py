@@ -74,7 +74,7 @@ def _table(report: Report) -> Table:
 def _spans(spans: Spans, style: str = "") -> Text:
     if not spans:
         return Text("-", style="dim")
-    shown = [f"{first}" if first == last else f"{first}-{last}" for first, last in spans]
+    shown = [f"{first}-{last}" for first, last in spans]
     more = [f"and {len(spans) - _MOST_SPANS:,} more"] if len(spans) > _MOST_SPANS else []
     return Text("\n".join(shown[:_MOST_SPANS] + more), style=style)
 

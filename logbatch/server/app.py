@@ -144,6 +144,8 @@ class Receiver:
             except Refusal as refusal:
                 self._tell_trouble(refusal)
                 response = _refusal(refusal, _otlp_media(request) if otlp else "")
+            except asyncio.CancelledError:  # we are told to stop, and have waited long enough
+                response = _refusal(Refusal(503, "the receiver is stopping", retry_after=5))
             except Exception as error:
                 self._trouble.say("bug", f"a request failed: {describe(error)}", error)
                 response = _refusal(Refusal(503, "the receiver failed", retry_after=5))
@@ -163,7 +165,11 @@ class Receiver:
         """Answer where there is no such path (404), or none for this method (405)."""
         status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.NOT_FOUND
         self._metrics.requests.labels("other", int(status)).inc()
-        response = _refusal(Refusal(int(status), HTTPStatus(status).phrase.lower()))
+        told = HTTPStatus(status).phrase.lower()
+        if status == HTTPStatus.NOT_FOUND:
+            told = "nothing is here: batches go to /v1/logs, single records to /v1/log, OTLP to"
+            told += " /otlp/v1/logs"
+        response = _refusal(Refusal(int(status), told))
         response.headers.update(getattr(error, "headers", None) or {})
         return response
 

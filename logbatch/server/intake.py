@@ -86,7 +86,12 @@ class Intake:
         checked = check(entries, self._limits, self._now())
         rejected = [{"index": i, "reason": why} for i, why in checked.rejected.items()]
         if len(_encode(rejected)) > _LONGEST_LIST:
-            raise Refusal(422, f"{len(rejected)} entries cannot be stored: too many to name them")
+            index, why = next(iter(checked.rejected.items()))
+            raise Refusal(
+                422,
+                f"{len(rejected)} entries cannot be stored, too many to name them all; the first, "
+                f"entry {index}: {why}",
+            )
         stored = self._add(sent, checked)
         answer = {
             "success": len(rejected) < len(checked.lines) or not rejected,

@@ -76,8 +76,13 @@ class Settings:
             )
         if self.private_key and not self.certificate:
             raise ValueError("private_key: a key is of no use without a certificate")
+        for file in filter(None, (self.certificate, self.private_key)):
+            if not file.is_file():
+                raise ValueError(f"there is no file {file}")
         for token in self.tokens:
-            if not token.isascii() or not token.isprintable() or not token or " " in token:
+            if not token:
+                raise ValueError("token: it is empty")
+            if not token.isascii() or not token.isprintable() or " " in token:
                 raise ValueError("token: a token is printable ASCII, without spaces")
 
 
@@ -94,7 +99,7 @@ def serve(settings: Settings, ready: Ready, trouble: Trouble | None = None) -> N
         LogbatchError: The directory cannot be used, or another receiver uses it.
         OSError: The address cannot be bound.
     """
-    with _lock(settings.directory), _bind(settings) as listener, _logging():
+    with _bind(settings) as listener, _lock(settings.directory), _logging():
         receiver, upkeep = _build(settings, trouble or Trouble())
         try:
             with upkeep:
@@ -150,7 +155,8 @@ def _run(settings: Settings, receiver: Receiver, listener: socket.socket, ready:
         config.load()
     except OSError as error:  # of `ssl`, which does not name the file
         reason = error.strerror or error
-        raise LogbatchError(f"the certificate or its key cannot be used: {reason}") from error
+        hint = "" if settings.private_key else "; does the file hold the key, too?"
+        raise LogbatchError(f"the certificate or its key cannot be used: {reason}{hint}") from error
     server = uvicorn.Server(config)
 
     async def run() -> None:
@@ -208,9 +214,12 @@ def _url(settings: Settings, listener: socket.socket) -> str:
 
 @contextlib.contextmanager
 def _bind(settings: Settings) -> Iterator[socket.socket]:
-    found = socket.getaddrinfo(
-        settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
+    try:
+        found = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError as error:
+        raise LogbatchError(f"host {settings.host!r}: {error.strerror}") from error
     family, _, _, _, address = found[0]
     # asyncio sends without delay (TCP_NODELAY) only where the protocol is named.
     with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:

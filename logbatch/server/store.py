@@ -45,8 +45,18 @@ class Key(NamedTuple):
 
     @classmethod
     def parse(cls, text: str | None) -> Key | None:
-        """Read an `Idempotency-Key`; None where it has not the form that our clients send."""
+        """Read an `Idempotency-Key`; None where it is one of another kind.
+
+        Raises:
+            Refusal: It is nearly one of ours (400): who sends that counts on what it gives.
+        """
         match = _KEY.fullmatch(text or "")
+        if match is None and "/" in (text or ""):
+            raise Refusal(
+                400,
+                "Idempotency-Key must be <producer>/<first>-<last>: a producer is a ULID in lower"
+                " case, 26 characters; a key without a slash is ignored",
+            )
         return None if match is None else cls(match[1], int(match[2]), int(match[3]))
 
 

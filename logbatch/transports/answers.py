@@ -40,6 +40,10 @@ _NAMES_SOME = re.compile(rb'^\s*\{.*"rejected"\s*:\s*\[\s*[^\]\s]', re.DOTALL).s
 _HTML = frozenset(("text/html", "application/xhtml+xml"))
 
 
+class ServerError(TemporaryError):
+    """The server broke down over the request: 5xx."""
+
+
 class Reply(NamedTuple):
     """An answer, as far as it matters here.
 
@@ -86,9 +90,12 @@ def judge(reply: Reply, batch: Batch, *, now: float = 0.0, accept_html: bool = F
         raise BatchUnsupportedError(told)
     wait = _read_wait(reply.retry_after, now)
     if status in _DENIED:
-        raise DeniedError(f"{told}; is the token right?", retry_after=wait)
+        hint = "; is the token right?" if status == 401 else ""
+        raise DeniedError(told + hint, retry_after=wait)
     if 300 <= status < 400:
         told = f"answered {status}, a redirect, which is never followed: give the final address"
+    if status in range(500, 600):
+        raise ServerError(told, retry_after=wait)
     raise TemporaryError(told, retry_after=wait)
 
 

@@ -23,7 +23,7 @@ from logbatch.errors import (
 )
 from logbatch.options import choice, seconds, switch
 from logbatch.transports import bodies
-from logbatch.transports.answers import Reply, judge
+from logbatch.transports.answers import Reply, ServerError, judge
 from logbatch.transports.base import Batch, Receipt, Transport
 from logbatch.transports.checks import check_fields, check_headers, check_proxies, check_verify
 from logbatch.transports.credentials import Address, find_secrets, hide, parse_token, parse_url
@@ -146,7 +146,7 @@ class HttpTransport(Transport):
         except BatchUnsupportedError as error:
             error.recheck = self._recheck
             raise
-        except _FailedError as error:
+        except (_FailedError, ServerError) as error:
             if self._fallback == "any" and error.retry_after is None:
                 raise BatchUnsupportedError(str(error), recheck=0.0) from None
             raise
@@ -212,15 +212,9 @@ class HttpTransport(Transport):
         secrets = self._secrets(address, headers)
         reply = self._ask(method, address.url, body, headers)
         if isinstance(reply, str):
-            raise _FailedError(hide(reply, secrets))
-        with _hidden(secrets):
-            try:
-                return judge(reply, batch, now=self._now(), accept_html=self._accept_html)
-            except TemporaryError as error:
-                if reply.status < 500:
-                    raise
-                failed = _FailedError(str(error), retry_after=error.retry_after)
-            raise failed
+            raise _FailedError(f"{address.shown}: {hide(reply, secrets)}")
+        with _hidden(secrets, address.shown):
+            return judge(reply, batch, now=self._now(), accept_html=self._accept_html)
 
     def _ask(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Reply | str:
         """Ask and return the answer, or in a sentence why there is none.
@@ -288,16 +282,17 @@ class HttpTransport(Transport):
 
 
 class _FailedError(TemporaryError):
-    """The request failed on the network, or the server broke down over it."""
+    """The request failed on the network."""
 
 
 @contextlib.contextmanager
-def _hidden(secrets: list[str]) -> Iterator[None]:
-    """Take secrets, which a server may have sent back, out of what is raised."""
+def _hidden(secrets: list[str], shown: str) -> Iterator[None]:
+    """Take secrets, which a server may have sent back, out of what is raised; say whose it is."""
     try:
         yield
     except TransportError as error:
-        error.args = tuple(hide(str(each), secrets) for each in error.args)
+        text = hide(str(error), secrets)
+        error.args = (text if isinstance(error, RejectedError) else f"{shown} {text}",)
         if isinstance(error, RejectedError):
             error.reasons = (
                 hide(error.reasons, secrets)

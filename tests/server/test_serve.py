@@ -116,12 +116,15 @@ class TestLife:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--host", "0.0.0.0"], "host='0.0.0.0' can be reached from other machines: that needs a"),
+        (
+            ["--host", "0.0.0.0"],
+            "--host='0.0.0.0' can be reached from other machines: that needs a",
+        ),
         (["--token", "env:LOGBATCH_NOT_SET"], "--token env:LOGBATCH_NOT_SET: this variable is not"),
-        (["--max-records", "0"], "max_records=0 must be greater than 0"),
-        (["--max-memory-bytes", "5"], "max_memory_bytes=5 must be at least"),
-        (["--tls-cert", "nowhere.pem"], "the certificate or its key cannot be used: No such"),
-        (["--tls-key", "key.pem"], "private_key: a key is of no use without a certificate"),
+        (["--max-records", "0"], "--max-records=0 must be greater than 0"),
+        (["--max-memory-bytes", "5"], "--max-memory-bytes=5 must be at least"),
+        (["--tls-cert", "nowhere.pem"], "there is no file nowhere.pem"),
+        (["--tls-key", "key.pem"], "--tls-key: a key is of no use without a certificate"),
     ],
 )
 def test_what_is_refused_at_the_start(
