@@ -444,6 +444,19 @@ class Batcher:
                 self.flusher.retiring.popleft().end()
             self.flusher.give_up()
 
+    def tell_left(self) -> None:
+        """Say, when the process ends, where events are that could not be delivered."""
+        left = self.stats().pending
+        if left:
+            events = "1 event is" if left == 1 else f"{left:,} events are"
+            fate = (
+                "lost: they were in memory"
+                if self.directory is None
+                else f"in {self.directory}; the next process that logs to the same place, or"
+                " `logbatch recover`, delivers what is there"
+            )
+            self._trouble.say("left", f"{events} {fate}")
+
     # ------------------------------------------------------------------ the account
 
     def stats(self) -> Stats:

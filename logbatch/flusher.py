@@ -315,6 +315,10 @@ class Flusher:
         self.recovered["events"] += len(batch)
         return True
 
+    def adopted_left(self) -> int:
+        """Return how many events of the journal taken over still wait."""
+        return self._adopted[0].pending() if self._adopted else 0
+
     def give_up(self) -> None:
         """Leave what was taken over to the next process."""
         if self._adopted is not None:

@@ -22,7 +22,10 @@ class Lasting(Protocol):
         """Begin to close, without waiting."""
 
     def close(self) -> bool:
-        """Close, within `close_timeout` seconds."""
+        """Close, within `close_timeout` seconds; tell whether everything was delivered."""
+
+    def tell_left(self) -> None:
+        """Say what becomes of what was not."""
 
     def after_fork(self) -> None:
         """Start afresh in a forked child."""
@@ -82,7 +85,8 @@ class Lifetime:
         for batcher in self.live():
             batcher.retire()
         for batcher in self.live():
-            batcher.close()
+            if not batcher.close():
+                batcher.tell_left()
 
     def after_fork(self) -> None:
         """Tell all of them, in the child."""

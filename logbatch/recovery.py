@@ -45,11 +45,13 @@ def recover(
     except TemporaryError as error:
         batcher.report("recover", str(error), error)
     done = batcher.flusher.recovered
+    left = batcher.flusher.adopted_left() + _count_untouched(directory)
     batcher.flusher.give_up()
     transport.close()
-    return Recovered(done["producers"], done["events"], _count_left(directory))
+    return Recovered(done["producers"], done["events"], left)
 
 
-def _count_left(directory: Path | None) -> int:
+def _count_untouched(directory: Path | None) -> int:
+    """Count what waits in journals that were not even taken over."""
     found = read_pending(directory) if directory is not None else []
     return sum(each.lines.count(b"\n") for each in found if not each.alive)

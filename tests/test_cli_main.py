@@ -205,3 +205,29 @@ def test_all_commands_are_known() -> None:
 
     assert list(COMMANDS) == commands.group.list_commands(context)
     assert commands.group.get_command(context, "nonsense") is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["tail", "https://h/p"], "https:… is no directory; what was sent there is at the server"),
+        (["serve", "http://h"], "http:… is no directory"),
+        (["recover", "logs", "--token", "x"], "--token is for a URL"),
+        (["recover", ".", "--to", "csv"], "--to csv: files of a directory are parquet or jsonl"),
+    ],
+)
+def test_a_place_of_the_wrong_kind_is_told(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one line."""
+    assert main(arguments) in (1, 2)
+    assert told in capsys.readouterr().err
+
+
+def test_a_directory_may_be_written_as_a_transport_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The README writes `parquet:logs`."""
+    (tmp_path / "logs" / ".journal").mkdir(parents=True)
+    assert 0 == main(["verify", "parquet:logs"])
+    assert "0 records" in capsys.readouterr().out

@@ -607,8 +607,10 @@ def test_a_hung_server_at_exit(app: logging.Logger) -> None:
         assert child.stdout is not None
         assert "logged\n" == child.stdout.readline()
         started = time.monotonic()
-        child.communicate(timeout=30)
+        _, said = child.communicate(timeout=30)
         assert 0 == child.returncode
+        assert 1 == said.count("100 events are in ")
+        assert "`logbatch recover`, delivers what is there" in said
         assert time.monotonic() - started < 1.0 + 0.5 + 1.0  # and what a slow machine takes
 
         handler = attach(app, server.url, flush_interval=0.05)
@@ -740,3 +742,27 @@ def test_what_a_killed_process_left_is_sent_by_hand(capsys: pytest.CaptureFixtur
         assert [f"message {n}" for n in range(100)] == server.messages
     told = capsys.readouterr().out
     assert "published 100 records of 1 process that had died\n" == told
+
+
+def test_what_waits_for_a_url_can_go_elsewhere(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A URL that was mistyped, or that has moved; and all that could not be sent is counted."""
+    with scripted(rest=503) as old:
+        for _ in range(2):
+            child = run_child(old.url, "50", "wait")
+            assert child.stdout is not None
+            assert "logged\n" == child.stdout.readline()
+            child.kill()
+            child.communicate()
+        monkeypatch.setenv("LOGBATCH_TRANSPORT", old.url)
+        assert 1 == main(["recover"])
+        told = capsys.readouterr()
+        assert "Error: 100 records could not be published\n" in told.err
+        assert "nothing to recover" not in told.out
+
+    with scripted() as new:
+        assert 0 == main(["recover", old.url, "--to", new.url, "--token", "abcdef"])
+        assert 100 == len(set(new.identities))
+        assert "Bearer abcdef" == new.requests[0].headers["Authorization"]
+    assert "published 100 records of 2 processes" in capsys.readouterr().out
