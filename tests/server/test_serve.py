@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import socket
 import subprocess
 import threading
 from pathlib import Path
@@ -47,6 +48,24 @@ class TestLife:
             session.trust_env = False
             assert 200 == session.get(receiver.url + "/healthz").status_code
             assert (0, "") == receiver.end()
+
+    def test_a_body_that_does_not_come_to_an_end(self, process) -> None:
+        """Is answered when the receiver stops, and not as a bug of its own."""
+        receiver = process()
+        host, port = receiver.url.removeprefix("http://").split(":")
+        head = "POST /v1/logs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        with socket.create_connection((host, int(port)), 30) as connection:
+            connection.sendall(f"{head}Content-Length: 50\r\n\r\n{{".encode())
+            answer: list[bytes] = []
+            reader = threading.Thread(target=lambda: answer.append(connection.recv(65536)))
+            reader.start()
+            assert requests.get(f"{receiver.url}/healthz", timeout=30).ok  # it has read the head
+            code, said = receiver.end()
+            reader.join(30)
+        assert (0, 1) == (code, said.count("\n"))
+        assert "Traceback" not in said
+        assert answer[0].startswith(b"HTTP/1.1 503 ")
+        assert b"the receiver is stopping" in answer[0]
 
     def test_sigkill(self, process, lines) -> None:
         """What a killed one left growing is finished at the next start, and known."""
