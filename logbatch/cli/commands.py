@@ -74,10 +74,10 @@ def _version() -> str:
     help="Show the version and exit.",
 )
 def group() -> None:
-    """Read what logbatch wrote: a directory of log files, or many processes' at once.
+    """Read what logbatch wrote, receive it from elsewhere, and send it again.
 
-    Where a command takes DIR, it may be left out: then it is the directory that LOGBATCH_TRANSPORT
-    names, or else the one that the library writes to by default.
+    Where a command takes [DIR], it may be left out: then it is the directory that
+    LOGBATCH_TRANSPORT names, or else the one that the library writes to by default.
 
     \b
     Begin with:
