@@ -18,6 +18,7 @@ import email.utils
 import math
 import re
 from collections.abc import Mapping
+from datetime import UTC
 from typing import Any, NamedTuple
 
 import msgspec
@@ -181,7 +182,10 @@ def _read_wait(header: str | None, now: float) -> float | None:
         seconds = float(header)
     except ValueError:
         try:
-            seconds = email.utils.parsedate_to_datetime(header).timestamp() - now
+            date = email.utils.parsedate_to_datetime(header)
+            if date.tzinfo is None:  # dates of HTTP are in GMT, also where they do not say so
+                date = date.replace(tzinfo=UTC)
+            seconds = date.timestamp() - now
         except (ValueError, OverflowError, TypeError):
             return None
     return max(seconds, 0.0) if math.isfinite(seconds) else None
