@@ -130,7 +130,7 @@ def _read(name: str) -> str:
 def _call(token: Callable[[], Any]) -> str:
     try:
         found = token()
-    except Exception as error:  # its text may hold the secret
+    except BaseException as error:  # its text may hold the secret; SystemExit ends nothing here
         kind = type(error).__name__
     else:
         return _check(found, "the function")
