@@ -213,8 +213,14 @@ class HttpTransport(Transport):
         reply = self._ask(method, address.url, body, headers)
         if isinstance(reply, str):
             raise _FailedError(f"{address.shown}: {hide(reply, secrets)}")
-        with _hidden(secrets, address.shown):
-            return judge(reply, batch, now=self._now(), accept_html=self._accept_html)
+        with _named(address.shown):
+            return judge(
+                reply,
+                batch,
+                now=self._now(),
+                accept_html=self._accept_html,
+                clean=lambda text: hide(text, secrets),
+            )
 
     def _ask(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Reply | str:
         """Ask and return the answer, or in a sentence why there is none.
@@ -286,19 +292,14 @@ class _FailedError(TemporaryError):
 
 
 @contextlib.contextmanager
-def _hidden(secrets: list[str], shown: str) -> Iterator[None]:
-    """Take secrets, which a server may have sent back, out of what is raised; say whose it is."""
+def _named(shown: str) -> Iterator[None]:
+    """Say whose answer it is; of a refusal the dead letters need not say it."""
     try:
         yield
+    except RejectedError:
+        raise
     except TransportError as error:
-        text = hide(str(error), secrets)
-        error.args = (text if isinstance(error, RejectedError) else f"{shown} {text}",)
-        if isinstance(error, RejectedError):
-            error.reasons = (
-                hide(error.reasons, secrets)
-                if isinstance(error.reasons, str)
-                else {index: hide(each, secrets) for index, each in error.reasons.items()}
-            )
+        error.args = (f"{shown} {error}",)
         raise
 
 
