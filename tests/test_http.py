@@ -382,6 +382,25 @@ def test_one_record_over_the_size_limit_is_a_dead_letter(app: logging.Logger) ->
         assert (413, "x" * 30_000) == (letter["status"], letter["event"]["message"])
 
 
+def test_a_limit_for_single_records_is_none_for_batches(app: logging.Logger) -> None:
+    """One record that is too large, and said to be by 413, does not make later batches small."""
+
+    def answer(request: Request) -> Answer:
+        long = any(len(event["message"]) > 8_000 for event in request.events)
+        return Answer(413 if long else 200)
+
+    with scripted(rest=answer) as server:
+        handler = attach(app, server.url)
+        app.info("x" * 10_000)
+        log(app, 200)
+        assert handler.flush()
+        before = len(server.requests)
+        log(app, 200)
+        assert handler.flush()
+
+        assert (400, 1) == (len(server.stored), len(server.requests) - before)
+
+
 def test_an_outage_of_14_seconds(app: logging.Logger) -> None:
     """All arrive, in order, by themselves."""
     until = time.monotonic() + 14

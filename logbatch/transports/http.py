@@ -141,7 +141,7 @@ class HttpTransport(Transport):
             return self._exchange("POST", self._batches, batch, body, kind)
         except RejectedError as error:
             if error.status == 413:
-                self._too_large = len(batch.lines), self._now() + self._recheck
+                self._note_size(batch)
             raise
         except BatchUnsupportedError as error:
             error.recheck = self._recheck
@@ -181,6 +181,14 @@ class HttpTransport(Transport):
             self._too_large = None
         elif len(batch.lines) >= size:
             raise RejectedError("larger than what the server takes", status=413)
+
+    def _note_size(self, batch: Batch) -> None:
+        """Remember what was too large; but if it was a single event, that says nothing of batches.
+
+        Nor then do the sizes of those that it was in.
+        """
+        alone = len(batch) == 1
+        self._too_large = None if alone else (len(batch.lines), self._now() + self._recheck)
 
     def _renamed(self, batch: Batch) -> bytes:
         return bodies.rename(batch.lines, self._fields) if self._fields else batch.lines
