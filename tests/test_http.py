@@ -640,6 +640,32 @@ def test_a_hung_server_at_exit(app: logging.Logger) -> None:
         assert 100 == handler.stats().recovered
 
 
+_LATE = """
+    import atexit, logging, sys
+    atexit.register(lambda: logging.getLogger("app").warning("late"))  # runs after logbatch's own
+    from logbatch import BatchHandler
+    logging.getLogger("app").addHandler(BatchHandler(sys.argv[1], close_timeout=1.0))
+    print("ends", flush=True)
+"""
+
+
+def test_a_hung_server_when_no_thread_can_be_started() -> None:
+    """What is logged while the process ends already does not hold it up for longer."""
+    with scripted(Answer(hangs=True, commits=False)) as server:
+        child = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(_LATE), server.url],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert child.stdout is not None
+        assert "ends\n" == child.stdout.readline()
+        started = time.monotonic()
+        child.communicate(timeout=30)
+        assert (0, 1) == (child.returncode, len(server.requests))
+        assert time.monotonic() - started < 1.0 + 0.5 + 1.0
+
+
 def test_a_killed_process_is_finished_by_the_next_one(app: logging.Logger) -> None:
     """The batch that was on its way is sent again as it was, with the same key."""
     with scripted(Answer(hangs=True)) as server:  # it commits, and says nothing

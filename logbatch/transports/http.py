@@ -244,7 +244,7 @@ class HttpTransport(Transport):
                 url,
                 data=body,
                 headers=dict(headers),
-                timeout=self._timeout,
+                timeout=self._allowed(),
                 allow_redirects=False,
                 stream=True,
                 proxies=self._proxies,
@@ -259,7 +259,7 @@ class HttpTransport(Transport):
                     is_cut=len(body) >= LONGEST_REPLY,
                 )
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            return describe(error, self._timeout)
+            return describe(error, self._allowed())
         except ValueError as error:  # a header or a chunk that is none
             return f"the answer could not be read ({type(error).__name__})"
 
@@ -267,8 +267,12 @@ class HttpTransport(Transport):
         """Return the session, with the time for a request running."""
         if self._session is None:
             self._session, self._deadline = _open_session()
-        self._deadline.begin(self._timeout)
+        self._deadline.begin(self._allowed())
         return self._session
+
+    def _allowed(self) -> float:
+        """Return the seconds that a request may take now."""
+        return self._timeout if self.patience is None else min(self._timeout, self.patience)
 
     # ------------------------------------------------------------------ secrets
 
