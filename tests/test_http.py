@@ -312,6 +312,16 @@ def test_a_server_that_asks_for_time_gets_it(app: logging.Logger, answer: Given)
         assert [4, 4] == [len(each.sequences) for each in server.requests]
 
 
+def test_a_flush_does_not_hurry_a_server_that_asks_for_time(app: logging.Logger) -> None:
+    """An application that flushes all the time is no reason to ask it more often."""
+    with scripted(rest=Answer(429, headers=(("Retry-After", "30"),))) as server:
+        handler = attach(app, server.url, close_timeout=0.1)
+        log(app, 3)
+        for _ in range(5):
+            assert not handler.flush(timeout=0.1)
+        assert 1 == len(server.requests)
+
+
 def test_a_fallback_that_dies_half_way_repeats_and_loses_nothing(app: logging.Logger) -> None:
     """What was sent singly is settled."""
     with scripted(-1, 200, 200, -1) as server:
