@@ -546,6 +546,7 @@ def test_redirects_are_not_followed(app: logging.Logger) -> None:
         ({"token": "env:NO_SUCH"}, "the environment variable 'NO_SUCH' is not set"),
         ({"single_url": "ftp://h"}, "single_url must be a URL"),
         ({"single_url": 7}, "single_url must be a URL"),
+        ({"account": "a b"}, "account must be a name"),
         ({"single_method": "GET"}, "single_method='GET' must be one of 'POST', 'PATCH', 'PUT'"),
         ({"batch_recheck": -1}, "batch_recheck=-1 must be a number of seconds"),
         ({"timeout": 0}, "timeout=0 must be a number of seconds from 0.1"),
@@ -690,6 +691,28 @@ def test_a_killed_process_is_finished_by_the_next_one(app: logging.Logger) -> No
         again = [each for each in server.requests if each.producer == server.requests[0].producer]
         assert (again[0].key, again[0].raw) == (again[1].key, again[1].raw)
         assert 101 == len(set(server.identities))
+
+
+@pytest.mark.parametrize(
+    ("account", "recovered"), [("a", 0), ("b", 100)], ids=["another", "the same"]
+)
+def test_accounts_have_journals_of_their_own(
+    app: logging.Logger, monkeypatch: pytest.MonkeyPatch, account: str, recovered: int
+) -> None:
+    """What one left is not sent with the token of another."""
+    with scripted(Answer(hangs=True, commits=False)) as server:
+        monkeypatch.setenv("LOGBATCH_ACCOUNT", "b")
+        child = run_child(server.url, "100", "wait")
+        assert server.wait_for(requests=1)
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+
+        monkeypatch.delenv("LOGBATCH_ACCOUNT")
+        handler = attach(app, server.url, account=account, flush_interval=0.05)
+        app.info("I am the next one")
+        assert handler.flush()
+        handler.close()  # it takes over what others left, where it may
+        assert recovered == handler.stats().recovered
 
 
 def test_what_the_delivery_itself_logs_does_not_feed_it(app: logging.Logger) -> None:

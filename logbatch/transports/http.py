@@ -25,7 +25,13 @@ from logbatch.options import choice, seconds, switch
 from logbatch.transports import bodies
 from logbatch.transports.answers import Reply, ServerError, judge
 from logbatch.transports.base import Batch, Receipt, Transport
-from logbatch.transports.checks import check_fields, check_headers, check_proxies, check_verify
+from logbatch.transports.checks import (
+    check_account,
+    check_fields,
+    check_headers,
+    check_proxies,
+    check_verify,
+)
 from logbatch.transports.credentials import Address, find_secrets, hide, parse_token, parse_url
 from logbatch.transports.failures import describe
 
@@ -56,6 +62,10 @@ class HttpTransport(Transport):
         headers: More headers.
         token: Sent as `Authorization: Bearer`: the text itself, `"env:NAME"`, or a function that
             returns it; the last two are asked before each request.
+        account: A name for whose logs these are, where several programs of one user send to one URL
+            and only a token or a header tells them apart.  Each name has its own journals; without
+            one, what a program that died left is sent by the next one, with that one's token.  It
+            is shown, so it must be no secret.
         single_url: Where single events go if there is no batch endpoint; it may be a path at the
             same server.  None takes `url`.
         single_method: `"POST"`, `"PATCH"` or `"PUT"` for those.
@@ -93,6 +103,7 @@ class HttpTransport(Transport):
         compression: str = "auto",
         headers: Mapping[str, str] | None = None,
         token: str | Callable[[], str] | None = None,
+        account: str | None = None,
         single_url: str | None = None,
         single_method: str = "POST",
         batch_recheck: float = 600.0,
@@ -122,7 +133,7 @@ class HttpTransport(Transport):
         self._accept_html = switch("accept_html", accept_html)
         self._check_secure(switch("insecure", insecure))
         self._now = now
-        self.destination = self._batches.shown
+        self.destination = self._batches.shown + check_account(account)
         self._session: requests.Session | None = None
         self._deadline: Deadline
         self._too_large: tuple[int, float] | None = None  # bytes of lines, and until when
