@@ -81,7 +81,8 @@ class Flusher:
         self._given_pause = pause
         self._pause = pause or Turns().take
         self._repeats = repeats
-        self._failures = 0
+        self._failures = 0  # in a row
+        self._taken = 0  # batches when the last of them came
         self._retry_at = float("-inf")
         self._asked_until = float("-inf")  # the destination wants to be left alone until then
         self._flushed = float("-inf")
@@ -124,7 +125,9 @@ class Flusher:
                 self._recover_one()
             self._failures = 0
         except TemporaryError as error:
-            self._failures += 1
+            in_a_row = self._taken == self._delivery.batches
+            self._failures = self._failures + 1 if in_a_row else 1
+            self._taken = self._delivery.batches
             chance = int.from_bytes(os.urandom(2)) / 0xFFFF  # `random` takes long to import
             backoff, kind = (
                 (_DENIED, "denied") if isinstance(error, DeniedError) else (_BACKOFF, "send")
