@@ -317,8 +317,12 @@ class Flusher:
         batch = _next_batch(journal, self._options)
         if batch is None:
             return False
-        self._delivery.deliver(batch, known, lambda last, rejected: journal.acknowledge(last))
-        self.recovered["events"] += len(batch)
+
+        def settle(last: int, rejected: int) -> None:
+            self.recovered["events"] += last + 1 - max(journal.settled, batch.first) - rejected
+            journal.acknowledge(last)
+
+        self._delivery.deliver(batch, known, settle)
         return True
 
     def adopted_left(self) -> int:

@@ -693,6 +693,28 @@ def test_a_killed_process_is_finished_by_the_next_one(app: logging.Logger) -> No
         assert 101 == len(set(server.identities))
 
 
+def test_what_is_refused_of_a_dead_process_is_not_recovered(app: logging.Logger) -> None:
+    """It is kept as a dead letter; the others are counted."""
+
+    def pick(request: Request) -> Answer:
+        if len(server.requests) == 1:
+            return Answer(hangs=True, commits=False)
+        bad = [n for n, event in enumerate(request.events) if event["message"] == "message 3"]
+        return Answer(200, {"rejected": bad})
+
+    with scripted(rest=pick) as server:
+        child = run_child(server.url, "10", "wait")
+        assert server.wait_for(requests=1)
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+
+        handler = attach(app, server.url)
+        app.info("I am the next one")
+        handler.close()
+        assert 9 == handler.stats().recovered
+        assert ["message 3"] == [letter["event"]["message"] for letter in letters(handler)]
+
+
 @pytest.mark.parametrize(
     ("account", "recovered"), [("a", 0), ("b", 100)], ids=["another", "the same"]
 )
