@@ -261,7 +261,7 @@ class HttpTransport(Transport):
                 proxies=self._proxies,
                 verify=self._verify,
             ) as response:
-                body = _read(response.raw)
+                body = _inflate(_read(response.raw), response.headers.get("Content-Encoding"))
                 return Reply(
                     response.status_code,
                     response.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
@@ -365,6 +365,18 @@ def _read(answer: Any) -> bytes:
             break
         body += piece
     return body
+
+
+def _inflate(body: bytes, encoding: str | None) -> bytes:
+    """Decompress the beginning of a body that was compressed though we had asked for none."""
+    if encoding not in ("gzip", "deflate"):
+        return body
+    import zlib
+
+    try:
+        return zlib.decompressobj(47).decompress(body, LONGEST_REPLY)  # 47: either, by its header
+    except zlib.error as error:
+        raise ValueError from error
 
 
 def _join(url: str, other: Any) -> Any:
