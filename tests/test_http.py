@@ -574,6 +574,7 @@ def test_wrong_options_fail_when_built(options: dict[str, Any], told: str) -> No
         {"url": "http://me:abcdef@example.org/"},
         {"url": "http://example.org/?token=abcdef"},
         {"url": "http://127.0.0.1/", "token": "abcdef", "single_url": "http://example.org/"},
+        {"url": "http://127.0.0.1/", "token": "abcdef", "proxies": "http://proxy.example.org:3128"},
     ],
 )
 def test_a_secret_is_not_sent_in_plain_text(options: dict[str, Any]) -> None:

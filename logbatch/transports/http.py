@@ -303,11 +303,18 @@ class HttpTransport(Transport):
             )
         secret = self._token is not None or find_secrets(self._headers)
         for name, address in (("url", self._batches), ("single_url", self._singles)):
-            if not address.is_safe and (secret or address.has_secret):
+            if (secret or address.has_secret) and not self._is_safe(address):
                 raise ValueError(
                     f"{name}: a secret would go to {address.shown} in plain text, where others can "
                     "read it: use https:, or insecure=True"
                 )
+
+    def _is_safe(self, address: Address) -> bool:
+        """Tell whether nobody can read on the way: a proxy reads what is not TLS."""
+        if address.url.startswith("https:"):
+            return True
+        ways = (address, *(parse_url("proxies", url) for url in self._proxies.values()))
+        return all(way.is_safe for way in ways)
 
 
 class _FailedError(TemporaryError):
