@@ -34,6 +34,7 @@ from logbatch.redact import Redactor
 from logbatch.repeats import Collapser
 from logbatch.session import FAR, Session, Tally
 from logbatch.stats import Stats, quantiles, share
+from logbatch.transports.base import Transport
 from logbatch.triggers import FLOWING
 from logbatch.trouble import Trouble, describe
 
@@ -346,7 +347,13 @@ class Batcher:
             return
         with self._working:  # a `with`, so that no interrupt leaves it locked
             while self._requests and (left := deadline - self._clock()) > 0:
+                self._limit_transport(left)
                 time.sleep(min(max(self._step(), 0.0), left, 0.1))
+            self._limit_transport(None)
+
+    def _limit_transport(self, seconds: float | None) -> None:
+        if isinstance(self.transport, Transport):
+            self.transport.patience = seconds
 
     # ------------------------------------------------------------------ flush and close
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
-from logbatch.backoff import Backoff
+from logbatch.backoff import LONGEST_ASKED, Backoff
 from logbatch.delivery import Delivery
 from logbatch.errors import DeniedError, TemporaryError
 from logbatch.event import LineEncoder
@@ -67,7 +67,7 @@ class Flusher:
         self.urgent = False  # an event of `flush_level` came
         self.full = False  # an event found no room
         self.asked = False  # somebody waits for a flush
-        self.hurry = False  # somebody new waits: do not sit out the backoff
+        self.hurry = False  # somebody new waits: do not sit out our backoff
         self.retiring: deque[Session] = deque()
         self.flushes: Counter[str] = Counter()
         self.recovered = Counter[str]()
@@ -81,8 +81,10 @@ class Flusher:
         self._given_pause = pause
         self._pause = pause or Turns().take
         self._repeats = repeats
-        self._failures = 0
+        self._failures = 0  # in a row
+        self._taken = 0  # batches when the last of them came
         self._retry_at = float("-inf")
+        self._asked_until = float("-inf")  # the destination wants to be left alone until then
         self._flushed = float("-inf")
         self._orphans: Iterator[tuple[Journal, Ranges]] | None = None  # while we take them over
         self._adopted: tuple[Journal, Ranges] | None = None  # the one that is being sent
@@ -100,7 +102,7 @@ class Flusher:
         """
         if self.hurry:
             self.hurry = False
-            self._retry_at = self._clock()
+            self._retry_at = self._asked_until
         self._pause = self._given_pause or Turns().take
         self._tell_repeats()  # also while the destination is away
         if self._clock() >= self._retry_at:
@@ -123,13 +125,17 @@ class Flusher:
                 self._recover_one()
             self._failures = 0
         except TemporaryError as error:
-            self._failures += 1
+            in_a_row = self._taken == self._delivery.batches
+            self._failures = self._failures + 1 if in_a_row else 1
+            self._taken = self._delivery.batches
             chance = int.from_bytes(os.urandom(2)) / 0xFFFF  # `random` takes long to import
             backoff, kind = (
                 (_DENIED, "denied") if isinstance(error, DeniedError) else (_BACKOFF, "send")
             )
             wait = backoff.delay(self._failures, chance, error.retry_after)
-            self._retry_at = self._clock() + wait
+            now = self._clock()
+            self._retry_at = now + wait
+            self._asked_until = now + min(error.retry_after or 0.0, LONGEST_ASKED)
             self._trouble.say(kind, f"{error}; trying again in {wait:.1f} s", error)
 
     def _next_look(self, session: Session) -> float:
@@ -311,8 +317,12 @@ class Flusher:
         batch = _next_batch(journal, self._options)
         if batch is None:
             return False
-        self._delivery.deliver(batch, known, lambda last, rejected: journal.acknowledge(last))
-        self.recovered["events"] += len(batch)
+
+        def settle(last: int, rejected: int) -> None:
+            self.recovered["events"] += last + 1 - max(journal.settled, batch.first) - rejected
+            journal.acknowledge(last)
+
+        self._delivery.deliver(batch, known, settle)
         return True
 
     def adopted_left(self) -> int:

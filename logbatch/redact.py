@@ -8,7 +8,8 @@ is, byte for byte: no number is read, no key moves.
 What is not looked into, and what to do there:
 
 - text that a logging call has put into its message, also by `%(password)s`: names cannot help,
-  patterns can.  The same holds for the repr() of an object, and for JSON inside a text.
+  patterns can.  The same holds for the repr() of an object, for JSON inside a text, and for pairs:
+  in `[("authorization", …)]`, as raw headers are often kept, there is no name.
 - numbers and the names of attributes: patterns are for texts.  Redact a number by its name.
 - the other columns: logger, path, function, thread, task, service, host.
 - a match that `max_value_bytes` has cut in two: the pattern sees what is left.

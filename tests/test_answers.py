@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -246,6 +247,28 @@ def test_retry_after_in_both_forms(status: int, header: str | None, seconds: flo
         judge(Reply(status, retry_after=header), BATCH, now=1000.0)
 
     assert seconds == caught.value.retry_after
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Thu, 01 Jan 1970 00:17:00 -0000",
+        "Thu, 01 Jan 1970 00:17:00",
+        "Thu Jan  1 00:17:00 1970",  # RFC 9110, section 5.6.7: asctime
+        "Thursday, 01-Jan-70 00:17:00 GMT",
+        "Thu, 01 Jan 1970 01:17:00 +0100",
+    ],
+)
+def test_a_date_without_a_zone_is_in_gmt(header: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever this machine is."""
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "America/New_York")
+        time.tzset()
+        with pytest.raises(TemporaryError) as caught:
+            judge(Reply(503, retry_after=header), BATCH, now=1000.0)
+    time.tzset()
+
+    assert 20.0 == caught.value.retry_after
 
 
 @pytest.mark.parametrize(

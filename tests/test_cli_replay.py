@@ -12,7 +12,7 @@ from scripted import Answer, Request, scripted
 
 from logbatch import BatchHandler
 from logbatch.cli import main
-from logbatch.dataset.batches import batches_of_directory
+from logbatch.dataset.batches import batches_of_directory, batches_of_letters
 from logbatch.dataset.reader import Dataset
 from logbatch.event import LineEncoder
 from logbatch.identity import new_producer
@@ -79,6 +79,20 @@ def test_batches_are_bounded(tmp_path: Path) -> None:
 
     found = list(batches_of_directory(tmp_path / "logs", 10))
     assert [(0, 9), (10, 19), (20, 24)] == [(each.first, each.last) for each in found]
+
+
+def test_batches_are_bounded_in_bytes(tmp_path: Path) -> None:
+    """5,000 long records would be hundreds of megabytes; one that is longer goes alone."""
+    path = tmp_path / "letters.jsonl"
+    sizes = [300_000, 300_000, 500_000, 300_000, 2_000_000, 10]
+    letters = [
+        {"producer": "0" * 26, "sequence": n, "event": {"message": "x" * size}}
+        for n, size in enumerate(sizes)
+    ]
+    path.write_bytes(b"".join(json.dumps(letter).encode() + b"\n" for letter in letters))
+
+    found = [(each.first, each.last) for each in batches_of_letters(path, 100)]
+    assert [(0, 1), (2, 3), (4, 4), (5, 5)] == found
 
 
 def test_a_directory_is_sent_to_a_server(capsys: pytest.CaptureFixture[str]) -> None:

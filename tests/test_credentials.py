@@ -16,11 +16,11 @@ from logbatch.transports.credentials import find_secrets, hide, parse_token, par
     [
         ("https://h/p", "https://h/p", None, "https://h/p"),
         ("https://H:8443/P", "https://h:8443/P", None, "https://h:8443/P"),
-        ("https://me:pw@h/p", "https://h/p", "me:pw", "https://h/p"),
+        ("https://me:pw@h/p", "https://h/p", "me:pw", "https://h/p?768fa288"),
         ("https://me@h/p", "https://h/p", "me:", "https://h/p"),
         ("https://:pw@h/p", "https://h/p", ":pw", "https://h/p"),
-        ("https://m%40e:p%3Aw@h", "https://h", "m@e:p:w", "https://h"),
-        ("https://a@b:c@h/p", "https://h/p", "a@b:c", "https://h/p"),
+        ("https://m%40e:p%3Aw@h", "https://h", "m@e:p:w", "https://h?5ba50b37"),
+        ("https://a@b:c@h/p", "https://h/p", "a@b:c", "https://h/p?f9c9eb68"),
         ("https://[::1]:9/p", "https://[::1]:9/p", None, "https://[::1]:9/p"),
         ("https://h/p#part", "https://h/p", None, "https://h/p"),
         ("https://h/p?api_key=x", "https://h/p?api_key=x", None, "https://h/p"),
@@ -47,6 +47,19 @@ def test_queries_are_told_apart_without_showing_them() -> None:
     assert shown[0] != shown[1]
     assert shown[0] == shown[2] == shown[3]
     assert "stream" not in shown[0]
+
+
+def test_users_are_told_apart_without_showing_them() -> None:
+    """Two accounts at one server have two journals; a new password does not make another."""
+    shown = [
+        parse_url("url", f"https://{login}@h/p").shown
+        for login in ("alice:1", "bob:1", "alice:2", "key", "key2")
+    ]
+
+    assert shown[0] != shown[1]
+    assert shown[0] == shown[2]
+    assert shown[3] == shown[4] == "https://h/p"  # a user alone is the secret itself
+    assert "alice" not in shown[0]
 
 
 @pytest.mark.parametrize(
@@ -152,15 +165,16 @@ def test_a_function_that_gives_no_token(found: Any) -> None:
         token()
 
 
-def test_a_function_that_fails_does_not_show_why() -> None:
+@pytest.mark.parametrize("kind", [RuntimeError, SystemExit])
+def test_a_function_that_fails_does_not_show_why(kind: type[BaseException]) -> None:
     """The text of its exception may hold the secret, and so may what it came from."""
 
     def fail() -> str:
-        raise RuntimeError("refresh with s3cret failed")
+        raise kind("refresh with s3cret failed")
 
     token = parse_token(fail)
     assert token is not None
-    with pytest.raises(DeniedError, match="failed with RuntimeError") as caught:
+    with pytest.raises(DeniedError, match=f"failed with {kind.__name__}") as caught:
         token()
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None

@@ -133,3 +133,22 @@ def test_what_failed_is_tried_again_later(
     assert ["a"] == bench.transport.messages
     assert max(waits) > most / 10
     bench.session.end()
+
+
+def test_failures_with_successes_between_them_are_not_in_a_row():
+    """A server that fails now and then is not taken for one that is away, however much waits."""
+    bench = Bench(max_batch_size=1)
+    down = TemporaryError("down")
+    bench.transport.answer(*[None, None, down] * 20)
+    for n in range(40):
+        bench.session.journal.append(line(str(n)))
+    bench.flusher.asked = True
+    waits = []
+    for _ in range(19):
+        waits.append(bench.flusher.step())
+        bench.clock.advance(waits[-1])
+    bench.flusher.step()
+
+    assert max(waits) <= 0.25
+    assert 40 == len(bench.transport.messages)
+    bench.session.end()

@@ -312,6 +312,16 @@ def test_a_server_that_asks_for_time_gets_it(app: logging.Logger, answer: Given)
         assert [4, 4] == [len(each.sequences) for each in server.requests]
 
 
+def test_a_flush_does_not_hurry_a_server_that_asks_for_time(app: logging.Logger) -> None:
+    """An application that flushes all the time is no reason to ask it more often."""
+    with scripted(rest=Answer(429, headers=(("Retry-After", "30"),))) as server:
+        handler = attach(app, server.url, close_timeout=0.1)
+        log(app, 3)
+        for _ in range(5):
+            assert not handler.flush(timeout=0.1)
+        assert 1 == len(server.requests)
+
+
 def test_a_fallback_that_dies_half_way_repeats_and_loses_nothing(app: logging.Logger) -> None:
     """What was sent singly is settled."""
     with scripted(-1, 200, 200, -1) as server:
@@ -380,6 +390,25 @@ def test_one_record_over_the_size_limit_is_a_dead_letter(app: logging.Logger) ->
         assert [f"message {n}" for n in range(6)] == server.messages
         (letter,) = letters(handler)
         assert (413, "x" * 30_000) == (letter["status"], letter["event"]["message"])
+
+
+def test_a_limit_for_single_records_is_none_for_batches(app: logging.Logger) -> None:
+    """One record that is too large, and said to be by 413, does not make later batches small."""
+
+    def answer(request: Request) -> Answer:
+        long = any(len(event["message"]) > 8_000 for event in request.events)
+        return Answer(413 if long else 200)
+
+    with scripted(rest=answer) as server:
+        handler = attach(app, server.url)
+        app.info("x" * 10_000)
+        log(app, 200)
+        assert handler.flush()
+        before = len(server.requests)
+        log(app, 200)
+        assert handler.flush()
+
+        assert (400, 1) == (len(server.stored), len(server.requests) - before)
 
 
 def test_an_outage_of_14_seconds(app: logging.Logger) -> None:
@@ -517,6 +546,7 @@ def test_redirects_are_not_followed(app: logging.Logger) -> None:
         ({"token": "env:NO_SUCH"}, "the environment variable 'NO_SUCH' is not set"),
         ({"single_url": "ftp://h"}, "single_url must be a URL"),
         ({"single_url": 7}, "single_url must be a URL"),
+        ({"account": "a b"}, "account must be a name"),
         ({"single_method": "GET"}, "single_method='GET' must be one of 'POST', 'PATCH', 'PUT'"),
         ({"batch_recheck": -1}, "batch_recheck=-1 must be a number of seconds"),
         ({"timeout": 0}, "timeout=0 must be a number of seconds from 0.1"),
@@ -544,6 +574,7 @@ def test_wrong_options_fail_when_built(options: dict[str, Any], told: str) -> No
         {"url": "http://me:abcdef@example.org/"},
         {"url": "http://example.org/?token=abcdef"},
         {"url": "http://127.0.0.1/", "token": "abcdef", "single_url": "http://example.org/"},
+        {"url": "http://127.0.0.1/", "token": "abcdef", "proxies": "http://proxy.example.org:3128"},
     ],
 )
 def test_a_secret_is_not_sent_in_plain_text(options: dict[str, Any]) -> None:
@@ -621,6 +652,32 @@ def test_a_hung_server_at_exit(app: logging.Logger) -> None:
         assert 100 == handler.stats().recovered
 
 
+_LATE = """
+    import atexit, logging, sys
+    atexit.register(lambda: logging.getLogger("app").warning("late"))  # runs after logbatch's own
+    from logbatch import BatchHandler
+    logging.getLogger("app").addHandler(BatchHandler(sys.argv[1], close_timeout=1.0))
+    print("ends", flush=True)
+"""
+
+
+def test_a_hung_server_when_no_thread_can_be_started() -> None:
+    """What is logged while the process ends already does not hold it up for longer."""
+    with scripted(Answer(hangs=True, commits=False)) as server:
+        child = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(_LATE), server.url],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert child.stdout is not None
+        assert "ends\n" == child.stdout.readline()
+        started = time.monotonic()
+        child.communicate(timeout=30)
+        assert (0, 1) == (child.returncode, len(server.requests))
+        assert time.monotonic() - started < 1.0 + 0.5 + 1.0
+
+
 def test_a_killed_process_is_finished_by_the_next_one(app: logging.Logger) -> None:
     """The batch that was on its way is sent again as it was, with the same key."""
     with scripted(Answer(hangs=True)) as server:  # it commits, and says nothing
@@ -635,6 +692,50 @@ def test_a_killed_process_is_finished_by_the_next_one(app: logging.Logger) -> No
         again = [each for each in server.requests if each.producer == server.requests[0].producer]
         assert (again[0].key, again[0].raw) == (again[1].key, again[1].raw)
         assert 101 == len(set(server.identities))
+
+
+def test_what_is_refused_of_a_dead_process_is_not_recovered(app: logging.Logger) -> None:
+    """It is kept as a dead letter; the others are counted."""
+
+    def pick(request: Request) -> Answer:
+        if len(server.requests) == 1:
+            return Answer(hangs=True, commits=False)
+        bad = [n for n, event in enumerate(request.events) if event["message"] == "message 3"]
+        return Answer(200, {"rejected": bad})
+
+    with scripted(rest=pick) as server:
+        child = run_child(server.url, "10", "wait")
+        assert server.wait_for(requests=1)
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+
+        handler = attach(app, server.url)
+        app.info("I am the next one")
+        handler.close()
+        assert 9 == handler.stats().recovered
+        assert ["message 3"] == [letter["event"]["message"] for letter in letters(handler)]
+
+
+@pytest.mark.parametrize(
+    ("account", "recovered"), [("a", 0), ("b", 100)], ids=["another", "the same"]
+)
+def test_accounts_have_journals_of_their_own(
+    app: logging.Logger, monkeypatch: pytest.MonkeyPatch, account: str, recovered: int
+) -> None:
+    """What one left is not sent with the token of another."""
+    with scripted(Answer(hangs=True, commits=False)) as server:
+        monkeypatch.setenv("LOGBATCH_ACCOUNT", "b")
+        child = run_child(server.url, "100", "wait")
+        assert server.wait_for(requests=1)
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+
+        monkeypatch.delenv("LOGBATCH_ACCOUNT")
+        handler = attach(app, server.url, account=account, flush_interval=0.05)
+        app.info("I am the next one")
+        assert handler.flush()
+        handler.close()  # it takes over what others left, where it may
+        assert recovered == handler.stats().recovered
 
 
 def test_what_the_delivery_itself_logs_does_not_feed_it(app: logging.Logger) -> None:

@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -202,6 +203,22 @@ def test_a_broken_answer_acknowledges_nothing(answer: bytes) -> None:
 
     with RawServer(play) as server:
         assert "broke off" in refusal(server.origin)
+
+
+def test_an_answer_that_is_compressed_against_our_will_is_read() -> None:
+    """It may say that something was refused; of a bomb only the beginning is inflated."""
+    body = b'{"rejected": [1], "x": "' + b"x" * (100 << 20)
+    for text, told in ((b'{"rejected": [1]}', {1}), (body, "the answer names more")):
+        data = zlib.compress(text, wbits=31)
+        answer = HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(data)
+        play, _ = answering(answer + data)
+        with RawServer(play) as server:
+            transport = HttpTransport(server.origin)
+            with pytest.raises(RejectedError) as caught:
+                transport.send(batch(0, 2))
+            transport.close()
+        reasons = caught.value.reasons
+        assert reasons.startswith(told) if isinstance(reasons, str) else set(reasons) == told
 
 
 def test_an_answer_without_length_ends_with_the_connection() -> None:

@@ -145,6 +145,24 @@ def test_no_answer_brings_a_secret_to_light(
     check(texts, home, capfd)
 
 
+def cut(request: Request) -> Answer:
+    """Say back a secret so late that only its beginning is kept."""
+    return Answer(400, {"error": "x" * 490 + TOKEN})
+
+
+def cut_rejected(request: Request) -> Answer:
+    """The same, of one record."""
+    return Answer(200, {"rejected": [{"index": 0, "reason": "x" * 490 + TOKEN}]})
+
+
+@pytest.mark.parametrize("answer", [cut, cut_rejected])
+def test_not_even_a_part_of_a_secret_is_shown(texts: Texts, answer: Any) -> None:
+    """Where what the server says is cut, in the middle of one."""
+    with scripted(rest=answer) as server:
+        send(texts, server.origin, token=TOKEN)
+    assert TOKEN[:9] not in str(texts)
+
+
 def quiet(peer: Any) -> None:
     """Answer nothing."""
     peer.read()

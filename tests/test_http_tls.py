@@ -14,6 +14,8 @@ import pytest
 import trustme
 from rawserver import OK, Peer, Play, Raw, RawServer, answering, batch, refusal
 
+from logbatch.errors import RejectedError
+from logbatch.transports.base import Batch
 from logbatch.transports.http import HttpTransport
 
 
@@ -159,3 +161,20 @@ def test_a_proxy_that_refuses() -> None:
         port = listener.getsockname()[1]
     told = refusal("https://127.0.0.1:9", proxies=f"http://me:pass4711@127.0.0.1:{port}")
     assert told.endswith(": the connection to the proxy failed: Connection refused")
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_an_answer_before_all_is_sent(authority: Authority, *, tls: bool) -> None:
+    """A server that says 413 and closes before it has read everything is heard."""
+
+    def play(peer: Peer) -> None:
+        peer.connection.recv(1000)
+        peer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        peer.closing.wait(0.2)  # the client has come to a halt, as nobody reads
+
+    big = Batch("p" * 26, 0, 0, b'{"message":"%b"}\n' % (b"x" * (20 << 20)))
+    with RawServer(play, tls=authority.context() if tls else None) as server:
+        transport = HttpTransport(server.origin, compression="none", verify=authority.path)
+        with pytest.raises(RejectedError, match="answered 413"):
+            transport.send(big)
+        transport.close()

@@ -24,6 +24,8 @@ from logbatch.identity import Ranges, is_producer
 from logbatch.journal import read_pending
 from logbatch.transports.base import Batch
 
+MOST_BYTES = 1 << 20  # of the lines of a batch; a single longer one goes alone
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COLUMNS = (*FIELDS, "producer", "sequence")
 
@@ -42,7 +44,7 @@ def batches_of_directory(directory: Path, size: int) -> Iterator[Batch]:
 
     Args:
         directory: Where they are.
-        size: The most that one batch holds.
+        size: The most events that one batch holds; it also ends at `MOST_BYTES`.
 
     Raises:
         DatasetError: The directory cannot be read.
@@ -114,7 +116,7 @@ def batches_of_letters(
 
     Args:
         path: The file.
-        size: The most that one batch holds.
+        size: The most events that one batch holds; it also ends at `MOST_BYTES`.
         on_bad: Told of a line that is no dead letter, such as one that a crash cut off.
 
     Raises:
@@ -144,15 +146,17 @@ def _read_letter(line: bytes) -> _Letter | None:
 
 
 def _join(events: Iterable[tuple[str, int, bytes]], size: int) -> Iterator[Batch]:
-    """Gather events that follow one another into batches."""
+    """Gather events that follow one another into batches, of a megabyte at the most."""
     lines: list[bytes] = []
-    producer, first = "", 0
+    producer, first, room = "", 0, 0
     for whose, sequence, line in events:
-        if lines and (whose, sequence, True) != (producer, first + len(lines), len(lines) < size):
+        follows = (whose, sequence) == (producer, first + len(lines))
+        if lines and not (follows and len(lines) < size and len(line) <= room):
             yield Batch(producer, first, first + len(lines) - 1, b"".join(lines))
             lines = []
         if not lines:
-            producer, first = whose, sequence
+            producer, first, room = whose, sequence, MOST_BYTES
         lines.append(line)
+        room -= len(line)
     if lines:
         yield Batch(producer, first, first + len(lines) - 1, b"".join(lines))

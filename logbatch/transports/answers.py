@@ -17,7 +17,8 @@ from __future__ import annotations
 import email.utils
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import UTC
 from typing import Any, NamedTuple
 
 import msgspec
@@ -62,7 +63,14 @@ class Reply(NamedTuple):
     is_cut: bool = False
 
 
-def judge(reply: Reply, batch: Batch, *, now: float = 0.0, accept_html: bool = False) -> Receipt:
+def judge(
+    reply: Reply,
+    batch: Batch,
+    *,
+    now: float = 0.0,
+    accept_html: bool = False,
+    clean: Callable[[str], str] = str,
+) -> Receipt:
     """Say what an answer means.
 
     Args:
@@ -70,6 +78,7 @@ def judge(reply: Reply, batch: Batch, *, now: float = 0.0, accept_html: bool = F
         batch: What was sent.
         now: Seconds since 1970, for a `Retry-After` that is a date.
         accept_html: Whether a web page is an acknowledgement all the same.
+        clean: Takes secrets out of what the server says, which may repeat what it was sent.
 
     Returns:
         What was taken.
@@ -82,8 +91,8 @@ def judge(reply: Reply, batch: Batch, *, now: float = 0.0, accept_html: bool = F
     """
     status = reply.status
     if 200 <= status < 300:
-        return _taken(reply, batch, accept_html)
-    told = _tell(reply)
+        return _taken(reply, batch, accept_html, clean)
+    told = _tell(reply, clean)
     if status in _REFUSED:
         raise RejectedError(told, status=status)
     if status in _MISSING:
@@ -99,7 +108,7 @@ def judge(reply: Reply, batch: Batch, *, now: float = 0.0, accept_html: bool = F
     raise TemporaryError(told, retry_after=wait)
 
 
-def _taken(reply: Reply, batch: Batch, accept_html: bool) -> Receipt:
+def _taken(reply: Reply, batch: Batch, accept_html: bool, clean: Callable[[str], str]) -> Receipt:
     if reply.kind in _HTML and not accept_html:
         raise TemporaryError(
             f"answered {reply.status} with a web page, which is no acknowledgement: a login page or"
@@ -109,7 +118,7 @@ def _taken(reply: Reply, batch: Batch, accept_html: bool) -> Receipt:
         # Which ones is behind what was read, so smaller parts are asked about.
         raise RejectedError("the answer names more events than can be read", status=reply.status)
     found = _decode(reply.body)
-    rejected = _read_rejected(found.get("rejected"))
+    rejected = _read_rejected(found.get("rejected"), clean)
     taken = _read_accepted(found.get("accepted"), batch, rejected)
     if taken is not None:
         return Receipt(taken)
@@ -127,7 +136,7 @@ def _decode(body: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _read_rejected(found: Any) -> dict[int, str]:
+def _read_rejected(found: Any, clean: Callable[[str], str]) -> dict[int, str]:
     """Read a list of indexes, or of objects with `index` and perhaps `reason`."""
     rejected: dict[int, str] = {}
     for entry in found if isinstance(found, list) else ():
@@ -135,7 +144,7 @@ def _read_rejected(found: Any) -> dict[int, str]:
         if isinstance(entry, dict):
             index, reason = entry.get("index"), entry.get("reason")
         if isinstance(index, int) and not isinstance(index, bool):
-            rejected[index] = str(reason or "refused by the server")[:_REASON]
+            rejected[index] = clean(str(reason or "refused by the server"))[:_REASON]
     return rejected
 
 
@@ -163,13 +172,16 @@ def _count_skipped(added: Any, found: Mapping[str, Any], batch: Batch) -> int:
     return max(len(batch) - max(added, 0), 0)
 
 
-def _tell(reply: Reply) -> str:
-    """Put an answer into a sentence; what the server says is cut, and is not to be trusted."""
+def _tell(reply: Reply, clean: Callable[[str], str]) -> str:
+    """Put an answer into a sentence; what the server says is cut, and is not to be trusted.
+
+    It is cleaned before, as of a secret that is cut in two the first part would be left.
+    """
     found = _decode(reply.body)
     texts = [found[name] for name in _REASONS if isinstance(found.get(name), str)]
     if not texts and reply.kind == "text/plain":
         texts = [reply.body.decode(errors="backslashreplace")]
-    reason = texts[0].strip()[:_REASON] if texts else ""
+    reason = clean(texts[0]).strip()[:_REASON] if texts else ""
     return f"answered {reply.status}" + (f": {reason}" if reason else "")
 
 
@@ -181,7 +193,10 @@ def _read_wait(header: str | None, now: float) -> float | None:
         seconds = float(header)
     except ValueError:
         try:
-            seconds = email.utils.parsedate_to_datetime(header).timestamp() - now
+            date = email.utils.parsedate_to_datetime(header)
+            if date.tzinfo is None:  # dates of HTTP are in GMT, also where they do not say so
+                date = date.replace(tzinfo=UTC)
+            seconds = date.timestamp() - now
         except (ValueError, OverflowError, TypeError):
             return None
     return max(seconds, 0.0) if math.isfinite(seconds) else None

@@ -82,11 +82,14 @@ class Transport:
         journal_directory: Where journals are kept; None means a directory of the user's state,
             one for each destination.
         defaults: Options of the batcher that this kind of destination wants by default.
+        patience: Seconds that a call may take at this moment: the batcher sets it where it cannot
+            leave a call to its thread, as the process ends.  None while there is no hurry.
     """
 
     destination: str | None = None
     journal_directory: Path | None = None
     defaults: ClassVar[Mapping[str, Any]] = {}
+    patience: float | None = None
 
     def send(self, batch: Batch) -> Receipt | None:
         """Deliver a batch; returning means that it is safe at the destination."""

@@ -17,6 +17,7 @@ _OURS = frozenset(
     ("connection", "content-encoding", "content-length", "idempotency-key", "transfer-encoding")
 )
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
+_ACCOUNT = re.compile(r"[A-Za-z0-9._@-]{1,100}")
 _VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 
@@ -63,6 +64,19 @@ def check_headers(given: Any) -> dict[str, str]:
         if not isinstance(value, str) or not _VALUE.fullmatch(value):
             raise ValueError(f"headers: the value of {name} must be printable ASCII")
     return headers
+
+
+def check_account(given: Any) -> str:
+    """Return what an account adds to the name of its destination.
+
+    Raises:
+        ValueError: It is no name.
+    """
+    if given is None:
+        return ""
+    if not isinstance(given, str) or not _ACCOUNT.fullmatch(given):
+        raise ValueError("account must be a name of letters, digits and ._@-, 100 at the most")
+    return f" ({given})"
 
 
 def check_proxies(given: Any) -> dict[str, str]:

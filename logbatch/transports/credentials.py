@@ -77,7 +77,8 @@ def parse_url(name: str, url: Any) -> Address:
     encoded = (pair.partition("=")[2] for pair in parts.query.split("&"))  # as the server sees it
     hidden = (password or user, (basic or "").partition(" ")[2], *values, *encoded)
     has_secret = basic is not None or any(_SECRET_NAME.search(key) for key, _ in query)
-    shown = urlunsplit((parts.scheme.lower(), place, parts.path, _mark(parts.query), ""))
+    mark = _mark(parts.query, user if password else "")  # alone it may be a key
+    shown = urlunsplit((parts.scheme.lower(), place, parts.path, mark, ""))
     is_safe = parts.scheme.lower() == "https" or _is_here(host)
     return Address(clean, basic, shown, hidden, has_secret, is_safe)
 
@@ -86,9 +87,10 @@ def _basic(user: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
-def _mark(query: str) -> str:
-    """Tell queries apart without showing them; what looks like a secret may change."""
+def _mark(query: str, user: str) -> str:
+    """Tell queries and users apart without showing them; what looks like a secret may change."""
     open_ones = [pair for pair in parse_qsl(query) if not _SECRET_NAME.search(pair[0])]
+    open_ones += [("", user)] if user else []
     return hashlib.sha256(urlencode(open_ones).encode()).hexdigest()[:8] if open_ones else ""
 
 
@@ -130,7 +132,7 @@ def _read(name: str) -> str:
 def _call(token: Callable[[], Any]) -> str:
     try:
         found = token()
-    except Exception as error:  # its text may hold the secret
+    except BaseException as error:  # its text may hold the secret; SystemExit ends nothing here
         kind = type(error).__name__
     else:
         return _check(found, "the function")

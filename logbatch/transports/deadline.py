@@ -8,6 +8,7 @@ bounded.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import socket
 import ssl
@@ -86,6 +87,14 @@ def _make_pools(deadline: Deadline) -> dict[str, type[urllib3.HTTPConnectionPool
 
     class TlsSocket(_Bounded, ssl.SSLSocket):
         limit = deadline
+
+        def send(self, *args: Any) -> Any:
+            try:
+                return super().send(*args)
+            except ssl.SSLEOFError as error:
+                # To urllib3 only this means that the answer may be there: 413, say, from a server
+                # that closes before it has read everything.
+                raise BrokenPipeError(errno.EPIPE, "closed by the server") from error
 
     class Asking:
         def putrequest(self, method: str, url: str, *args: Any, **keywords: Any) -> None:

@@ -25,7 +25,13 @@ from logbatch.options import choice, seconds, switch
 from logbatch.transports import bodies
 from logbatch.transports.answers import Reply, ServerError, judge
 from logbatch.transports.base import Batch, Receipt, Transport
-from logbatch.transports.checks import check_fields, check_headers, check_proxies, check_verify
+from logbatch.transports.checks import (
+    check_account,
+    check_fields,
+    check_headers,
+    check_proxies,
+    check_verify,
+)
 from logbatch.transports.credentials import Address, find_secrets, hide, parse_token, parse_url
 from logbatch.transports.failures import describe
 
@@ -56,6 +62,10 @@ class HttpTransport(Transport):
         headers: More headers.
         token: Sent as `Authorization: Bearer`: the text itself, `"env:NAME"`, or a function that
             returns it; the last two are asked before each request.
+        account: A name for whose logs these are, where several programs of one user send to one URL
+            and only a token or a header tells them apart.  Each name has its own journals; without
+            one, what a program that died left is sent by the next one, with that one's token.  It
+            is shown, so it must be no secret.
         single_url: Where single events go if there is no batch endpoint; it may be a path at the
             same server.  None takes `url`.
         single_method: `"POST"`, `"PATCH"` or `"PUT"` for those.
@@ -93,6 +103,7 @@ class HttpTransport(Transport):
         compression: str = "auto",
         headers: Mapping[str, str] | None = None,
         token: str | Callable[[], str] | None = None,
+        account: str | None = None,
         single_url: str | None = None,
         single_method: str = "POST",
         batch_recheck: float = 600.0,
@@ -122,7 +133,7 @@ class HttpTransport(Transport):
         self._accept_html = switch("accept_html", accept_html)
         self._check_secure(switch("insecure", insecure))
         self._now = now
-        self.destination = self._batches.shown
+        self.destination = self._batches.shown + check_account(account)
         self._session: requests.Session | None = None
         self._deadline: Deadline
         self._too_large: tuple[int, float] | None = None  # bytes of lines, and until when
@@ -141,7 +152,7 @@ class HttpTransport(Transport):
             return self._exchange("POST", self._batches, batch, body, kind)
         except RejectedError as error:
             if error.status == 413:
-                self._too_large = len(batch.lines), self._now() + self._recheck
+                self._note_size(batch)
             raise
         except BatchUnsupportedError as error:
             error.recheck = self._recheck
@@ -182,6 +193,14 @@ class HttpTransport(Transport):
         elif len(batch.lines) >= size:
             raise RejectedError("larger than what the server takes", status=413)
 
+    def _note_size(self, batch: Batch) -> None:
+        """Remember what was too large; but if it was a single event, that says nothing of batches.
+
+        Nor then do the sizes of those that it was in.
+        """
+        alone = len(batch) == 1
+        self._too_large = None if alone else (len(batch.lines), self._now() + self._recheck)
+
     def _renamed(self, batch: Batch) -> bytes:
         return bodies.rename(batch.lines, self._fields) if self._fields else batch.lines
 
@@ -213,8 +232,14 @@ class HttpTransport(Transport):
         reply = self._ask(method, address.url, body, headers)
         if isinstance(reply, str):
             raise _FailedError(f"{address.shown}: {hide(reply, secrets)}")
-        with _hidden(secrets, address.shown):
-            return judge(reply, batch, now=self._now(), accept_html=self._accept_html)
+        with _named(address.shown):
+            return judge(
+                reply,
+                batch,
+                now=self._now(),
+                accept_html=self._accept_html,
+                clean=lambda text: hide(text, secrets),
+            )
 
     def _ask(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Reply | str:
         """Ask and return the answer, or in a sentence why there is none.
@@ -230,13 +255,13 @@ class HttpTransport(Transport):
                 url,
                 data=body,
                 headers=dict(headers),
-                timeout=self._timeout,
+                timeout=self._allowed(),
                 allow_redirects=False,
                 stream=True,
                 proxies=self._proxies,
                 verify=self._verify,
             ) as response:
-                body = _read(response.raw)
+                body = _inflate(_read(response.raw), response.headers.get("Content-Encoding"))
                 return Reply(
                     response.status_code,
                     response.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
@@ -245,7 +270,7 @@ class HttpTransport(Transport):
                     is_cut=len(body) >= LONGEST_REPLY,
                 )
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            return describe(error, self._timeout)
+            return describe(error, self._allowed())
         except ValueError as error:  # a header or a chunk that is none
             return f"the answer could not be read ({type(error).__name__})"
 
@@ -253,8 +278,12 @@ class HttpTransport(Transport):
         """Return the session, with the time for a request running."""
         if self._session is None:
             self._session, self._deadline = _open_session()
-        self._deadline.begin(self._timeout)
+        self._deadline.begin(self._allowed())
         return self._session
+
+    def _allowed(self) -> float:
+        """Return the seconds that a request may take now."""
+        return self._timeout if self.patience is None else min(self._timeout, self.patience)
 
     # ------------------------------------------------------------------ secrets
 
@@ -274,11 +303,18 @@ class HttpTransport(Transport):
             )
         secret = self._token is not None or find_secrets(self._headers)
         for name, address in (("url", self._batches), ("single_url", self._singles)):
-            if not address.is_safe and (secret or address.has_secret):
+            if (secret or address.has_secret) and not self._is_safe(address):
                 raise ValueError(
                     f"{name}: a secret would go to {address.shown} in plain text, where others can "
                     "read it: use https:, or insecure=True"
                 )
+
+    def _is_safe(self, address: Address) -> bool:
+        """Tell whether nobody can read on the way: a proxy reads what is not TLS."""
+        if address.url.startswith("https:"):
+            return True
+        ways = (address, *(parse_url("proxies", url) for url in self._proxies.values()))
+        return all(way.is_safe for way in ways)
 
 
 class _FailedError(TemporaryError):
@@ -286,19 +322,14 @@ class _FailedError(TemporaryError):
 
 
 @contextlib.contextmanager
-def _hidden(secrets: list[str], shown: str) -> Iterator[None]:
-    """Take secrets, which a server may have sent back, out of what is raised; say whose it is."""
+def _named(shown: str) -> Iterator[None]:
+    """Say whose answer it is; of a refusal the dead letters need not say it."""
     try:
         yield
+    except RejectedError:
+        raise
     except TransportError as error:
-        text = hide(str(error), secrets)
-        error.args = (text if isinstance(error, RejectedError) else f"{shown} {text}",)
-        if isinstance(error, RejectedError):
-            error.reasons = (
-                hide(error.reasons, secrets)
-                if isinstance(error.reasons, str)
-                else {index: hide(each, secrets) for index, each in error.reasons.items()}
-            )
+        error.args = (f"{shown} {error}",)
         raise
 
 
@@ -341,6 +372,18 @@ def _read(answer: Any) -> bytes:
             break
         body += piece
     return body
+
+
+def _inflate(body: bytes, encoding: str | None) -> bytes:
+    """Decompress the beginning of a body that was compressed though we had asked for none."""
+    if encoding not in ("gzip", "deflate"):
+        return body
+    import zlib
+
+    try:
+        return zlib.decompressobj(47).decompress(body, LONGEST_REPLY)  # 47: either, by its header
+    except zlib.error as error:
+        raise ValueError from error
 
 
 def _join(url: str, other: Any) -> Any:
