@@ -212,7 +212,7 @@ def test_all_commands_are_known() -> None:
     [
         (["tail", "https://h/p"], "https:… is no directory; what was sent there is at the server"),
         (["serve", "http://h"], "http:… is no directory"),
-        (["recover", "logs", "--token", "x"], "--token is for a URL"),
+        (["recover", "logs", "--token", "x"], "--token and --header are for a URL"),
         (["recover", ".", "--to", "csv"], "--to csv: files of a directory are parquet or jsonl"),
     ],
 )

@@ -213,6 +213,11 @@ def test_the_token_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("APP_TOKEN", "abcdef")
     Path("dead.jsonl").write_bytes(letter(A, 0))
     with scripted() as server:
-        assert 0 == main(["replay", "dead.jsonl", "--to", server.url, "--token", "env:APP_TOKEN"])
-        assert "Bearer abcdef" == server.requests[0].headers["Authorization"]
+        sending = ["--token", "env:APP_TOKEN", "--header", "X-Team: web"]
+        sending += ["--header", "X-Key:env:APP_TOKEN"]
+        assert 0 == main(["replay", "dead.jsonl", "--to", server.url, *sending])
+        headers = server.requests[0].headers
+        assert ["Bearer abcdef", "web", "abcdef"] == [
+            headers[name] for name in ("Authorization", "X-Team", "X-Key")
+        ]
         assert "m0" == json.loads(server.requests[0].body)["logs"][0]["message"]

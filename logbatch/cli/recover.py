@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
+from logbatch.cli.destination import build_transport, sending_options
 from logbatch.cli.place import find
 from logbatch.cli.terminal import counted
 from logbatch.dataset.schema import COLUMNS
 from logbatch.dataset.segments import Segment, list_segments
-from logbatch.recovery import Recovered, recover
+from logbatch.recovery import recover
 from logbatch.transports import VARIABLE, build
 from logbatch.transports.base import Transport
 
@@ -32,12 +33,8 @@ _TYPES = {
     help="Of a DIR: files to write, parquet or jsonl.  [default: as the newest ones there, else "
     "parquet]  Of a URL: another place to send to.",
 )
-@click.option(
-    "--token",
-    metavar="TOKEN",
-    help="Sent to an https: URL.  Better env:NAME, as others may see a command line.",
-)
-def command(place: str | None, to: str | None, token: str | None) -> None:
+@sending_options
+def command(place: str | None, to: str | None, token: str | None, headers: tuple[str, ...]) -> None:
     """Publish what processes that died left behind.
 
     Any process that logs to the same place does this by itself within seconds; this is for when
@@ -55,9 +52,10 @@ def command(place: str | None, to: str | None, token: str | None) -> None:
     """
     url = place if place is not None else os.environ.get(VARIABLE, "")
     if _is_url(url):
-        done = _recover_url(url, to, token)
-    elif token is not None:
-        raise click.UsageError("--token is for a URL")
+        transport = build_transport(to or url, token, headers)
+        done = recover(transport, meant_for=transport if to is None else _meant_for(url))
+    elif token is not None or headers:
+        raise click.UsageError("--token and --header are for a URL")
     else:
         done = recover(_transport(find(Path(place) if place else None), to))
     if done.producers:
@@ -73,14 +71,12 @@ def _is_url(place: str) -> bool:
     return place.lower().startswith(("http://", "https://"))
 
 
-def _recover_url(url: str, to: str | None, token: str | None) -> Recovered:
+def _meant_for(url: str) -> Transport:
+    """Return what stands for the place that records were meant for; nothing is sent there."""
     try:
-        # Of the one that they were meant for only the place counts, so nothing is secret there.
-        meant_for = build(url, token=token if to is None else None, insecure=to is not None or None)
-        transport = meant_for if to is None else build(to, token=token)
+        return build(url, insecure=True)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    return recover(transport, meant_for=meant_for)
 
 
 def _transport(directory: Path, kind: str | None) -> Transport:

@@ -11,13 +11,14 @@ from pathlib import Path
 import click
 
 from logbatch.backoff import Backoff
+from logbatch.cli.destination import build_transport, sending_options
 from logbatch.cli.terminal import counted
 from logbatch.dataset.batches import batches_of_directory, batches_of_letters
 from logbatch.dataset.segments import list_folders
 from logbatch.delivery import Delivery
 from logbatch.errors import DatasetError, TemporaryError
 from logbatch.identity import Ranges
-from logbatch.transports import VARIABLE, build
+from logbatch.transports import VARIABLE
 from logbatch.transports.base import Batch, Transport
 from logbatch.trouble import Trouble
 
@@ -33,11 +34,7 @@ _BACKOFF = Backoff()
     metavar="URL",
     help=f"Where to send: https://…, or parquet:DIR and the like.  [default: {VARIABLE}]",
 )
-@click.option(
-    "--token",
-    metavar="TOKEN",
-    help="Sent to an https: URL.  Better env:NAME, as others may see a command line.",
-)
+@sending_options
 @click.option(
     "--patience",
     type=click.FloatRange(min=0),
@@ -46,7 +43,9 @@ _BACKOFF = Backoff()
     metavar="SECONDS",
     help="How long to try again where nothing is taken.",
 )
-def command(path: Path, url: str | None, token: str | None, patience: float) -> None:
+def command(
+    path: Path, url: str | None, token: str | None, headers: tuple[str, ...], patience: float
+) -> None:
     """Send dead letters, or a whole directory of log files, again.
 
     PATH is a file of dead letters (*.jsonl in the directory `rejected`), a directory of such
@@ -62,7 +61,9 @@ def command(path: Path, url: str | None, token: str | None, patience: float) -> 
     """
     bad: list[str] = []
     batches = _read(path, bad)
-    replay = Replay(_transport(url, token), patience)
+    if url is None and not os.environ.get(VARIABLE):
+        raise click.UsageError(f"say where to send: --to URL, or set {VARIABLE}")
+    replay = Replay(build_transport(url, token, headers), patience)
     try:
         for batch in batches:
             replay.send(batch)
@@ -80,15 +81,6 @@ def _tell_failures(rejected: int, bad: list[str]) -> None:
         told.append(f"{counted(len(bad), 'line')} left out, the first is {bad[0]}")
     if told:
         raise click.ClickException("; ".join(told))
-
-
-def _transport(url: str | None, token: str | None) -> Transport:
-    if url is None and not os.environ.get(VARIABLE):
-        raise click.UsageError(f"say where to send: --to URL, or set {VARIABLE}")
-    try:
-        return build(url, token=token)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
 
 
 def _read(path: Path, bad: list[str]) -> Iterator[Batch]:
