@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+from logbatch.account import make_stats
 from logbatch.delivery import Delivery, Sender, delivering
 from logbatch.event import LineEncoder
 from logbatch.flusher import Flusher
@@ -32,33 +33,14 @@ from logbatch.options import BatchOptions
 from logbatch.places import defaults_of, journal_directory
 from logbatch.redact import Redactor
 from logbatch.repeats import Collapser
-from logbatch.session import FAR, Session, Tally
-from logbatch.stats import Stats, quantiles, share
+from logbatch.session import FAR, Request, Session, Tally
+from logbatch.stats import Stats
 from logbatch.transports.base import Transport
 from logbatch.triggers import FLOWING
 from logbatch.trouble import Trouble, describe
 
 _POLL = 0.01  # seconds between two looks for room, when a caller waits for it
 _LONGEST_SLEEP = 3600.0
-
-
-class _Request:
-    """Somebody waits until a session is settled up to a sequence."""
-
-    def __init__(self, session: Session, target: int) -> None:
-        self._session = session
-        self._target = target
-        self._done = threading.Event()
-
-    def look(self) -> bool:
-        """Tell, and let the waiting one know, whether it is settled."""
-        met = self._session.ended or self._session.journal.settled >= self._target
-        if met:
-            self._done.set()
-        return met
-
-    def wait(self, seconds: float) -> bool:
-        return self._done.wait(max(seconds, 0.0))
 
 
 class Batcher:
@@ -114,7 +96,7 @@ class Batcher:
         self._lock = threading.RLock()  # which session is the current one
         self._working = threading.RLock()  # held by the one thread that delivers
         self._signals: SimpleQueue[None] = SimpleQueue()
-        self._requests: deque[_Request] = deque()
+        self._requests: deque[Request] = deque()
         self._refused = 0
         self._past = Tally()
         self._sessions: list[Session] = []  # all that are not folded into `_past`
@@ -372,7 +354,7 @@ class Batcher:
             self._repeats.tell()
         with self._lock:
             sessions = list(self._sessions)
-        requests = [_Request(session, session.journal.count()) for session in sessions]
+        requests = [Request(session, session.journal.count()) for session in sessions]
         return self._wait_for(requests, self._patience(timeout))
 
     def close(self, timeout: float | None = None) -> bool:
@@ -390,7 +372,7 @@ class Batcher:
         if self._worker == threading.get_ident():
             return False
         self.retire()
-        requests = [_Request(session, FAR) for session in self.flusher.retiring.copy()]
+        requests = [Request(session, FAR) for session in self.flusher.retiring.copy()]
         done = self._wait_for(requests, self._patience(timeout))
         if not done and not self._running:
             self.leave_to_others()
@@ -423,7 +405,7 @@ class Batcher:
         timeout = self.options.close_timeout if timeout is None else max(timeout, 0.0)
         return process.limit(timeout)
 
-    def _wait_for(self, requests: list[_Request], timeout: float) -> bool:
+    def _wait_for(self, requests: list[Request], timeout: float) -> bool:
         waiting = [request for request in requests if not request.look()]
         if not waiting:
             return True
@@ -471,29 +453,9 @@ class Batcher:
         with self._lock:
             self._fold_ended()
             tally = sum((session.tally() for session in self._sessions), self._past)
-        sent = self.delivery
-        return Stats(
-            accepted=tally.accepted,
-            published=tally.published,
-            pending=tally.pending,
-            rejected=tally.rejected,
-            dropped=dict(tally.dropped),
-            refused=self._refused,
-            collapsed=self._repeats.collapsed if self._repeats is not None else 0,
-            recovered=self.flusher.recovered["events"],
-            batches=sent.batches,
-            records_per_batch=sent.events / sent.batches if sent.batches else 0.0,
-            bytes_per_batch=sent.bytes / sent.batches if sent.batches else 0.0,
-            requests=sent.calls,
-            requests_saved=max(sent.events - sent.calls, 0),
-            batch_success_rate=share(sent.batches - sent.singles, sent.calls - sent.single_calls),
-            fallback_share=share(sent.singles, sent.events) or 0.0,
-            skipped=sent.skipped,
-            flushes=dict(self.flusher.flushes),
-            retries=sent.retries,
-            errors=dict(self._trouble.counts),
-            last_error=self._trouble.last,
-            flush_seconds=quantiles(list(sent.seconds)),
+        collapsed = self._repeats.collapsed if self._repeats is not None else 0
+        return make_stats(
+            tally, self.delivery, self.flusher, self._trouble, self._refused, collapsed
         )
 
     def _fold_ended(self) -> None:

@@ -127,3 +127,22 @@ class Session:
             self.final = self.tally()
             self.journal.close()
             self.ended = True
+
+
+class Request:
+    """Somebody waits until a session is settled up to a sequence."""
+
+    def __init__(self, session: Session, target: int) -> None:
+        self._session = session
+        self._target = target
+        self._done = threading.Event()
+
+    def look(self) -> bool:
+        """Tell, and let the waiting one know, whether it is settled."""
+        met = self._session.ended or self._session.journal.settled >= self._target
+        if met:
+            self._done.set()
+        return met
+
+    def wait(self, seconds: float) -> bool:
+        return self._done.wait(max(seconds, 0.0))

@@ -91,7 +91,8 @@ def _nothing_goes_on() -> Iterator[None]:
     yield
     for batcher in process.live():
         assert isinstance(batcher, Batcher)
-        if batcher.flusher.retiring:
+        if batcher.stats().pending:
+            batcher.retire()
             batcher.leave_to_others()
 
 

@@ -25,7 +25,7 @@ LAYERS = [
     ["dataset.terms", "dataset.masks", "dataset.filter"],
     ["transports.base"],
     ["transports.*"],
-    ["session", "delivery", "places", "lifetime", "flusher", "batcher", "recovery"],
+    ["session", "delivery", "places", "lifetime", "flusher", "account", "batcher", "recovery"],
     ["oneway", "sink", "handler", "processor", "attach", "testing"],
     ["dataset.*"],
     ["capture.*", "server.*"],
