@@ -91,7 +91,7 @@ class HttpTransport(Transport):
     defaults: ClassVar[Mapping[str, Any]] = {
         "flush_interval": 1.0,
         "max_batch_size": 5_000,
-        "max_batch_bytes": 1 << 20,
+        "max_batch_bytes": 2 << 20,
     }
 
     def __init__(
