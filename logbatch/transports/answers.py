@@ -124,7 +124,7 @@ def _taken(reply: Reply, batch: Batch, accept_html: bool, clean: Callable[[str],
         return Receipt(taken)
     if rejected:
         raise RejectedError(rejected, status=reply.status)
-    return Receipt(skipped=_count_skipped(found.get("logs_added"), found, batch))
+    return Receipt(skipped=_count_skipped(found, batch))
 
 
 def _decode(body: bytes) -> dict[str, Any]:
@@ -166,8 +166,14 @@ def _read_accepted(found: Any, batch: Batch, rejected: Mapping[int, str]) -> Ran
     return None if rejected and not taken else taken
 
 
-def _count_skipped(added: Any, found: Mapping[str, Any], batch: Batch) -> int:
-    if type(added) is not int or found.get("duplicate") is True:
+def _count_skipped(found: Mapping[str, Any], batch: Batch) -> int:
+    """Count what was left out by a server that does not say which.
+
+    One that lists what it refuses, be it nothing, has the others already.
+    """
+    added = found.get("logs_added")
+    listed = isinstance(found.get("rejected"), list) or found.get("duplicate") is True
+    if type(added) is not int or listed:
         return 0
     return max(len(batch) - max(added, 0), 0)
 
