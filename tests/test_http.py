@@ -255,33 +255,29 @@ def test_the_table_of_answers(app: logging.Logger, answer: Given, check: Check) 
         assert 8 == handler.stats().published + handler.stats().rejected
 
 
-def test_a_missing_batch_endpoint_is_remembered_and_probed_again(app: logging.Logger) -> None:
-    """Single events go where and how the options say."""
-    with scripted(404, *[200] * 4, 404, *[200] * 2, 200) as server:
+@pytest.mark.parametrize(
+    ("recheck", "answers", "asked"),
+    [
+        (600, [404], ["batch", *["single"] * 6]),
+        (0, [404, 200, 200, 404], ["batch", *["single"] * 2, "batch", *["single"] * 2, "batch"]),
+    ],
+)
+def test_a_missing_batch_endpoint_is_remembered_and_probed_again(
+    app: logging.Logger, recheck: float, answers: list[int], asked: list[str]
+) -> None:
+    """After the time that the option says; single events go where and how the options say."""
+    kinds = {("POST", "/v1/logs"): "batch", ("PATCH", "/v1/log"): "single"}
+    with scripted(*answers) as server:
         handler = attach(
-            app, server.url, single_url="/v1/log", single_method="PATCH", batch_recheck=0.3
+            app, server.url, single_url="/v1/log", single_method="PATCH", batch_recheck=recheck
         )
-        log(app, 2)
-        handler.flush()
-        log(app, 2, 2)
-        handler.flush()
-        asked = [(each.method, each.path) for each in server.requests]
-        assert [("POST", "/v1/logs"), *[("PATCH", "/v1/log")] * 4] == asked
-        time.sleep(0.35)  # batch_recheck is real time
-        log(app, 2, 4)
-        handler.flush()
-        time.sleep(0.35)
-        log(app, 2, 6)
-        handler.flush()
+        for first in (0, 2, 4):
+            log(app, 2, first)
+            assert handler.flush()
 
-        assert ("POST", "/v1/logs", 2) == (
-            server.requests[-1].method,
-            server.requests[-1].path,
-            len(server.requests[-1].sequences),
-        )
-        assert [("app", n) for n in range(8)] == [("app", n) for _, n in server.identities]
-        stats = handler.stats()
-        assert (8, 9) == (stats.published, len(server.requests))
+        assert asked == [kinds[each.method, each.path] for each in server.requests]
+        assert [0, 1, 2, 3, 4, 5] == [sequence for _, sequence in server.identities]
+        assert 6 == handler.stats().published
 
 
 @pytest.mark.parametrize(("fallback", "singles"), [("missing", 0), ("any", 4)])
