@@ -24,14 +24,14 @@ from queue import Empty, SimpleQueue
 
 from logbatch.account import make_stats
 from logbatch.delivery import Delivery, Sender, delivering
-from logbatch.event import LineEncoder
+from logbatch.events.event import LineEncoder
+from logbatch.events.redact import Redactor
 from logbatch.flusher import Flusher
 from logbatch.identity import new_producer
 from logbatch.journal import Journal, JournalFull, JournalStopped
 from logbatch.lifetime import process
 from logbatch.options import BatchOptions
 from logbatch.places import defaults_of, journal_directory
-from logbatch.redact import Redactor
 from logbatch.repeats import Collapser
 from logbatch.session import FAR, Request, Session, Tally
 from logbatch.stats import Stats

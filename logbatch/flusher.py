@@ -18,7 +18,7 @@ from pathlib import Path
 from logbatch.backoff import LONGEST_ASKED, Backoff
 from logbatch.delivery import Delivery
 from logbatch.errors import DeniedError, TemporaryError
-from logbatch.event import LineEncoder
+from logbatch.events.event import LineEncoder
 from logbatch.identity import Ranges
 from logbatch.journal import Journal, JournalFull, JournalStopped, adopt
 from logbatch.options import BatchOptions

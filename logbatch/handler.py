@@ -9,7 +9,7 @@ from typing import Any
 
 from logbatch.batcher import Batcher
 from logbatch.delivery import delivering
-from logbatch.event import LineEncoder
+from logbatch.events.event import LineEncoder
 from logbatch.oneway import taken_by_processor, way_of, ways
 from logbatch.options import OPTION_NAMES, BatchOptions, parse_level
 from logbatch.sink import Sink

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Raw
 
-from logbatch.plain import fit_text
+from logbatch.events.values import fit_text
 
 TEMPLATE = "last message repeated %d times"
 _MOST_BYTES = 1000  # of the repeated message, in what tells of it

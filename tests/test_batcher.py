@@ -10,7 +10,7 @@ import pytest
 
 from logbatch.batcher import Batcher
 from logbatch.errors import BatchUnsupportedError, RejectedError, TemporaryError
-from logbatch.event import LineEncoder
+from logbatch.events.event import LineEncoder
 from logbatch.options import BatchOptions
 from logbatch.recovery import recover
 from logbatch.testing import CapturingTransport, ManualClock

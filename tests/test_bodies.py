@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logbatch.event import LineEncoder
+from logbatch.events.event import LineEncoder
 from logbatch.transports.bodies import SMALL, compress, join, media_type, rename
 
 _encoder = LineEncoder(service="s", host="h")

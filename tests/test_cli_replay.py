@@ -14,7 +14,7 @@ from logbatch import BatchHandler
 from logbatch.cli import main
 from logbatch.dataset.batches import batches_of_directory, batches_of_letters
 from logbatch.dataset.reader import Dataset
-from logbatch.event import LineEncoder
+from logbatch.events.event import LineEncoder
 from logbatch.identity import new_producer
 from logbatch.transports import build
 from logbatch.transports.base import Batch

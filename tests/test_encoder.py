@@ -33,8 +33,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logbatch.encoder import encode_value, is_small, spare_room, text_of
-from logbatch.plain import MAX_DEPTH, MAX_ITEMS, fit_text
+from logbatch.events.encoder import encode_value, is_small, spare_room, text_of
+from logbatch.events.values import MAX_DEPTH, MAX_ITEMS, fit_text
 
 MIB = 1 << 20
 Point = namedtuple("Point", "x y")

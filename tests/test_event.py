@@ -33,8 +33,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.contextvars import bound_contextvars
 
-from logbatch.event import Event, LineEncoder
-from logbatch.quick import QuickEncoder
+from logbatch.events.event import Event, LineEncoder
+from logbatch.events.fast_path import QuickEncoder
 
 MAY_BE_EMPTY = {"logger", "message"}
 BITS = {"levelno": 32, "lineno": 32, "process": 64, "thread": 64}
@@ -928,7 +928,7 @@ def test_program_without_structlog(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(
         "import logging, sys\n"
-        "from logbatch.event import LineEncoder\n"
+        "from logbatch.events.event import LineEncoder\n"
         "encoder = LineEncoder()\n"
         "encoder.record(logging.makeLogRecord({'msg': {}, 'a': {1}, 'exc_info': ValueError()}))\n"
         "encoder.event_dict(None, 'info', {'event': 'm'})\n"

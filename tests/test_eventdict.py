@@ -24,7 +24,7 @@ from structlog.contextvars import bound_contextvars
 from structlog.processors import CallsiteParameter, CallsiteParameterAdder, TimeStamper
 from structlog.stdlib import ProcessorFormatter
 
-from logbatch.event import Event, LineEncoder
+from logbatch.events.event import Event, LineEncoder
 
 ENCODER = LineEncoder(service="app", host="here")
 

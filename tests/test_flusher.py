@@ -7,7 +7,7 @@ import pytest
 
 from logbatch.delivery import Delivery
 from logbatch.errors import DeniedError, TemporaryError
-from logbatch.event import LineEncoder
+from logbatch.events.event import LineEncoder
 from logbatch.flusher import Flusher
 from logbatch.identity import new_producer
 from logbatch.journal import Journal

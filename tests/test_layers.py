@@ -17,9 +17,19 @@ import pytest
 # of its own.  `name.*` is a package with all that is in it; the exact name wins.
 LAYERS = [
     ["errors"],
-    ["plain", "encoder", "identity", "options", "triggers", "backoff", "stats", "trouble", "turns"],
-    ["redact", "repeats", "metrics"],
-    ["stacktrace", "surroundings", "eventdict", "logrecord", "quick", "event"],
+    [
+        "events.values",
+        "events.encoder",
+        "identity",
+        "options",
+        "triggers",
+        "backoff",
+        "stats",
+        "trouble",
+        "turns",
+    ],
+    ["events.redact", "repeats", "metrics"],
+    ["events.*"],
     ["journal.*"],
     ["dataset.lines", "dataset.schema", "dataset.segments"],
     ["dataset.terms", "dataset.masks", "dataset.filter"],

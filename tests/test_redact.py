@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 
 import logbatch
 from logbatch.batcher import Batcher
-from logbatch.event import LineEncoder
+from logbatch.events.event import LineEncoder
+from logbatch.events.redact import REDACTED, Redactor
 from logbatch.options import BatchOptions
 from logbatch.recovery import recover
-from logbatch.redact import REDACTED, Redactor
 from logbatch.testing import CapturingTransport
 from logbatch.transports import build
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 import logbatch
 from logbatch.batcher import Batcher
 from logbatch.errors import TemporaryError
-from logbatch.event import LineEncoder
+from logbatch.events.event import LineEncoder
 from logbatch.options import BatchOptions
 from logbatch.repeats import Collapser
 from logbatch.testing import CapturingTransport, ManualClock

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import pytest
 from structlog.tracebacks import ExceptionDictTransformer
 
-from logbatch.stacktrace import (
+from logbatch.events.stacktrace import (
     Failure,
     from_dicts,
     from_exc_info,

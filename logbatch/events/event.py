@@ -21,8 +21,18 @@ from typing import Any
 
 import msgspec
 
-from logbatch.encoder import encode_fields, spare_room, text_of
-from logbatch.eventdict import (
+from logbatch.events.context import (
+    awaiting_caller,
+    bound_values,
+    came_through_structlog,
+    host_name,
+    service_name,
+    task_name,
+    trace_ids,
+    unmerged_values,
+)
+from logbatch.events.encoder import encode_fields, spare_room, text_of
+from logbatch.events.eventdict import (
     format_message,
     level_number,
     now_utc,
@@ -36,20 +46,10 @@ from logbatch.eventdict import (
     take_time,
     template_of,
 )
-from logbatch.logrecord import columns_of, extra_of, get
-from logbatch.plain import name_of
-from logbatch.quick import FORMATTED, NAME_BYTES, TOLD_BY_STRUCTLOG, QuickEncoder
-from logbatch.stacktrace import Failure, from_exc_info, from_text, split_message
-from logbatch.surroundings import (
-    awaiting_caller,
-    bound_values,
-    came_through_structlog,
-    host_name,
-    service_name,
-    task_name,
-    trace_ids,
-    unmerged_values,
-)
+from logbatch.events.fast_path import FORMATTED, NAME_BYTES, TOLD_BY_STRUCTLOG, QuickEncoder
+from logbatch.events.logrecord import columns_of, extra_of, get
+from logbatch.events.stacktrace import Failure, from_exc_info, from_text, split_message
+from logbatch.events.values import name_of
 
 _TEMPLATE_BYTES = 65_536
 _TRACE_BYTES = 262_144

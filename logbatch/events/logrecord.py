@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from logbatch.eventdict import level_number, now_utc, read_time
-from logbatch.quick import FORMATTED, STANDARD
-from logbatch.surroundings import task_name, trace_ids
+from logbatch.events.context import task_name, trace_ids
+from logbatch.events.eventdict import level_number, now_utc, read_time
+from logbatch.events.fast_path import FORMATTED, STANDARD
 
 _NOT_EXTRA = frozenset((*STANDARD, *FORMATTED, "taskName"))
 

@@ -34,7 +34,7 @@ from typing import Any
 
 import msgspec
 
-from logbatch.plain import (
+from logbatch.events.values import (
     KEY_BYTES,
     MAX_DEPTH,
     MAX_ITEMS,

@@ -18,8 +18,8 @@ from textwrap import indent
 from types import FrameType, TracebackType
 from typing import Any, NamedTuple
 
-from logbatch.encoder import is_small, text_of
-from logbatch.plain import fit_text, name_of
+from logbatch.events.encoder import is_small, text_of
+from logbatch.events.values import fit_text, name_of
 
 _MAX_FRAMES = 100  # of one traceback; beyond it the first 10 and the last 50 are shown
 _FIRST_FRAMES = 10

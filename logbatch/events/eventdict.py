@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 from types import FrameType
 from typing import Any
 
-from logbatch.encoder import encode_value, is_small, text_of
-from logbatch.plain import fit_text
-from logbatch.stacktrace import (
+from logbatch.events.context import find_caller
+from logbatch.events.encoder import encode_value, is_small, text_of
+from logbatch.events.stacktrace import (
     STACK_HEADER,
     Failure,
     from_dicts,
@@ -24,7 +24,7 @@ from logbatch.stacktrace import (
     is_printed,
     render_stack,
 )
-from logbatch.surroundings import find_caller
+from logbatch.events.values import fit_text
 
 # Levels, and the methods of structlog's loggers that `logging` has no level for.
 _LEVELS = {

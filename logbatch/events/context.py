@@ -76,9 +76,7 @@ def trace_ids() -> tuple[str | None, str | None]:
 
 # ------------------------------------------------------------------ who called structlog
 
-_OUR_OWN = frozenset(
-    ("logbatch.event", "logbatch.eventdict", "logbatch.processor", "logbatch.surroundings")
-)
+_OURS = __name__.partition(".")[0]  # the package that all our frames are in
 
 
 def came_through_structlog() -> bool:
@@ -130,7 +128,7 @@ def _callsite_of(frame: FrameType) -> dict[str, object]:
 def _calling_frame() -> FrameType | None:
     """Return the frame behind those of structlog, or behind ours if there are none."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__") in _OUR_OWN:
+    while frame is not None and _package_of(frame) == _OURS:
         frame = frame.f_back
     outside = frame
     while frame is not None and _package_of(frame) != "structlog":  # processors of the application

@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Raw
 
-from logbatch.encoder import encode_value, is_small, spare_room
-from logbatch.surroundings import bound_values, task_name, trace_ids
+from logbatch.events.context import bound_values, task_name, trace_ids
+from logbatch.events.encoder import encode_value, is_small, spare_room
 
 STANDARD = tuple(logging.LogRecord("", 0, "", 0, "", (), None).__dict__)  # Pythons differ
 FORMATTED = ("message", "asctime")  # what another handler's formatter leaves on a record

@@ -1,0 +1,1 @@
+"""A call becomes a line: what was logged, encoded once, on the caller's thread."""
