@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from logbatch.batcher import Batcher
-from logbatch.delivery import delivering
+from logbatch.batching.batcher import Batcher
+from logbatch.batching.delivery import delivering
 from logbatch.events.event import LineEncoder
 from logbatch.oneway import taken_by_processor, way_of, ways
 from logbatch.options import OPTION_NAMES, BatchOptions, parse_level

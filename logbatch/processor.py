@@ -7,7 +7,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from logbatch import oneway
-from logbatch.delivery import delivering
+from logbatch.batching.delivery import delivering
 from logbatch.handler import make_batcher
 from logbatch.sink import Sink
 from logbatch.trouble import describe

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from logbatch import metrics
-from logbatch.batcher import Batcher
+from logbatch.batching.batcher import Batcher
 from logbatch.stats import Stats
 
 

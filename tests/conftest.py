@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from logbatch.batcher import Batcher
-from logbatch.lifetime import process
+from logbatch.batching.batcher import Batcher
+from logbatch.batching.lifetime import process
 
 # How long a slow machine takes over one example is no finding; a test that hangs is timed out.
 settings.register_profile("logbatch", settings(), deadline=None)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logbatch.backoff import LONGEST_ASKED, Backoff
+from logbatch.batching.backoff import LONGEST_ASKED, Backoff
 
 
 def test_the_ceiling_doubles_up_to_the_cap() -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from logbatch.batcher import Batcher
+from logbatch.batching.batcher import Batcher
+from logbatch.batching.recovery import recover
 from logbatch.errors import BatchUnsupportedError, RejectedError, TemporaryError
 from logbatch.events.event import LineEncoder
 from logbatch.options import BatchOptions
-from logbatch.recovery import recover
 from logbatch.testing import CapturingTransport, ManualClock
 from logbatch.transports.base import Batch, Receipt
 
@@ -222,7 +222,7 @@ def test_events_are_delivered_where_no_thread_can_be_started(transport, monkeypa
     def refuse(*_):
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr("logbatch.batcher.start_new_thread", refuse)
+    monkeypatch.setattr("logbatch.batching.batcher.start_new_thread", refuse)
     batcher = Batcher(transport, options())
     put(batcher, "a")
     assert batcher.flush()
@@ -235,9 +235,9 @@ def test_an_interrupt_while_the_thread_is_started_leaves_it_to_the_next_event(
     transport, monkeypatch
 ):
     """Ctrl-C in the middle of the first event costs nothing (no thread was ever started)."""
-    import logbatch.batcher
+    import logbatch.batching.batcher
 
-    start = logbatch.batcher.start_new_thread
+    start = logbatch.batching.batcher.start_new_thread
     calls = []
 
     def interrupt_once(*arguments):
@@ -246,7 +246,7 @@ def test_an_interrupt_while_the_thread_is_started_leaves_it_to_the_next_event(
             raise KeyboardInterrupt
         return start(*arguments)
 
-    monkeypatch.setattr("logbatch.batcher.start_new_thread", interrupt_once)
+    monkeypatch.setattr("logbatch.batching.batcher.start_new_thread", interrupt_once)
     batcher = Batcher(transport, BatchOptions(flush_interval=0.02))
     with pytest.raises(KeyboardInterrupt):
         put(batcher, "a")

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logbatch.delivery import RECHECK, Delivery
+from logbatch.batching.delivery import RECHECK, Delivery
 from logbatch.errors import BatchUnsupportedError, RejectedError, TemporaryError
 from logbatch.identity import Ranges
 from logbatch.testing import CapturingTransport, ManualClock

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from logbatch.delivery import Delivery
+from logbatch.batching.delivery import Delivery
+from logbatch.batching.flusher import Flusher
+from logbatch.batching.session import Session
 from logbatch.errors import DeniedError, TemporaryError
 from logbatch.events.event import LineEncoder
-from logbatch.flusher import Flusher
 from logbatch.identity import new_producer
 from logbatch.journal import Journal
 from logbatch.options import BatchOptions
-from logbatch.session import Session
 from logbatch.testing import CapturingTransport, ManualClock
 from logbatch.trouble import Trouble
 

@@ -20,9 +20,9 @@ import pytest
 from scripted import Answer, Given, Request, ScriptedServer, scripted
 
 from logbatch import BatchHandler
+from logbatch.batching.places import journal_directory
 from logbatch.cli import main
 from logbatch.options import BatchOptions
-from logbatch.places import journal_directory
 from logbatch.transports import build
 from logbatch.transports.http import HttpTransport
 

@@ -20,11 +20,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import logbatch
-from logbatch.batcher import Batcher
+from logbatch.batching.batcher import Batcher
+from logbatch.batching.recovery import recover
 from logbatch.events.event import LineEncoder
 from logbatch.events.redact import REDACTED, Redactor
 from logbatch.options import BatchOptions
-from logbatch.recovery import recover
 from logbatch.testing import CapturingTransport
 from logbatch.transports import build
 

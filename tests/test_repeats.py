@@ -19,11 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import logbatch
-from logbatch.batcher import Batcher
+from logbatch.batching.batcher import Batcher
+from logbatch.batching.repeats import Collapser
 from logbatch.errors import TemporaryError
 from logbatch.events.event import LineEncoder
 from logbatch.options import BatchOptions
-from logbatch.repeats import Collapser
 from logbatch.testing import CapturingTransport, ManualClock
 
 encoder = LineEncoder()

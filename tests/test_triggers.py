@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logbatch.batching.triggers import COALESCE, Pace, Triggers, Waiting
 from logbatch.options import BatchOptions
-from logbatch.triggers import COALESCE, Pace, Triggers, Waiting
 
 TRIGGERS = Triggers(interval=1.0, size=100, bytes=10_000)
 NOW = 1000.0

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import click
 
-from logbatch.backoff import Backoff
+from logbatch.batching.backoff import Backoff
+from logbatch.batching.delivery import Delivery
 from logbatch.cli.destination import build_transport, sending_options
 from logbatch.cli.terminal import counted
 from logbatch.dataset.batches import batches_of_directory, batches_of_letters
 from logbatch.dataset.segments import list_folders
-from logbatch.delivery import Delivery
 from logbatch.errors import DatasetError, TemporaryError
 from logbatch.identity import Ranges
 from logbatch.transports import VARIABLE

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from logbatch.batcher import Batcher
-from logbatch.delivery import Sender
+from logbatch.batching.batcher import Batcher
+from logbatch.batching.delivery import Sender
+from logbatch.batching.lifetime import process
+from logbatch.batching.places import defaults_of, journal_directory
 from logbatch.errors import TemporaryError
 from logbatch.journal import read_pending
-from logbatch.lifetime import process
 from logbatch.options import BatchOptions
-from logbatch.places import defaults_of, journal_directory
 
 
 class Recovered(NamedTuple):

@@ -22,21 +22,21 @@ from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from logbatch.account import make_stats
-from logbatch.delivery import Delivery, Sender, delivering
+from logbatch.batching.account import make_stats
+from logbatch.batching.delivery import Delivery, Sender, delivering
+from logbatch.batching.flusher import Flusher
+from logbatch.batching.lifetime import process
+from logbatch.batching.places import defaults_of, journal_directory
+from logbatch.batching.repeats import Collapser
+from logbatch.batching.session import FAR, Request, Session, Tally
+from logbatch.batching.triggers import FLOWING
 from logbatch.events.event import LineEncoder
 from logbatch.events.redact import Redactor
-from logbatch.flusher import Flusher
 from logbatch.identity import new_producer
 from logbatch.journal import Journal, JournalFull, JournalStopped
-from logbatch.lifetime import process
 from logbatch.options import BatchOptions
-from logbatch.places import defaults_of, journal_directory
-from logbatch.repeats import Collapser
-from logbatch.session import FAR, Request, Session, Tally
 from logbatch.stats import Stats
 from logbatch.transports.base import Transport
-from logbatch.triggers import FLOWING
 from logbatch.trouble import Trouble, describe
 
 _POLL = 0.01  # seconds between two looks for room, when a caller waits for it

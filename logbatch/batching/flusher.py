@@ -15,17 +15,17 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
-from logbatch.backoff import LONGEST_ASKED, Backoff
-from logbatch.delivery import Delivery
+from logbatch.batching.backoff import LONGEST_ASKED, Backoff
+from logbatch.batching.delivery import Delivery
+from logbatch.batching.repeats import Collapser
+from logbatch.batching.session import Session
+from logbatch.batching.triggers import Pace, Triggers, Waiting
 from logbatch.errors import DeniedError, TemporaryError
 from logbatch.events.event import LineEncoder
 from logbatch.identity import Ranges
 from logbatch.journal import Journal, JournalFull, JournalStopped, adopt
 from logbatch.options import BatchOptions
-from logbatch.repeats import Collapser
-from logbatch.session import Session
 from logbatch.transports.base import Batch
-from logbatch.triggers import Pace, Triggers, Waiting
 from logbatch.trouble import Trouble
 from logbatch.turns import Turns
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from logbatch.delivery import Sender
+from logbatch.batching.delivery import Sender
 from logbatch.options import BatchOptions
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from logbatch.delivery import Delivery
-from logbatch.flusher import Flusher
-from logbatch.session import Tally
+from logbatch.batching.delivery import Delivery
+from logbatch.batching.flusher import Flusher
+from logbatch.batching.session import Tally
 from logbatch.stats import Stats, quantiles, share
 from logbatch.trouble import Trouble
 

@@ -1,0 +1,1 @@
+"""When a batch leaves, and what becomes of it."""
