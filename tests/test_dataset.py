@@ -21,12 +21,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logbatch.dataset.reader import Dataset
-from logbatch.dataset.schema import COLUMNS, schema, table_from_lines
 from logbatch.dataset.source import DatasetWarning
 from logbatch.errors import DatasetError, FilterError
 from logbatch.handler import BatchHandler
 from logbatch.identity import new_producer
 from logbatch.journal import Journal
+from logbatch.storage.arrow import COLUMNS, schema, table_from_lines
 from logbatch.transports.jsonl import JsonlTransport
 from logbatch.transports.parquet import ParquetTransport
 

@@ -22,7 +22,7 @@ LAYERS = [
     ["events.redact", "batching.repeats", "metrics"],
     ["events.*"],
     ["journal.*"],
-    ["dataset.lines", "dataset.schema", "dataset.segments"],
+    ["storage.*"],
     ["dataset.terms", "dataset.masks", "dataset.filter"],
     ["transports.base"],
     ["transports.*"],

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from logbatch.dataset.segments import list_segments
 from logbatch.identity import Ranges, new_producer
+from logbatch.storage.segments import list_segments
 from logbatch.transports.base import Batch
 from logbatch.transports.jsonl import JsonlTransport
 from logbatch.transports.parquet import ParquetTransport

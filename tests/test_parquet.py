@@ -15,8 +15,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from logbatch.dataset.schema import schema
 from logbatch.identity import SegmentName, new_producer
+from logbatch.storage.arrow import schema
 from logbatch.transports import build
 from logbatch.transports.base import Batch
 from logbatch.transports.parquet import COMPRESSIONS, ParquetTransport

@@ -18,9 +18,9 @@ import pytest
 
 from logbatch.dataset.query import parse_size
 from logbatch.dataset.reader import Dataset
-from logbatch.dataset.schema import COLUMNS, table_from_lines
 from logbatch.dataset.source import DatasetWarning
 from logbatch.errors import QueryError
+from logbatch.storage.arrow import COLUMNS, table_from_lines
 
 pytest.importorskip("duckdb")
 

@@ -17,8 +17,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from logbatch.dataset import schema
-from logbatch.dataset.lines import FIELDS
-from logbatch.dataset.segments import born
+from logbatch.storage.line import FIELDS
+from logbatch.storage.segments import born
 
 P = "01arz3ndektsv4rrffq69g5fav"
 BIRTH = datetime.fromtimestamp(born(P), UTC)

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logbatch.dataset import segments
-from logbatch.dataset.segments import Run, Segment
 from logbatch.identity import Ranges, new_producer
+from logbatch.storage.segments import Run, Segment
 
 P = "01arz3ndektsv4rrffq69g5fav"
 Q = "01arz3ndektsv4rrffq69g5faw"

@@ -13,8 +13,8 @@ import pytest
 import logbatch
 from logbatch import Dataset
 from logbatch.batching.recovery import recover
-from logbatch.dataset.schema import schema
 from logbatch.dataset.verify import verify
+from logbatch.storage.arrow import schema
 from logbatch.transports import build
 
 PROGRAM = Path(__file__).parent / "programs" / "ending.py"

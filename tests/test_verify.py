@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logbatch.dataset.schema import table_from_lines
 from logbatch.dataset.verify import Loss, ProducerReport, Report, verify
 from logbatch.errors import DatasetError
 from logbatch.handler import BatchHandler
+from logbatch.storage.arrow import table_from_lines
 from logbatch.transports.parquet import ParquetTransport
 
 START = datetime(2026, 11, 21, 10, tzinfo=UTC)

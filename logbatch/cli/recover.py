@@ -11,8 +11,8 @@ from logbatch.batching.recovery import recover
 from logbatch.cli.destination import build_transport, sending_options
 from logbatch.cli.place import find
 from logbatch.cli.terminal import counted
-from logbatch.dataset.schema import COLUMNS
-from logbatch.dataset.segments import Segment, list_segments
+from logbatch.storage.arrow import COLUMNS
+from logbatch.storage.segments import Segment, list_segments
 from logbatch.transports import VARIABLE, build
 from logbatch.transports.base import Transport
 

@@ -15,9 +15,9 @@ from logbatch.batching.delivery import Delivery
 from logbatch.cli.destination import build_transport, sending_options
 from logbatch.cli.terminal import counted
 from logbatch.dataset.batches import batches_of_directory, batches_of_letters
-from logbatch.dataset.segments import list_folders
 from logbatch.errors import DatasetError, TemporaryError
 from logbatch.identity import Ranges
+from logbatch.storage.segments import list_folders
 from logbatch.transports import VARIABLE
 from logbatch.transports.base import Batch, Transport
 from logbatch.trouble import Trouble

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from logbatch.dataset.segments import list_segments
+from logbatch.storage.segments import list_segments
 
 
 class Size(NamedTuple):

@@ -15,13 +15,13 @@ import msgspec
 import pyarrow as pa
 
 from logbatch.dataset.files import Vanished
-from logbatch.dataset.lines import FIELDS, Line
 from logbatch.dataset.reading import FIXED, Damaged
 from logbatch.dataset.scan import read_rest
 from logbatch.dataset.snapshot import Snapshot
 from logbatch.dataset.source import TRIES, Source
 from logbatch.identity import Ranges, is_producer
 from logbatch.journal import read_pending
+from logbatch.storage.line import FIELDS, Line
 from logbatch.transports.base import Batch
 
 MOST_BYTES = 1 << 20  # of the lines of a batch; a single longer one goes alone

@@ -11,7 +11,9 @@ import re
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from logbatch.dataset.segments import (
+from logbatch.errors import DatasetError
+from logbatch.identity import Ranges
+from logbatch.storage.segments import (
     Run,
     Segment,
     list_folders,
@@ -19,8 +21,6 @@ from logbatch.dataset.segments import (
     parse_segment,
     scan_growing,
 )
-from logbatch.errors import DatasetError
-from logbatch.identity import Ranges
 
 JOURNAL = ".journal"
 EXTENSIONS = ("parquet", "jsonl", "jsonl.zst", "jsonl.gz")

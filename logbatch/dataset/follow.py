@@ -25,10 +25,10 @@ from logbatch.dataset.files import (
 from logbatch.dataset.filter import Filter
 from logbatch.dataset.reading import FIXED, Damaged, read, reading
 from logbatch.dataset.rows import Row, row_order, rows_of_lines, rows_of_table
-from logbatch.dataset.segments import Segment
 from logbatch.dataset.snapshot import Part, Snapshot, Spans
 from logbatch.dataset.source import Source
 from logbatch.identity import Ranges
+from logbatch.storage.segments import Segment
 
 _TICK = 100_000_000  # nanoseconds within which two changes of a folder may bear one time
 _COARSE_TICK = 2_100_000_000  # the same where times are whole seconds

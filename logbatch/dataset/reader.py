@@ -17,11 +17,11 @@ from logbatch.dataset.merge import ordered_rows
 from logbatch.dataset.query import run_query
 from logbatch.dataset.rows import Row
 from logbatch.dataset.scan import scan
-from logbatch.dataset.schema import COLUMNS
 from logbatch.dataset.snapshot import ReadPending, Snapshot
 from logbatch.dataset.source import Source
 from logbatch.errors import DatasetError
 from logbatch.journal import read_pending
+from logbatch.storage.arrow import COLUMNS
 
 POLL = 0.1  # seconds between two looks of `follow`
 

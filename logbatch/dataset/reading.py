@@ -22,10 +22,10 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from logbatch.dataset.files import Vanished, cut_identity, find_moved, find_runs
-from logbatch.dataset.schema import COLUMNS, PROMOTED_TYPES, table_from_lines
-from logbatch.dataset.schema import schema as make_schema
 from logbatch.dataset.snapshot import Part, Spans, Tail
 from logbatch.identity import Ranges
+from logbatch.storage.arrow import COLUMNS, PROMOTED_TYPES, table_from_lines
+from logbatch.storage.arrow import schema as make_schema
 
 pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
 

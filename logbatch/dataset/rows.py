@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from logbatch.dataset.lines import Line, salvage
-from logbatch.dataset.schema import COLUMNS
+from logbatch.storage.arrow import COLUMNS
+from logbatch.storage.line import Line, salvage
 
 if TYPE_CHECKING:
     import pyarrow as pa

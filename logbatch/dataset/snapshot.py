@@ -21,8 +21,8 @@ from logbatch.dataset.files import (
     is_foreign,
     look,
 )
-from logbatch.dataset.segments import Segment, list_names
 from logbatch.identity import Ranges
+from logbatch.storage.segments import Segment, list_names
 
 Spans = tuple[tuple[int, int], ...]
 """Sequences `(first, last)`, in order."""

@@ -21,12 +21,12 @@ from logbatch.dataset.files import JOURNAL, find_runs
 from logbatch.dataset.filter import Filter
 from logbatch.dataset.reading import FIXED, Damaged, blocks, read
 from logbatch.dataset.scan import scan
-from logbatch.dataset.segments import Segment, list_segments
 from logbatch.dataset.snapshot import Part, ReadPending, Spans, make_part, present
 from logbatch.dataset.source import Source
 from logbatch.dataset.terms import as_object
 from logbatch.identity import Ranges, is_producer
 from logbatch.journal import read_pending
+from logbatch.storage.segments import Segment, list_segments
 
 _LOSSES = 'logger=logbatch message~"logbatch dropped "'
 _NAMES = pa.schema([FIXED.field("producer"), FIXED.field("sequence")])

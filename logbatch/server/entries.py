@@ -12,10 +12,10 @@ from typing import Annotated, NamedTuple, TypeVar
 
 import msgspec
 
-from logbatch.dataset.lines import Int32, Int64, format_time
 from logbatch.server.limits import Limits, Refusal
 from logbatch.server.normalise import Rejected, normalise
 from logbatch.server.scan import has_more_entries, is_deeper
+from logbatch.storage.line import Int32, Int64, format_time
 
 _T = TypeVar("_T")
 
@@ -42,7 +42,7 @@ class _Object(msgspec.Struct, gc=False):
 
 
 class _Own(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """A line that needs no work: what `logbatch.dataset.lines.Line` is, strictly."""
+    """A line that needs no work: what `logbatch.storage.line.Line` is, strictly."""
 
     timestamp: Annotated[datetime, msgspec.Meta(tz=True)]
     level: str

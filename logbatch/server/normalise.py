@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from logbatch.dataset.lines import Int32, parse_time, salvage
 from logbatch.server.levels import level_of_name, level_of_number
+from logbatch.storage.line import Int32, parse_time, salvage
 
 _MESSAGES = ("message", "msg", "MESSAGE")
 _LEVELS = ("level", "severity", "levelname", "PRIORITY")

@@ -23,12 +23,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from logbatch.dataset.lines import Line, format_time
 from logbatch.server.access import JSON, PROTOBUF
 from logbatch.server.entries import Checked
 from logbatch.server.levels import level_of_severity
 from logbatch.server.limits import Limits, Refusal
 from logbatch.server.normalise import Rejected
+from logbatch.storage.line import Line, format_time
 
 MEDIA = frozenset((JSON, PROTOBUF))
 

@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 
 from logbatch.dataset.files import Vanished, find_segment
 from logbatch.dataset.reading import FIXED, Damaged, Piece, conform, read, reading
-from logbatch.dataset.schema import table_from_lines
-from logbatch.dataset.segments import list_segments, scan_growing
 from logbatch.dataset.snapshot import Part, make_part, present
 from logbatch.dataset.source import TRIES
 from logbatch.errors import DatasetError
 from logbatch.identity import Ranges
+from logbatch.storage.arrow import table_from_lines
+from logbatch.storage.segments import list_segments, scan_growing
 
 pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
 

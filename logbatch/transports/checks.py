@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from logbatch.dataset.lines import FIELDS
 from logbatch.options import switch
+from logbatch.storage.line import FIELDS
 from logbatch.transports.credentials import parse_url
 
 _OURS = frozenset(

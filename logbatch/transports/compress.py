@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from logbatch.dataset.segments import publish, read_blocks, sync_folder
+from logbatch.storage.segments import publish, read_blocks, sync_folder
 
 
 def compress(path: Path, method: str) -> None:

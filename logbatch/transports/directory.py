@@ -20,7 +20,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 from urllib.parse import parse_qsl
 
-from logbatch.dataset.segments import (
+from logbatch.errors import TemporaryError
+from logbatch.identity import Ranges
+from logbatch.options import check_known
+from logbatch.storage.segments import (
     born,
     clean_folder,
     day_name,
@@ -30,9 +33,6 @@ from logbatch.dataset.segments import (
     published,
     sync_folder,
 )
-from logbatch.errors import TemporaryError
-from logbatch.identity import Ranges
-from logbatch.options import check_known
 from logbatch.transports.base import Batch, Transport
 
 _DAY = 86_400.0

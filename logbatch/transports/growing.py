@@ -10,9 +10,9 @@ from pathlib import Path
 
 import msgspec
 
-from logbatch.dataset.lines import salvage
-from logbatch.dataset.segments import create_file, write_all
 from logbatch.journal.files import lock_file
+from logbatch.storage.line import salvage
+from logbatch.storage.segments import create_file, write_all
 from logbatch.transports.base import Batch
 
 _BLOCK = 1 << 18  # bytes of lines that are worked on in one go: the processor's cache holds them

@@ -23,7 +23,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from logbatch.dataset.segments import (
+from logbatch.identity import Ranges, SegmentName
+from logbatch.journal.files import lock_file
+from logbatch.options import choice
+from logbatch.storage.segments import (
     Run,
     Segment,
     day_name,
@@ -33,9 +36,6 @@ from logbatch.dataset.segments import (
     scan_growing,
     sync_folder,
 )
-from logbatch.identity import Ranges, SegmentName
-from logbatch.journal.files import lock_file
-from logbatch.options import choice
 from logbatch.transports.base import Batch
 from logbatch.transports.compress import COMPRESSIONS, compress
 from logbatch.transports.directory import DirectoryTransport

@@ -2,7 +2,7 @@
 
     <path>/date=2026-11-21/<producer>-<first>-<last>.parquet
 
-The columns are those of `logbatch.dataset.schema`, the same in every file.  Readers see a file
+The columns are those of `logbatch.storage.arrow`, the same in every file.  Readers see a file
 whole or not at all.  The batch is converted on the flusher's thread, in short stretches between
 which the application's threads run; compression needs no interpreter lock.
 """
@@ -14,11 +14,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from logbatch.dataset.schema import check_columns, table_from_lines
-from logbatch.dataset.schema import columns as names
-from logbatch.dataset.segments import publish
 from logbatch.identity import SegmentName
 from logbatch.options import choice
+from logbatch.storage.arrow import check_columns, table_from_lines
+from logbatch.storage.arrow import columns as names
+from logbatch.storage.segments import publish
 from logbatch.transports.base import Batch
 from logbatch.transports.directory import DirectoryTransport
 from logbatch.turns import Turns

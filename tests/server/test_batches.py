@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from logbatch.dataset.reader import Dataset
-from logbatch.dataset.segments import list_segments, publish
 from logbatch.identity import new_producer
+from logbatch.storage.segments import list_segments, publish
 
 P = "01arz3ndektsv4rrffq69g5fav"
 TAKEN = {"success": True, "rejected": [], "duplicate": False}

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logbatch.dataset.lines import Line
 from logbatch.server import entries
 from logbatch.server.levels import level_of_name, level_of_severity
 from logbatch.server.limits import Limits, Refusal
 from logbatch.server.scan import has_many_values, has_more_entries, is_deeper
+from logbatch.storage.line import Line
 
 LIMITS = Limits()
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()

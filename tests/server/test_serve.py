@@ -16,10 +16,10 @@ import requests
 
 from logbatch.cli import main
 from logbatch.cli.serve import command
-from logbatch.dataset.segments import list_segments
 from logbatch.dataset.verify import verify
 from logbatch.identity import new_producer
 from logbatch.server.limits import Limits
+from logbatch.storage.segments import list_segments
 
 P = "01arz3ndektsv4rrffq69g5fav"
 BATCH = 20

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from logbatch.dataset.lines import FIELDS, Int64, decode_lines, salvage
+from logbatch.storage.line import FIELDS, Int64, decode_lines, salvage
 
 if TYPE_CHECKING:
     import pyarrow as pa

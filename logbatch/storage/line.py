@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from logbatch.dataset.segments import born
+from logbatch.storage.segments import born
 
 
 class Line(msgspec.Struct, gc=False, forbid_unknown_fields=True, omit_defaults=True):

@@ -1,0 +1,1 @@
+"""The format of what is stored: its columns, its lines, its files."""
