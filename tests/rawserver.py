@@ -13,7 +13,7 @@ import pytest
 
 from logbatch.errors import TemporaryError
 from logbatch.transports.base import Batch
-from logbatch.transports.http import HttpTransport
+from logbatch.transports.http.transport import HttpTransport
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 

@@ -18,8 +18,8 @@ from logbatch.errors import (
     TransportError,
 )
 from logbatch.identity import Ranges
-from logbatch.transports.answers import Reply, ServerError, judge
 from logbatch.transports.base import Batch, Receipt
+from logbatch.transports.http.answers import Reply, ServerError, judge
 
 PRODUCER = "01m7y4mnsn285g6hxmhvdgyfrf"
 BATCH = Batch(PRODUCER, 10, 19, b'{"message":"m"}\n' * 10)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logbatch.events.event import LineEncoder
-from logbatch.transports.bodies import SMALL, compress, join, media_type, rename
+from logbatch.transports.http.bodies import SMALL, compress, join, media_type, rename
 
 _encoder = LineEncoder(service="s", host="h")
 _texts = st.text(max_size=30) | st.sampled_from(["\n", "\r\n", "\u2028", '"', "\\", "\x85"])

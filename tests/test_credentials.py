@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from logbatch.errors import DeniedError
-from logbatch.transports.credentials import find_secrets, hide, parse_token, parse_url
+from logbatch.transports.http.credentials import find_secrets, hide, parse_token, parse_url
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from logbatch.batching.places import journal_directory
 from logbatch.cli import main
 from logbatch.options import BatchOptions
 from logbatch.transports import build
-from logbatch.transports.http import HttpTransport
+from logbatch.transports.http.transport import HttpTransport
 
 JSON = (("Content-Type", "application/json"),)
 

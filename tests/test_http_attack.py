@@ -16,7 +16,7 @@ from rawserver import LINES, OK, Peer, Play, Raw, RawServer, answering, batch, r
 
 from logbatch.errors import RejectedError, TemporaryError
 from logbatch.transports.base import Batch
-from logbatch.transports.http import HttpTransport
+from logbatch.transports.http.transport import HttpTransport
 
 TIMEOUT = 0.5
 

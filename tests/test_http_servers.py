@@ -20,7 +20,7 @@ from servers import free_port, running
 
 from logbatch import BatchHandler
 from logbatch.transports.base import Batch
-from logbatch.transports.http import HttpTransport
+from logbatch.transports.http.transport import HttpTransport
 
 RECEIVER = Path(__file__).parents[1] / "examples" / "flask_receiver.py"
 CLICKHOUSE = shutil.which("clickhouse-server", path="/usr/bin:/usr/sbin:/usr/local/bin")

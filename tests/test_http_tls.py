@@ -16,7 +16,7 @@ from rawserver import OK, Peer, Play, Raw, RawServer, answering, batch, refusal
 
 from logbatch.errors import RejectedError
 from logbatch.transports.base import Batch
-from logbatch.transports.http import HttpTransport
+from logbatch.transports.http.transport import HttpTransport
 
 
 class Authority:

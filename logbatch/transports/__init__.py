@@ -24,8 +24,8 @@ ENTRY_POINTS = "logbatch.transports"
 VARIABLE = "LOGBATCH_TRANSPORT"
 
 _BUILT_IN = {
-    "http": "logbatch.transports.http:HttpTransport",
-    "https": "logbatch.transports.http:HttpTransport",
+    "http": "logbatch.transports.http.transport:HttpTransport",
+    "https": "logbatch.transports.http.transport:HttpTransport",
     "jsonl": "logbatch.transports.jsonl:JsonlTransport",
     "parquet": "logbatch.transports.parquet:ParquetTransport",
 }

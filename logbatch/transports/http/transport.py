@@ -22,23 +22,23 @@ from logbatch.errors import (
     TransportError,
 )
 from logbatch.options import choice, seconds, switch
-from logbatch.transports import bodies
-from logbatch.transports.answers import Reply, ServerError, judge
+from logbatch.transports.http import bodies
 from logbatch.transports.base import Batch, Receipt, Transport
-from logbatch.transports.checks import (
+from logbatch.transports.http.answers import Reply, ServerError, judge
+from logbatch.transports.http.credentials import Address, find_secrets, hide, parse_token, parse_url
+from logbatch.transports.http.failures import describe
+from logbatch.transports.http.options import (
     check_account,
     check_fields,
     check_headers,
     check_proxies,
     check_verify,
 )
-from logbatch.transports.credentials import Address, find_secrets, hide, parse_token, parse_url
-from logbatch.transports.failures import describe
 
 if TYPE_CHECKING:
     import requests
 
-    from logbatch.transports.deadline import Deadline
+    from logbatch.transports.http.deadline import Deadline
 
 _BODY = choice(*bodies.FORMS)
 _COMPRESSION = choice(*bodies.COMPRESSIONS)
@@ -338,7 +338,7 @@ def _open_session() -> tuple[requests.Session, Deadline]:
 
     import requests
 
-    from logbatch.transports.deadline import Deadline, DeadlineAdapter
+    from logbatch.transports.http.deadline import Deadline, DeadlineAdapter
 
     deadline = Deadline()
     session = requests.Session()

@@ -11,7 +11,7 @@ from typing import Any
 
 from logbatch.options import switch
 from logbatch.storage.line import FIELDS
-from logbatch.transports.credentials import parse_url
+from logbatch.transports.http.credentials import parse_url
 
 _OURS = frozenset(
     ("connection", "content-encoding", "content-length", "idempotency-key", "transfer-encoding")

@@ -1,0 +1,1 @@
+"""Send batches to an HTTP endpoint."""
