@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from logbatch.dataset.filter import Filter
-from logbatch.dataset.terms import KINDS, OPERATORS, fold, make_term
+from logbatch.dataset.filter.language import Filter
+from logbatch.dataset.filter.terms import KINDS, OPERATORS, fold, make_term
 from logbatch.errors import FilterError
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

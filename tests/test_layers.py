@@ -23,7 +23,7 @@ LAYERS = [
     ["events.*"],
     ["journal.*"],
     ["storage.*"],
-    ["dataset.terms", "dataset.masks", "dataset.filter"],
+    ["dataset.filter.*"],
     ["transports.base"],
     ["transports.*"],
     ["batching.*"],

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from logbatch.cli.escape import escape_lines
-from logbatch.dataset.filter import Filter
+from logbatch.dataset.filter.language import Filter
 from logbatch.errors import FilterError
 
 _F = TypeVar("_F", bound=Callable[..., Any])

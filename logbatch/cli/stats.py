@@ -18,7 +18,7 @@ from logbatch.cli.place import directory_argument, find
 from logbatch.cli.sizes import Size, measure, readable
 from logbatch.cli.summary import COLUMNS, Process, Summary, Top, summarise
 from logbatch.cli.terminal import Terminal, color_option, counted, new_table, plain_text
-from logbatch.dataset.filter import Filter
+from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.reader import Dataset
 
 _HEIGHT = 9

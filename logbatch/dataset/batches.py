@@ -14,11 +14,11 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from logbatch.dataset.files import Vanished
-from logbatch.dataset.reading import FIXED, Damaged
-from logbatch.dataset.scan import read_rest
+from logbatch.dataset.listing import Vanished
+from logbatch.dataset.pieces import FIXED, Damaged
 from logbatch.dataset.snapshot import Snapshot
 from logbatch.dataset.source import TRIES, Source
+from logbatch.dataset.tables import read_rest
 from logbatch.identity import Ranges, is_producer
 from logbatch.journal import read_pending
 from logbatch.storage.line import FIELDS, Line

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from logbatch.dataset.files import (
+from logbatch.dataset.filter.language import Filter
+from logbatch.dataset.listing import (
     JOURNAL,
     Grown,
     Vanished,
@@ -22,8 +23,7 @@ from logbatch.dataset.files import (
     find_runs,
     find_segment,
 )
-from logbatch.dataset.filter import Filter
-from logbatch.dataset.reading import FIXED, Damaged, read, reading
+from logbatch.dataset.pieces import FIXED, Damaged, read, reading
 from logbatch.dataset.rows import Row, row_order, rows_of_lines, rows_of_table
 from logbatch.dataset.snapshot import Part, Snapshot, Spans
 from logbatch.dataset.source import Source

@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute
 
-from logbatch.dataset.files import Vanished
-from logbatch.dataset.filter import Filter
-from logbatch.dataset.reading import (
+from logbatch.dataset.filter.language import Filter
+from logbatch.dataset.listing import Vanished
+from logbatch.dataset.pieces import (
     FIXED,
     SLACK,
     Damaged,

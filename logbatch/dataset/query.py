@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from logbatch.dataset.files import Vanished
 from logbatch.dataset.guard import check_tree
-from logbatch.dataset.reading import reading
-from logbatch.dataset.scan import arrow_dataset, read_rest, read_singly, split, spool
+from logbatch.dataset.listing import Vanished
+from logbatch.dataset.pieces import reading
 from logbatch.dataset.snapshot import Part, Snapshot
 from logbatch.dataset.source import Source
+from logbatch.dataset.tables import arrow_dataset, read_rest, read_singly, split, spool
 from logbatch.errors import QueryError
 
 if TYPE_CHECKING:

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from logbatch.dataset.files import find_folders
-from logbatch.dataset.filter import Filter
+from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.follow import Follower, Stop
+from logbatch.dataset.listing import find_folders
 from logbatch.dataset.merge import ordered_rows
 from logbatch.dataset.query import run_query
 from logbatch.dataset.rows import Row
-from logbatch.dataset.scan import scan
 from logbatch.dataset.snapshot import ReadPending, Snapshot
 from logbatch.dataset.source import Source
+from logbatch.dataset.tables import scan
 from logbatch.errors import DatasetError
 from logbatch.journal import read_pending
 from logbatch.storage.arrow import COLUMNS

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, MutableMapping, Seque
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from logbatch.dataset.files import (
+from logbatch.dataset.listing import (
     JOURNAL,
     Grown,
     Vanished,

@@ -14,8 +14,8 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from logbatch.dataset.files import Grown, Vanished
-from logbatch.dataset.reading import FIXED, Damaged, Footer, footer
+from logbatch.dataset.listing import Grown, Vanished
+from logbatch.dataset.pieces import FIXED, Damaged, Footer, footer
 from logbatch.dataset.snapshot import Part, ReadPending, Snapshot, take
 from logbatch.errors import DatasetError
 

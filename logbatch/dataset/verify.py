@@ -17,13 +17,13 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from logbatch.dataset.files import JOURNAL, find_runs
-from logbatch.dataset.filter import Filter
-from logbatch.dataset.reading import FIXED, Damaged, blocks, read
-from logbatch.dataset.scan import scan
+from logbatch.dataset.filter.language import Filter
+from logbatch.dataset.filter.terms import as_object
+from logbatch.dataset.listing import JOURNAL, find_runs
+from logbatch.dataset.pieces import FIXED, Damaged, blocks, read
 from logbatch.dataset.snapshot import Part, ReadPending, Spans, make_part, present
 from logbatch.dataset.source import Source
-from logbatch.dataset.terms import as_object
+from logbatch.dataset.tables import scan
 from logbatch.identity import Ranges, is_producer
 from logbatch.journal import read_pending
 from logbatch.storage.segments import Segment, list_segments

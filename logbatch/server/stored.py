@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from logbatch.dataset.files import Vanished, find_segment
-from logbatch.dataset.reading import FIXED, Damaged, Piece, conform, read, reading
+from logbatch.dataset.listing import Vanished, find_segment
+from logbatch.dataset.pieces import FIXED, Damaged, Piece, conform, read, reading
 from logbatch.dataset.snapshot import Part, make_part, present
 from logbatch.dataset.source import TRIES
 from logbatch.errors import DatasetError

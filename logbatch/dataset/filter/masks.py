@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.dataset as ds
 
-from logbatch.dataset.terms import (
+from logbatch.dataset.filter.terms import (
     COMPARISONS,
     LEVEL,
     NUMBER,

@@ -8,7 +8,7 @@ negates it.  `"…"`, `'…'` and `\\` keep spaces and signs from meaning anythi
 column means the column, any other an attribute; `attributes.level` is always the attribute.
 `since=` and `until=` take how long ago (`90s`, `15m`, `2h`, `3d`, `1w`) or a date or time, in UTC
 unless it has an offset; `since` is included, `until` is not.  What a comparison means is said in
-`logbatch.dataset.terms`.
+`logbatch.dataset.filter.terms`.
 
 The meaning is the same for a record as a dict (`matches`) and for an Arrow table (`mask`).
 """
@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from logbatch.dataset.terms import OPERATORS, TIME, Mistake, Part, Term, make_term
+from logbatch.dataset.filter.terms import OPERATORS, TIME, Mistake, Part, Term, make_term
 from logbatch.errors import FilterError
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class Filter:
 
     def mask(self, table: pa.Table) -> pa.BooleanArray:
         """Tell for each row of a table whether it meets the filter; `columns` must be in it."""
-        from logbatch.dataset.masks import mask
+        from logbatch.dataset.filter.masks import mask
 
         return mask(self.terms, table)
 
@@ -160,7 +160,7 @@ class Filter:
 
         It lets through at least the rows that match; `mask` decides.  None where nothing helps.
         """
-        from logbatch.dataset.masks import expression
+        from logbatch.dataset.filter.masks import expression
 
         found: ds.Expression | None = expression(self.terms)
         return found

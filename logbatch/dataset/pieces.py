@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from logbatch.dataset.files import Vanished, cut_identity, find_moved, find_runs
+from logbatch.dataset.listing import Vanished, cut_identity, find_moved, find_runs
 from logbatch.dataset.snapshot import Part, Spans, Tail
 from logbatch.identity import Ranges
 from logbatch.storage.arrow import COLUMNS, PROMOTED_TYPES, table_from_lines
