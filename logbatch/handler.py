@@ -9,15 +9,15 @@ from typing import Any
 
 from logbatch.batching.batcher import Batcher
 from logbatch.batching.delivery import delivering
+from logbatch.dedupe import taken_by_processor, way_of, ways
 from logbatch.events.event import LineEncoder
-from logbatch.oneway import taken_by_processor, way_of, ways
+from logbatch.frontend import Frontend
 from logbatch.options import OPTION_NAMES, BatchOptions, parse_level
-from logbatch.sink import Sink
 from logbatch.transports import build
 from logbatch.trouble import describe
 
 
-class BatchHandler(Sink, logging.Handler):  # type: ignore[misc]  # flush and close tell more
+class BatchHandler(Frontend, logging.Handler):  # type: ignore[misc]  # flush and close tell more
     """Gathers records into batches and delivers them in the background.
 
     `emit` encodes the record on the caller's thread and copies it into a journal that survives the

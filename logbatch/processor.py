@@ -6,14 +6,14 @@ import threading
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
-from logbatch import oneway
+from logbatch import dedupe
 from logbatch.batching.delivery import delivering
+from logbatch.frontend import Frontend
 from logbatch.handler import make_batcher
-from logbatch.sink import Sink
 from logbatch.trouble import describe
 
 
-class BatchProcessor(Sink):
+class BatchProcessor(Frontend):
     """A structlog processor that takes each event and passes it on unchanged.
 
     Put it before whatever renders the event to a text.  Where the chain ends in a standard library
@@ -44,9 +44,9 @@ class BatchProcessor(Sink):
     ) -> None:
         batcher, self._encode = make_batcher(transport, columns, options)
         self._final = final
-        self.way = oneway.way_of(batcher.transport)
+        self.way = dedupe.way_of(batcher.transport)
         self._open(batcher, export_metrics)
-        oneway.ways.add(self.way)
+        dedupe.ways.add(self.way)
 
     def __call__(
         self, logger: Any, method_name: str, event_dict: MutableMapping[str, Any]

@@ -18,7 +18,7 @@ import pytest
 LAYERS = [
     ["errors"],
     ["events.values", "events.encoder", "identity", "batching.triggers", "batching.backoff"],
-    ["options", "stats", "trouble", "turns"],
+    ["options", "stats", "trouble", "gil"],
     ["events.redact", "batching.repeats", "metrics"],
     ["events.*"],
     ["journal.*"],
@@ -27,7 +27,7 @@ LAYERS = [
     ["transports.base"],
     ["transports.*"],
     ["batching.*"],
-    ["oneway", "sink", "handler", "processor", "attach", "testing"],
+    ["dedupe", "frontend", "handler", "processor", "attach", "testing"],
     ["dataset.*"],
     ["capture.*", "server.*"],
     ["cli.*"],

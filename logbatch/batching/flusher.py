@@ -22,12 +22,12 @@ from logbatch.batching.session import Session
 from logbatch.batching.triggers import Pace, Triggers, Waiting
 from logbatch.errors import DeniedError, TemporaryError
 from logbatch.events.event import LineEncoder
+from logbatch.gil import Turns
 from logbatch.identity import Ranges
 from logbatch.journal import Journal, JournalFull, JournalStopped, adopt
 from logbatch.options import BatchOptions
 from logbatch.transports.base import Batch
 from logbatch.trouble import Trouble
-from logbatch.turns import Turns
 
 ADOPT_EVERY = 3.0  # seconds between two looks for journals of processes that died
 LAST_LOOK = 1.0  # seconds given to them when a session is closed

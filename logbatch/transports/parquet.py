@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from logbatch.gil import Turns
 from logbatch.identity import SegmentName
 from logbatch.options import choice
 from logbatch.storage.arrow import check_columns, table_from_lines
@@ -21,7 +22,6 @@ from logbatch.storage.arrow import columns as names
 from logbatch.storage.segments import publish
 from logbatch.transports.base import Batch
 from logbatch.transports.directory import DirectoryTransport
-from logbatch.turns import Turns
 
 if TYPE_CHECKING:
     import pyarrow as pa

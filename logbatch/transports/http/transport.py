@@ -22,8 +22,8 @@ from logbatch.errors import (
     TransportError,
 )
 from logbatch.options import choice, seconds, switch
-from logbatch.transports.http import bodies
 from logbatch.transports.base import Batch, Receipt, Transport
+from logbatch.transports.http import bodies
 from logbatch.transports.http.answers import Reply, ServerError, judge
 from logbatch.transports.http.credentials import Address, find_secrets, hide, parse_token, parse_url
 from logbatch.transports.http.failures import describe

@@ -11,7 +11,7 @@ from logbatch.batching.batcher import Batcher
 from logbatch.stats import Stats
 
 
-class Sink:
+class Frontend:
     """The end of a batcher that an application holds."""
 
     _kind = "sink"  # in the labels of metrics
