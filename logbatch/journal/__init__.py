@@ -1,9 +1,9 @@
 """The journal: where events wait, and what survives the process."""
 
-from logbatch.journal.core import Journal, Lines
-from logbatch.journal.intake import JournalFull, JournalStopped
+from logbatch.journal.journal import Journal, Lines
 from logbatch.journal.orphans import adopt
 from logbatch.journal.pending import Pending, read_pending
+from logbatch.journal.writer import JournalFull, JournalStopped
 
 __all__ = [
     "Journal",

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from logbatch.identity import Ranges, is_producer
-from logbatch.journal.core import Journal
 from logbatch.journal.files import (
     create_file,
     is_locked,
@@ -25,12 +24,13 @@ from logbatch.journal.files import (
     spare_path,
     state_path,
 )
-from logbatch.journal.intake import Trouble
-from logbatch.journal.lines import count_lines
+from logbatch.journal.framing import count_lines
+from logbatch.journal.journal import Journal
 from logbatch.journal.maker import LARGEST
 from logbatch.journal.salvage import repair
 from logbatch.journal.segment import OrphanSegment
 from logbatch.journal.state import Position, Slot, StateFile
+from logbatch.journal.writer import Trouble
 
 _SEGMENT = re.compile(r"([0-9a-z]{26})-(0|[1-9][0-9]{0,9})\.journal")
 _NEW_STATE = re.compile(r"\.([0-9a-z]{26})(\.[0-9]+)?\.new")

@@ -35,7 +35,7 @@ from logbatch.journal.files import (
     sync_directory,
     sync_file,
 )
-from logbatch.journal.mapping import Mapping
+from logbatch.journal.mapped_file import MappedFile
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
 _POPULATE_WRITE = 23  # MADV_POPULATE_WRITE, Linux 5.14: touch pages as a write would
@@ -119,7 +119,7 @@ class MappedSegment:
         self.first: int | None = None
         self._end: int | None = None
         self._lock = lock or threading.RLock()
-        self._mapping = _map_new_file(path, size) if path else Mapping(-1, size)
+        self._mapping = _map_new_file(path, size) if path else MappedFile(-1, size)
         self._map = self._mapping.map
         self.write: Write = self._map.write if _LOCKLESS else self._write_locked
         self.position: Callable[[], int] = self._map.tell
@@ -178,12 +178,12 @@ class MappedSegment:
         self.release()
 
 
-def _map_new_file(path: Path, size: int) -> Mapping:
+def _map_new_file(path: Path, size: int) -> MappedFile:
     file = OwnFile(create_file(path))
     try:
         lock_file(file.number)
         allocate(file.number, size)
-        return Mapping(file.number, size)
+        return MappedFile(file.number, size)
     except BaseException as error:
         file.close()
         path.unlink(missing_ok=True)

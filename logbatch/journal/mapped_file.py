@@ -13,10 +13,10 @@ import sys
 
 from logbatch.journal.files import OwnFile, sync_file
 
-_open: set[Mapping] = set()
+_open: set[MappedFile] = set()
 
 
-class Mapping:
+class MappedFile:
     """A mapping with the one descriptor that stays open beside it, which holds the file's lock.
 
     Args:

@@ -27,7 +27,7 @@ class JournalStopped(Exception):
     """The journal takes no more lines; a new one must be begun."""
 
 
-class Intake:
+class Writer:
     """Takes lines; all but the way out of a `Journal`, which see."""
 
     def __init__(

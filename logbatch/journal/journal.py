@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from logbatch.identity import Ranges
-from logbatch.journal.intake import WITHOUT_LIMIT, Intake, no_segment
-from logbatch.journal.lines import advance, collect, cut_lines, enter, past_blanks, whole_lines
+from logbatch.journal.framing import advance, collect, cut_lines, enter, past_blanks, whole_lines
 from logbatch.journal.segment import Segment, discard
 from logbatch.journal.state import Position, StateFile
+from logbatch.journal.writer import WITHOUT_LIMIT, Writer, no_segment
 
 _NEAR = 1 << 16  # bytes in which a line is looked for at a time
 
@@ -40,7 +40,7 @@ class Lines(NamedTuple):
     data: bytes
 
 
-class Journal(Intake):
+class Journal(Writer):
     """The journal of one producer.
 
     Args:
