@@ -12,8 +12,8 @@ from collections.abc import Collection
 
 from starlette.requests import Request
 
-from logbatch.server.binding import Tokens
 from logbatch.server.limits import Refusal
+from logbatch.server.tokens import Tokens
 
 JSON = "application/json"
 LINES = frozenset(

@@ -28,12 +28,12 @@ from starlette.routing import Route
 
 from logbatch.server.access import JSON, LINES, PROTOBUF, Access, find_media_type
 from logbatch.server.body import find_encoding, read_body
-from logbatch.server.intake import Intake, Sent
+from logbatch.server.ingest import Intake, Sent
 from logbatch.server.limits import Limits, Refusal
+from logbatch.server.memory import Room, Share
 from logbatch.server.metrics import CONTENT_TYPE, Metrics
 from logbatch.server.otlp import MEDIA as OTLP
 from logbatch.server.otlp import tell_refusal
-from logbatch.server.room import Room, Share
 from logbatch.server.store import Key, Store
 from logbatch.trouble import Trouble, describe
 

@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from logbatch.server.inflate import ENCODINGS, inflate
 from logbatch.server.limits import Limits, Refusal
-from logbatch.server.room import Share
+from logbatch.server.memory import Share
 
 
 def find_encoding(request: Request) -> str:

@@ -12,9 +12,9 @@ from typing import Annotated, NamedTuple, TypeVar
 
 import msgspec
 
+from logbatch.server.json_size import has_more_entries, is_deeper
 from logbatch.server.limits import Limits, Refusal
 from logbatch.server.normalise import Rejected, normalise
-from logbatch.server.scan import has_more_entries, is_deeper
 from logbatch.storage.line import Int32, Int64, format_time
 
 _T = TypeVar("_T")

@@ -20,10 +20,10 @@ from logbatch.errors import LogbatchError, TemporaryError
 from logbatch.journal.files import create_file, lock_file, make_directory, open_file
 from logbatch.server.access import Access, is_loopback
 from logbatch.server.app import Receiver
-from logbatch.server.binding import Bindings, Tokens
 from logbatch.server.limits import Limits
 from logbatch.server.protocol import make_protocol
 from logbatch.server.store import Store
+from logbatch.server.tokens import Bindings, Tokens
 from logbatch.transports.jsonl import JsonlTransport
 from logbatch.transports.parquet import ParquetTransport
 from logbatch.trouble import Trouble, describe

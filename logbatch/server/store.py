@@ -23,10 +23,10 @@ from typing import NamedTuple, Protocol
 from logbatch.dataset.snapshot import present
 from logbatch.errors import DatasetError, TemporaryError
 from logbatch.identity import Ranges, new_producer
-from logbatch.server.binding import Bindings
+from logbatch.server.compare import differs
 from logbatch.server.entries import Checked
 from logbatch.server.limits import Refusal
-from logbatch.server.stored import differs
+from logbatch.server.tokens import Bindings
 from logbatch.transports.base import Batch
 
 _RETRY_AFTER = 5

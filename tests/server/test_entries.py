@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logbatch.server import entries
+from logbatch.server.json_size import has_many_values, has_more_entries, is_deeper
 from logbatch.server.levels import level_of_name, level_of_severity
 from logbatch.server.limits import Limits, Refusal
-from logbatch.server.scan import has_many_values, has_more_entries, is_deeper
 from logbatch.storage.line import Line
 
 LIMITS = Limits()

@@ -18,11 +18,11 @@ from logbatch.server.entries import (
     find_in_lines,
     find_one,
 )
+from logbatch.server.json_size import has_many_values
 from logbatch.server.limits import Limits, Refusal
+from logbatch.server.memory import Share
 from logbatch.server.metrics import Metrics
 from logbatch.server.normalise import Rejected
-from logbatch.server.room import Share
-from logbatch.server.scan import has_many_values
 from logbatch.server.store import Key, Store, Stored
 
 _LONGEST_LIST = 48 << 10  # bytes of an answer; clients of ours read 64 KiB
