@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from logbatch.cli import main
-from logbatch.cli.place import for_shell
+from logbatch.cli.directory import for_shell
 
 SHORT = ("--seconds", "0.3", "--rate", "300")
 

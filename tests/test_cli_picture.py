@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logbatch.cli.picture import BANDS, Axis, band_of, draw, stack, time_axis
+from logbatch.cli.chart import BANDS, Axis, band_of, draw, stack, time_axis
 
 SECOND = 1_000_000
 counts = st.lists(st.integers(0, 10**6), min_size=len(BANDS), max_size=len(BANDS))

@@ -18,8 +18,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from logbatch.cli import demo_app, place
-from logbatch.cli.lines import shown, shown_short
 from logbatch.cli.output import show_table
+from logbatch.cli.record import shown, shown_short
 from logbatch.cli.sizes import measure, readable
 from logbatch.cli.terminal import Terminal, counted
 from logbatch.dataset.reader import Dataset

@@ -9,7 +9,7 @@ import click
 
 from logbatch.batching.recovery import recover
 from logbatch.cli.destination import build_transport, sending_options
-from logbatch.cli.place import find
+from logbatch.cli.directory import find
 from logbatch.cli.terminal import counted
 from logbatch.storage.arrow import COLUMNS
 from logbatch.storage.segments import Segment, list_segments

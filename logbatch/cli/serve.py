@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from logbatch.cli.place import parse_directory
+from logbatch.cli.directory import parse_directory
 from logbatch.server.limits import Limits
 
 _F = TypeVar("_F", bound=Callable[..., Any])

@@ -12,9 +12,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from logbatch.cli.chart import draw, legend, time_axis
+from logbatch.cli.directory import directory_argument, find
 from logbatch.cli.filters import filter_options
-from logbatch.cli.picture import draw, legend, time_axis
-from logbatch.cli.place import directory_argument, find
 from logbatch.cli.sizes import Size, measure, readable
 from logbatch.cli.summary import COLUMNS, Process, Summary, Top, summarise
 from logbatch.cli.terminal import Terminal, color_option, counted, new_table, plain_text

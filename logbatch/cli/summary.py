@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute
 
-from logbatch.cli.picture import BANDS, Axis, Counts, band_of
+from logbatch.cli.chart import BANDS, Axis, Counts, band_of
 
 _KEPT = ("process", "service", "host")
 COLUMNS = ("timestamp", "levelno", "logger", "message", "template", *_KEPT)

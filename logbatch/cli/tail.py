@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
+from logbatch.cli.directory import directory_argument, find
 from logbatch.cli.filters import filter_options
-from logbatch.cli.lines import as_json, raw, shown
-from logbatch.cli.place import directory_argument, find
+from logbatch.cli.record import as_json, raw, shown
 from logbatch.cli.terminal import Terminal, color_option, use_utf8
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.reader import Dataset

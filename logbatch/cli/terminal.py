@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from logbatch.cli.escape import escape
-from logbatch.cli.lines import Piece
+from logbatch.cli.record import Piece
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _PIPE_WIDTH = 80

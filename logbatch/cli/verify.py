@@ -10,8 +10,8 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from logbatch.cli.directory import directory_argument, find
 from logbatch.cli.escape import escape, to_json
-from logbatch.cli.place import directory_argument, find
 from logbatch.cli.terminal import Terminal, color_option, counted, new_table, plain_text
 from logbatch.dataset.snapshot import Spans
 from logbatch.dataset.verify import Report, count, verify
