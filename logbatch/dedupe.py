@@ -12,6 +12,8 @@ import sys
 from types import FrameType
 from typing import Any
 
+_OURS = __name__.partition(".")[0]
+
 # The ways of all processors there ever were; empty in a program that uses none.
 ways: set[object] = set()
 
@@ -23,7 +25,7 @@ def way_of(transport: Any) -> object:
 
 def taken_by_processor(way: object) -> bool:
     """Tell whether the record being handled went through a processor with the same destination."""
-    frame = _skip(sys._getframe(1), ("logging", "logbatch"))
+    frame = _skip(sys._getframe(1), ("logging", _OURS))
     while frame is not None and _module(frame).startswith("structlog."):
         bound = frame.f_locals.get("self")
         if any(getattr(step, "way", None) == way for step in getattr(bound, "_processors", ())):

@@ -17,7 +17,8 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from logbatch.cli import demo_app, place
+from logbatch.cli import demo_app
+from logbatch.cli.directory import for_shell, user_log_path
 from logbatch.cli.output import show_table
 from logbatch.cli.record import shown, shown_short
 from logbatch.cli.sizes import measure, readable
@@ -105,7 +106,7 @@ def command(seconds: float, rate: float, directory: Path | None) -> None:
 
 
 def _new_directory() -> Path:
-    path = place.user_log_path("logbatch-demo") / f"{datetime.now():%Y%m%d-%H%M%S}"
+    path = user_log_path("logbatch-demo") / f"{datetime.now():%Y%m%d-%H%M%S}"
     number = 1
     while path.exists():
         number += 1
@@ -195,7 +196,7 @@ class _View:
 
 
 def _show_tail(terminal: Terminal, directory: Path, recent: list[dict[str, Any]]) -> None:
-    _show_command(terminal, f"tail -n {_TAIL_LEFT} {place.for_shell(directory)}")
+    _show_command(terminal, f"tail -n {_TAIL_LEFT} {for_shell(directory)}")
     for row in recent[-_TAIL_LEFT:]:
         terminal.print_pieces(shown(row))
 
@@ -219,12 +220,12 @@ def _tell_files(terminal: Terminal, directory: Path) -> None:
 
 def _ask(terminal: Terminal, directory: Path, question: _Question) -> None:
     terminal.print(Text(f"\n{question.text}", style="bold"))
-    _show_command(terminal, f'query {place.for_shell(directory)} "\n  {question.sql}"')
+    _show_command(terminal, f'query {for_shell(directory)} "\n  {question.sql}"')
     show_table(Dataset(directory).sql(question.sql), terminal)
 
 
 def _say_what_next(terminal: Terminal, directory: Path) -> None:
-    where = place.for_shell(directory)
+    where = for_shell(directory)
     terminal.print(Text("\nWhat next?", style="bold"))
     for arguments, what in (
         (f"tail {where} --where 'user_id=42'", "one user's records"),

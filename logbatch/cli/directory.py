@@ -23,7 +23,7 @@ def directory_argument(command: _F) -> _F:
     return argument(command)
 
 
-def find(given: Path | None) -> Path:
+def find_directory(given: Path | None) -> Path:
     """Return the directory that is meant, which is there.
 
     Args:

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from logbatch.cli import place
+from logbatch.cli.directory import find_directory
 from logbatch.cli.output import FORMATS, show_table, write_parquet, write_text
 from logbatch.cli.terminal import Terminal, color_option, use_utf8
 from logbatch.dataset.query import parse_size
@@ -102,7 +102,7 @@ def command(
     form = form or _form_of(output)
     if form == "parquet" and output is None and sys.stdout.isatty():
         raise click.UsageError("Parquet is not for a terminal: give --output FILE, or a pipe.")
-    path = place.find(directory)
+    path = find_directory(directory)
     try:
         table = Dataset(path).sql(sql, timeout=timeout, memory_limit=memory_limit)
     except RuntimeError as error:

@@ -9,7 +9,7 @@ import click
 
 from logbatch.batching.recovery import recover
 from logbatch.cli.destination import build_transport, sending_options
-from logbatch.cli.directory import find
+from logbatch.cli.directory import find_directory
 from logbatch.cli.terminal import counted
 from logbatch.storage.arrow import COLUMNS
 from logbatch.storage.segments import Segment, list_segments
@@ -57,7 +57,7 @@ def command(place: str | None, to: str | None, token: str | None, headers: tuple
     elif token is not None or headers:
         raise click.UsageError("--token and --header are for a URL")
     else:
-        done = recover(_transport(find(Path(place) if place else None), to))
+        done = recover(_transport(find_directory(Path(place) if place else None), to))
     if done.producers:
         told = f"published {counted(done.events, 'record')} of {counted(done.producers, 'process')}"
         click.echo(f"{told} that had died")

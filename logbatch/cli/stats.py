@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from logbatch.cli.chart import draw, legend, time_axis
-from logbatch.cli.directory import directory_argument, find
+from logbatch.cli.directory import directory_argument, find_directory
 from logbatch.cli.filters import filter_options
 from logbatch.cli.sizes import Size, measure, readable
 from logbatch.cli.summary import COLUMNS, Process, Summary, Top, summarise
@@ -46,7 +46,7 @@ def command(directory: Path | None, where: Filter, top: int, color: str) -> None
       logbatch stats logs --color always | less -R
     """
     terminal = Terminal(color=color)
-    path = find(directory)
+    path = find_directory(directory)
     table = Dataset(path).to_table(columns=list(COLUMNS), where=where)
     summary = summarise(table, width=max(terminal.width - _LABEL - 2, 10), top=top)
     for part in show(summary, measure(path), terminal):

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from logbatch.cli.directory import directory_argument, find
+from logbatch.cli.directory import directory_argument, find_directory
 from logbatch.cli.filters import filter_options
 from logbatch.cli.record import as_json, raw, shown
 from logbatch.cli.terminal import Terminal, color_option, use_utf8
@@ -64,7 +64,7 @@ def command(
       logbatch tail -f logs --json | jq .message
     """
     limit = _limit(lines, where)
-    dataset = Dataset(find(directory))
+    dataset = Dataset(find_directory(directory))
     rows = dataset.follow(where, last=limit) if follow else _newest(dataset, where, limit)
     terminal = Terminal(color=color)
     write = _writer(form, terminal)

@@ -10,7 +10,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from logbatch.cli.directory import directory_argument, find
+from logbatch.cli.directory import directory_argument, find_directory
 from logbatch.cli.escape import escape, to_json
 from logbatch.cli.terminal import Terminal, color_option, counted, new_table, plain_text
 from logbatch.dataset.snapshot import Spans
@@ -39,7 +39,7 @@ def command(directory: Path | None, as_json: bool, color: str) -> None:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # all of it is in the report
-        report = verify(find(directory))
+        report = verify(find_directory(directory))
     if as_json:
         click.echo(to_json(report.to_dict()))
     else:

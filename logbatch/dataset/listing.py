@@ -1,6 +1,7 @@
 """What stands in the folders of a dataset, at this instant and without missing a file.
 
-The ledger is in the names (see `segments`); only a growing file must be read to know what is in it.
+The ledger is in the names (see `logbatch.storage.segments`); only a growing file must be read to
+know what is in it.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ name is the scheme of the URL and the `type` of the dict, its object is a callab
 from __future__ import annotations
 
 import difflib
-import importlib
 import inspect
 import os
 import re
@@ -23,12 +22,6 @@ from logbatch.transports.base import Transport
 ENTRY_POINTS = "logbatch.transports"
 VARIABLE = "LOGBATCH_TRANSPORT"
 
-_BUILT_IN = {
-    "http": "logbatch.transports.http.transport:HttpTransport",
-    "https": "logbatch.transports.http.transport:HttpTransport",
-    "jsonl": "logbatch.transports.jsonl:JsonlTransport",
-    "parquet": "logbatch.transports.parquet:ParquetTransport",
-}
 _NOT_FROM_ENVIRONMENT = {"path", "columns", "now", "url", "fields", "headers"}
 _scheme = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):").match
 _RULE = (
@@ -154,10 +147,36 @@ def _check_complete(kind: str, factory: Any, given: Mapping[str, Any]) -> None:
             raise ValueError(f"transport {kind!r} needs {name!r}")
 
 
+def _http() -> Any:
+    from logbatch.transports.http.transport import HttpTransport
+
+    return HttpTransport
+
+
+def _jsonl() -> Any:
+    from logbatch.transports.jsonl import JsonlTransport
+
+    return JsonlTransport
+
+
+def _parquet() -> Any:
+    from logbatch.transports.parquet import ParquetTransport
+
+    return ParquetTransport
+
+
+# Imported when asked for, yet in a way that those who pack programs into one file can see.
+_BUILT_IN: Mapping[str, Callable[[], Any]] = {
+    "http": _http,
+    "https": _http,
+    "jsonl": _jsonl,
+    "parquet": _parquet,
+}
+
+
 def _find_factory(kind: str) -> Any:
     if kind in _BUILT_IN:
-        module, _, name = _BUILT_IN[kind].partition(":")
-        return getattr(importlib.import_module(module), name)
+        return _BUILT_IN[kind]()
     from importlib.metadata import entry_points
 
     registered = {each.name: each for each in entry_points(group=ENTRY_POINTS)}

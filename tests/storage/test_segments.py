@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logbatch.dataset import segments
 from logbatch.identity import Ranges, new_producer
+from logbatch.storage import segments
 from logbatch.storage.segments import Run, Segment
 
 P = "01arz3ndektsv4rrffq69g5fav"

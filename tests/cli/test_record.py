@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logbatch.cli import lines
 from logbatch.cli.escape import is_safe
+from logbatch.cli.record import as_json, raw, shown, shown_short
 
 TIME = datetime(2026, 11, 21, 10, 0, 3, 123456, tzinfo=UTC)
 NULLS = ("template", "exception_type", "exception_message", "stacktrace", "task")
@@ -25,7 +25,7 @@ def row(**given: Any) -> dict[str, Any]:
 
 def plain(record: dict[str, Any]) -> str:
     """The text of a record without its styles."""
-    return "".join(text for text, _ in lines.shown(record))
+    return "".join(text for text, _ in shown(record))
 
 
 def test_a_line() -> None:
@@ -124,7 +124,7 @@ def test_no_text_passes_for_another_record(
 def test_the_short_form_is_one_line(message: str, kind: str, attributes: dict[str, str]) -> None:
     """In a live view a record takes one line, whatever it holds."""
     record = row(message=message, exception_type=kind, attributes=attributes)
-    text = "".join(part for part, _ in lines.shown_short(record))
+    text = "".join(part for part, _ in shown_short(record))
 
     assert text.startswith("10:00:03.123 INFO")
     assert is_safe(text)
@@ -136,13 +136,13 @@ def test_raw_is_exact() -> None:
 
     assert (
         "2026-11-21T10:00:03.123Z INFO     shop.web  \x1b[31mred\x1b[0m\nnext  a=x y\nT\x1b"
-        == lines.raw(record)
+        == raw(record)
     )
 
 
 def test_json_has_no_nulls() -> None:
     """A record as JSON has its columns in order, without those that are null."""
-    decoded = json.loads(lines.as_json(row(attributes={"n": None})))
+    decoded = json.loads(as_json(row(attributes={"n": None})))
 
     assert {
         "timestamp": "2026-11-21T10:00:03.123456Z",

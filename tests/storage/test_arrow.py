@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from logbatch.dataset import schema
+from logbatch.storage import arrow
 from logbatch.storage.line import FIELDS
 from logbatch.storage.segments import born
 
@@ -101,7 +101,7 @@ def line(**more: Any) -> bytes:
 
 def row(lines: bytes, **promoted: str) -> dict[str, Any]:
     """The only row of a table, with its attributes as a dict."""
-    (found,) = check(schema.table_from_lines(lines, P, 0, promoted)).to_pylist()
+    (found,) = check(arrow.table_from_lines(lines, P, 0, promoted)).to_pylist()
     return {**found, "attributes": json.loads(found["attributes"])}
 
 
@@ -118,15 +118,15 @@ def check(table: pa.Table) -> pa.Table:
 class TestSchema:
     def test_fixed_columns(self) -> None:
         """The fixed columns, their types and their order are those of the design."""
-        assert EXPECTED == str(schema.schema())
-        assert tuple(schema.schema().names) == schema.columns()
+        assert EXPECTED == str(arrow.schema())
+        assert tuple(arrow.schema().names) == arrow.columns()
 
     def test_promoted_columns(self) -> None:
         """Promoted columns follow, in the order in which they were given."""
         extra = {"b": "int64", "a": "timestamp", "c": "bool", "d": "float64", "e": "string"}
-        found = schema.schema(extra)
+        found = arrow.schema(extra)
 
-        assert (*schema.columns(), *extra) == schema.columns(extra) == tuple(found.names)
+        assert (*arrow.columns(), *extra) == arrow.columns(extra) == tuple(found.names)
         assert [
             pa.int64(),
             pa.timestamp("us", tz="UTC"),
@@ -137,7 +137,7 @@ class TestSchema:
 
     def test_lines_and_columns_agree(self) -> None:
         """Each fixed column but producer and sequence is a field of the line."""
-        assert {*FIELDS, "producer", "sequence"} == set(schema.COLUMNS)
+        assert {*FIELDS, "producer", "sequence"} == set(arrow.COLUMNS)
 
     @pytest.mark.parametrize(
         ("columns", "message"),
@@ -164,23 +164,23 @@ class TestSchema:
     def test_wrong_columns(self, columns: Any, message: str) -> None:
         """A wrong name or type is told, with the rule."""
         with pytest.raises(ValueError, match=message):
-            schema.check_columns(columns)
+            arrow.check_columns(columns)
 
     def test_right_columns(self) -> None:
         """What is in order is returned, as a copy."""
         given_columns = {"user id": "int64", "größe": "float64"}
-        checked = schema.check_columns(given_columns)
+        checked = arrow.check_columns(given_columns)
 
         assert given_columns == checked
         assert given_columns is not checked
-        assert {} == schema.check_columns(None)
+        assert {} == arrow.check_columns(None)
 
 
 class TestLinesThatFit:
     @given(st.lists(events, max_size=20), st.integers(0, 1 << 40))
     def test_round_trip(self, events: list[dict[str, Any]], first: int) -> None:
         """Each event is a row, with all of its values, its producer and its sequence."""
-        table = check(schema.table_from_lines(encode(events), P, first))
+        table = check(arrow.table_from_lines(encode(events), P, first))
         empty = dict.fromkeys(FIELDS)
         expected = [
             {**empty, **event, "attributes": event.get("attributes", {}), "producer": P}
@@ -188,7 +188,7 @@ class TestLinesThatFit:
         ]
         found = table.drop_columns("sequence").to_pylist()
 
-        assert schema.schema() == table.schema
+        assert arrow.schema() == table.schema
         assert list(range(first, first + len(events))) == table["sequence"].to_pylist()
         assert expected == [
             {**each, "attributes": msgspec.json.decode(each["attributes"])} for each in found
@@ -199,13 +199,13 @@ class TestLinesThatFit:
         text = '{"a":1.50,"b":[1,2],"a\\u00e9":"\\u0000\\ud83d\\ude00 ü"}'
         lines = line()[:-2] + b',"attributes":%b}\n' % text.encode()
 
-        assert [text] == schema.table_from_lines(lines, P, 0)["attributes"].to_pylist()
+        assert [text] == arrow.table_from_lines(lines, P, 0)["attributes"].to_pylist()
 
     def test_many_blocks(self) -> None:
         """A large batch is converted in blocks, in order, and other threads get their turns."""
         events = [{**MINIMAL, "message": f"m{i}", "lineno": i // 5000} for i in range(20_000)]
         turns: list[None] = []
-        table = schema.table_from_lines(
+        table = arrow.table_from_lines(
             encode(events), P, 5, count=len(events), pause=lambda: turns.append(None)
         )
 
@@ -219,13 +219,13 @@ class TestLinesThatFit:
         events = [{**MINIMAL, "message": "x" * 10_000}] * 100
 
         assert ["x" * 10_000] * 100 == (
-            schema.table_from_lines(encode(events), P, 0)["message"].to_pylist()
+            arrow.table_from_lines(encode(events), P, 0)["message"].to_pylist()
         )
 
     def test_no_lines(self) -> None:
         """No lines make an empty table of the same schema."""
-        assert (0, schema.schema()) == (
-            (table := schema.table_from_lines(b"", P, 0)).num_rows,
+        assert (0, arrow.schema()) == (
+            (table := arrow.table_from_lines(b"", P, 0)).num_rows,
             table.schema,
         )
 
@@ -261,10 +261,10 @@ class TestOddLines:
     def test_a_row_for_each(self, lines: list[bytes]) -> None:
         """Whatever bytes a line holds, it is one row, and the table is sound."""
         data = b"".join(each + b"\n" for each in lines)
-        table = check(schema.table_from_lines(data, P, 7, {"a": "float64"}, count=len(lines)))
+        table = check(arrow.table_from_lines(data, P, 7, {"a": "float64"}, count=len(lines)))
 
         assert list(range(7, 7 + len(lines))) == table["sequence"].to_pylist()
-        assert table.equals(schema.table_from_lines(data, P, 7, {"a": "float64"}))
+        assert table.equals(arrow.table_from_lines(data, P, 7, {"a": "float64"}))
         for attributes in table["attributes"].to_pylist():
             msgspec.json.decode(attributes, type=dict[str, msgspec.Raw])
 
@@ -275,9 +275,9 @@ class TestOddLines:
         """A damaged line changes no other row."""
         lines = [msgspec.json.encode(event) + b"\n" for event in events]
         at = data.draw(st.integers(0, len(lines) - 1))
-        sound = schema.table_from_lines(b"".join(lines), P, 0).to_pylist()
+        sound = arrow.table_from_lines(b"".join(lines), P, 0).to_pylist()
         lines[at] = lines[at][: data.draw(st.integers(0, len(lines[at]) - 2))] + b"\n"
-        found = schema.table_from_lines(b"".join(lines), P, 0).to_pylist()
+        found = arrow.table_from_lines(b"".join(lines), P, 0).to_pylist()
 
         assert sound[:at] == found[:at]
         assert sound[at + 1 :] == found[at + 1 :]
@@ -304,7 +304,7 @@ class TestOddLines:
 
     def test_a_producer_of_the_far_future(self) -> None:
         """An id whose time Python cannot show gives the last moment that it can."""
-        table = schema.table_from_lines(b"torn\n", "7" + "z" * 25, 0)
+        table = arrow.table_from_lines(b"torn\n", "7" + "z" * 25, 0)
 
         assert [datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)] == table["timestamp"].to_pylist()
 
@@ -428,7 +428,7 @@ class TestPromoted:
         lines = b"".join(
             line()[:-2] + b',"attributes":{"x":%b}}\n' % each.encode() for each in (text, beside)
         )
-        table = check(schema.table_from_lines(lines, P, 0, {"x": kind}))
+        table = check(arrow.table_from_lines(lines, P, 0, {"x": kind}))
 
         assert [expected, None] == table["x"].to_pylist()
         assert [f'{{"x":{text}}}', f'{{"x":{beside}}}'] == table["attributes"].to_pylist()
@@ -436,7 +436,7 @@ class TestPromoted:
     def test_nan(self) -> None:
         """The NaN of the encoder is one in a float64 column."""
         lines = line(attributes={"x": "NaN"})
-        (found,) = schema.table_from_lines(lines, P, 0, {"x": "float64"})["x"].to_pylist()
+        (found,) = arrow.table_from_lines(lines, P, 0, {"x": "float64"})["x"].to_pylist()
 
         assert math.isnan(found)
 
@@ -454,7 +454,7 @@ class TestPromoted:
         """Promoted columns agree with the rule, value by value."""
         promoted = {"a": "int64", "b": "string", "c": "bool"}
         lines = encode({**MINIMAL, "attributes": each} for each in attributes)
-        table = check(schema.table_from_lines(lines, P, 0, promoted))
+        table = check(arrow.table_from_lines(lines, P, 0, promoted))
 
         def fit(value: Any, kind: type) -> Any:
             fits = type(value) is kind and (kind is not int or -(1 << 63) <= value < 1 << 63)

@@ -22,7 +22,7 @@ from logbatch import BatchHandler
 from logbatch.transports.base import Batch
 from logbatch.transports.http.transport import HttpTransport
 
-RECEIVER = Path(__file__).parents[1] / "examples" / "flask_receiver.py"
+RECEIVER = Path(__file__).parents[3] / "examples" / "flask_receiver.py"
 CLICKHOUSE = shutil.which("clickhouse-server", path="/usr/bin:/usr/sbin:/usr/local/bin")
 ODD = 'quotes " and \\, a tab \t, two\nlines, \u2028, ümläut, 😀'
 
