@@ -28,7 +28,8 @@ def new_producer() -> str:
     The form is a ULID in lower case (48 bits of milliseconds, 80 random bits).
     Source: https://github.com/ulid/spec
     """
-    number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    milliseconds = time.time_ns() // 1_000_000 & (1 << 48) - 1  # a clock may show anything
+    number = milliseconds << 80 | int.from_bytes(os.urandom(10), "big")
     return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
 
 

@@ -222,6 +222,9 @@ class Flusher:
         batch = _next_batch(journal, self._options)
         if batch is None:
             return False
+        if not session.begun:
+            session.begun = True
+            getattr(self._delivery.transport, "begin", lambda producer: None)(journal.producer)
         self._delivery.deliver(batch, Ranges(), session.settle)
         return True
 

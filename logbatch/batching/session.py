@@ -75,6 +75,7 @@ class Session:
         self.wake_offset = FAR
         self.oldest: float | None = None  # when the oldest pending event was first seen
         self.until = 0  # everything before this sequence is being flushed
+        self.begun = False  # the transport was told of it
         self.ended = False
         self.final = Tally()
         self.losses: dict[str, Loss] = {}

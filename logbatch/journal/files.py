@@ -12,10 +12,13 @@ import errno
 import os
 import stat
 import sys
+import time
 from pathlib import Path
 
 if sys.platform != "win32":
     import fcntl
+
+STALE = 3600.0  # seconds after which nobody is still about to lock a file
 
 _PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | _PLAIN
@@ -70,6 +73,23 @@ def is_locked(path: Path) -> bool:
         return False
     try:
         return not lock_file(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_left_over(path: Path) -> bool:
+    """Return whether a temporary file was left by a process that died.
+
+    Whoever makes one locks it.  One that is made at this moment may not be locked yet, so it must
+    also be old; a time that lies ahead is as good, as the clock may have been set back.
+    """
+    try:
+        descriptor = open_file(path)
+    except OSError:
+        return False
+    try:
+        age = abs(time.time() - os.fstat(descriptor).st_mtime)
+        return age > STALE and lock_file(descriptor)
     finally:
         os.close(descriptor)
 

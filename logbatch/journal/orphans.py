@@ -11,13 +11,13 @@ import contextlib
 import errno
 import os
 import re
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from logbatch.identity import Ranges, is_producer
 from logbatch.journal.files import (
     create_file,
+    is_left_over,
     is_locked,
     make_directory,
     segment_path,
@@ -34,7 +34,6 @@ from logbatch.journal.writer import Trouble
 
 _SEGMENT = re.compile(r"([0-9a-z]{26})-(0|[1-9][0-9]{0,9})\.journal")
 _NEW_STATE = re.compile(r"\.([0-9a-z]{26})(\.[0-9]+)?\.new")
-_STALE = 3600.0  # seconds after which a state file that never got its name is removed
 _SHORTEST = 32  # bytes; every line is longer
 _UNREADABLE = (errno.EIO, errno.ELOOP, errno.EISDIR, errno.EBADMSG, getattr(errno, "EUCLEAN", 117))
 
@@ -94,7 +93,7 @@ def _sweep(directory: Path) -> None:
     """Remove state files whose making was interrupted before they got their name."""
     with contextlib.suppress(OSError):
         for path in directory.glob(".*.new"):
-            if _NEW_STATE.fullmatch(path.name) and time.time() - path.lstat().st_mtime > _STALE:
+            if _NEW_STATE.fullmatch(path.name) and is_left_over(path):
                 path.unlink(missing_ok=True)
 
 

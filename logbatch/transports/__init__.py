@@ -22,7 +22,7 @@ from logbatch.transports.base import Transport
 ENTRY_POINTS = "logbatch.transports"
 VARIABLE = "LOGBATCH_TRANSPORT"
 
-_NOT_FROM_ENVIRONMENT = {"path", "columns", "now", "url", "fields", "headers"}
+_NOT_FROM_ENVIRONMENT = {"path", "columns", "url", "fields", "headers"}
 _scheme = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):").match
 _RULE = (
     'must be a URL ("parquet:logs"), a dict ({"type": "parquet", "path": "logs"}), '
@@ -133,8 +133,8 @@ def _check_options(factory: Any, given: Mapping[str, Any]) -> None:
     parameters = inspect.signature(factory).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return
-    names = {parameter.name for parameter in parameters} - {"now"}  # that is for tests
-    check_known([name for name in given if name not in {*names, "now"}], names | OPTION_NAMES)
+    names = {parameter.name for parameter in parameters}
+    check_known(given, names | OPTION_NAMES)
 
 
 def _check_complete(kind: str, factory: Any, given: Mapping[str, Any]) -> None:

@@ -27,8 +27,13 @@ def line(text: str) -> bytes:
 class Bench:
     """A flusher with what it works on, and no thread."""
 
-    def __init__(self, directory: Path | None = None, **options: object) -> None:
-        self.transport = CapturingTransport()
+    def __init__(
+        self,
+        directory: Path | None = None,
+        transport: CapturingTransport | None = None,
+        **options: object,
+    ) -> None:
+        self.transport = transport or CapturingTransport()
         self.clock = ManualClock(1000.0)
         self.trouble = Trouble(clock=self.clock)
         self.session = Session(Journal(directory, new_producer()))
@@ -151,4 +156,29 @@ def test_failures_with_successes_between_them_are_not_in_a_row():
 
     assert max(waits) <= 0.25
     assert 40 == len(bench.transport.messages)
+    bench.session.end()
+
+
+class Beginning(CapturingTransport):
+    """Notes which producers begin, and how many batches came before."""
+
+    def __init__(self) -> None:
+        super().__init__([TemporaryError("down")])
+        self.began: list[tuple[str, int]] = []
+
+    def begin(self, producer: str) -> None:
+        """Note it."""
+        self.began.append((producer, len(self.attempts)))
+
+
+def test_the_transport_is_told_once_of_a_producer_that_begins(tmp_path: Path) -> None:
+    """Before the first batch, and never again: later its records may be there already."""
+    transport = Beginning()
+    bench = Bench(tmp_path, transport=transport)
+    for text in ("a", "b", "c"):
+        bench.session.journal.append(line(text))
+        bench.clock.advance(60.0)
+        bench.flusher.step()
+    assert ["a", "b", "c"] == transport.messages
+    assert [(bench.session.journal.producer, 0)] == transport.began
     bench.session.end()

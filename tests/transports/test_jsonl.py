@@ -11,34 +11,25 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pytest
+from clocks import MIDNIGHT, with_clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logbatch.errors import TemporaryError
 from logbatch.identity import Ranges, new_producer
+from logbatch.testing import ManualClock
 from logbatch.transports.base import Batch
 from logbatch.transports.jsonl import JsonlTransport
 
 P = "01arz3ndektsv4rrffq69g5fav"
 Q = "01arz3ndektsv4rrffq69g5faw"
-MIDNIGHT = 1795305600.0  # at the end of 2026-11-21, UTC
 DAY, NEXT = "date=2026-11-21", "date=2026-11-22"
 
 
-class Clock:
-    """Seconds since 1970, as a test wants them."""
-
-    def __init__(self, now: float = MIDNIGHT - 7200) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> ManualClock:
     """A clock that shows two hours before midnight."""
-    return Clock()
+    return ManualClock(MIDNIGHT - 7200)
 
 
 def make_line(number: int) -> bytes:
@@ -70,9 +61,9 @@ def files(directory: Path) -> dict[str, bytes]:
 
 
 class TestGrowing:
-    def test_grows(self, tmp_path: Path, clock: Clock) -> None:
+    def test_grows(self, tmp_path: Path, clock: ManualClock) -> None:
         """Batches of one producer are appended to one file, which is there after each."""
-        transport = JsonlTransport(tmp_path, now=clock)
+        transport = with_clock(JsonlTransport(tmp_path), clock)
         transport.send(make_batch(0, 4))
         assert {f"{DAY}/{P}-0.jsonl": stored(0, 4)} == files(tmp_path)
 
@@ -116,9 +107,11 @@ class TestGrowing:
 
 
 class TestRotation:
-    def test_by_size(self, tmp_path: Path, clock: Clock) -> None:
+    def test_by_size(self, tmp_path: Path, clock: ManualClock) -> None:
         """A file does not get larger than allowed; a batch is not split."""
-        transport = JsonlTransport(tmp_path, rotate_bytes=len(stored(0, 14)) + 100, now=clock)
+        transport = with_clock(
+            JsonlTransport(tmp_path, rotate_bytes=len(stored(0, 14)) + 100), clock
+        )
         for first in range(0, 40, 5):
             transport.send(make_batch(first, first + 4))
         transport.send(make_batch(40, 99))
@@ -137,9 +130,9 @@ class TestRotation:
             files(tmp_path)[name] for name in sorted(found)[:4]
         ]
 
-    def test_by_age(self, tmp_path: Path, clock: Clock) -> None:
+    def test_by_age(self, tmp_path: Path, clock: ManualClock) -> None:
         """A file that is old enough is not appended to any more."""
-        transport = JsonlTransport(tmp_path, rotate_seconds=60, now=clock)
+        transport = with_clock(JsonlTransport(tmp_path, rotate_seconds=60), clock)
         transport.send(make_batch(0, 4))
         clock.now += 59
         transport.send(make_batch(5, 9))
@@ -151,9 +144,9 @@ class TestRotation:
             f"{DAY}/{P}-10.jsonl": stored(10, 14),
         } == files(tmp_path)
 
-    def test_by_day(self, tmp_path: Path, clock: Clock) -> None:
+    def test_by_day(self, tmp_path: Path, clock: ManualClock) -> None:
         """A file ends with its day."""
-        transport = JsonlTransport(tmp_path, now=clock)
+        transport = with_clock(JsonlTransport(tmp_path), clock)
         transport.send(make_batch(0, 4))
         clock.now = MIDNIGHT
         transport.send(make_batch(5, 9))
@@ -163,9 +156,9 @@ class TestRotation:
             f"{NEXT}/{P}-5.jsonl": stored(5, 9),
         } == files(tmp_path)
 
-    def test_clock_set_back(self, tmp_path: Path, clock: Clock) -> None:
+    def test_clock_set_back(self, tmp_path: Path, clock: ManualClock) -> None:
         """A clock that goes back closes the file, and nothing else."""
-        transport = JsonlTransport(tmp_path, now=clock)
+        transport = with_clock(JsonlTransport(tmp_path), clock)
         transport.send(make_batch(0, 4))
         clock.now -= 1000
         transport.send(make_batch(5, 9))
@@ -173,18 +166,18 @@ class TestRotation:
 
         assert {f"{DAY}/{P}-0-4.jsonl", f"{DAY}/{P}-5-9.jsonl"} == set(files(tmp_path))
 
-    def test_gap(self, tmp_path: Path, clock: Clock) -> None:
+    def test_gap(self, tmp_path: Path, clock: ManualClock) -> None:
         """A file holds records without a gap: its name says which."""
-        transport = JsonlTransport(tmp_path, now=clock)
+        transport = with_clock(JsonlTransport(tmp_path), clock)
         transport.send(make_batch(0, 4))
         transport.send(make_batch(7, 9))
         transport.close()
 
         assert {f"{DAY}/{P}-0-4.jsonl", f"{DAY}/{P}-7-9.jsonl"} == set(files(tmp_path))
 
-    def test_idle_producer(self, tmp_path: Path, clock: Clock) -> None:
+    def test_idle_producer(self, tmp_path: Path, clock: ManualClock) -> None:
         """The file of a producer that sends no more gets its final name after a minute."""
-        transport = JsonlTransport(tmp_path, now=clock)
+        transport = with_clock(JsonlTransport(tmp_path), clock)
         transport.send(make_batch(0, 4))
         clock.now += 61
         transport.send(make_batch(0, 4, Q))
@@ -192,9 +185,9 @@ class TestRotation:
         assert {f"{DAY}/{P}-0-4.jsonl", f"{DAY}/{Q}-0.jsonl"} == set(files(tmp_path))
 
     @pytest.mark.parametrize(("compress", "end"), [("zstd", ".zst"), ("gzip", ".gz")])
-    def test_compressed(self, compress: str, end: str, tmp_path: Path, clock: Clock) -> None:
+    def test_compressed(self, compress: str, end: str, tmp_path: Path, clock: ManualClock) -> None:
         """When it is rotated a file is compressed, and the plain one goes away."""
-        transport = JsonlTransport(tmp_path, compress=compress, now=clock)
+        transport = with_clock(JsonlTransport(tmp_path, compress=compress), clock)
         transport.send(make_batch(0, 30_000))
         assert {f"{DAY}/{P}-0.jsonl"} == set(files(tmp_path))
 
@@ -206,10 +199,10 @@ class TestRotation:
         assert Ranges([(0, 30_000)]) == transport.published(P)
 
     def test_compressing_fails(
-        self, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A file that cannot be compressed stays as it is; nothing is held up by that."""
-        transport = JsonlTransport(tmp_path, compress="gzip", rotate_bytes=1, now=clock)
+        transport = with_clock(JsonlTransport(tmp_path, compress="gzip", rotate_bytes=1), clock)
         transport.send(make_batch(0, 4))
         rename = os.rename
 
@@ -227,13 +220,13 @@ class TestRotation:
         } == files(tmp_path)
         assert [] == list(tmp_path.rglob("*.tmp"))
 
-    def test_crash_while_compressing(self, tmp_path: Path, clock: Clock) -> None:
+    def test_crash_while_compressing(self, tmp_path: Path, clock: ManualClock) -> None:
         """Where a crash left both forms, records count once, and the plain form goes away."""
-        transport = JsonlTransport(tmp_path, compress="gzip", now=clock)
+        transport = with_clock(JsonlTransport(tmp_path, compress="gzip"), clock)
         transport.send(make_batch(0, 9))
         transport.close()
         (tmp_path / DAY / f"{P}-0-9.jsonl").write_bytes(stored(0, 9))
-        heir = JsonlTransport(tmp_path, now=clock)
+        heir = with_clock(JsonlTransport(tmp_path), clock)
 
         assert Ranges([(0, 9)]) == heir.published(P)
         heir.send(make_batch(0, 9))
@@ -255,13 +248,13 @@ class TestAfterACrash:
         """Wherever the end of a file was torn off, sending it all again gives each record once."""
         producer = new_producer()
         path = Path("torn")
-        clock = Clock()
+        clock = ManualClock(MIDNIGHT - 7200)
         folder = path / DAY
         folder.mkdir(parents=True, exist_ok=True)
         whole = stored(0, sent, producer)
         cut = data.draw(st.integers(0, len(whole)))
         (folder / f"{producer}-0.jsonl").write_bytes(whole[:cut])
-        heir = JsonlTransport(path, now=clock)
+        heir = with_clock(JsonlTransport(path), clock)
         there = whole[:cut].count(b"\n")
 
         assert there == len(heir.published(producer))
@@ -271,27 +264,27 @@ class TestAfterACrash:
         assert stored(0, sent + 3, producer) == b"".join(each.read_bytes() for each in found)
         assert all(each.name.count("-") == 2 for each in found)
 
-    def test_nothing_left_to_send(self, tmp_path: Path, clock: Clock) -> None:
+    def test_nothing_left_to_send(self, tmp_path: Path, clock: ManualClock) -> None:
         """A file that lacks nothing gets its final name as soon as its journal is taken over."""
-        dead = JsonlTransport(tmp_path, now=clock)
+        dead = with_clock(JsonlTransport(tmp_path), clock)
         dead.send(make_batch(0, 4))
         dead.after_fork()  # lets go of the file, as a death does
 
         assert Ranges([(0, 4)]) == JsonlTransport(tmp_path, compress="gzip").published(P)
         assert {f"{DAY}/{P}-0-4.jsonl.gz"} == set(files(tmp_path))
 
-    def test_a_living_owner_is_left_alone(self, tmp_path: Path, clock: Clock) -> None:
+    def test_a_living_owner_is_left_alone(self, tmp_path: Path, clock: ManualClock) -> None:
         """The file of a process that lives is read, but neither cut nor renamed."""
-        owner = JsonlTransport(tmp_path, now=clock)
+        owner = with_clock(JsonlTransport(tmp_path), clock)
         owner.send(make_batch(0, 4))
 
-        assert Ranges([(0, 4)]) == JsonlTransport(tmp_path, now=clock).published(P)
+        assert Ranges([(0, 4)]) == with_clock(JsonlTransport(tmp_path), clock).published(P)
         owner.send(make_batch(5, 9))
         assert {f"{DAY}/{P}-0.jsonl": stored(0, 9)} == files(tmp_path)
 
-    def test_a_child_still_has_the_file(self, tmp_path: Path, clock: Clock) -> None:
+    def test_a_child_still_has_the_file(self, tmp_path: Path, clock: ManualClock) -> None:
         """If a child of the dead process holds its file, what is new goes into another."""
-        dead = JsonlTransport(tmp_path, now=clock)
+        dead = with_clock(JsonlTransport(tmp_path), clock)
         dead.send(make_batch(0, 4))
         path = tmp_path / DAY / f"{P}-0.jsonl"
         dead.after_fork()
@@ -299,7 +292,7 @@ class TestAfterACrash:
             fcntl.flock(child, fcntl.LOCK_EX)
             child.write(b'{"message":"torn')
             child.flush()
-            heir = JsonlTransport(tmp_path, now=clock)
+            heir = with_clock(JsonlTransport(tmp_path), clock)
             heir.send(make_batch(0, 9))
             heir.close()
 
@@ -310,13 +303,15 @@ class TestAfterACrash:
 
     @pytest.mark.parametrize("bad", [b"\0" * 50 + b"\n", b'{"message":"m\n', b"\n"])
     @pytest.mark.parametrize("at", [0, 2, 4])
-    def test_damaged_in_the_middle(self, bad: bytes, at: int, tmp_path: Path, clock: Clock) -> None:
+    def test_damaged_in_the_middle(
+        self, bad: bytes, at: int, tmp_path: Path, clock: ManualClock
+    ) -> None:
         """After a power cut whole lines are kept, lost ones sent again, and the file put aside."""
         folder = tmp_path / DAY
         folder.mkdir()
         damaged = (stored(0, at - 1) if at else b"") + bad + stored(at + 1, 6) + b'{"torn'
         (folder / f"{P}-0.jsonl").write_bytes(damaged)
-        heir = JsonlTransport(tmp_path, now=clock)
+        heir = with_clock(JsonlTransport(tmp_path), clock)
 
         assert [(at, at)] == heir.published(P).missing(0, 6)
         heir.send(make_batch(0, 9))
@@ -327,13 +322,13 @@ class TestAfterACrash:
         assert stored(0, 9) == b"".join(found[name] for name in sorted(found))
         assert Ranges([(0, 9)]) == JsonlTransport(tmp_path).published(P)
 
-    def test_crash_while_putting_aside(self, tmp_path: Path, clock: Clock) -> None:
+    def test_crash_while_putting_aside(self, tmp_path: Path, clock: ManualClock) -> None:
         """If that is interrupted by a crash, it is done again."""
         folder = tmp_path / DAY
         folder.mkdir()
         (folder / f"{P}-0.jsonl").write_bytes(stored(0, 1) + b"\0\n" + stored(3, 4))
         (folder / f"{P}-3-4.jsonl").write_bytes(stored(3, 4))
-        heir = JsonlTransport(tmp_path, now=clock)
+        heir = with_clock(JsonlTransport(tmp_path), clock)
         heir.send(make_batch(0, 4))
         heir.close()
 
@@ -344,14 +339,14 @@ class TestAfterACrash:
             f"{DAY}/.damaged-{P}-0",
         } == set(files(tmp_path))
 
-    def test_links_are_not_followed(self, tmp_path: Path, clock: Clock) -> None:
+    def test_links_are_not_followed(self, tmp_path: Path, clock: ManualClock) -> None:
         """A link in the place of a growing file is not followed, nor written through."""
         folder = tmp_path / DAY
         folder.mkdir()
         (tmp_path / "precious").write_bytes(b"keep\n")
         (folder / f"{P}-0.jsonl").symlink_to(tmp_path / "precious")
         with pytest.raises(TemporaryError, match="symbolic links"):
-            JsonlTransport(tmp_path, now=clock).send(make_batch(0, 4))
+            with_clock(JsonlTransport(tmp_path), clock).send(make_batch(0, 4))
 
         assert b"keep\n" == (tmp_path / "precious").read_bytes()
 
@@ -365,9 +360,9 @@ def is_open_at(number: int, path: Path) -> bool:
 
 
 class TestInterference:
-    def test_descriptor_closed_by_the_application(self, tmp_path: Path, clock: Clock) -> None:
+    def test_descriptor_closed_by_the_application(self, tmp_path: Path, clock: ManualClock) -> None:
         """If the application closes our descriptor and reuses its number, nothing is mixed up."""
-        transport = JsonlTransport(tmp_path, now=clock)
+        transport = with_clock(JsonlTransport(tmp_path), clock)
         transport.send(make_batch(0, 4))
         path = tmp_path / DAY / f"{P}-0.jsonl"
         (ours,) = (
@@ -389,9 +384,9 @@ class TestInterference:
             f"{DAY}/{P}-5-9.jsonl": stored(5, 9),
         } == files(tmp_path)
 
-    def test_file_removed(self, tmp_path: Path, clock: Clock) -> None:
+    def test_file_removed(self, tmp_path: Path, clock: ManualClock) -> None:
         """If somebody removes the growing file, later batches do not vanish with it."""
-        transport = JsonlTransport(tmp_path, now=clock)
+        transport = with_clock(JsonlTransport(tmp_path), clock)
         transport.send(make_batch(0, 4))
         (tmp_path / DAY / f"{P}-0.jsonl").unlink()
         transport.send(make_batch(5, 9))
@@ -400,10 +395,10 @@ class TestInterference:
         assert {f"{DAY}/{P}-5-9.jsonl": stored(5, 9)} == files(tmp_path)
 
     def test_write_cannot_be_taken_back(
-        self, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """If a torn write cannot even be cut off, it is before anything else is written."""
-        transport = JsonlTransport(tmp_path, now=clock)
+        transport = with_clock(JsonlTransport(tmp_path), clock)
         transport.send(make_batch(0, 4))
         write = os.write
 
@@ -428,21 +423,21 @@ class TestInterference:
         )
 
     def test_short_write(
-        self, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """If the system takes a part only, the rest follows."""
         write = os.write
         monkeypatch.setattr(os, "writev", lambda fd, blocks: write(fd, blocks[0][:100]))
         monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:1000]))
-        JsonlTransport(tmp_path, now=clock).send(make_batch(0, 9999))
+        with_clock(JsonlTransport(tmp_path), clock).send(make_batch(0, 9999))
 
         assert {f"{DAY}/{P}-0.jsonl": stored(0, 9999)} == files(tmp_path)
 
     def test_rotation_fails(
-        self, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """If a file cannot get its final name, the batch waits; at the end the file stays."""
-        transport = JsonlTransport(tmp_path, rotate_bytes=1, now=clock)
+        transport = with_clock(JsonlTransport(tmp_path, rotate_bytes=1), clock)
         transport.send(make_batch(0, 4))
         rename = os.rename
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from clocks import with_clock
 
 from logbatch.identity import Ranges, new_producer
 from logbatch.storage.segments import list_segments
+from logbatch.testing import ManualClock
 from logbatch.transports.base import Batch
 from logbatch.transports.jsonl import JsonlTransport
 from logbatch.transports.parquet import ParquetTransport
@@ -16,16 +18,6 @@ LINE = (
     b'{"timestamp":"2026-11-21T10:00:00Z","level":"INFO","levelno":20,"logger":"","message":"a"}\n'
 )
 NOW = 1_795_246_121.0
-
-
-class Clock:
-    """Seconds since 1970 that are set by hand."""
-
-    now = NOW
-
-    def __call__(self) -> float:
-        """Tell the time."""
-        return self.now
 
 
 def send(transport: JsonlTransport | ParquetTransport, producer: str, at: int) -> None:
@@ -40,7 +32,8 @@ def growing(directory: Path) -> set[str]:
 
 def test_open_files(tmp_path: Path) -> None:
     """Of more producers than files may be open, those that sent longest ago are rotated."""
-    transport = JsonlTransport(tmp_path, open_files=3)
+    transport = JsonlTransport(tmp_path)
+    transport.open_files = 3
     producers = [new_producer() for _ in range(5)]
     for producer in producers:
         send(transport, producer, 0)
@@ -54,8 +47,9 @@ def test_open_files(tmp_path: Path) -> None:
 
 def test_idle_files(tmp_path: Path) -> None:
     """Files of producers that send no more are rotated, by the next batch or when asked."""
-    clock = Clock()
-    transport = JsonlTransport(tmp_path, open_files=9, idle_seconds=100, now=clock)
+    clock = ManualClock(NOW)
+    transport = with_clock(JsonlTransport(tmp_path), clock)
+    transport.open_files, transport.idle_seconds = 9, 100
     idle, busy = new_producer(), new_producer()
     send(transport, idle, 0)
     clock.now += 90
@@ -95,7 +89,8 @@ def test_remembered_at_once(tmp_path: Path, kind: type[JsonlTransport | ParquetT
         send(first, producer, 1)
         send(first, producer, 7)
     first.close()
-    transport = kind(tmp_path, remembered=3)
+    transport = kind(tmp_path)
+    transport.remembered = 3
     transport.remember()
     for segment in list_segments(tmp_path):
         segment.path.unlink()  # so that only what is in mind can be told
@@ -115,6 +110,6 @@ def test_what_is_known_is_a_copy(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("option", ["remembered=5", "open_files=5", "idle_seconds=5"])
 def test_no_options_of_a_url(option: str) -> None:
-    """What only a receiver needs is no option of a URL."""
+    """What only a receiver needs is no option."""
     with pytest.raises(ValueError, match="unknown"):
         JsonlTransport.from_url(f"jsonl:logs?{option}")

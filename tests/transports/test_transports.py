@@ -20,17 +20,19 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from clocks import MIDNIGHT, with_clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logbatch.errors import TemporaryError
 from logbatch.identity import Ranges, new_producer
+from logbatch.testing import ManualClock
 from logbatch.transports import build
 from logbatch.transports.base import Batch, Transport
 from logbatch.transports.jsonl import JsonlTransport
 from logbatch.transports.parquet import ParquetTransport
 
-MIDNIGHT = 1795305600.0  # at the end of 2026-11-21, UTC
+PATH = [str(folder) for folder in Path(__file__).parents[:2]]  # for children that import this file
 
 KINDS: dict[str, dict[str, Any]] = {
     "parquet": {"type": "parquet"},
@@ -46,16 +48,6 @@ KINDS: dict[str, dict[str, Any]] = {
 def kind(request: pytest.FixtureRequest) -> dict[str, Any]:
     """The options of each kind of transport."""
     return KINDS[request.param]
-
-
-class Clock:
-    """Seconds since 1970, as a test wants them."""
-
-    def __init__(self, now: float = MIDNIGHT - 60) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def make_line(producer: str, number: int) -> bytes:
@@ -160,8 +152,8 @@ class TestEachRecordOnce:
 
     def test_over_midnight(self, kind: dict[str, Any], tmp_path: Path) -> None:
         """A batch that is sent again on the next day is where it was."""
-        producer, clock = new_producer(), Clock()
-        transport = build({**kind, "path": tmp_path}, now=clock)
+        producer, clock = new_producer(), ManualClock(MIDNIGHT - 60)
+        transport = with_clock(build({**kind, "path": tmp_path}), clock)
         transport.send(make_batch(producer, 0, 9))
         clock.now += 120
         transport.send(make_batch(producer, 0, 9))
@@ -177,8 +169,8 @@ class TestEachRecordOnce:
         self, kind: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A batch whose name perhaps did not reach the disk is not acknowledged, nor doubled."""
-        producer, clock = new_producer(), Clock()
-        transport = build({**kind, "path": tmp_path}, now=clock)
+        producer, clock = new_producer(), ManualClock(MIDNIGHT - 60)
+        transport = with_clock(build({**kind, "path": tmp_path}), clock)
         transport.send(make_batch(producer, 0, 4))
         transport.close()
         broken, fsync, tried = [True], os.fsync, []
@@ -244,8 +236,8 @@ class TestEachRecordOnce:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """Ctrl-C at any system call passes through; the batch, cut otherwise, is there once."""
-        producer, clock = new_producer(), Clock()
-        transport = build({**kind, "path": tmp_path}, now=clock)
+        producer, clock = new_producer(), ManualClock(MIDNIGHT - 60)
+        transport = with_clock(build({**kind, "path": tmp_path}), clock)
         transport.send(make_batch(producer, 0, 4))
         left = [call]
 
@@ -275,8 +267,8 @@ class TestEachRecordOnce:
 
     def test_published(self, kind: dict[str, Any], tmp_path: Path) -> None:
         """Another process is told what is there: of all days, closed or not."""
-        producer, clock = new_producer(), Clock()
-        transport = build({**kind, "path": tmp_path}, now=clock)
+        producer, clock = new_producer(), ManualClock(MIDNIGHT - 60)
+        transport = with_clock(build({**kind, "path": tmp_path}), clock)
         transport.send(make_batch(producer, 0, 9))
         clock.now += 120
         transport.send(make_batch(producer, 10, 19))
@@ -390,8 +382,7 @@ def start_sender(
     options: dict[str, Any], producers: list[str], size: int
 ) -> subprocess.Popen[bytes]:
     """Start a process that sends up to 100 records of each producer, in turns, and waits."""
-    path = [os.path.dirname(__file__)]
-    code = SENDER.format(path=path, options=options, producers=producers, size=size)
+    code = SENDER.format(path=PATH, options=options, producers=producers, size=size)
     return subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -561,7 +552,7 @@ def run_child(code: str, *command: str) -> None:
     lines = code.strip("\n").splitlines()
     indent = len(lines[0]) - len(lines[0].lstrip())
     text = "\n".join(line[indent:] for line in lines)
-    start = f"import sys; sys.path[:0] = {[os.path.dirname(__file__)]!r}\n"
+    start = f"import sys; sys.path[:0] = {PATH!r}\n"
     start += "from test_transports import *\n"
     done = subprocess.run(
         [*command, sys.executable, "-c", start + text], capture_output=True, text=True, check=False
@@ -606,15 +597,19 @@ class TestFiles:
         assert f"{kind['type']}:{tmp_path}/logs" == transport.destination
         assert tmp_path / "logs" / ".journal" == transport.journal_directory
 
-    def test_stale_files_are_removed(self, kind: dict[str, Any], tmp_path: Path) -> None:
-        """What a crash left under a temporary name, today or yesterday, is removed one day."""
-        clock = Clock(time.time() + 7200)
-        transport = build({**kind, "path": tmp_path}, now=clock)
+    @pytest.mark.parametrize("years", [0, 1, -10])
+    def test_stale_files_are_removed(
+        self, kind: dict[str, Any], tmp_path: Path, years: int
+    ) -> None:
+        """What a crash left under a temporary name is removed, whatever the clock shows then."""
+        clock = ManualClock(MIDNIGHT - 60)
+        transport = with_clock(build({**kind, "path": tmp_path}), clock)
         transport.send(make_batch(new_producer(), 0, 9))
         (folder,) = tmp_path.iterdir()
-        (folder / ".part-0123456789abcdef.tmp").write_bytes(b"x")
-        (folder / "mine.tmp").write_bytes(b"x")
-        clock.now += 86_400
+        for name in (".part-0123456789abcdef.tmp", "mine.tmp"):
+            (folder / name).write_bytes(b"x")
+            os.utime(folder / name, (0, 0))
+        clock.now += years * 365 * 86_400 + 120
         transport.send(make_batch(new_producer(), 0, 9))
 
         assert [folder / "mine.tmp"] == temporaries(tmp_path)
@@ -709,7 +704,8 @@ class TestRegistry:
             ("parquet:", {}, "path='' must name a directory"),
             ("parquet://logs", {}, '"parquet:logs" or "parquet:/var/log/app"'),
             ("parquet:logs?compresion=none", {}, "'compresion'; did you mean 'compression'"),
-            ("parquet:logs?now=1", {}, "unknown option 'now'"),
+            ("parquet:logs?now=1", {}, "unknown option 'now'; known are: compression$"),
+            ("jsonl:logs", {"now": 1}, "unknown option 'now'; known are: (?!.*remembered)"),
             ("jsonl:logs?rotate_bytes=0", {}, "rotate_bytes='0' must be a number of bytes"),
             ("jsonl:logs", {"rotate_seconds": "x"}, "rotate_seconds='x' must be a number of sec"),
             ("jsonl:logs", {"compress": "zst"}, "compress='zst' must be .* mean 'zstd'"),
