@@ -37,8 +37,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "parquet-columns": {"type": "parquet", "columns": {"number": "int64"}, "compression": "none"},
     "jsonl": {"type": "jsonl"},
     "jsonl-small": {"type": "jsonl", "rotate_bytes": 2000},
-    "jsonl-zstd": {"type": "jsonl", "rotate_bytes": 2000, "compress": "zstd"},
-    "jsonl-gzip": {"type": "jsonl", "rotate_bytes": 2000, "compress": "gzip"},
+    "jsonl-zstd": {"type": "jsonl", "rotate_bytes": 2000, "compression": "zstd"},
+    "jsonl-gzip": {"type": "jsonl", "rotate_bytes": 2000, "compression": "gzip"},
 }
 
 
@@ -642,7 +642,7 @@ class TestRegistry:
 
     def test_options_in_a_url(self, tmp_path: Path) -> None:
         """Options may follow a question mark; one that is given beside the URL wins."""
-        transport = build("jsonl:logs?compress=gzip&rotate_bytes=1", compress="zstd")
+        transport = build("jsonl:logs?compression=gzip&rotate_bytes=1", compression="zstd")
         transport.send(make_batch(P, 0, 4))
         transport.send(make_batch(P, 5, 9))
         transport.close()
@@ -712,7 +712,7 @@ class TestRegistry:
             ("parquet:logs?now=1", {}, "unknown option 'now'"),
             ("jsonl:logs?rotate_bytes=0", {}, "rotate_bytes='0' must be a number of bytes"),
             ("jsonl:logs", {"rotate_seconds": "x"}, "rotate_seconds='x' must be a number of sec"),
-            ("jsonl:logs", {"compress": "zst"}, "compress='zst' must be .* mean 'zstd'"),
+            ("jsonl:logs", {"compression": "zst"}, "compression='zst' must be .* mean 'zstd'"),
             ("parquet:logs", {"compression": "zst"}, "compression='zst' .* mean 'zstd'"),
             ("parquet:logs", {"columns": {"a": "int"}}, "a='int' must be one of"),
             ("jsonl:logs", {"columns": {"a": "int64"}}, "unknown option 'columns'"),
@@ -747,7 +747,7 @@ class TestRegistry:
         ("variable", "value", "url", "told"),
         [
             ("ROTATE_BYTES", "x", "jsonl:logs", "ROTATE_BYTES: rotate_bytes='x' must be"),
-            ("COMPRESS", "zst", "jsonl:logs", "COMPRESS: compress='zst' must be one of"),
+            ("COMPRESSION", "zst", "jsonl:logs", "COMPRESSION: compression='zst' must be one of"),
             ("TOKEN", "a b", "https://example.org", "TOKEN: token must be printable"),
             ("ROTATE_BYTE", "7", "jsonl:logs", "ROTATE_BYTE is no option .*_ROTATE_BYTES"),
             ("TIMEOUTS", "7", "https://example.org", "TIMEOUTS is no option .* LOGBATCH_TIMEOUT?"),
