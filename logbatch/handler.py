@@ -77,7 +77,7 @@ class BatchHandler(Frontend, logging.Handler):  # type: ignore[misc]  # flush an
         batcher = self._batcher
         try:
             if delivering and record.thread in delivering:
-                batcher.refuse()
+                batcher.suppress()
             elif not (ways and self._way in ways and taken_by_processor(self._way)):
                 batcher.append(self._encode(record), record.levelno)
         except Exception as error:
