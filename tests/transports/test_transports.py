@@ -735,39 +735,18 @@ class TestRegistry:
             (5, {}, "a int is none; it must be a URL"),
             (ParquetTransport, {}, "a type is none; it must be a URL"),
             (Path("logs"), {}, "Path is none; it must be a URL"),
-            (Transport(), {"compression": "zstd"}, "unknown option 'compression'"),
+            (
+                Transport(),
+                {"compression": "zstd"},
+                "'compression' must be given to the transport obj",
+            ),
+            (Transport(), {"flush_intervall": 1}, "did you mean 'flush_interval'"),
         ],
     )
     def test_mistakes(self, transport: Any, options: dict[str, Any], message: str) -> None:
         """A mistake is a ValueError when it is built, which says what is right."""
         with pytest.raises(ValueError, match=message):
             build(transport, **options)
-
-    @pytest.mark.parametrize(
-        ("variable", "value", "url", "told"),
-        [
-            ("ROTATE_BYTES", "x", "jsonl:logs", "ROTATE_BYTES: rotate_bytes='x' must be"),
-            ("COMPRESSION", "zst", "jsonl:logs", "COMPRESSION: compression='zst' must be one of"),
-            ("TOKEN", "a b", "https://example.org", "TOKEN: token must be printable"),
-            ("ROTATE_BYTE", "7", "jsonl:logs", "ROTATE_BYTE is no option .*_ROTATE_BYTES"),
-            ("TIMEOUTS", "7", "https://example.org", "TIMEOUTS is no option .* LOGBATCH_TIMEOUT?"),
-        ],
-    )
-    def test_mistake_in_an_option_of_the_environment(
-        self, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, url: str, told: str
-    ) -> None:
-        """The variable is named, for nobody can see it in the program."""
-        monkeypatch.setenv(f"LOGBATCH_{variable}", value)
-        with pytest.raises(ValueError, match=f"^environment variable LOGBATCH_{told}"):
-            build(url)
-
-    def test_a_keyword_is_not_blamed_on_the_environment(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """It wins, and so it is wrong by itself."""
-        monkeypatch.setenv("LOGBATCH_ROTATE_BYTES", "7")
-        with pytest.raises(ValueError, match=r"^rotate_bytes='x' must be"):
-            build("jsonl:logs", rotate_bytes="x")
 
     def test_what_only_tests_use_is_not_offered(self) -> None:
         """Among the known options."""
