@@ -153,6 +153,15 @@ def test_recovery_to_another_kind(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert len(list((tmp_path / "logs").glob("date=*/*.jsonl"))) == 1
 
 
+def test_recovery_as_the_directory_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A directory that is written as a transport says which files to write, whatever is there."""
+    write(tmp_path / "logs", (0, 4))
+    leave_behind(f"parquet:{tmp_path / 'logs'}")
+
+    assert main(["recover", "jsonl:logs"]) == 0
+    assert len(list((tmp_path / "logs").glob("date=*/*.jsonl"))) == 1
+
+
 def test_recovered_records_have_the_columns_of_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
