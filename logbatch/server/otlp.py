@@ -18,11 +18,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
 
+from logbatch.epoch import to_datetime
 from logbatch.server.access import JSON, PROTOBUF
 from logbatch.server.entries import Checked
 from logbatch.server.levels import level_of_severity
@@ -34,7 +35,6 @@ MEDIA = frozenset((JSON, PROTOBUF))
 
 LARGEST = 1 << 20  # bytes of one record, resource or scope: an empty attribute is two of them
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TRACE = re.compile(r"[0-9a-f]{32}")
 _SPAN = re.compile(r"[0-9a-f]{16}")
 _encode = msgspec.json.Encoder().encode
@@ -168,7 +168,7 @@ def _fits(value: object, bits: int) -> bool:
 
 
 def _time(nanoseconds: int) -> str:
-    return format_time(_EPOCH + timedelta(microseconds=nanoseconds // 1000))
+    return format_time(to_datetime(nanoseconds // 1000))
 
 
 def _identity(text: str, form: re.Pattern[str]) -> str | None:

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
+from logbatch import epoch
 from logbatch.storage.line import FIELDS, Int64, decode_lines, salvage
 
 if TYPE_CHECKING:
@@ -76,8 +77,6 @@ PROMOTED_TYPES: Mapping[str, Any] = {
 
 _PLAIN_NAME = re.compile(r'[^"\\\x00-\x1f\x7f\ud800-\udfff]+')
 _NOT_FINITE = {b'"NaN"': math.nan, b'"Infinity"': math.inf, b'"-Infinity"': -math.inf}
-_FIRST_MOMENT = -62_135_596_800_000_000  # microseconds from 1970 to the begin of the year 1
-_LAST_MOMENT = 253_402_300_799_999_999  # and to the end of 9999
 _BLOCK = 3000  # rows from which on a block of arrays is made
 _SHARED = 4096  # rows of the arrays of one value that blocks share
 _CHUNK = 64 << 10  # bytes of lines that are decoded in one go
@@ -292,7 +291,7 @@ def _make_moments(values: list[str]) -> pa.Array[Any]:
 
     moments = _make_plain(values, "string").cast(_arrow_type("timestamp"))
     limits: Any = pc.min_max(moments)
-    if limits["min"].value < _FIRST_MOMENT or limits["max"].value > _LAST_MOMENT:
+    if limits["min"].value < epoch.FIRST or limits["max"].value > epoch.LAST:
         raise ValueError("Python has no such year")
     return moments
 

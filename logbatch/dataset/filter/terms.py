@@ -21,12 +21,13 @@ import operator as operators
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import Any, Literal
 
 import msgspec
 
+from logbatch.epoch import to_datetime, to_microseconds, to_text
 from logbatch.options import parse_level
 
 Part = Literal["name", "operator", "value"]
@@ -70,8 +71,6 @@ ORDERINGS: Mapping[str, Callable[[Any, Any], bool]] = {
 COMPARISONS = {**ORDERINGS, "=": operators.eq, "!=": operators.ne}
 OPERATORS = (*COMPARISONS, "~")
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,300}")
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?[smhdw])+")
@@ -184,7 +183,7 @@ def make_term(
     operand: Any = Operand(value)
     if kind == TIME:
         operand = parse_time(value, now)
-        value = _time_text(_EPOCH + operand * _MICROSECOND) or value
+        value = to_text(operand)
     elif kind == LEVEL:
         column, operand = "levelno", _level(value)
     else:
@@ -209,8 +208,8 @@ def parse_time(value: str, now: datetime) -> int:
             moment = now - timedelta(**steps)
         else:
             moment = datetime.fromisoformat(value)
-        micros = _micros(moment)
-        _EPOCH + micros * _MICROSECOND  # an offset can lead out of what a datetime holds
+        micros = to_microseconds(moment)
+        to_datetime(micros)  # an offset can lead out of what a datetime holds
         return micros
     except OverflowError:
         raise Mistake(f"{value!r} is too far away", "value") from None
@@ -300,11 +299,6 @@ def _check_value(name: str, operator: str, operand: Operand, kind: str) -> None:
         raise Mistake(f"{name}{operator} needs a number, not {operand.text!r}{hint}", "value")
 
 
-def _micros(moment: datetime) -> int:
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (aware - _EPOCH) // _MICROSECOND
-
-
 def _as_moment(value: Any) -> datetime | None:
     if isinstance(value, str):
         try:
@@ -318,16 +312,13 @@ def _instant(value: Any) -> int | None:
     if isinstance(value, int):
         return value
     moment = _as_moment(value)
-    return None if moment is None else _micros(moment)
+    return None if moment is None else to_microseconds(moment)
 
 
 def _time_text(value: Any) -> str | None:
     """Write a time in the one form that `~` looks in, and that `parse_time` reads again."""
     micros = _instant(value)
-    if micros is None:
-        return None
-    moment = datetime(1970, 1, 1) + micros * _MICROSECOND
-    return moment.isoformat(timespec="microseconds") + "Z"
+    return None if micros is None else to_text(micros)
 
 
 def _comparison(compare: Callable[[Any, Any], bool], operand: int) -> Test:
