@@ -7,6 +7,7 @@ warnings is drawn wherever there is at least one, however many other records sta
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -28,9 +29,9 @@ class Band(NamedTuple):
 
 
 BANDS = (
-    Band("ERROR", 40, "red", "█", "E", True),
-    Band("WARNING", 30, "yellow", "▓", "W", True),
-    Band("INFO", 20, "green", "▒", "i", False),
+    Band("ERROR", logging.ERROR, "red", "█", "E", True),
+    Band("WARNING", logging.WARNING, "yellow", "▓", "W", True),
+    Band("INFO", logging.INFO, "green", "▒", "i", False),
     Band("DEBUG", -(2**31), "bright_black", "░", ".", False),
 )
 """From the bottom of a bar to its top."""

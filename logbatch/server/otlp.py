@@ -24,9 +24,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from logbatch.epoch import to_datetime
+from logbatch.levels import from_severity
 from logbatch.server.access import JSON, PROTOBUF
 from logbatch.server.entries import Checked
-from logbatch.server.levels import level_of_severity
 from logbatch.server.limits import Limits, Refusal
 from logbatch.server.normalise import Rejected
 from logbatch.storage.line import Line, format_time
@@ -122,7 +122,7 @@ def check(found: Found, limits: Limits, now: float) -> Checked:
 
 
 def _make_line(record: LogRecord, origin: Origin, received: str) -> bytes:
-    level, number = level_of_severity(record.severity, record.severity_text)
+    level, number = from_severity(record.severity, record.severity_text)
     columns: dict[str, Any] = dict(origin.columns)
     attributes = {**origin.attributes, **_take_columns(record.attributes, _COLUMNS, columns)}
     if record.event:

@@ -20,6 +20,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from logbatch.levels import name_of, number_of
 from logbatch.storage.segments import born
 
 
@@ -109,9 +110,9 @@ def _sort_out(found: dict[str, msgspec.Raw]) -> tuple[dict[str, Any], dict[str, 
 def _fill_in(values: dict[str, Any]) -> dict[str, Any]:
     """Give a value to each column that must have one."""
     if "level" not in values:
-        values["level"] = logging.getLevelName(values.get("levelno", 0))
+        values["level"] = name_of(values.get("levelno", 0))
     if "levelno" not in values:
-        values["levelno"] = logging.getLevelNamesMapping().get(values["level"].upper(), 0)
+        values["levelno"] = number_of(values["level"]) or logging.NOTSET
     return {"logger": "", "message": "", **values}
 
 
