@@ -17,6 +17,7 @@ import pytest
 # of its own.  `name.*` is a package with all that is in it; the exact name wins.
 LAYERS = [
     ["epoch", "errors", "levels", "version"],
+    ["storage", "storage.columns"],
     ["events.values", "events.encoder", "identity", "batching.triggers", "batching.backoff"],
     ["options", "stats", "trouble", "gil"],
     ["events.redact", "batching.repeats", "metrics"],

@@ -21,7 +21,8 @@ from logbatch.dataset.tables import read_rest
 from logbatch.epoch import to_text
 from logbatch.identity import Ranges, is_producer
 from logbatch.journal import read_pending
-from logbatch.storage.line import FIELDS, Line
+from logbatch.storage.columns import FIELDS
+from logbatch.storage.line import Line
 from logbatch.transports.base import Batch
 
 MOST_BYTES = 1 << 20  # of the lines of a batch; a single longer one goes alone

@@ -25,8 +25,9 @@ from logbatch.dataset.listing import Vanished, cut_identity, find_moved, find_ru
 from logbatch.dataset.snapshot import Part, Spans, Tail
 from logbatch.epoch import to_microseconds
 from logbatch.identity import Ranges
-from logbatch.storage.arrow import COLUMNS, PROMOTED_TYPES, table_from_lines
+from logbatch.storage.arrow import PROMOTED_TYPES, table_from_lines
 from logbatch.storage.arrow import schema as make_schema
+from logbatch.storage.columns import COLUMNS
 
 pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from logbatch.epoch import to_datetime
-from logbatch.storage.arrow import COLUMNS
+from logbatch.storage.columns import COLUMNS
 from logbatch.storage.line import Line, salvage
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from logbatch.levels import from_name, name_of
-from logbatch.storage.line import Int32, parse_time, salvage
+from logbatch.storage.columns import Int32
+from logbatch.storage.line import parse_time, salvage
 
 _MESSAGES = ("message", "msg", "MESSAGE")
 _LEVELS = ("level", "severity", "levelname", "PRIORITY")

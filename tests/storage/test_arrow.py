@@ -17,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from logbatch.storage import arrow
-from logbatch.storage.line import FIELDS
+from logbatch.storage.columns import FIELDS
 from logbatch.storage.segments import born
 
 P = "01arz3ndektsv4rrffq69g5fav"
@@ -134,10 +134,6 @@ class TestSchema:
             pa.float64(),
             pa.string(),
         ] == found.types[23:]
-
-    def test_lines_and_columns_agree(self) -> None:
-        """Each fixed column but producer and sequence is a field of the line."""
-        assert {*FIELDS, "producer", "sequence"} == set(arrow.COLUMNS)
 
     @pytest.mark.parametrize(
         ("columns", "message"),

@@ -29,38 +29,10 @@ import msgspec
 
 from logbatch.epoch import to_datetime, to_microseconds, to_text
 from logbatch.options import parse_level
+from logbatch.storage.columns import ATTRIBUTE, COLUMNS, LEVEL, NUMBER, TEXT, TIME
 
 Part = Literal["name", "operator", "value"]
 Test = Callable[[Any], bool]
-
-TIME, LEVEL, NUMBER, TEXT, ATTRIBUTE = "time", "level", "number", "text", "attribute"
-
-KINDS: Mapping[str, str] = {
-    "timestamp": TIME,
-    "level": LEVEL,
-    "levelno": NUMBER,
-    "logger": TEXT,
-    "message": TEXT,
-    "template": TEXT,
-    "attributes": ATTRIBUTE,
-    "exception_type": TEXT,
-    "exception_message": TEXT,
-    "stacktrace": TEXT,
-    "pathname": TEXT,
-    "lineno": NUMBER,
-    "func_name": TEXT,
-    "process": NUMBER,
-    "thread": NUMBER,
-    "thread_name": TEXT,
-    "task": TEXT,
-    "trace_id": TEXT,
-    "span_id": TEXT,
-    "service": TEXT,
-    "host": TEXT,
-    "producer": TEXT,
-    "sequence": NUMBER,
-}
-"""The fixed columns, and what a filter may ask of them."""
 
 ORDERINGS: Mapping[str, Callable[[Any, Any], bool]] = {
     ">": operators.gt,
@@ -174,7 +146,7 @@ def make_term(
         if operator != "=":
             raise Mistake(f"{name} is written with =, not {operator}", "operator")
         operator, name = (">=" if name == "since" else "<"), "timestamp"
-    kind = KINDS.get(name, ATTRIBUTE)
+    kind = COLUMNS[name].kind if name in COLUMNS else ATTRIBUTE
     if operator == "~":
         if not value:
             raise Mistake("a text to look for is missing", "value")
@@ -273,7 +245,7 @@ def _check_text(text: str, part: Part) -> None:
 
 
 def _place(name: str) -> tuple[str, str | None]:
-    if name in KINDS:
+    if name in COLUMNS:
         return name, None
     path = name.removeprefix("attributes.")
     if not path:
@@ -294,7 +266,7 @@ def _check_value(name: str, operator: str, operand: Operand, kind: str) -> None:
         raise Mistake(f"{name} holds text, which takes =, != and ~, not {operator}", "operator")
     equality = kind == NUMBER and operator in ("=", "!=") and not operand.is_null
     if (operator in ORDERINGS or equality) and operand.number is None:
-        close = get_close_matches(name, KINDS, 1, 0.75) if kind == ATTRIBUTE else []
+        close = get_close_matches(name, COLUMNS, 1, 0.75) if kind == ATTRIBUTE else []
         hint = f"; did you mean {close[0]}{operator}?" if close and close[0] != name else ""
         raise Mistake(f"{name}{operator} needs a number, not {operand.text!r}{hint}", "value")
 
