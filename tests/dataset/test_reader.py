@@ -570,7 +570,7 @@ def busy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path,
     """A directory that three loggers write to in the smallest batches, files rotating."""
     path = tmp_path / "busy"
     path.mkdir()
-    options = {"rotate_bytes": 3000, "compress": "zstd"} if "jsonl" in request.node.name else {}
+    options = {"rotate_bytes": 3000, "compression": "zstd"} if "jsonl" in request.node.name else {}
     handlers = [
         BatchHandler(request.param(path, **options), flush_interval=0.01, max_batch_size=20)
         for _ in range(3)
