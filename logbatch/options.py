@@ -17,6 +17,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeVar, cast
 
+from logbatch.levels import number_of
+
 ENVIRONMENT_PREFIX = "LOGBATCH_"
 NEVER = 1 << 31  # a level that no event reaches
 
@@ -156,38 +158,38 @@ def find_close(given: str, names: Iterable[str]) -> str | None:
     return folded[close[0]] if close else None
 
 
-def parse_level(level: int | str, name: str = "level") -> int:
+def parse_level(level: int | str) -> int:
     """Turn a level's name or number into its number.
 
     Raises:
         ValueError: There is no such level.
     """
-    return _parse_level(level, name, {}, "a level's name or number")
+    return _level("level", level, "a level's name or number")
 
 
-def _parse_level(level: object, name: str, more: Mapping[str, int], rule: str) -> int:
-    named = {**logging.getLevelNamesMapping(), **more}
-    number = _find_level(level, {text.casefold(): number for text, number in named.items()})
+def _level(name: str, value: object, rule: str, *more: str) -> int:
+    number = _find_level(value)
     if number is None:
-        hint = _hint(level, named) if isinstance(level, str) else ""
-        raise ValueError(f"{name}={level!r} must be {rule}{hint}")
+        names = (*logging.getLevelNamesMapping(), *more)
+        hint = _hint(value, names) if isinstance(value, str) else ""
+        raise ValueError(f"{name}={value!r} must be {rule}{hint}")
     return number
 
 
-def _find_level(level: object, named: Mapping[str, int]) -> int | None:
-    if isinstance(level, str):
+def _find_level(value: object) -> int | None:
+    if isinstance(value, str):
+        number = number_of(value)
         with contextlib.suppress(ValueError):
-            text = level.strip().casefold()
-            return named[text] if text in named else int(text)
-    if isinstance(level, int) and not isinstance(level, bool):
-        return int(level)  # a member of an IntEnum becomes a plain number
+            return int(value) if number is None else number
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)  # a member of an IntEnum becomes a plain number
     return None
 
 
 def _flush_level(name: str, value: Any) -> int:
-    if value is None:
+    if value is None or (isinstance(value, str) and value.strip().casefold() == "never"):
         return NEVER
-    return _parse_level(value, name, {"never": NEVER}, "a level's name or number, or 'never'")
+    return _level(name, value, "a level's name or number, or 'never'", "never")
 
 
 def seconds(low: float, high: float) -> Callable[[str, Any], float]:

@@ -365,6 +365,8 @@ class Level(enum.IntEnum):
         (" Warn ", 30),
         ("NOTSET", 0),
         ("notset", 0),
+        ("fatal", 50),
+        ("notice", 25),
         ("25", 25),
         ("-5", -5),
         (0, 0),
@@ -381,12 +383,11 @@ def test_a_level_is_a_name_or_a_number(level: int | str, expected: int) -> None:
 
 def test_a_level_of_the_application_is_known_by_its_name() -> None:
     """What `logging.addLevelName` was told is a level too, also in another case."""
-    before = logging.getLevelName(25)
-    logging.addLevelName(25, "Notice")
+    logging.addLevelName(33, "Vip")
     try:
-        assert 25 == parse_level("NOTICE")
+        assert 33 == parse_level("VIP")
     finally:
-        logging.addLevelName(25, before)
+        del logging._levelToName[33], logging._nameToLevel["Vip"]
 
 
 @pytest.mark.parametrize(

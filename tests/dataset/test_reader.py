@@ -26,7 +26,8 @@ from logbatch.errors import DatasetError, FilterError
 from logbatch.handler import BatchHandler
 from logbatch.identity import new_producer
 from logbatch.journal import Journal
-from logbatch.storage.arrow import COLUMNS, schema, table_from_lines
+from logbatch.storage.arrow import schema, table_from_lines
+from logbatch.storage.columns import COLUMNS
 from logbatch.transports.jsonl import JsonlTransport
 from logbatch.transports.parquet import ParquetTransport
 
