@@ -60,8 +60,9 @@ def command(place: str | None, to: str | None, token: str | None, headers: tuple
         kind = parse_directory(place)[0] if place else None
         done = recover(_transport(find_directory(Path(place) if place else None), to or kind))
     if done.producers:
-        told = f"published {counted(done.events, 'record')} of {counted(done.producers, 'process')}"
-        click.echo(f"{told} that had died")
+        published = counted(done.events, "record")
+        journals = counted(done.producers, "journal")
+        click.echo(f"published {published} from {journals} of processes that had died")
     elif not done.left:
         click.echo("nothing to recover: no dead process left anything")
     if done.left:
