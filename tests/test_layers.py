@@ -24,7 +24,7 @@ LAYERS = [
     ["journal.*"],
     ["storage.*"],
     ["dataset.filter.*"],
-    ["transports.base"],
+    ["transports.base", "transports.adapted"],
     ["transports.*"],
     ["batching.*"],
     ["dedupe", "frontend", "handler", "processor", "attach", "testing"],

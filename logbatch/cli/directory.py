@@ -65,14 +65,15 @@ def parse_directory(text: str) -> Path:
 
 def _default() -> Path:
     from logbatch.transports import build
+    from logbatch.transports.directory import DirectoryTransport
 
     try:
-        path = getattr(build(), "path", None)
+        transport = build()
     except ValueError as error:
         raise DatasetError(str(error)) from None
-    if not isinstance(path, Path):
+    if not isinstance(transport, DirectoryTransport):
         raise DatasetError("LOGBATCH_TRANSPORT names no directory of this machine; name a DIR")
-    return path
+    return transport.path
 
 
 def user_log_path(name: str) -> Path:

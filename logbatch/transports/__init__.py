@@ -14,9 +14,10 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from logbatch.options import ENVIRONMENT_PREFIX, OPTION_NAMES, check_known, check_variables
+from logbatch.transports.adapted import adapt
 from logbatch.transports.base import Transport
 
 ENTRY_POINTS = "logbatch.transports"
@@ -34,9 +35,9 @@ def build(transport: Any = None, **options: Any) -> Transport:
     """Make a transport; this opens nothing and touches no file.
 
     Args:
-        transport: A URL, a dict with `type`, or an object with `send` and `close`, which is taken
-            as it is.  None takes the environment variable `LOGBATCH_TRANSPORT`, else Parquet files
-            in the user's log directory.
+        transport: A URL, a dict with `type`, or an object with `send` and `close`; one that is no
+            `Transport` is adapted.  None takes the environment variable `LOGBATCH_TRANSPORT`, else
+            Parquet files in the user's log directory.
         **options: Options of the transport; None is as if it was not given.
 
     Raises:
@@ -54,7 +55,7 @@ def build(transport: Any = None, **options: Any) -> Transport:
     if options:
         check_known(options, OPTION_NAMES)
         raise ValueError(f"{next(iter(options))!r} must be given to the transport object itself")
-    return cast(Transport, transport)
+    return adapt(transport)
 
 
 def _is_transport(value: object) -> bool:
@@ -107,7 +108,7 @@ def _make(
     """Make a transport with its options and those that only the environment has."""
     found = _from_environment(factory)
     try:
-        return cast(Transport, make({**found, **options}))
+        return adapt(make({**found, **options}))
     except ValueError as error:
         text = str(error)
         for name in found.keys() - options.keys():

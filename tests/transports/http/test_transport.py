@@ -20,10 +20,9 @@ import pytest
 from scripted import Answer, Given, Request, ScriptedServer, scripted
 
 from logbatch import BatchHandler
-from logbatch.batching.places import journal_directory
 from logbatch.cli import main
-from logbatch.options import BatchOptions
 from logbatch.transports import build
+from logbatch.transports.base import journal_directory
 from logbatch.transports.http.transport import HttpTransport
 
 JSON = (("Content-Type", "application/json"),)
@@ -62,8 +61,7 @@ def log(app: logging.Logger, count: int, first: int = 0) -> list[str]:
 
 def letters(handler: BatchHandler) -> list[dict[str, Any]]:
     """Read the dead letters of a handler's destination."""
-    transport = handler._batcher.transport
-    directory = journal_directory(transport, BatchOptions())
+    directory = journal_directory(handler._batcher.transport)
     assert directory is not None
     files = sorted((directory / "rejected").glob("*.jsonl"))
     return [json.loads(line) for path in files for line in path.read_text().splitlines()]
