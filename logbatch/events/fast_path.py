@@ -27,10 +27,10 @@ from msgspec import Raw
 
 from logbatch.events.context import bound_values, task_name, trace_ids
 from logbatch.events.encoder import encode_value, is_small, spare_room
+from logbatch.events.fields import NAME_BYTES
 
 STANDARD = tuple(logging.LogRecord("", 0, "", 0, "", (), None).__dict__)  # Pythons differ
 FORMATTED = ("message", "asctime")  # what another handler's formatter leaves on a record
-NAME_BYTES = 4096  # of a short column, such as the name of a thread
 
 _LogRecord = logging.LogRecord
 _encode = msgspec.json.Encoder().encode
@@ -67,17 +67,25 @@ class Unusual(Exception):
     """The record is not an ordinary one."""
 
 
-class QuickEncoder:
-    """Makes the lines of ordinary records, and leaves all others to `record_carefully`.
+class FastPath:
+    """Makes the lines of ordinary records, and leaves all others to the careful way.
 
     Args:
         service: The `service` column.
         host: The `host` column.
         limit: Bytes of the longest value, and of the longest line; a longer one may have to be cut.
+        record_carefully: Makes the line of a record that may hold anything.
     """
 
-    def __init__(self, service: str | None, host: str | None, limit: int) -> None:
+    def __init__(
+        self,
+        service: str | None,
+        host: str | None,
+        limit: int,
+        record_carefully: Callable[[logging.LogRecord], bytes],
+    ) -> None:
         self._limit = limit
+        self._record_carefully = record_carefully
         self._program = _join((("service", service), ("host", host)))
         self._places: dict[tuple[Any, ...], _Place] = {}
         self._callers: dict[tuple[Any, ...], tuple[_Make, Raw]] = {}
@@ -144,11 +152,7 @@ class QuickEncoder:
                 return line
         except Exception:  # whatever it is, it is nothing for the quick way
             pass
-        return self.record_carefully(record)
-
-    def record_carefully(self, record: logging.LogRecord) -> bytes:
-        """Make the line of a record that may hold anything."""
-        raise NotImplementedError
+        return self._record_carefully(record)
 
     def _learn_place(self, fields: dict[str, Any]) -> _Place:
         key = logger, level, levelno, path, lineno, function = _read_place(fields)
