@@ -1,4 +1,4 @@
-"""What a structlog event says: each `take_*` removes from the event what a column tells.
+"""What a structlog event says: each `pop_*` removes from the event what a column says.
 
 What is left in the end are the attributes.  A key is taken only where it means what structlog's own
 processors mean by it; a field of the application that has the same name stays an attribute.
@@ -32,7 +32,7 @@ _CALLSITE = ("pathname", "lineno", "func_name")
 _TIME_BYTES = 16  # len("2026-11-21T03:56"): a shorter text is no moment
 
 
-def take_level(items: dict[str, Any], method_name: str) -> tuple[str, int]:
+def pop_level(items: dict[str, Any], method_name: str) -> tuple[str, int]:
     """Take name and number of the level.  A method that is no level counts as INFO."""
     level = items.get("level")
     number = number_of_method(level) if isinstance(level, str) else None
@@ -47,11 +47,11 @@ def take_level(items: dict[str, Any], method_name: str) -> tuple[str, int]:
             del items["level"]
     else:
         name = name_of(number)
-    take_same(items, {"level_number": number})
+    drop_same(items, {"level_number": number})
     return name, number
 
 
-def take_logger(items: dict[str, Any], name: object) -> str:
+def pop_logger(items: dict[str, Any], name: object) -> str:
     """Take the name of the logger: that of the logger itself, or what `add_logger_name` says."""
     told = items.get("logger")
     if isinstance(told, str) and (told == name or not isinstance(name, str)):
@@ -60,7 +60,7 @@ def take_logger(items: dict[str, Any], name: object) -> str:
     return name if isinstance(name, str) else ""
 
 
-def take_time(items: dict[str, Any], now: datetime) -> datetime:
+def pop_time(items: dict[str, Any], now: datetime) -> datetime:
     """Take the time of the event; one that cannot be read stays, and it is now."""
     if "timestamp" not in items:
         return now
@@ -94,7 +94,7 @@ def read_time(value: object, now: datetime) -> datetime | None:
         return None
 
 
-def take_message(items: dict[str, Any], limit: int) -> tuple[str, str]:
+def pop_message(items: dict[str, Any], limit: int) -> tuple[str, str]:
     """Take message and template.
 
     Arguments that do not fit the message stay among the attributes, as `args`.
@@ -150,7 +150,7 @@ def _tame(value: Any, limit: int) -> Any:
     return value if is_small(value, limit // 4) else encode_value(value, limit // 2).decode()
 
 
-def take_failure(items: dict[str, Any], limit: int) -> Failure | None:
+def pop_failure(items: dict[str, Any], limit: int) -> Failure | None:
     """Take the exception, whether it is rendered already or not."""
     failure = from_exc_info(items.pop("exc_info", None), limit)
     rendered = items.get("exception")
@@ -172,7 +172,7 @@ def _is_stacks(rendered: list[Any]) -> bool:
     )
 
 
-def take_stack(items: dict[str, Any]) -> str | None:
+def pop_stack(items: dict[str, Any]) -> str | None:
     """Take the stack that `StackInfoRenderer` has rendered or `stack_info=True` asks for."""
     for key in ("stack", "stack_info"):
         text = items.get(key)
@@ -185,7 +185,7 @@ def take_stack(items: dict[str, Any]) -> str | None:
     return render_stack(find_caller({})[0]) if asked is True else None
 
 
-def take_callsite(
+def pop_callsite(
     items: dict[str, Any], start: FrameType | None
 ) -> tuple[str | None, int | None, str | None]:
     """Take path, line and function of the call, looking for them on the stack.
@@ -205,7 +205,7 @@ def take_callsite(
     return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
 
 
-def take_same(items: dict[str, Any], columns: Mapping[str, object]) -> None:
+def drop_same(items: dict[str, Any], columns: Mapping[str, object]) -> None:
     """Take what says the same as a column does."""
     for key, value in columns.items():
         if key in items and type(items[key]) is type(value) and items[key] == value:

@@ -16,16 +16,16 @@ from logbatch.events.context import (
 )
 from logbatch.events.encoder import text_of
 from logbatch.events.eventdict import (
+    drop_same,
     format_message,
     now_utc,
-    take_callsite,
-    take_failure,
-    take_level,
-    take_logger,
-    take_message,
-    take_same,
-    take_stack,
-    take_time,
+    pop_callsite,
+    pop_failure,
+    pop_level,
+    pop_logger,
+    pop_message,
+    pop_stack,
+    pop_time,
     template_of,
 )
 from logbatch.events.fast_path import FORMATTED, TOLD_BY_STRUCTLOG
@@ -116,7 +116,7 @@ class Reader:
             # processor may have taken a secret away again.
             event = Event(message="", **columns_of(record))
             left_behind = {name: get(record, name) for name in FORMATTED}  # for ExtraAdder to find
-            take_same(items, left_behind)
+            drop_same(items, left_behind)
             self._drop_repeated(event, items)
             self._move_content(event, items)
             if not is_structlogs:
@@ -132,14 +132,14 @@ class Reader:
         now = now_utc()
         if method_name == "exception" and "exception" not in items:
             items.setdefault("exc_info", True)  # as the method of that name does in `logging`
-        level, levelno = take_level(items, method_name)
-        name = take_logger(items, getattr(logger, "name", None))
-        event = Event(take_time(items, now), level, levelno, name, "")
+        level, levelno = pop_level(items, method_name)
+        name = pop_logger(items, getattr(logger, "name", None))
+        event = Event(pop_time(items, now), level, levelno, name, "")
         self._move_content(event, items)
         frame, thread = awaiting_caller()
-        event.pathname, event.lineno, event.func_name = take_callsite(items, frame)
+        event.pathname, event.lineno, event.func_name = pop_callsite(items, frame)
         add_caller(event, thread)
-        take_same(items, caller_of(event))
+        drop_same(items, caller_of(event))
         return event
 
     def _drop_repeated(self, event: Event, items: dict[str, Any]) -> None:
@@ -149,16 +149,16 @@ class Reader:
             del items["level"]
         place = {"pathname": event.pathname, "lineno": event.lineno, "func_name": event.func_name}
         same = {"logger": event.logger, "level_number": event.levelno}
-        take_same(items, same | place | caller_of(event))
-        event.timestamp = take_time(items, event.timestamp)
+        drop_same(items, same | place | caller_of(event))
+        event.timestamp = pop_time(items, event.timestamp)
 
     def _move_content(self, event: Event, items: dict[str, Any]) -> None:
-        event.message, event.template = take_message(items, self._limit)
+        event.message, event.template = pop_message(items, self._limit)
         self._move_failure(event, items)
 
     def _move_failure(self, event: Event, items: dict[str, Any]) -> None:
-        failure = take_failure(items, self._trace_limit)
-        add_failure(event, failure, take_stack(items))
+        failure = pop_failure(items, self._trace_limit)
+        add_failure(event, failure, pop_stack(items))
 
     # ------------------------------------------------------------------ a text
 

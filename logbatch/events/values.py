@@ -96,8 +96,8 @@ class Conversion:
                 return self.convert(value._value_)  # type: ignore[attr-defined]
             if (scalar := _find(SCALARS, kind)) is not None:
                 return self.charge(scalar(value, max(self.room, 0)))
-            if (take := _find(_TAKERS, kind) or _find_taker(kind)) is not None:
-                return self._build(value, take)
+            if (split := _find(_SPLITTERS, kind) or _find_splitter(kind)) is not None:
+                return self._build(value, split)
             if _is_numpy(kind, "generic"):
                 return self._numpy_scalar(value)
             return self.charge(repr(value))
@@ -118,12 +118,12 @@ class Conversion:
         # A number wider than Python's own stays what it is.
         return self.convert(str(plain) if type(plain) is type(value) else plain)
 
-    def _build(self, value: object, take: Callable[[Any, int], _Parts]) -> object:
+    def _build(self, value: object, split: Callable[[Any, int], _Parts]) -> object:
         if id(value) in self.open:
             return self.charge("…[cycle]")
         if len(self.open) >= MAX_DEPTH:
             return self.charge(f"…[cut: deeper than {MAX_DEPTH} levels]")
-        parts = _retry(take, value, max(self.items, 0))
+        parts = _retry(split, value, max(self.items, 0))
         if parts.is_scalar:
             return self.convert(parts.items[0])
         self.open.add(id(value))
@@ -168,12 +168,12 @@ class Conversion:
         return text
 
 
-def _retry(take: Callable[[Any, int], _Parts], value: object, room: int) -> _Parts:
+def _retry(split: Callable[[Any, int], _Parts], value: object, room: int) -> _Parts:
     """Copy from a container; another thread may be changing it, which is a RuntimeError."""
     for _ in range(3):
         with contextlib.suppress(RuntimeError):
-            return take(value, room)
-    return take(value, room)
+            return split(value, room)
+    return split(value, room)
 
 
 def _find(table: Mapping[type, Any], kind: type) -> Any:
@@ -251,24 +251,24 @@ SCALARS: Mapping[type, Callable[[Any, int], object]] = {
 # --------------------------------------------------------------- containers: (value, room) -> parts
 
 
-def _take_dict(value: dict[object, object], room: int) -> _Parts:
+def _split_dict(value: dict[object, object], room: int) -> _Parts:
     # dict's own methods: those of a subclass can fail, or do something else.
     return _Parts(list(islice(dict.items(value), room)), dict.__len__(value), is_keyed=True)
 
 
-def _take_mapping(value: Mapping[object, object], room: int) -> _Parts:
+def _split_mapping(value: Mapping[object, object], room: int) -> _Parts:
     return _Parts(list(islice(value.items(), room)), len(value), is_keyed=True)
 
 
-def _take_list(value: list[object], room: int) -> _Parts:
+def _split_list(value: list[object], room: int) -> _Parts:
     return _Parts(list.__getitem__(value, slice(room)), list.__len__(value))
 
 
-def _take_tuple(value: tuple[object, ...], room: int) -> _Parts:
+def _split_tuple(value: tuple[object, ...], room: int) -> _Parts:
     return _Parts(list(tuple.__getitem__(value, slice(room))), tuple.__len__(value))
 
 
-def _take_set(value: set[object] | frozenset[object], room: int) -> _Parts:
+def _split_set(value: set[object] | frozenset[object], room: int) -> _Parts:
     kind: type[Any] = set if issubclass(type(value), set) else frozenset
     items = list(islice(kind.__iter__(value), room))
     with contextlib.suppress(Exception):  # not everything can be compared
@@ -276,11 +276,11 @@ def _take_set(value: set[object] | frozenset[object], room: int) -> _Parts:
     return _Parts(items, kind.__len__(value))
 
 
-def _take_iterable(value: Collection[object], room: int) -> _Parts:
+def _split_iterable(value: Collection[object], room: int) -> _Parts:
     return _Parts(list(islice(value, room)), len(value))
 
 
-def _take_fields(value: object, names: Iterable[str]) -> _Parts:
+def _split_fields(value: object, names: Iterable[str]) -> _Parts:
     items = [(name, _field(value, name)) for name in names]
     return _Parts(items, len(items), is_keyed=True)
 
@@ -292,15 +292,15 @@ def _field(value: object, name: str) -> object:
         return tell_failure(type(value), error)
 
 
-def _take_dataclass(value: Any, _: int) -> _Parts:
+def _split_dataclass(value: Any, _: int) -> _Parts:
     from dataclasses import fields  # loaded already, or there would be no value
 
-    return _take_fields(value, (field.name for field in fields(value) if field.repr))
+    return _split_fields(value, (field.name for field in fields(value) if field.repr))
 
 
-def _take_attrs(value: Any, _: int) -> _Parts:
+def _split_attrs(value: Any, _: int) -> _Parts:
     shown = [field for field in value.__attrs_attrs__ if field.repr]
-    parts = _take_fields(value, (field.name for field in shown))
+    parts = _split_fields(value, (field.name for field in shown))
     for index, field in enumerate(shown):
         if callable(field.repr):
             name, item = parts.items[index]
@@ -308,11 +308,11 @@ def _take_attrs(value: Any, _: int) -> _Parts:
     return parts
 
 
-def _take_struct(value: msgspec.Struct, _: int) -> _Parts:
-    return _take_fields(value, value.__struct_fields__)
+def _split_struct(value: msgspec.Struct, _: int) -> _Parts:
+    return _split_fields(value, value.__struct_fields__)
 
 
-def _take_numpy(value: Any, room: int) -> _Parts:
+def _split_numpy(value: Any, room: int) -> _Parts:
     is_cut = value.size > room
     head = value.flat[:room] if is_cut else value
     if value.dtype.kind in "mM":  # tolist() would make plain integers of nanoseconds
@@ -329,28 +329,28 @@ def _is_numpy(kind: type, name: str) -> bool:
     return isinstance(base, type) and issubclass(kind, base)
 
 
-_TAKERS: Mapping[type, Callable[[Any, int], _Parts]] = {
-    dict: _take_dict,
-    list: _take_list,
-    tuple: _take_tuple,
-    set: _take_set,
-    frozenset: _take_set,
-    deque: _take_iterable,
-    array: _take_iterable,
-    UserList: _take_iterable,
-    type({}.keys()): _take_iterable,
-    type({}.values()): _take_iterable,
-    type({}.items()): _take_iterable,
-    msgspec.Struct: _take_struct,
+_SPLITTERS: Mapping[type, Callable[[Any, int], _Parts]] = {
+    dict: _split_dict,
+    list: _split_list,
+    tuple: _split_tuple,
+    set: _split_set,
+    frozenset: _split_set,
+    deque: _split_iterable,
+    array: _split_iterable,
+    UserList: _split_iterable,
+    type({}.keys()): _split_iterable,
+    type({}.values()): _split_iterable,
+    type({}.items()): _split_iterable,
+    msgspec.Struct: _split_struct,
 }
 
 
-def _find_taker(kind: type) -> Callable[[Any, int], _Parts] | None:
+def _find_splitter(kind: type) -> Callable[[Any, int], _Parts] | None:
     """Find how to take a type apart that is known by what it offers, not by its ancestors."""
     if issubclass(kind, Mapping):
-        return _take_mapping
+        return _split_mapping
     if hasattr(kind, "__dataclass_fields__"):
-        return _take_dataclass
+        return _split_dataclass
     if hasattr(kind, "__attrs_attrs__"):
-        return _take_attrs
-    return _take_numpy if _is_numpy(kind, "ndarray") else None
+        return _split_attrs
+    return _split_numpy if _is_numpy(kind, "ndarray") else None
