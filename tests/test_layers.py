@@ -18,7 +18,7 @@ import pytest
 LAYERS = [
     ["errors"],
     ["events.values", "events.encoder", "identity", "batching.triggers", "batching.backoff"],
-    ["options", "stats", "trouble", "gil"],
+    ["options", "stats", "trouble", "gil", "disk"],
     ["events.redact", "batching.repeats", "metrics"],
     ["events.*"],
     ["journal.*"],
