@@ -10,7 +10,7 @@ from typing import Any
 from logbatch.disk import publish, read_blocks, sync_directory
 
 
-def compress(path: Path, method: str) -> None:
+def compress_file(path: Path, method: str) -> None:
     """Replace a file by its compressed form; a crash may leave both, which count as one.
 
     Raises:
