@@ -56,4 +56,4 @@ def test_an_unknown_name() -> None:
     """It is told as for any module."""
     code = "import logbatch\ntry: logbatch.Datset\nexcept AttributeError as error: print(error)"
 
-    assert "module 'logbatch' has no attribute 'Datset'".split() == run(code)
+    assert ["module", "'logbatch'", "has", "no", "attribute", "'Datset'"] == run(code)

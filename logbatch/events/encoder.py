@@ -41,9 +41,9 @@ from logbatch.events.values import (
     MAX_ITEMS,
     SCALARS,
     Conversion,
+    failure_text,
     fit_text,
     name_of,
-    failure_text,
 )
 
 _MANY = 100

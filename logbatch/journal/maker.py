@@ -17,13 +17,8 @@ from itertools import count
 from pathlib import Path
 from threading import RLock
 
-from logbatch.journal.files import (
-    create_file,
-    make_directory,
-    segment_path,
-    spare_path,
-    state_path,
-)
+from logbatch.disk import create_file, make_directory
+from logbatch.journal.names import segment_path, spare_path, state_path
 from logbatch.journal.segment import (
     AppendedSegment,
     CannotMapError,

@@ -10,49 +10,30 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from logbatch.identity import Ranges, is_producer
-from logbatch.journal.files import (
-    create_file,
-    is_locked,
-    make_directory,
+from logbatch.disk import create_file, is_locked, make_directory
+from logbatch.identity import Ranges
+from logbatch.journal.framing import count_lines
+from logbatch.journal.journal import Journal
+from logbatch.journal.maker import LARGEST
+from logbatch.journal.names import (
+    find_journals,
+    find_new_states,
     segment_path,
     spare_path,
     state_path,
 )
-from logbatch.journal.framing import count_lines
-from logbatch.journal.journal import Journal
-from logbatch.journal.maker import LARGEST
 from logbatch.journal.salvage import repair
 from logbatch.journal.segment import OrphanSegment
 from logbatch.journal.state import Position, Slot, StateFile
 from logbatch.journal.writer import Trouble
 
-_SEGMENT = re.compile(r"([0-9a-z]{26})-(0|[1-9][0-9]{0,9})\.journal")
-_NEW_STATE = re.compile(r"\.([0-9a-z]{26})(\.[0-9]+)?\.new")
 _STALE = 3600.0  # seconds after which a state file that never got its name is removed
 _SHORTEST = 32  # bytes; every line is longer
 _UNREADABLE = (errno.EIO, errno.ELOOP, errno.EISDIR, errno.EBADMSG, getattr(errno, "EUCLEAN", 117))
-
-
-def find_journals(directory: Path) -> dict[str, list[int]]:
-    """Find what there is: producer -> indexes of its segments."""
-    found: dict[str, list[int]] = {}
-    try:
-        names = os.listdir(directory)
-    except OSError:
-        return found
-    for name in names:
-        match = _SEGMENT.fullmatch(name)
-        if match and is_producer(match[1]):
-            found.setdefault(match[1], []).append(int(match[2]))
-        elif name.endswith(".state") and is_producer(name[:-6]):
-            found.setdefault(name[:-6], [])
-    return {producer: sorted(found[producer]) for producer in sorted(found)}
 
 
 def adopt(
@@ -93,8 +74,8 @@ def adopt(
 def _sweep(directory: Path) -> None:
     """Remove state files whose making was interrupted before they got their name."""
     with contextlib.suppress(OSError):
-        for path in directory.glob(".*.new"):
-            if _NEW_STATE.fullmatch(path.name) and time.time() - path.lstat().st_mtime > _STALE:
+        for path in find_new_states(directory):
+            if time.time() - path.lstat().st_mtime > _STALE:
                 path.unlink(missing_ok=True)
 
 

@@ -26,7 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from logbatch.journal.files import (
+from logbatch.disk import (
     OwnFile,
     allocate,
     create_file,
@@ -296,14 +296,14 @@ class AppendedSegment:
             self.size = self._next
 
     def read(self, start: int, stop: int) -> bytes:
-        if self._file.is_there():
+        if self._file.is_open():
             data = os.pread(self._file.number, stop - start, start)
             if len(data) == stop - start:
                 return data
         return _read_part(self._path, start, stop)
 
     def sync(self) -> None:
-        if self._file.is_there():
+        if self._file.is_open():
             sync_file(self._file.number)
 
     def release(self) -> None:

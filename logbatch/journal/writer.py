@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from logbatch.disk import sync_directory
 from logbatch.identity import Ranges
-from logbatch.journal.files import sync_directory
 from logbatch.journal.maker import LARGEST, SMALLEST, Maker, whole_pages
 from logbatch.journal.segment import Segment, discard
 from logbatch.journal.state import SUPPORTED, Position, Slot
