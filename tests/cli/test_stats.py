@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
+from make import START
+from make import publish_events as write
 
 from logbatch.cli import main
 from logbatch.cli.sizes import readable
-from logbatch.identity import new_producer
-from logbatch.transports import build
-from logbatch.transports.base import Batch
-
-START = datetime(2026, 11, 21, 10, tzinfo=UTC)
 
 
 def event(at: float, level: str = "INFO", number: int = 20, **more: Any) -> dict[str, Any]:
@@ -23,14 +19,6 @@ def event(at: float, level: str = "INFO", number: int = 20, **more: Any) -> dict
     time = START + timedelta(seconds=at)
     fixed = {"timestamp": time, "level": level, "levelno": number, "logger": "app"}
     return {**fixed, "message": f"at {at}", "template": "at %s", "process": 7, **more}
-
-
-def write(directory: Path, *events: dict[str, Any], kind: str = "parquet") -> None:
-    """Publish events as one process."""
-    lines = b"".join(msgspec.json.encode(one) + b"\n" for one in events)
-    transport = build({"type": kind, "path": directory})
-    transport.send(Batch(new_producer(), 0, len(events) - 1, lines))
-    transport.close()
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
