@@ -21,8 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logbatch.dataset.reader import Dataset
-from logbatch.dataset.source import DatasetWarning
-from logbatch.errors import DatasetError, FilterError
+from logbatch.errors import DatasetError, DatasetWarning, FilterError
 from logbatch.handler import BatchHandler
 from logbatch.identity import new_producer
 from logbatch.journal import Journal
