@@ -26,21 +26,58 @@ from logbatch.journal.names import (
     spare_path,
     state_path,
 )
+from logbatch.journal.reports import OnTrouble
 from logbatch.journal.salvage import repair
-from logbatch.journal.segment import OrphanSegment
+from logbatch.journal.segment import Write, read_part
 from logbatch.journal.state import Position, Slot, StateFile
-from logbatch.journal.writer import Trouble
 
 _STALE = 3600.0  # seconds after which a state file that never got its name is removed
 _SHORTEST = 32  # bytes; every line is longer
 _UNREADABLE = (errno.EIO, errno.ELOOP, errno.EISDIR, errno.EBADMSG, getattr(errno, "EUCLEAN", 117))
 
 
+class OrphanSegment:
+    """The lines that a process which died left in one file."""
+
+    loose = True
+    sealed = True
+
+    def __init__(self, index: int, path: Path, end: int) -> None:
+        self.index = index
+        self.path: Path | None = path
+        self.size = end
+        self.first: int | None = None
+        self.write: Write = self._refuse
+        self.position: Callable[[], int] = self.end
+        self._path = path
+
+    def _refuse(self, line: bytes) -> object:
+        raise ValueError("the journal of a process that died takes no lines")
+
+    def end(self) -> int:
+        return self.size
+
+    def seal(self) -> None:
+        return
+
+    def read(self, start: int, stop: int) -> bytes:
+        return read_part(self._path, start, stop)
+
+    def sync(self) -> None:
+        return
+
+    def release(self) -> None:
+        return
+
+    def abandon(self) -> None:
+        return
+
+
 def adopt(
     directory: Path,
     *,
     published: Callable[[str], Ranges] = lambda producer: Ranges(),
-    on_trouble: Trouble = lambda kind, text: None,
+    on_trouble: OnTrouble = lambda kind, text: None,
 ) -> Iterator[Journal]:
     """Take over, one after the other, the journals of owners that are gone.
 
@@ -106,7 +143,7 @@ def _is_in_use(directory: Path, producer: str) -> bool:
 
 
 def _resume(
-    directory: Path, producer: str, state: StateFile, known: Ranges, on_trouble: Trouble
+    directory: Path, producer: str, state: StateFile, known: Ranges, on_trouble: OnTrouble
 ) -> Journal:
     spare_path(directory, producer).unlink(missing_ok=True)
     segments = []
@@ -123,7 +160,7 @@ def _resume(
     return Journal.resume(directory, producer, state, segments)
 
 
-def _repair(path: Path, aside: Path, on_trouble: Trouble) -> int | None:
+def _repair(path: Path, aside: Path, on_trouble: OnTrouble) -> int | None:
     """Make a segment fit to be read; None where it cannot be, and was put aside as it is."""
     try:
         end, damaged = repair(path, aside)
