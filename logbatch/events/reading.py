@@ -1,4 +1,4 @@
-"""What was logged becomes an event: a record of logging, an event of structlog, or a text."""
+"""Read what was logged into an event: a record of logging, a structlog event, or a text."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ from logbatch.levels import name_of, number_of_method
 
 
 class Reader:
-    """Reads events; their columns and attributes may hold anything yet.
+    """Reads events; their columns and attributes may still hold any value.
 
     Args:
-        limit: Bytes of JSON from which on a message or an attribute is cut.
+        limit: Most bytes of JSON of a message or an attribute.
         complain: Called with a record whose arguments do not fit its message, while that exception
             is being handled.
     """
@@ -91,7 +91,7 @@ class Reader:
             self._read_prepared(event)
 
     def _read_prepared(self, event: Event) -> None:
-        """Take apart what QueueHandler has put together; the template is lost."""
+        """Split what QueueHandler has joined; the template is lost."""
         event.template = None
         event.message, failure, stack = split_message(event.message)
         add_failure(event, failure, stack)
@@ -112,8 +112,8 @@ class Reader:
         is_structlogs = items.pop("_from_structlog", False)  # within ProcessorFormatter
         record = items.pop("_record", None)
         if isinstance(record, logging.LogRecord):
-            # Not what else is on the record: it is for the chain to put it into the event, and a
-            # processor may have taken a secret away again.
+            # Nothing else from the record: the chain decides what gets into the event, and a
+            # processor may have removed a secret.
             event = Event(message="", **columns_of(record))
             left_behind = {name: get(record, name) for name in FORMATTED}  # for ExtraAdder to find
             drop_same(items, left_behind)
@@ -128,7 +128,7 @@ class Reader:
         return event
 
     def _read_call(self, items: dict[str, Any], logger: object, method_name: str) -> Event:
-        """Read what there is to know about a call of structlog itself."""
+        """Read a call of structlog itself."""
         now = now_utc()
         if method_name == "exception" and "exception" not in items:
             items.setdefault("exc_info", True)  # as the method of that name does in `logging`
@@ -143,7 +143,7 @@ class Reader:
         return event
 
     def _drop_repeated(self, event: Event, items: dict[str, Any]) -> None:
-        """Take what structlog's processors say once more of what a record has said already."""
+        """Remove the items that structlog's processors have copied from the record."""
         level = items.get("level")
         if isinstance(level, str) and number_of_method(level) == event.levelno:
             del items["level"]
@@ -153,10 +153,12 @@ class Reader:
         event.timestamp = pop_time(items, event.timestamp)
 
     def _move_content(self, event: Event, items: dict[str, Any]) -> None:
+        """Move message, template and exception from the items to the event."""
         event.message, event.template = pop_message(items, self._limit)
         self._move_failure(event, items)
 
     def _move_failure(self, event: Event, items: dict[str, Any]) -> None:
+        """Move the exception from the items to the event."""
         failure = pop_failure(items, self._trace_limit)
         add_failure(event, failure, pop_stack(items))
 
