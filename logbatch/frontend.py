@@ -9,6 +9,7 @@ from typing import Any, Self
 from logbatch import metrics
 from logbatch.batching.batcher import Batcher
 from logbatch.stats import Stats
+from logbatch.transports.adapted import given_object
 
 
 class Frontend:
@@ -69,7 +70,7 @@ class Frontend:
             ValueError: There is none of these, or the registry has metrics of these names.
         """
         transport = self._batcher.transport
-        destination = getattr(transport, "destination", None) or type(transport).__name__
+        destination = transport.destination or type(given_object(transport)).__name__
         metrics.export(self, destination, self._kind, to)
 
     def __enter__(self) -> Self:

@@ -121,7 +121,7 @@ def make_batcher(
         rest["columns"] = columns
     check_handler_variables()
     built = build(transport, **rest)
-    options = BatchOptions.build(own, defaults=getattr(built, "defaults", None))
+    options = BatchOptions.build(own, defaults=built.defaults)
     batcher = Batcher(built, options)
     if options.redacts and getattr(complain, "__func__", None) in _PRINTS_THE_RECORD:
         complain = partial(_complain_briefly, batcher)
