@@ -80,8 +80,8 @@ FIGURES = (
         _each("reason", lambda s: s.dropped),
     ),
     Figure(
-        *("refused_events", "counter", "{event}", "Events that the delivery itself logged"),
-        _one(lambda s: s.refused),
+        *("suppressed_events", "counter", "{event}", "Events that the delivery itself logged"),
+        _one(lambda s: s.suppressed),
     ),
     Figure(
         *("collapsed_events", "counter", "{event}", "Repeated events that were folded away"),
