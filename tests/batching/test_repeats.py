@@ -17,21 +17,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from make import encoder
+from make import logged_line as line
 
 import logbatch
 from logbatch.batching.batcher import Batcher
 from logbatch.batching.repeats import Collapser
 from logbatch.errors import TemporaryError
-from logbatch.events.event import LineEncoder
 from logbatch.options import BatchOptions
 from logbatch.testing import CapturingTransport, ManualClock
-
-encoder = LineEncoder()
-
-
-def line(text: str, level: int = logging.INFO, **attributes: Any) -> bytes:
-    """Encode an event."""
-    return encoder.text(text, level=level, logger="test", attributes=attributes)
 
 
 class Bench:

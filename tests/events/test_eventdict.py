@@ -24,7 +24,8 @@ from structlog.contextvars import bound_contextvars
 from structlog.processors import CallsiteParameter, CallsiteParameterAdder, TimeStamper
 from structlog.stdlib import ProcessorFormatter
 
-from logbatch.events.event import Event, LineEncoder
+from logbatch.events.event import LineEncoder
+from logbatch.events.fields import Event
 
 ENCODER = LineEncoder(service="app", host="here")
 

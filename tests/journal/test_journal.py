@@ -16,21 +16,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from make import padded_line as line
 
 from logbatch.identity import new_producer
 from logbatch.journal import Journal, JournalFull, JournalStopped, Lines
 
-HEAD = b'{"timestamp":"2026-11-21T03:54:02.531772Z","level":"INFO","levelno":20,"logger":"app",'
 MANY = 1 << 40
 FORMS = ["mapped", "appended", "memory"]
 
 Make = Callable[..., Journal]
-
-
-def line(text: str, size: int = 0) -> bytes:
-    """A line whose message is `text`; it is as long as `size` where that is longer."""
-    short = HEAD + b'"message":"%s"}\n' % text.encode()
-    return short[:-3] + b"." * (size - len(short)) + short[-3:]
 
 
 def messages(lines: Lines | None) -> list[str]:
@@ -312,9 +306,9 @@ def test_a_new_segment_is_told(make: Make) -> None:
 
 def test_the_position_follows_the_newest_line(journal: Journal) -> None:
     """`position` is the offset behind the newest line of the segment that is written to."""
-    assert 0 == journal.position()
+    assert 0 == journal.writer.position()
     fill(journal, range(3), size=200)
-    assert 600 == journal.position()
+    assert 600 == journal.writer.position()
 
 
 # ---------------------------------------------------------------------- dropping
