@@ -30,14 +30,15 @@ def running(
     with log.open("ab") as file:
         process = subprocess.Popen(command, cwd=folder, stdout=file, stderr=file)
     try:
-        _wait_for(process, port, log)
+        wait_for(process, port, log)
         yield
     finally:
         process.send_signal(ending)
         process.wait(PATIENCE)
 
 
-def _wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Return once a server takes connections; fail with what it said where it does not."""
     deadline = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < deadline:
         with socket.socket() as client:
