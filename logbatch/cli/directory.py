@@ -61,8 +61,11 @@ def parse_directory(text: str) -> tuple[str | None, Path]:
     kind = text.partition(":")[0].lower() if ":" in text else None
     if kind in ("http", "https"):
         raise DatasetError(f"{kind}:… is no directory; what was sent there is at the server")
-    path = _path_of(text) if kind in ("parquet", "jsonl") else None
-    return (kind, path) if path else (None, Path(text).expanduser())
+    if kind not in ("parquet", "jsonl"):
+        return None, Path(text).expanduser()
+    path = _path_of(text)
+    assert path is not None
+    return kind, path
 
 
 def _default() -> Path:
@@ -73,6 +76,7 @@ def _default() -> Path:
 
 
 def _path_of(url: str | None) -> Path | None:
+    """Return the directory that a URL, or by default the environment, names; None for others."""
     from logbatch.transports import build
     from logbatch.transports.directory import DirectoryTransport
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import pytest
 import requests
+from make import P
 
 from logbatch.cli import main
 from logbatch.cli.serve import command
@@ -21,7 +22,6 @@ from logbatch.identity import new_producer
 from logbatch.server.limits import Limits
 from logbatch.storage.segments import list_segments
 
-P = "01arz3ndektsv4rrffq69g5fav"
 BATCH = 20
 
 
