@@ -35,7 +35,7 @@ from logbatch.identity import new_producer
 from logbatch.journal import Journal, JournalFull, JournalStopped
 from logbatch.options import BatchOptions
 from logbatch.stats import Stats
-from logbatch.transports.base import Transport, journal_directory
+from logbatch.transports.base import BaseTransport, journal_directory
 from logbatch.trouble import Trouble, describe
 
 _POLL = 0.01  # seconds between two looks for room, when a caller waits for it
@@ -58,7 +58,7 @@ class Batcher:
 
     def __init__(
         self,
-        transport: Transport,
+        transport: BaseTransport,
         options: BatchOptions | None = None,
         *,
         directory: Path | None = None,

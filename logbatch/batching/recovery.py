@@ -10,7 +10,7 @@ from logbatch.batching.lifetime import process
 from logbatch.errors import TemporaryError
 from logbatch.journal import read_pending
 from logbatch.options import BatchOptions
-from logbatch.transports.base import Transport, journal_directory
+from logbatch.transports.base import BaseTransport, journal_directory
 
 
 class Recovered(NamedTuple):
@@ -22,7 +22,7 @@ class Recovered(NamedTuple):
 
 
 def recover(
-    transport: Transport, *, meant_for: Transport | None = None, on_error: Any = None
+    transport: BaseTransport, *, meant_for: BaseTransport | None = None, on_error: Any = None
 ) -> Recovered:
     """Publish what processes that died left in the journals of a destination.
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from logbatch.transports import build
-from logbatch.transports.base import Transport
+from logbatch.transports.base import BaseTransport
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _ENVIRONMENT = "env:"
@@ -35,7 +35,7 @@ def sending_options(command: _F) -> _F:
     return command
 
 
-def build_transport(url: str | None, token: str | None, headers: Sequence[str]) -> Transport:
+def build_transport(url: str | None, token: str | None, headers: Sequence[str]) -> BaseTransport:
     """Make the transport that is meant.
 
     Args:

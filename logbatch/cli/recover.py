@@ -14,7 +14,7 @@ from logbatch.cli.terminal import counted
 from logbatch.storage.columns import COLUMNS
 from logbatch.storage.segments import Segment, list_segments
 from logbatch.transports import VARIABLE, build
-from logbatch.transports.base import Transport
+from logbatch.transports.base import BaseTransport
 
 _TYPES = {
     "int64": "int64",
@@ -73,7 +73,7 @@ def _is_url(place: str) -> bool:
     return place.lower().startswith(("http://", "https://"))
 
 
-def _meant_for(url: str) -> Transport:
+def _meant_for(url: str) -> BaseTransport:
     """Return what stands for the place that records were meant for; nothing is sent there."""
     try:
         return build(url, insecure=True)
@@ -81,7 +81,7 @@ def _meant_for(url: str) -> Transport:
         raise click.UsageError(str(error)) from None
 
 
-def _transport(directory: Path, kind: str | None) -> Transport:
+def _transport(directory: Path, kind: str | None) -> BaseTransport:
     """Make the transport that writes files like those which are there."""
     if kind not in (None, "parquet", "jsonl"):
         raise click.UsageError(f"--to {kind}: files of a directory are parquet or jsonl")

@@ -19,7 +19,7 @@ from logbatch.errors import DatasetError, TemporaryError
 from logbatch.identity import Ranges
 from logbatch.storage.segments import list_folders
 from logbatch.transports import VARIABLE
-from logbatch.transports.base import Batch, Transport
+from logbatch.transports.base import BaseTransport, Batch
 from logbatch.trouble import Trouble
 
 _SIZE = 5_000  # records of a batch
@@ -103,7 +103,7 @@ class Replay:
         patience: Seconds after which to give up where nothing is taken.
     """
 
-    def __init__(self, transport: Transport, patience: float) -> None:
+    def __init__(self, transport: BaseTransport, patience: float) -> None:
         self.transport = transport
         self.rejected = 0
         self._patience = patience

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from logbatch.options import OPTION_NAMES, check_known, find_close
 from logbatch.transports.adapted import adapt
-from logbatch.transports.base import Transport
+from logbatch.transports.base import BaseTransport, Transport
 from logbatch.transports.environment import check_variables, read_options, variable_of
 from logbatch.transports.parameters import Parameters
 
@@ -31,14 +31,17 @@ _RULE = (
 )
 
 
-def build(transport: Any = None, **options: Any) -> Transport:
+def build(
+    transport: str | Mapping[str, Any] | Transport | None = None, **options: Any
+) -> BaseTransport:
     """Make a transport; this opens nothing and touches no file.
 
     Args:
-        transport: A URL, a dict with `type`, or an object with `send` and `close`; one that is no
-            `Transport` is adapted.  None takes the environment variable `LOGBATCH_TRANSPORT`, else
-            Parquet files in the user's log directory.
-        **options: Options of the transport; None is as if it was not given.
+        transport: A URL, a dict with `type`, or an object with `send` and `close`, which is
+            adapted where it lacks something.  None reads the environment variable
+            `LOGBATCH_TRANSPORT`; where that is not set, it means Parquet files in the user's log
+            directory.
+        **options: Options of the transport; None counts as not given.
 
     Raises:
         ValueError: The kind of transport or an option is unknown, or a value is out of range.
@@ -50,8 +53,10 @@ def build(transport: Any = None, **options: Any) -> Transport:
         return _from_url(transport, options)
     if isinstance(transport, Mapping):
         return _from_mapping(transport, options)
-    if isinstance(transport, type) or not _is_transport(transport):
-        raise ValueError(f"transport: a {type(transport).__name__} is none; it {_RULE}")
+    if isinstance(transport, type):
+        raise ValueError(f"transport {_RULE}; got the class {transport.__name__}")
+    if not _is_transport(transport):
+        raise ValueError(f"transport {_RULE}; got an object of type {type(transport).__name__}")
     if options:
         _refuse_options(options)
     return adapt(transport)
@@ -78,7 +83,7 @@ def _is_transport(value: object) -> bool:
     return callable(getattr(value, "send", None)) and callable(getattr(value, "close", None))
 
 
-def _build_default(options: dict[str, Any]) -> Transport:
+def _build_default(options: dict[str, Any]) -> BaseTransport:
     if url := os.environ.get(VARIABLE):
         try:
             return _from_url(url, options)
@@ -90,7 +95,7 @@ def _build_default(options: dict[str, Any]) -> Transport:
     return _from_mapping({"type": "parquet", "path": path}, options)
 
 
-def _from_url(url: str, options: dict[str, Any]) -> Transport:
+def _from_url(url: str, options: dict[str, Any]) -> BaseTransport:
     match = _scheme(url)
     if match is None:  # the text is not repeated: nobody knows what it holds
         raise ValueError(
@@ -103,12 +108,12 @@ def _from_url(url: str, options: dict[str, Any]) -> Transport:
     return _make(kind, parameters, options, lambda given: factory.from_url(url, **given))
 
 
-def _from_mapping(given: Mapping[str, Any], options: dict[str, Any]) -> Transport:
+def _from_mapping(given: Mapping[str, Any], options: dict[str, Any]) -> BaseTransport:
     # Item by item: logging.config's dicts resolve "ext://" and "cfg://" that way.
     values = {name: given[name] for name in given}
     kind = values.pop("type", None)
     if not isinstance(kind, str):
-        raise ValueError(f'transport: the dict has no "type"; it {_RULE}')
+        raise ValueError(f'transport {_RULE}; this dict has no "type"')
     if twice := sorted(values.keys() & options.keys()):
         raise ValueError(f"{twice[0]!r} is given twice: in the transport's dict and beside it")
     if misplaced := sorted(values.keys() & OPTION_NAMES):
@@ -128,7 +133,7 @@ def _make(
     parameters: Parameters,
     options: Mapping[str, Any],
     make: Callable[[dict[str, Any]], Any],
-) -> Transport:
+) -> BaseTransport:
     """Make a transport with its options and those that only the environment has."""
     found = read_options(kind, parameters, options, _list_kinds)
     try:
