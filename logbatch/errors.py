@@ -8,7 +8,9 @@
     │   └── BatchUnsupportedError     there is no batch endpoint: send the records one by one
     ├── DatasetError                  a directory cannot be read as a dataset
     ├── FilterError (ValueError)      a `where` filter does not parse; it points at the place
-    └── QueryError                    a SQL query was refused or failed
+    └── QueryError                    a SQL query was not allowed, or failed
+
+    DatasetWarning (UserWarning)      part of a directory cannot be read, and was left out
 
 A wrong option is a plain `ValueError`, raised when a handler or processor is built.
 `BatchHandler`, `BatchProcessor`, `flush` and `close` raise none of these into the application.
@@ -85,6 +87,10 @@ class BatchUnsupportedError(TransportError):
 
 class DatasetError(LogbatchError):
     """A directory is missing, or is not one that logbatch can read."""
+
+
+class DatasetWarning(UserWarning):
+    """Part of a directory cannot be read, and was left out."""
 
 
 class FilterError(LogbatchError, ValueError):

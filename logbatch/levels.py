@@ -7,7 +7,7 @@ is asked anew for each name.  Names are compared without regard to case.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 TRACE = 5
 NOTICE = 25
@@ -75,9 +75,8 @@ def known() -> dict[str, int]:
     return {name.casefold(): number for name, number in logging.getLevelNamesMapping().items()}
 
 
-def name_of(number: int) -> str:
-    """Return what `logging` calls a level; `"Level 17"` where it has no name."""
-    return str(logging.getLevelName(number))
+name_of: Callable[[int], str] = logging.getLevelName
+"""Returns what `logging` calls a level; `"Level 17"` where it has no name."""
 
 
 def number_of(name: str) -> int | None:
@@ -89,8 +88,11 @@ def number_of(name: str) -> int | None:
 
 def number_of_method(name: str) -> int | None:
     """Return the level of a method of structlog's, or of a level's name; None if it is neither."""
-    number = _METHODS.get(name.lower())
-    return known().get(name.casefold()) if number is None else number
+    number = _METHODS.get(name)
+    if number is None:
+        name = name.casefold()
+        number = _METHODS.get(name, known().get(name))
+    return number
 
 
 def from_name(name: str) -> tuple[str, int] | None:

@@ -148,7 +148,7 @@ class Batcher:
         """
         session = self._session
         try:
-            session.journal.write(line)
+            session.writer.write(line)
         except ValueError:
             taken = self._append_anew(line)
             if taken is None:
@@ -158,7 +158,7 @@ class Batcher:
             if (
                 next(session.ticks) >= session.wake_at
                 or level >= self._urgent_level
-                or session.journal.position() >= session.wake_offset
+                or session.writer.position() >= session.wake_offset
             ):
                 self._wake(session, level)
         except ValueError:

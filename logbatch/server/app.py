@@ -104,7 +104,7 @@ class Receiver:
         with Share(self._room) as share:
             body = await read_body(request, self._limits, share)
             sent = Sent(body, find_encoding(request), media, False, None, token, share)
-            answer = await self._in_thread(lambda: self._intake.take_otlp(sent))
+            answer = await self._in_thread(lambda: self._intake.ingest_otlp(sent))
         return Response(answer, media_type=media)
 
     async def _receive(self, request: Request, *, single: bool) -> Response:
@@ -114,7 +114,7 @@ class Receiver:
         with Share(self._room) as share:
             body = await read_body(request, self._limits, share)
             sent = Sent(body, find_encoding(request), media, single, key, token, share)
-            answer = await self._in_thread(lambda: self._intake.take(sent))
+            answer = await self._in_thread(lambda: self._intake.ingest(sent))
         return Response(answer, media_type=JSON)
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:

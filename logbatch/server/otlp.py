@@ -95,7 +95,7 @@ Found = Iterator[tuple[Origin, Callable[[], LogRecord]]]
 def make_origin(resource: dict[str, Any], scope: dict[str, Any], name: str, version: str) -> Origin:
     """Sort out what is said of the resource and the scope of records."""
     columns: dict[str, Any] = {"logger": name}
-    rest = _take_columns(resource, _OF_RESOURCE, columns)
+    rest = _split_columns(resource, _OF_RESOURCE, columns)
     if version:
         scope = {"version": version, **scope}
     said = {"resource": rest, "scope": scope}
@@ -125,7 +125,7 @@ def check(found: Found, limits: Limits, now: float) -> Checked:
 def _make_line(record: LogRecord, origin: Origin, received: str) -> bytes:
     level, number = from_severity(record.severity, record.severity_text)
     columns: dict[str, Any] = dict(origin.columns)
-    attributes = {**origin.attributes, **_take_columns(record.attributes, _COLUMNS, columns)}
+    attributes = {**origin.attributes, **_split_columns(record.attributes, _COLUMNS, columns)}
     if record.event:
         attributes.setdefault("event_name", record.event)
     moment = record.time or record.observed
@@ -148,7 +148,7 @@ def _message(record: LogRecord) -> str:
     return record.event if record.body is None else _encode(record.body).decode()
 
 
-def _take_columns(
+def _split_columns(
     given: dict[str, Any], names: dict[str, str], columns: dict[str, Any]
 ) -> dict[str, Any]:
     """Add to the columns what fits them; return what is left."""

@@ -216,14 +216,14 @@ def test_a_dead_letter_says_when(tmp_path: Path) -> None:
 
 
 def test_dead_letters_are_private(tmp_path: Path) -> None:
-    """Nobody else may read them: the file is 0600 in a directory of 0700."""
+    """Nobody else may read them: the file is 0600, the directories made for it are 0700."""
     directory = tmp_path / "journal" / "rejected"
     desk = desk_with(RejectedError({0: "bad"}), rejected=directory)
     desk.deliver(make_batch(0, 0))
 
     path = directory / f"{PRODUCER}.jsonl"
-    modes = [stat.S_IMODE(each.stat().st_mode) for each in (path, directory)]
-    assert [0o600, 0o700] == modes
+    modes = [stat.S_IMODE(each.stat().st_mode) for each in (path, directory, directory.parent)]
+    assert [0o600, 0o700, 0o700] == modes
 
 
 def test_without_a_directory_refused_records_are_only_counted() -> None:

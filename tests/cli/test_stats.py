@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from make import START
+from make import START, encode
 from make import publish_events as write
 
 from logbatch.cli import main
 from logbatch.cli.sizes import readable
+
+OTHER = """
+import sys
+from logbatch.identity import new_producer
+from logbatch.transports import build
+from logbatch.transports.base import Batch
+build("parquet:logs").send(Batch(new_producer(), 0, 0, sys.argv[1].encode()))
+"""
 
 
 def event(at: float, level: str = "INFO", number: int = 20, **more: Any) -> dict[str, Any]:
@@ -65,6 +75,19 @@ def test_top(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         line.split()[0] for line in lines if line.startswith("l") and "1" in line
     ]
     assert "and 7 more" in lines
+
+
+def test_processes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One process is one line, whatever its handlers; another one with the same id is another."""
+    write(tmp_path / "logs", event(0), event(1))
+    write(tmp_path / "logs", event(2))
+    line = encode(event(3))
+    subprocess.run([sys.executable, "-c", OTHER, line], check=True, timeout=60)
+    lines = shown(capsys)
+    first = lines.index("process  service  host  records  from                 to") + 1
+
+    assert [["7", "3"], ["7", "1"]] == [line.split()[:2] for line in lines[first : first + 2]]
+    assert "" == lines[first + 2]
 
 
 def test_kinds_of_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

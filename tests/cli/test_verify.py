@@ -54,7 +54,7 @@ def test_all_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert (
         0,
         [
-            "process                     present  pending  missing  twice",
+            "producer                    present  pending  missing  twice",
             f"{producer}  0-9      -        -        -",
             "",
             "10 records of 1 process: 0 missing, 0 twice, 0 pending",
@@ -71,6 +71,27 @@ def test_a_gap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"{producer}  0-4      -        5-5      -" == lines[1]
     assert ["6-9", "10-11"] == lines[2].split()
     assert "11 records of 1 process: 3 missing, 0 twice, 0 pending" == lines[-1]
+
+
+def test_processes_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A process that closes its handler and logs again, or has a processor too, is one process."""
+    code = """
+import sys
+from logbatch import BatchHandler, BatchProcessor
+import logging
+for handler in (BatchHandler(sys.argv[1]), BatchHandler(sys.argv[1])):
+    for _ in range(2):
+        handler.handle(logging.makeLogRecord({"msg": "x"}))
+        handler.close()
+with BatchProcessor(sys.argv[1]) as processor:
+    processor(None, "info", {"event": "y"})
+"""
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", code, "parquet:logs"], check=True, timeout=60)
+    code, lines = verified(capsys)
+
+    assert (0, 13) == (code, len(lines))
+    assert "10 records of 2 processes: 0 missing, 0 twice, 0 pending" == lines[-1]
 
 
 def test_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,7 +148,7 @@ def test_recovery(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     after = verified(capsys)
 
     assert "8 records of 2 processes: 0 missing, 0 twice, 3 pending" == before[1][-1]
-    assert ("published 3 records of 1 process that had died\n", "") == said
+    assert ("published 3 records from 1 journal of processes that had died\n", "") == said
     assert (0, "8 records of 2 processes: 0 missing, 0 twice, 0 pending") == (
         after[0],
         after[1][-1],
@@ -143,6 +164,15 @@ def test_recovery_to_another_kind(tmp_path: Path, capsys: pytest.CaptureFixture[
     leave_behind(f"parquet:{tmp_path / 'logs'}")
 
     assert main(["recover", "logs", "--to", "jsonl"]) == 0
+    assert len(list((tmp_path / "logs").glob("date=*/*.jsonl"))) == 1
+
+
+def test_recovery_as_the_directory_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A directory that is written as a transport says which files to write, whatever is there."""
+    write(tmp_path / "logs", (0, 4))
+    leave_behind(f"parquet:{tmp_path / 'logs'}")
+
+    assert main(["recover", "jsonl:logs"]) == 0
     assert len(list((tmp_path / "logs").glob("date=*/*.jsonl"))) == 1
 
 

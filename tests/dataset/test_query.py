@@ -16,8 +16,7 @@ from make import START, A, B, Waiting, line, lines, with_identity
 
 from logbatch.dataset.query import parse_size
 from logbatch.dataset.reader import Dataset
-from logbatch.dataset.source import DatasetWarning
-from logbatch.errors import QueryError
+from logbatch.errors import DatasetWarning, QueryError
 from logbatch.storage.arrow import table_from_lines
 from logbatch.storage.columns import COLUMNS
 

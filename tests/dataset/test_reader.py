@@ -21,8 +21,7 @@ from hypothesis import strategies as st
 from make import START, A, B, Waiting, line, lines, numbered, with_identity
 
 from logbatch.dataset.reader import Dataset
-from logbatch.dataset.source import DatasetWarning
-from logbatch.errors import DatasetError, FilterError
+from logbatch.errors import DatasetError, DatasetWarning, FilterError
 from logbatch.handler import BatchHandler
 from logbatch.identity import new_producer
 from logbatch.journal import Journal

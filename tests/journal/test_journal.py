@@ -306,9 +306,9 @@ def test_a_new_segment_is_told(make: Make) -> None:
 
 def test_the_position_follows_the_newest_line(journal: Journal) -> None:
     """`position` is the offset behind the newest line of the segment that is written to."""
-    assert 0 == journal.position()
+    assert 0 == journal.writer.position()
     fill(journal, range(3), size=200)
-    assert 600 == journal.position()
+    assert 600 == journal.writer.position()
 
 
 # ---------------------------------------------------------------------- dropping

@@ -139,7 +139,7 @@ def _one_by_one(term: Term, column: Column) -> Mask:
     if term.column == "timestamp":  # as numbers: Arrow would look for a database of time zones
         column = _as(_TIME_TYPE, column).cast(pa.int64())
     if term.path is None:
-        return pa.array([test(term.take(value)) for value in column.to_pylist()], pa.bool_())
+        return pa.array([test(term.read_cell(value)) for value in column.to_pylist()], pa.bool_())
     hits = [test(None)] * len(column)
     rows = pc.indices_nonzero(_may_hold(column, term.path))
     probe = _probe(term.path)

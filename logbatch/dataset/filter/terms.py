@@ -91,9 +91,9 @@ class Term:
 
     def read(self, row: Mapping[str, Any]) -> Any:
         """Take the value that is compared out of a record; None where it is missing."""
-        return self.take(row.get(self.column))
+        return self.read_cell(row.get(self.column))
 
-    def take(self, value: Any) -> Any:
+    def read_cell(self, value: Any) -> Any:
         """Take the value that is compared out of that of its column."""
         if self.column == "attributes":
             return find(as_object(value), self.path)
