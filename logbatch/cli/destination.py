@@ -1,4 +1,4 @@
-"""Where a command sends to, and what the server there wants to be told."""
+"""The destination of a command, and the credentials and headers that its server wants."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ENVIRONMENT = "env:"
 
 
 def sending_options(command: _F) -> _F:
-    """Add `--token` and `--header`; `build_transport` takes them."""
+    """Add `--token` and `--header`, for `build_transport`."""
     for option in (
         click.option(
             "--header",
@@ -36,15 +36,15 @@ def sending_options(command: _F) -> _F:
 
 
 def build_transport(url: str | None, token: str | None, headers: Sequence[str]) -> BaseTransport:
-    """Make the transport that is meant.
+    """Make the transport of a command.
 
     Args:
-        url: As for a handler; None takes the environment.
+        url: As for a handler; None reads the environment.
         token: As for a handler.
         headers: Texts of the form `NAME:VALUE`.
 
     Raises:
-        UsageError: Something of it is not in order.
+        UsageError: The URL, the token or a header is wrong.
     """
     named = dict(map(_read_header, headers))
     try:

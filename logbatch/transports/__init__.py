@@ -63,7 +63,7 @@ def build(
 
 
 def check_handler_variables() -> None:
-    """Look in the environment for misspelt options of the handler.
+    """Check the environment for misspelt options of the handler.
 
     Raises:
         ValueError: A variable looks like one.
@@ -99,7 +99,7 @@ def _from_url(url: str, options: dict[str, Any]) -> BaseTransport:
     match = _scheme(url)
     if match is None:  # the text is not repeated: nobody knows what it holds
         raise ValueError(
-            'transport: the URL does not begin with a kind; a directory is "parquet:logs"'
+            'transport: the URL does not begin with a scheme; for a directory write "parquet:logs"'
         )
     kind = match[1].lower()
     factory = _find_factory(kind)
@@ -149,7 +149,7 @@ def _make(
 
 
 def _check_names(parameters: Parameters, given: Mapping[str, Any]) -> None:
-    """Name the first option that the transport does not take, and which was meant."""
+    """Raise for the first option that the transport does not have, saying which was meant."""
     if not parameters.any:
         names = parameters.names - {"now"}  # that is for tests
         check_known([name for name in given if name not in {*names, "now"}], names | OPTION_NAMES)

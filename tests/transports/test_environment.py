@@ -127,7 +127,7 @@ def test_a_misspelt_variable_is_told_with_the_one_that_was_meant(
     """Also one that lacks the name of its kind; else it would silently not be read."""
     monkeypatch.setenv(f"LOGBATCH_{variable}", "5")
     expected = (
-        f"environment variable LOGBATCH_{variable} is no option of logbatch; "
+        f"environment variable LOGBATCH_{variable} is not an option of logbatch; "
         f"did you mean LOGBATCH_{meant}?"
     )
 
@@ -145,7 +145,9 @@ def test_a_variable_for_what_is_given_in_the_program_is_of_the_application(
 
 
 @pytest.mark.parametrize("name", ["url", "headers", "fields"])
-def test_what_no_variable_says_is_refused_there(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_what_no_variable_holds_is_refused_there(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     """It would silently not be read."""
     monkeypatch.setenv(f"LOGBATCH_HTTP_{name.upper()}", "x")
     expected = f"environment variable LOGBATCH_HTTP_{name.upper()}: {name} cannot be set in the"
