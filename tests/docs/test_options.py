@@ -71,10 +71,10 @@ def test_the_limits_are_those_of_the_code(row: list[str]) -> None:
     low, high = (float(each.replace(",", "")) for each in found.groups())
     kind = float if "seconds" in row[2] else int
     for value in (low, high):
-        assert value == getattr(BatchOptions(**{name: kind(value)}), name)
+        assert value == getattr(BatchOptions.build({name: kind(value)}), name)
     for value in (low - 0.001 if kind is float else low - 1, high + 1):
         with pytest.raises(ValueError, match=name):
-            BatchOptions(**{name: kind(value)})
+            BatchOptions.build({name: kind(value)})
 
 
 def find_variables() -> list[tuple[str, str, str]]:
@@ -126,4 +126,4 @@ def test_the_table_of_tuning_builds() -> None:
         for name in ("max_batch_size", "max_batch_bytes"):
             if name in options:
                 options[name] = int(options[name])
-        BatchOptions(**options)
+        BatchOptions.build(options)
