@@ -304,10 +304,9 @@ class Flusher:
         if self._directory is None:
             return
         known: dict[str, Ranges] = {}
-        ask = getattr(self._delivery.transport, "published", lambda producer: Ranges())
 
         def published(producer: str) -> Ranges:
-            known[producer] = ask(producer)
+            known[producer] = self._delivery.transport.published(producer)
             return known[producer]
 
         for journal in adopt(self._directory, published=published, on_trouble=self._trouble.say):

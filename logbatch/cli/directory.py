@@ -63,23 +63,28 @@ def parse_directory(text: str) -> tuple[str | None, Path]:
         raise DatasetError(f"{kind}:… is no directory; what was sent there is at the server")
     if kind not in ("parquet", "jsonl"):
         return None, Path(text).expanduser()
-    return kind, _path_of(text)
+    path = _path_of(text)
+    assert path is not None
+    return kind, path
 
 
 def _default() -> Path:
     path = _path_of(None)
-    if not isinstance(path, Path):
+    if path is None:
         raise DatasetError("LOGBATCH_TRANSPORT names no directory of this machine; name a DIR")
     return path
 
 
-def _path_of(url: str | None) -> Any:
+def _path_of(url: str | None) -> Path | None:
+    """Return the directory that a URL, or by default the environment, names; None for others."""
     from logbatch.transports import build
+    from logbatch.transports.directory import DirectoryTransport
 
     try:
-        return getattr(build(url), "path", None)
+        transport = build(url)
     except ValueError as error:
         raise DatasetError(str(error)) from None
+    return transport.path if isinstance(transport, DirectoryTransport) else None
 
 
 def user_log_path(name: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable
 
@@ -167,18 +166,31 @@ class Writer:
         newest = self._segments.newest()
         if newest is None or self._synced == (reached := Position(newest.index, newest.end())):
             return
-        # Noted also for where it fails: a file whose fsync failed is not synced again (SyncError).
-        before, self._synced = self._synced, reached
         try:
-            if before.segment != newest.index:
+            self._sync_since(self._synced)
+            if self._synced.segment != newest.index:
                 self._maker.sync_names()
-            for segment in self._segments:
-                if segment.index >= before.segment:
-                    with contextlib.suppress(ValueError):  # just dropped, and its memory given up
-                        segment.sync()
         except OSError as error:
             self._reports.note(f"the journal cannot be synced ({error})")
+            with self._lock:
+                self._segments.seal()  # a file whose fsync failed is not synced again (SyncError)
+                reached = Position(newest.index, newest.end())
+        self._synced = reached
         self._reports.flush()
+
+    def _sync_since(self, synced: Position) -> None:
+        """Sync all segments that hold lines behind a place, also when one fails."""
+        failure: OSError | None = None
+        for segment in self._segments:
+            try:
+                if (segment.index, segment.end()) > synced[:2]:
+                    segment.sync()
+            except OSError as error:
+                failure = error
+            except ValueError:
+                pass  # it was just dropped, and its memory given up
+        if failure is not None:
+            raise failure
 
     # ------------------------------------------------------------------ the end
 

@@ -100,8 +100,8 @@ def test_filters(
     ("option", "value", "said"),
     [
         ("--level", "WARN1NG", "'--level': level='WARN1NG' "),
-        ("--since", "soon", "'--since': 'soon' is no time"),
-        ("--where", "a=1 b>>2", "'--where': >> is no operator"),
+        ("--since", "soon", "'--since': 'soon' is not a time"),
+        ("--where", "a=1 b>>2", "'--where': >> is not an operator"),
         ("--lines", "-3", "'-n' / '--lines': '-3' is neither a number nor all"),
     ],
 )

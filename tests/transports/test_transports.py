@@ -28,6 +28,7 @@ from logbatch.errors import TemporaryError
 from logbatch.identity import Ranges, new_producer
 from logbatch.testing import ManualClock
 from logbatch.transports import build
+from logbatch.transports.adapted import given_object
 from logbatch.transports.base import Batch, Transport
 from logbatch.transports.jsonl import JsonlTransport
 from logbatch.transports.parquet import ParquetTransport
@@ -651,15 +652,16 @@ class TestRegistry:
         assert [0, 1] == pq.read_table(path, partitioning=None)["number"].to_pylist()
 
     def test_object(self) -> None:
-        """An object that can send and close is taken as it is."""
+        """A transport is taken as it is; any object that can send and close is adapted."""
 
         class Mine:
             def send(self, batch: Batch) -> None: ...
 
             def close(self) -> None: ...
 
-        mine = Mine()
-        assert mine is build(mine)
+        mine, whole = Mine(), Transport()
+        assert mine is given_object(build(mine))
+        assert whole is build(whole)
 
     def test_default(self, home: Path) -> None:
         """Without any word it is Parquet in the user's log directory."""
@@ -777,7 +779,7 @@ class TestEntryPoints:
 
     def test_url(self) -> None:
         """Its transport gets the whole URL, and the options."""
-        transport: Any = build("queue:a/b?c=d", size=5)
+        transport: Any = given_object(build("queue:a/b?c=d", size=5))
 
         assert ("Queue", "queue:a/b?c=d", {"size": 5}) == (
             type(transport).__name__,
@@ -787,7 +789,7 @@ class TestEntryPoints:
 
     def test_dict(self) -> None:
         """Or the dict without its type."""
-        transport: Any = build({"type": "queue", "path": "x", "size": 5})
+        transport: Any = given_object(build({"type": "queue", "path": "x", "size": 5}))
 
         assert ("x", {"size": 5}) == (transport.path, transport.options)
 
