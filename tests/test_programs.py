@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from logbatch import Dataset
-from logbatch.batching.recovery import recover
+from logbatch.batching.takeover import recover
 from logbatch.transports import build
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

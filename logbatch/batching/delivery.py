@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from logbatch.batching.counters import Counters
 from logbatch.errors import BatchUnsupportedError, RejectedError, TemporaryError
 from logbatch.identity import Ranges
 from logbatch.transports.base import Batch, Receipt, Transport
@@ -42,23 +43,14 @@ class _Part(NamedTuple):
 class Delivery:
     """Sends batches and counts what became of them.
 
-    One thread at a time calls `deliver`; the counters are read by any.
+    One thread at a time calls `deliver`; the fields are its own.
 
     Args:
         transport: The destination.
         rejected: Directory for dead letters; None only counts them.
         trouble: Where failures are reported.
+        counters: Where sends are counted.
         clock: Seconds that only go forward.
-
-    Attributes:
-        calls: Sends begun, whatever became of them.
-        batches: Sends that were acknowledged, those of single events included.
-        events, bytes: What they held.
-        single_calls, singles: Of the calls and of the events, those of single events to a
-            destination that does not take batches.
-        skipped: Events that the destination left out without saying which.
-        retries: Sends that must be tried again.
-        seconds: How long the newest took.
     """
 
     def __init__(
@@ -66,13 +58,11 @@ class Delivery:
         transport: Transport,
         rejected: Path | None,
         trouble: Trouble,
+        counters: Counters,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.transport = transport
-        self.thread = -1  # the thread that is inside `_send` now
-        self.calls = self.batches = self.events = self.bytes = self.retries = 0
-        self.single_calls = self.singles = self.skipped = 0
-        self.seconds: deque[float] = deque(maxlen=1024)
+        self._counters = counters
         self._rejected_directory = rejected
         self._trouble = trouble
         self._clock = clock
@@ -106,8 +96,8 @@ class Delivery:
         batch, single = part
         if not single and self._clock() < self._singly_until:
             return _singles(batch), 0
-        self.thread = threading.get_ident()
-        delivering.add(self.thread)
+        me = threading.get_ident()
+        delivering.add(me)
         try:
             receipt = self._call(part)
             return self._accept(part, receipt), 0
@@ -118,31 +108,30 @@ class Delivery:
                 recheck = RECHECK if error.recheck is None else error.recheck
                 self._singly_until = self._clock() + recheck
                 return _singles(batch), 0
-            self.retries += 1
+            self._counters.retries += 1
             told = str(error) or describe(error)
             raise TemporaryError(
                 f"{told}, to batches and to single records; is the path right?"
             ) from error
         except BaseException as error:
-            self.retries += 1
+            self._counters.retries += 1
             if isinstance(error, TemporaryError):
                 raise
             raise TemporaryError(describe(error)) from error
         finally:
-            delivering.discard(self.thread)
-            self.thread = -1
+            delivering.discard(me)
 
     def _call(self, part: _Part) -> Receipt | None:
         send = self.transport.send
         if part.single:
-            self.single_calls += 1
+            self._counters.single_calls += 1
             send = self.transport.send_single
-        self.calls += 1
+        self._counters.calls += 1
         started = self._clock()
         try:
             return send(part.batch)
         finally:
-            self.seconds.append(self._clock() - started)
+            self._counters.seconds.append(self._clock() - started)
 
     def _accept(self, part: _Part, receipt: Receipt | None) -> list[_Part]:
         """Count what was taken; return the rest."""
@@ -158,20 +147,20 @@ class Delivery:
         return [_Part(each, part.single) for each in rest]
 
     def _count(self, part: _Part, events: int, bytes_left: int = 0) -> None:
-        self.batches += 1
-        self.events += events
-        self.bytes += len(part.batch.lines) - bytes_left
+        self._counters.batches += 1
+        self._counters.events += events
+        self._counters.bytes += len(part.batch.lines) - bytes_left
         if part.single:
-            self.singles += events
+            self._counters.singles += events
 
     def _note_skipped(self, batch: Batch, skipped: int) -> None:
-        if skipped and not self.skipped:
+        if skipped and not self._counters.skipped:
             self._trouble.say(
                 "skipped",
                 f"the destination left out {skipped} of {len(batch)} events without saying which;"
                 " they are counted in stats().skipped, and this is said once",
             )
-        self.skipped += skipped
+        self._counters.skipped += skipped
 
     # ------------------------------------------------------------------ refusals
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
 import weakref
 from typing import Protocol
 
@@ -45,15 +46,12 @@ class Lifetime:
         self.ending = False
         self._live: weakref.WeakSet[Lasting] = weakref.WeakSet()
         self._patience = 0.0
+        self._ends_with_multiprocessing = False
         self._last_call: logging.Handler | None = None
 
     def add(self, batcher: Lasting) -> None:
         """Close it at the end, unless it goes away before."""
         self._live.add(batcher)
-
-    def forget(self, batcher: Lasting) -> None:
-        """Leave it alone from now on."""
-        self._live.discard(batcher)
 
     def live(self) -> list[Lasting]:
         """Return those that are there now."""
@@ -80,6 +78,19 @@ class Lifetime:
         self.close_all()
         self._last_call = _LastCall(self)
 
+    def end_with_multiprocessing(self) -> None:
+        """Close everything at the end of a child of multiprocessing, which runs nothing of atexit.
+
+        To be called when the child is at work: as it begins, it forgets what was registered.
+        """
+        util = sys.modules.get("multiprocessing.util")
+        processes = sys.modules.get("multiprocessing.process")
+        if util is None or processes is None or self._ends_with_multiprocessing:
+            return
+        if processes.parent_process() is not None:
+            self._ends_with_multiprocessing = True
+            util.Finalize(None, self.close_all, exitpriority=-100)
+
     def close_all(self) -> None:
         """Close all: those that deliver in the background at the same time."""
         for batcher in self.live():
@@ -89,7 +100,8 @@ class Lifetime:
                 batcher.tell_left()
 
     def after_fork(self) -> None:
-        """Tell all of them, in the child."""
+        """Have all of them start afresh, in the child."""
+        self._ends_with_multiprocessing = False
         for batcher in self.live():
             batcher.after_fork()
 

@@ -119,7 +119,7 @@ class Collapser:
         self._run: _Run | None = None
         self._turn = 0  # grows with each event that is stored
 
-    def take(self, line: bytes, level: int) -> bool:
+    def append(self, line: bytes, level: int) -> bool:
         """Store an event, unless it repeats the one before; False if it found no room."""
         same = _read_sameness(line)
         now = self._clock()

@@ -55,7 +55,7 @@ class Bench:
     def take(self, *texts: str, level: int = logging.INFO) -> None:
         """Take events."""
         for text in texts:
-            self.collapser.take(line(text, level), level)
+            self.collapser.append(line(text, level), level)
 
     def tell_due(self) -> float | None:
         """Do what the flusher does."""
@@ -91,7 +91,7 @@ def test_what_is_told_of_repeats(bench: Bench) -> None:
     first = line("boom", logging.ERROR, n=1)
     again = [line("boom", logging.ERROR, n=1) for _ in range(3)]
     for each in (first, *again):
-        bench.collapser.take(each, logging.ERROR)
+        bench.collapser.append(each, logging.ERROR)
     bench.collapser.end()
     event, level = bench.stored[-1]
     times = [json.loads(each)["timestamp"] for each in again]
@@ -130,7 +130,7 @@ def test_what_differs_is_not_folded(one: bytes, other: bytes) -> None:
     stored: list[bytes] = []
     collapser = Collapser(lambda line, _: not stored.append(line), lambda: None, 1.0)
     for each in (one, other, other if other.startswith(b"{") else one):
-        collapser.take(each, 20)
+        collapser.append(each, 20)
 
     assert [one, other] == stored[:2]
     assert (1 if other.startswith(b"{") else 0) == collapser.collapsed
