@@ -76,17 +76,17 @@ class Batcher:
         self._inbox = Inbox()
         self._redact = self._make_redactor()
         self._repeats = self._make_collapser()
-        self.delivery = Delivery(
+        self._delivery = Delivery(
             self.transport, rejected, self._trouble, self._counters, self._clock
         )
         self._takeover = Takeover(
-            self.directory, self.delivery, options, self._counters, self._trouble
+            self.directory, self._delivery, options, self._counters, self._trouble
         )
-        self.flusher = Flusher(
+        self._flusher = Flusher(
             options,
             lambda: self._session,
             self._inbox,
-            self.delivery,
+            self._delivery,
             self._takeover,
             LineEncoder(service=options.service, host=options.host),
             self._repeats,
@@ -94,7 +94,9 @@ class Batcher:
             self._trouble,
             self._clock,
         )
-        self._worker = Worker(self.flusher, self._inbox, self.transport, self._trouble, self._clock)
+        self._worker = Worker(
+            self._flusher, self._inbox, self.transport, self._trouble, self._clock
+        )
         # Written under `_lock`; `_session` is read without it.
         self._lock = threading.RLock()
         self._sessions: list[Session] = []  # all that are not folded into `_past`
