@@ -35,6 +35,10 @@ from logbatch.trouble import Trouble
 
 _POLL = 0.01  # seconds between two looks for room, when a caller waits for it
 
+_LOST = (
+    "{}: {} events are lost until the destination accepts events again; stats().dropped counts them"
+)
+
 
 class Batcher:
     """Takes encoded events and delivers them in batches.
@@ -53,7 +57,7 @@ class Batcher:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        # For good.
+        # Written here only.
         self.transport = transport
         self.options = options or BatchOptions.build({}, defaults=transport.defaults)
         in_memory = self.options.durability == "memory"
@@ -68,17 +72,16 @@ class Batcher:
 
     def _begin(self) -> None:
         """Start with nothing: when built, and in a forked child."""
-        # Until the next fork; each part says who may write its fields.
-        options, rejected = self.options, self.directory / "rejected" if self.directory else None
+        options, transport = self.options, self.transport
+        rejected = self.directory / "rejected" if self.directory is not None else None
+        # The same until the next fork.  Each part says who writes its fields.
         self._trouble = Trouble(options.on_error, self._clock)
         self.report = self._trouble.say
         self._counters = Counters()
         self._inbox = Inbox()
         self._redact = self._make_redactor()
         self._repeats = self._make_collapser()
-        self._delivery = Delivery(
-            self.transport, rejected, self._trouble, self._counters, self._clock
-        )
+        self._delivery = Delivery(transport, rejected, self._trouble, self._counters, self._clock)
         self._takeover = Takeover(
             self.directory, self._delivery, options, self._counters, self._trouble
         )
@@ -94,14 +97,12 @@ class Batcher:
             self._trouble,
             self._clock,
         )
-        self._worker = Worker(
-            self._flusher, self._inbox, self.transport, self._trouble, self._clock
-        )
-        # Written under `_lock`; `_session` is read without it.
+        self._worker = Worker(self._flusher, self._inbox, transport, self._trouble, self._clock)
+        # Written under `_lock` by any thread.  `_session`, the current one, is read without it.
         self._lock = threading.RLock()
-        self._sessions: list[Session] = []  # all that are not folded into `_past`
+        self._sessions: list[Session] = []  # all that are not yet in `_past`, the current one too
         self._past = Tally()
-        self._session = self._new_session()  # the current one
+        self._session = self._new_session()
 
     def _make_redactor(self) -> Redactor | None:
         options = self.options
@@ -137,23 +138,23 @@ class Batcher:
     # ------------------------------------------------------------------ the caller's side
 
     def append(self, line: bytes, level: int) -> bool:
-        """Take an encoded event.
+        """Put an encoded event into the journal.
 
         Args:
             line: One line of JSON, newline and all.
             level: Its level number.
 
         Returns:
-            Whether it was taken; if not, it is counted as dropped.
+            Whether there was room; if not, it is counted as dropped.
         """
         session = self._session
         try:
             session.journal.write(line)
         except ValueError:
-            taken = self._append_anew(line)
-            if taken is None:
+            found = self._append_anew(line)
+            if found is None:
                 return False
-            session = taken
+            session = found
         try:
             if (
                 next(session.ticks) >= session.wake_at
@@ -168,11 +169,11 @@ class Batcher:
         return True
 
     def _append(self, line: bytes, level: int) -> bool:
-        """Take an event that nothing looks at any more."""
+        """Append without looking at the event: it has been redacted, and is no repeat."""
         return Batcher.append(self, line, level)
 
     def _append_filtered(self, line: bytes, level: int) -> bool:
-        """Take an event, without its secrets, and unless it repeats the one before."""
+        """Append an event without its secrets, unless it repeats the one before."""
         if self._redact is not None:
             line = self._redact(line)
         if self._repeats is not None:
@@ -180,7 +181,11 @@ class Batcher:
         return self._append(line, level)
 
     def _append_anew(self, line: bytes) -> Session | None:
-        """Append in a new segment, in a new session, or when there is room; None if dropped."""
+        """Append in a new segment, in a new session, or when there is room.
+
+        Returns:
+            The session it went into; None if it was dropped.
+        """
         deadline = self._clock() + self.options.block_timeout
         while True:
             session = self._session
@@ -193,9 +198,9 @@ class Batcher:
                 if self._make_room(session, deadline):
                     continue
                 unreported = session.drop_newest(str(full))
+                if unreported == 1:
+                    self._trouble.say("dropped", _LOST.format(full, "new"))
                 if unreported:
-                    if unreported == 1:
-                        self._trouble.say("dropped", f"events are dropped: {full}")
                     return None
 
     def _make_room(self, session: Session, deadline: float) -> bool:
@@ -204,7 +209,7 @@ class Batcher:
             self._inbox.full = True
             self._wake(session, 0)
         if self.options.when_full == "drop_oldest" and session.drop_oldest("journal full"):
-            self._trouble.say("dropped", "the oldest events are dropped: journal full")
+            self._trouble.say("dropped", _LOST.format("journal full", "the oldest"))
             return True
         if self.options.when_full == "block" and self._clock() < deadline:
             if self._worker.is_inside():
@@ -232,7 +237,7 @@ class Batcher:
             raise
 
     def refuse(self) -> None:
-        """Count an event that the delivery itself logged; it would feed on itself for ever."""
+        """Count an event that the delivery itself logged: to send it would log the next one."""
         self._counters.suppressed += 1
 
     # ------------------------------------------------------------------ flush and close
@@ -249,7 +254,7 @@ class Batcher:
         if self._worker.is_inside():
             return False
         if self._repeats is not None:
-            self._repeats.tell()
+            self._repeats.flush()
         with self._lock:
             sessions = list(self._sessions)
         requests = [Request(session, session.journal.count()) for session in sessions]
@@ -316,18 +321,18 @@ class Batcher:
         """Give up what could not be delivered, where no thread goes on trying."""
         self._worker.leave_to_others()
 
-    def tell_left(self) -> None:
-        """Say, when the process ends, where events are that could not be delivered."""
+    def report_left(self) -> None:
+        """Report, when the process ends, where events are that could not be delivered."""
         left = self.stats().pending
         if left:
-            events = "1 event is" if left == 1 else f"{left:,} events are"
+            events = "1 event was" if left == 1 else f"{left:,} events were"
             fate = (
-                "lost: they were in memory"
+                "lost, as the journal was in memory"
                 if self.directory is None
-                else f"in {self.directory}; the next process that logs to the same place, or"
+                else f"kept in {self.directory}; the next process that logs to the same place, or"
                 " `logbatch recover`, delivers what is there"
             )
-            self._trouble.say("left", f"{events} {fate}")
+            self._trouble.say("left", f"{events} not delivered in time; {fate}")
 
     # ------------------------------------------------------------------ the account
 

@@ -2,9 +2,9 @@
 
 Returning acknowledges.  A refusal of single records makes dead letters of them; a refusal of the
 whole batch halves it until the records at fault are found; a destination without a batch endpoint
-gets the records one by one; what it did not take of a batch is sent again.  After each part the
-journal is told, so that a crash half way repeats nothing that is done.  Everything else that
-`send` raises is temporary and leaves this module as `TemporaryError`.
+gets the records one by one; what it did not accept of a batch is sent again.  Each part is settled
+before the next is sent, so that a crash half way repeats nothing that is done.  Everything else
+that `send` raises is temporary and leaves this module as `TemporaryError`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RECHECK = 600.0  # seconds until a missing batch endpoint is tried again
 
 delivering: set[int] = set()
 """The threads that are inside a transport now, of whichever handler: what one of two handlers logs
-while it sends would otherwise be sent by the other, and so on for ever."""
+while it sends must not be sent by the other, which would log in turn, and so on."""
 
 
 class _Part(NamedTuple):
@@ -109,9 +109,9 @@ class Delivery:
                 self._singly_until = self._clock() + recheck
                 return _singles(batch), 0
             self._counters.retries += 1
-            told = str(error) or describe(error)
+            answer = str(error) or describe(error)
             raise TemporaryError(
-                f"{told}, to batches and to single records; is the path right?"
+                f"{answer}, to batches and to single records; is the path right?"
             ) from error
         except BaseException as error:
             self._counters.retries += 1
@@ -134,14 +134,14 @@ class Delivery:
             self._counters.seconds.append(self._clock() - started)
 
     def _accept(self, part: _Part, receipt: Receipt | None) -> list[_Part]:
-        """Count what was taken; return the rest."""
+        """Count what was accepted; return the rest."""
         batch = part.batch
         if not isinstance(receipt, Receipt):  # another package's `send` may return anything
             receipt = Receipt()
         taken = Ranges([(batch.first, batch.last)]) if receipt.taken is None else receipt.taken
         rest = [_slice(batch, *hole) for hole in taken.missing(batch.first, batch.last)]
         if rest == [batch]:
-            raise TemporaryError("the destination took nothing of the batch")
+            raise TemporaryError("the destination accepted none of the batch")
         self._count(part, len(batch) - sum(map(len, rest)), sum(len(each.lines) for each in rest))
         self._note_skipped(batch, receipt.skipped)
         return [_Part(each, part.single) for each in rest]
@@ -157,8 +157,8 @@ class Delivery:
         if skipped and not self._counters.skipped:
             self._trouble.say(
                 "skipped",
-                f"the destination left out {skipped} of {len(batch)} events without saying which;"
-                " they are counted in stats().skipped, and this is said once",
+                f"the destination did not store {skipped} of {len(batch)} events and does not say"
+                " which; they are lost; stats().skipped counts them from now on",
             )
         self._counters.skipped += skipped
 
@@ -168,7 +168,7 @@ class Delivery:
         """Act on a refusal.
 
         One that names an event which is not in the batch is not understood, and so counts as one
-        of the whole batch: what was refused must not pass for taken.
+        of the whole batch: what was refused must not pass for accepted.
         """
         batch, reasons = part.batch, error.reasons
         if not isinstance(reasons, str) and all(index in range(len(batch)) for index in reasons):
@@ -181,8 +181,8 @@ class Delivery:
     def _bury(self, part: _Part, reasons: Mapping[int, str], status: int | None) -> int:
         """Keep rejected events as dead letters, on the disk before they are acknowledged.
 
-        Where that fails they are only counted and told: to send the batch again until the disk
-        is well would repeat the events of it that were taken, and hold up all others.
+        Where that fails they are only counted and reported: to send the batch again until the disk
+        is well would repeat the events of it that were accepted, and hold up all others.
         """
         if reasons:
             events = "1 event was" if len(reasons) == 1 else f"{len(reasons)} events were"
@@ -191,7 +191,7 @@ class Delivery:
                 kept = self._write_letters(part.batch, reasons, status)
                 text += f"; kept in {kept}" if kept else ""
             except OSError as error:
-                text += f"; no dead letter could be kept: {describe(error)}"
+                text += f"; lost, as no dead letter could be written: {describe(error)}"
             self._trouble.say("rejected", text)
         if len(reasons) < len(part.batch):
             self._count(part, len(part.batch) - len(reasons))

@@ -144,12 +144,13 @@ class Flusher:
         now = self._clock()
         self._retry_at = now + wait
         self._asked_until = now + min(error.retry_after or 0.0, LONGEST_ASKED)
-        text = f"{error}; events wait in the journal; retrying in {wait:.1f} s"
+        where = "memory" if self._takeover.directory is None else "the journal"
+        text = f"{error}; events wait in {where}; retrying in {wait:.1f} s"
         self._trouble.say(kind, text, error)
 
     def _next_look(self, session: Session) -> float:
-        untold = self._repeats.wait() if self._repeats is not None else float("inf")
-        return min(self._next_delivery(session), untold)
+        repeats = self._repeats.due_in() if self._repeats is not None else float("inf")
+        return min(self._next_delivery(session), repeats)
 
     def _next_delivery(self, session: Session) -> float:
         now = self._clock()
@@ -167,7 +168,7 @@ class Flusher:
 
     def is_busy(self) -> bool:
         """Return whether there is something to do, now or soon."""
-        if self._repeats is not None and self._repeats.wait() < FAR:
+        if self._repeats is not None and self._repeats.due_in() < FAR:
             return True
         inbox = self._inbox
         return bool(inbox.retiring or inbox.asked or self._current().journal.pending())
@@ -299,11 +300,11 @@ class Flusher:
                 return
 
     def _store_repeats(self) -> None:
-        """Put how often the last event was repeated into the log; it has waited long enough."""
+        """Put how often the last event was repeated into the log, if that is due."""
         if self._repeats is None:
             return
         session = self._current()
-        since = self._repeats.tell_due(lambda line: _append_own(session, line))
+        since = self._repeats.flush_due(lambda line: _append_own(session, line))
         if since is not None:
             session.oldest = since if session.oldest is None else min(session.oldest, since)
 

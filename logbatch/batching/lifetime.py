@@ -15,7 +15,7 @@ WHILE_CONFIGURED = 0.1  # seconds waited at the most while `logging` is configur
 
 
 class Lasting(Protocol):
-    """What is told of the end and of forks."""
+    """What is closed at the end, and starts afresh in a forked child."""
 
     options: BatchOptions
 
@@ -23,10 +23,10 @@ class Lasting(Protocol):
         """Begin to close, without waiting."""
 
     def close(self) -> bool:
-        """Close, within `close_timeout` seconds; tell whether everything was delivered."""
+        """Close, within `close_timeout` seconds; return whether everything was delivered."""
 
-    def tell_left(self) -> None:
-        """Say what becomes of what was not."""
+    def report_left(self) -> None:
+        """Report what becomes of what was not."""
 
     def after_fork(self) -> None:
         """Start afresh in a forked child."""
@@ -64,7 +64,7 @@ class Lifetime:
         return min(seconds, self._patience) if self.ending else seconds
 
     def spend(self, seconds: float) -> None:
-        """Take note of time that was waited."""
+        """Count time that was waited."""
         if self.ending:
             self._patience = max(self._patience - seconds, 0.0)
 
@@ -97,7 +97,7 @@ class Lifetime:
             batcher.retire()
         for batcher in self.live():
             if not batcher.close():
-                batcher.tell_left()
+                batcher.report_left()
 
     def after_fork(self) -> None:
         """Have all of them start afresh, in the child."""
@@ -107,11 +107,11 @@ class Lifetime:
 
 
 def _holds_up_logging() -> bool:
-    """Tell whether this thread is inside `logging.config`, which flushes and closes old handlers.
+    """Return whether this thread is inside `logging.config`, which flushes and closes old handlers.
 
-    It holds the lock that `logging` asks for levels under.  If the flusher's thread logs, as
-    urllib3 does, or imports a library that does, it waits for that lock, and so in vain would
-    whoever waits for the flusher.  The process goes on, and with it the delivery, right after.
+    It holds the lock under which `logging` looks up levels.  If the flusher's thread logs, as
+    urllib3 does, or imports a library that does, it waits for that lock; to wait for the flusher
+    then would be in vain.  The process goes on, and with it the delivery, right after.
     """
     owned = getattr(getattr(logging, "_lock", None), "_is_owned", None)
     return owned is not None and bool(owned())

@@ -115,7 +115,7 @@ class Worker:
             except BaseException as error:
                 self._trouble.say(
                     "flusher",
-                    f"internal error while delivering, {describe(error)}; events stay in the"
+                    f"internal error while delivering: {describe(error)}; events stay in the"
                     f" journal; retrying in {_RETRY:.0f} s",
                     error,
                 )

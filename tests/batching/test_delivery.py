@@ -328,7 +328,9 @@ def test_a_directory_that_cannot_be_written_loses_the_letters_and_nothing_else(
     assert [(2, 1), (4, 0)] == desk.settled
     ((kind, text, _),) = desk.told
     assert "rejected" == kind
-    assert text.startswith("1 event was rejected: bad; no dead letter could be kept: FileExistsErr")
+    assert text.startswith(
+        "1 event was rejected: bad; lost, as no dead letter could be written: File"
+    )
 
 
 def test_letters_are_not_written_through_a_link(tmp_path: Path) -> None:
@@ -368,7 +370,9 @@ def test_a_full_disk_leaves_no_half_a_letter(
 
     assert [0, 2] == [letter["sequence"] for letter in letters(tmp_path)]
     assert [(0, 1), (1, 1), (2, 1)] == desk.settled
-    assert "no dead letter could be kept: OSError: [Errno 27] File too large" in desk.told[1][1]
+    assert (
+        "lost, as no dead letter could be written: OSError: [Errno 27] File too" in desk.told[1][1]
+    )
 
 
 # --------------------------------------------------------------------------- all is refused
@@ -526,7 +530,7 @@ def test_what_was_not_taken_is_sent_again(
 def test_a_batch_of_which_nothing_was_taken_waits(taken: Ranges) -> None:
     """It is not sent again at once, for ever."""
     desk = desk_with(Receipt(taken))
-    with pytest.raises(TemporaryError, match="the destination took nothing of the batch"):
+    with pytest.raises(TemporaryError, match="the destination accepted none of the batch"):
         desk.deliver(make_batch(0, 9))
 
     assert [] == desk.settled
@@ -542,7 +546,7 @@ def test_what_a_destination_skipped_is_counted_and_said_once() -> None:
     assert [(4, 0), (9, 0), (14, 0)] == desk.settled
     assert (3, 15) == (desk.counters.skipped, desk.counters.events)
     assert ["skipped"] == [kind for kind, _, _ in desk.told]
-    assert "left out 2 of 5 events" in desk.told[0][1]
+    assert "did not store 2 of 5 events" in desk.told[0][1]
 
 
 def test_a_dead_letter_holds_the_status(tmp_path: Path) -> None:
