@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import logging
+import threading
+from _thread import start_new_thread
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from logbatch.batching.counters import Counters
 from logbatch.batching.delivery import Delivery
@@ -26,6 +32,18 @@ encoder = LineEncoder()
 def line(text: str) -> bytes:
     """Encode an event with only a message."""
     return encoder.text(text, level=logging.INFO, logger="test")
+
+
+@contextmanager
+def no_threads() -> Iterator[None]:
+    """Have the system refuse every new thread: none has room for a stack of this size."""
+    before = threading.stack_size(1 << 47)
+    try:
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            start_new_thread(int, ())
+        yield
+    finally:
+        threading.stack_size(before)
 
 
 class Bench:

@@ -112,8 +112,6 @@ class Flusher:
         self._store_repeats()  # also while the destination is away
         if self._clock() >= self._retry_at:
             self._deliver_all()
-        if self._inbox.closing and not self.is_busy():
-            self._takeover.give_up()  # this process may live on without sending anything here
         session = self._current()
         session.journal.prepare(self._turns.let_others_run)
         return self._next_look(session)
@@ -176,6 +174,10 @@ class Flusher:
     def rearm(self) -> None:
         """Have the next event wake the thread, or start another."""
         self._current().wake_at = 0
+
+    def rest(self) -> None:
+        """Let go of journals of other processes: nothing is sent here for some time."""
+        self._takeover.give_up()
 
     def leave_to_others(self) -> None:
         """End what could not be finished; it stays in the journals for the next process."""
@@ -264,13 +266,13 @@ class Flusher:
             self._finish(retiring[0])
             retiring.popleft()
         # Nobody may come after us, so what others left is finished as far as that is soon done.
-        now = self._clock()
-        deadline, self._take_over_at = now + LAST_LOOK, now + TAKE_OVER_EVERY
+        deadline = self._clock() + LAST_LOOK
         try:
             self._takeover.send_all(lambda: self._clock() < deadline)
             self._delivery.transport.close()
         finally:
-            self._takeover.give_up()
+            self._takeover.give_up()  # this process may live on without sending anything here
+            self._take_over_at = self._clock() + TAKE_OVER_EVERY
 
     def _finish(self, session: Session) -> None:
         """Send the rest of a session that retires, and end it."""

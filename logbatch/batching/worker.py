@@ -109,24 +109,31 @@ class Worker:
     def _step(self) -> float:
         """Do one step and answer who waits; return the seconds until the next."""
         with self._working:
-            self._inside = threading.get_ident()
-            try:
-                return self._flusher.step()
-            except BaseException as error:
-                self._trouble.say(
-                    "flusher",
-                    f"internal error while delivering: {describe(error)}; events stay in the"
-                    f" journal; retrying in {_RETRY:.0f} s",
-                    error,
-                )
-                return _RETRY
-            finally:
-                self._inside = None
-                self._inbox.answer()
+            wait = self._try_step()
+            if self._has_nothing_left():
+                self._flusher.rest()
+            return wait
+
+    def _try_step(self) -> float:
+        self._inside = threading.get_ident()
+        try:
+            return self._flusher.step()
+        except BaseException as error:
+            text = f"internal error while delivering: {describe(error)}"
+            fate = f"events stay in the journal; retrying in {_RETRY:.0f} s"
+            self._trouble.say("flusher", f"{text}; {fate}", error)
+            return _RETRY
+        finally:
+            self._inside = None
+            self._inbox.answer()
+
+    def _has_nothing_left(self) -> bool:
+        """Return whether the batcher is closed and has nothing to do."""
+        return self._inbox.closing and not self._flusher.is_busy()
 
     def _may_rest(self) -> bool:
         """End the thread of a closed batcher; but not if an event came in at this moment."""
-        if not self._inbox.closing or self._flusher.is_busy():
+        if not self._has_nothing_left():
             return False
         self.running = False
         self._flusher.rearm()

@@ -3,7 +3,7 @@
 import logging
 import os
 import threading
-from itertools import repeat, takewhile
+from itertools import cycle, repeat, takewhile
 from pathlib import Path
 
 import pytest
@@ -262,6 +262,40 @@ def test_many_threads_lose_nothing_and_keep_their_order(transport):
         by_thread.setdefault(name, []).append(int(n))
     assert {str(name): list(range(500)) for name in range(8)} == by_thread
     assert_law(batcher)
+
+
+@pytest.mark.parametrize("when_full", ["drop_newest", "drop_oldest"])
+def test_the_law_holds_at_every_instant(when_full):
+    """While events come, are sent, rejected and dropped, and sessions end, no number goes back."""
+    answers = cycle([None, RejectedError({0: "no"}), TemporaryError("down", retry_after=0.001)])
+    batcher = Batcher(
+        CapturingTransport(answers),
+        BatchOptions(
+            flush_interval=0.01, max_batch_size=7, max_journal_bytes=1 << 16, when_full=when_full
+        ),
+    )
+
+    def work() -> None:
+        for n in range(400):
+            put(batcher, "x" * 1000)
+            if n % 100 == 99:
+                batcher.close(0)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    before = batcher.stats()
+    while any(thread.is_alive() for thread in threads) or not batcher.close(0):
+        stats = batcher.stats()
+        accounted = stats.published + stats.pending + stats.rejected + sum(stats.dropped.values())
+        assert stats.accepted == accounted
+        assert stats.pending >= 0
+        for name in ("accepted", "published", "rejected"):
+            assert getattr(before, name) <= getattr(stats, name)
+        assert sum(before.dropped.values()) <= sum(stats.dropped.values())
+        before = stats
+    assert 0 == batcher.stats().pending
+    assert 1200 <= batcher.stats().accepted  # and the events that report losses
 
 
 def test_when_full_drops_the_newest_counts_them_and_says_so_in_the_log(transport):

@@ -7,13 +7,15 @@ import os
 from pathlib import Path
 
 import pytest
-from bench import Bench
+from bench import Bench, line, no_threads
 
 from logbatch import BatchHandler
+from logbatch.batching.batcher import Batcher
 from logbatch.batching.takeover import recover
 from logbatch.errors import RejectedError, TemporaryError
-from logbatch.testing import CapturingTransport
-from logbatch.transports.base import journal_directory
+from logbatch.options import BatchOptions
+from logbatch.testing import CapturingTransport, ManualClock
+from logbatch.transports.base import Batch, Receipt, journal_directory
 
 
 @pytest.fixture(autouse=True)
@@ -87,18 +89,30 @@ def test_what_a_dead_process_left_is_looked_for_every_three_seconds() -> None:
     bench.session.end()
 
 
-def test_a_closed_batcher_holds_no_journal_of_a_dead_process() -> None:
-    """Regression: where the last look took long, its thread ended with one still locked."""
-    die_with("a", "b")
-    bench = new_bench(max_batch_size=1)
-    bench.inbox.closing = True
-    bench.step()
-    assert ["a"] == bench.transport.messages
+@pytest.mark.parametrize("late", [False, True], ids=["by the close", "by a late event"])
+def test_a_closed_batcher_holds_no_journal_of_a_dead_process(late: bool) -> None:
+    """Regression: where sending took long, one that was not finished stayed locked."""
+
+    class Slow(CapturingTransport):
+        def send(self, batch: Batch) -> Receipt | None:
+            clock.advance(4.0)
+            return super().send(batch)
+
+    die_with("a", "b", "c", "d")
+    clock = ManualClock()
+    transport = Slow(destination="there")
+    batcher = Batcher(transport, BatchOptions(max_batch_size=1), clock=clock)
+    with no_threads():  # so that nothing goes on behind these calls
+        batcher.append(line("mine"), logging.INFO)
+        assert batcher.close(1000.0)
+        if late:
+            batcher.append(line("late"), logging.ERROR)
+            assert batcher.flush(1000.0)
 
     other = new_transport()
-    assert (1, 1, 0) == tuple(recover(other))
-    assert ["b"] == other.messages
-    bench.session.end()
+    assert 0 == recover(other).left
+    expected = ["a", "b", "c", "d", "mine"] + (["late"] if late else [])
+    assert sorted(expected) == sorted(transport.messages + other.messages)
 
 
 def test_recover_counts_what_could_not_be_published(capsys: pytest.CaptureFixture[str]) -> None:

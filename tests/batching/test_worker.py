@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from bench import line
+from bench import line, no_threads
 
 from logbatch.batching.batcher import Batcher
 from logbatch.errors import TemporaryError
@@ -27,18 +27,6 @@ def put(batcher: Batcher, *texts: str) -> None:
     """Append events."""
     for text in texts:
         batcher.append(line(text), logging.INFO)
-
-
-@contextmanager
-def no_threads() -> Iterator[None]:
-    """Have the system refuse every new thread: none has room for a stack of this size."""
-    before = threading.stack_size(1 << 47)
-    try:
-        with pytest.raises(RuntimeError, match="can't start new thread"):
-            start_new_thread(int, ())
-        yield
-    finally:
-        threading.stack_size(before)
 
 
 @contextmanager
