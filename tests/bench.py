@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from _thread import start_new_thread
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from make import encoder, logged_line
 
 from logbatch.batching.counters import Counters
 from logbatch.batching.delivery import Delivery
@@ -25,13 +25,6 @@ from logbatch.options import BatchOptions
 from logbatch.testing import ManualClock
 from logbatch.transports.base import Transport
 from logbatch.trouble import Trouble
-
-encoder = LineEncoder()
-
-
-def line(text: str) -> bytes:
-    """Encode an event with only a message."""
-    return encoder.text(text, level=logging.INFO, logger="test")
 
 
 @contextmanager
@@ -94,7 +87,7 @@ class Bench:
     def put(self, *texts: str) -> None:
         """Append events."""
         for text in texts:
-            self.session.journal.append(line(text))
+            self.session.journal.append(logged_line(text))
 
     def step(self) -> float:
         """Do one step, and what the worker does behind it."""

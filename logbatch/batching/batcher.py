@@ -149,7 +149,7 @@ class Batcher:
         """
         session = self._session
         try:
-            session.journal.write(line)
+            session.writer.write(line)
         except ValueError:
             found = self._append_anew(line)
             if found is None:
@@ -159,7 +159,7 @@ class Batcher:
             if (
                 next(session.ticks) >= session.wake_at
                 or level >= self._urgent_level
-                or session.journal.position() >= session.wake_offset
+                or session.writer.position() >= session.wake_offset
             ):
                 self._wake(session, level)
         except ValueError:
@@ -236,7 +236,7 @@ class Batcher:
             session.wake_at = 0
             raise
 
-    def refuse(self) -> None:
+    def suppress(self) -> None:
         """Count an event that the delivery itself logged: to send it would log the next one."""
         self._counters.suppressed += 1
 

@@ -59,7 +59,7 @@ class Counters:
             pending=tally.pending,
             rejected=tally.rejected,
             dropped=dict(tally.dropped),
-            refused=self.suppressed,
+            suppressed=self.suppressed,
             collapsed=collapsed,
             recovered=self.recovered,
             batches=self.batches,

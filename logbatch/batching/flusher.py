@@ -215,7 +215,7 @@ class Flusher:
                 return due
             session.ticks = count(came)
             session.wake_at = came + (triggers.size - events - 1 if events else 0)
-            session.wake_offset = session.journal.position() + triggers.bytes - waiting
+            session.wake_offset = session.writer.position() + triggers.bytes - waiting
             # Look again after the marks are set: an event that came in between did not see them.
             if session.journal.count() <= session.wake_at:
                 return due

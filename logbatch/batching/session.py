@@ -101,6 +101,7 @@ class Session:
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
+        self.writer = journal.writer
         # Written by callers and by the flusher, without a lock: a mark that is lost is set again by
         # the flusher's next look.
         self.ticks = count()

@@ -4,7 +4,8 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from bench import Bench, line
+from bench import Bench
+from make import logged_line as line
 
 from logbatch.batching.inbox import Request
 from logbatch.batching.session import FAR, Session

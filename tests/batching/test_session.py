@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from bench import line
+from make import logged_line as line
 
 from logbatch.batching.inbox import Inbox, Request
 from logbatch.batching.session import FAR, Session, Tally

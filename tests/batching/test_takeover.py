@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-from bench import Bench, line, no_threads
+from bench import Bench, no_threads
+from make import logged_line as line
 
 from logbatch import BatchHandler
 from logbatch.batching.batcher import Batcher

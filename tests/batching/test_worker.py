@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from bench import line, no_threads
+from bench import no_threads
+from make import logged_line as line
 
 from logbatch.batching.batcher import Batcher
 from logbatch.errors import TemporaryError
