@@ -1,4 +1,4 @@
-"""Write to the terminal, or to whatever it is redirected to.
+"""Writing to the terminal, or to whatever stands in its place.
 
 What comes from a log goes to rich as `Text` only, never as markup.  Without colour (a pipe,
 `NO_COLOR`, `--color never`) nothing but plain text and newlines is written.
@@ -24,7 +24,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class Terminal(Console):
-    """A rich console that interprets no markup and raises where a pipe is closed."""
+    """A rich console that takes no markup from text and reports a closed pipe as an error."""
 
     def __init__(self, file: TextIO | None = None, color: str = "auto", **options: Any) -> None:
         super().__init__(
@@ -44,7 +44,7 @@ class Terminal(Console):
 
     @property
     def is_screen(self) -> bool:
-        """Whether it is a terminal, so that its width counts; with colours or not."""
+        """Whether it is a screen, whose width counts; with colours or not."""
         return self.file.isatty()
 
     def on_broken_pipe(self) -> None:
@@ -71,13 +71,13 @@ def use_safe_streams() -> None:
 
 
 def use_utf8() -> None:
-    """Write UTF-8 to standard output whatever the locale is: programs that read it expect that."""
+    """Write UTF-8 to standard output whatever the locale says: what programs read is in it."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def discard_stdout() -> None:
-    """Discard what is still buffered for a closed pipe, so that no error is printed at exit."""
+    """Send what is still buffered for a pipe that was closed nowhere, so that no one complains."""
     try:
         descriptor = sys.stdout.fileno()
     except (OSError, ValueError):
@@ -104,13 +104,13 @@ def plain_text(value: str) -> Text:
 
 
 def counted(number: int, noun: str) -> str:
-    """Format a number with what it counts: `1 record`, `1,200 records`, `2 processes`."""
+    """Write a number with what it counts: `1 record`, `1,200 records`, `2 processes`."""
     plural = f"{noun}es" if noun.endswith(("s", "ch")) else f"{noun}s"
     return f"{number:,} {noun if number == 1 else plural}"
 
 
 def new_table(*headings: str, numbers: Sequence[str] = ()) -> Table:
-    """Make a table in the style of all commands; columns in `numbers` are aligned to the right."""
+    """Make a table in the one style of all commands; columns in `numbers` stand to the right."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for heading in headings:
         right = heading in numbers
