@@ -64,13 +64,14 @@ class Session:
 
     Callers read `wake_at` and `wake_offset` after each event: the number of lines, and the place
     in the segment, from which on they wake the flusher.  Everything that must agree with the
-    journal is changed under `lock`.
+    journal is changed under `lock`, which is the journal's own: a signal handler that logs from
+    within the journal would wait for a second one, whose holder waits for the journal.
     """
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self.writer = journal.writer
-        self.lock = threading.RLock()
+        self.lock = journal.lock
         self.ticks = count()
         self.wake_at = 0
         self.wake_offset = FAR
@@ -84,9 +85,11 @@ class Session:
 
     def settle(self, last: int, rejected: int = 0) -> None:
         """Acknowledge everything up to `last`, of which so many were rejected."""
+        self.journal.count()  # not under the lock: that may take long
         with self.lock:
             self._rejected += rejected
             self.journal.acknowledge(last)
+        self.journal.report()
 
     def drop_newest(self, reason: str) -> bool:
         """Count one event that found no room; tell whether it is the first of its kind."""
@@ -95,6 +98,7 @@ class Session:
 
     def drop_oldest(self, reason: str) -> bool:
         """Drop the oldest events that are not being sent; tell whether there were any."""
+        self.journal.count()  # not under the lock: that may take long
         with self.lock:
             span = self.journal.drop_oldest()
             if span is None:
@@ -113,6 +117,7 @@ class Session:
 
     def tally(self) -> Tally:
         """Return the account at this instant."""
+        self.journal.count()  # not under the lock: that may take long
         with self.lock:
             if self.ended:
                 return self.final
@@ -128,6 +133,7 @@ class Session:
             self.final = self.tally()
             self.journal.close()
             self.ended = True
+        self.journal.report()
 
 
 class Request:
