@@ -429,7 +429,7 @@ class TestDirectories:
     @pytest.mark.usefixtures("anybody")
     def test_sync_of_what_may_not_be_read(self, tmp_path: Path) -> None:
         """A directory that may be written but not read is let be, for it cannot be opened."""
-        for path in (tmp_path, *tmp_path.parents[:2]):
+        for path in (tmp_path, *tmp_path.parents[:3]):
             path.chmod(0o755)
         (tmp_path / "x").mkdir(0o333)
         pid = os.fork()

@@ -151,8 +151,7 @@ def _make(
 def _check_names(parameters: Parameters, given: Mapping[str, Any]) -> None:
     """Raise for the first option that the transport does not have, saying which was meant."""
     if not parameters.any:
-        names = parameters.names - {"now"}  # that is for tests
-        check_known([name for name in given if name not in {*names, "now"}], names | OPTION_NAMES)
+        check_known(given, parameters.names | OPTION_NAMES)
 
 
 def _http() -> Any:

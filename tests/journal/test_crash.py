@@ -962,3 +962,22 @@ def test_a_signal_handler_may_log_while_the_state_is_made(directory: Path) -> No
         assert [] == told
         assert 1 + len(inner) == len(drain(journal))
         journal.close()
+
+
+@pytest.mark.parametrize(
+    ("age", "locked", "stays"),
+    [(3660, False, False), (-3660, False, False), (3660, True, True), (60, False, True)],
+)
+def test_a_state_file_that_never_got_its_name(
+    tmp_path: Path, age: float, locked: bool, stays: bool
+) -> None:
+    """It goes once its maker is gone, also where the clock was set back; no other one does."""
+    path = tmp_path / f".{new_producer()}.0.new"
+    with path.open("wb") as file:
+        if locked:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        at = time.time() - age
+        os.utime(path, (at, at))
+
+        assert [] == list(adopt(tmp_path))
+        assert stays == path.exists()

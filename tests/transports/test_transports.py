@@ -20,6 +20,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from clocks import with_clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from make import MIDNIGHT, P, batch_of, encode, event
@@ -143,7 +144,7 @@ class TestEachRecordOnce:
     def test_over_midnight(self, kind: dict[str, Any], tmp_path: Path) -> None:
         """A batch that is sent again on the next day is where it was."""
         producer, clock = new_producer(), ManualClock(MIDNIGHT - 60)
-        transport = build({**kind, "path": tmp_path}, now=clock)
+        transport = with_clock(build({**kind, "path": tmp_path}), clock)
         transport.send(make_batch(producer, 0, 9))
         clock.now += 120
         transport.send(make_batch(producer, 0, 9))
@@ -160,7 +161,7 @@ class TestEachRecordOnce:
     ) -> None:
         """A batch whose name perhaps did not reach the disk is not acknowledged, nor doubled."""
         producer, clock = new_producer(), ManualClock(MIDNIGHT - 60)
-        transport = build({**kind, "path": tmp_path}, now=clock)
+        transport = with_clock(build({**kind, "path": tmp_path}), clock)
         transport.send(make_batch(producer, 0, 4))
         transport.close()
         broken, fsync, tried = [True], os.fsync, []
@@ -227,7 +228,7 @@ class TestEachRecordOnce:
     ) -> None:
         """Ctrl-C at any system call passes through; the batch, cut otherwise, is there once."""
         producer, clock = new_producer(), ManualClock(MIDNIGHT - 60)
-        transport = build({**kind, "path": tmp_path}, now=clock)
+        transport = with_clock(build({**kind, "path": tmp_path}), clock)
         transport.send(make_batch(producer, 0, 4))
         left = [call]
 
@@ -258,7 +259,7 @@ class TestEachRecordOnce:
     def test_published(self, kind: dict[str, Any], tmp_path: Path) -> None:
         """Another process is told what is there: of all days, closed or not."""
         producer, clock = new_producer(), ManualClock(MIDNIGHT - 60)
-        transport = build({**kind, "path": tmp_path}, now=clock)
+        transport = with_clock(build({**kind, "path": tmp_path}), clock)
         transport.send(make_batch(producer, 0, 9))
         clock.now += 120
         transport.send(make_batch(producer, 10, 19))
@@ -584,15 +585,19 @@ class TestFiles:
         assert f"{kind['type']}:{tmp_path}/logs" == transport.destination
         assert tmp_path / "logs" / ".journal" == transport.journal_directory
 
-    def test_stale_files_are_removed(self, kind: dict[str, Any], tmp_path: Path) -> None:
-        """What a crash left under a temporary name, today or yesterday, is removed one day."""
-        clock = ManualClock(time.time() + 7200)
-        transport = build({**kind, "path": tmp_path}, now=clock)
+    @pytest.mark.parametrize("years", [0, 1, -10])
+    def test_stale_files_are_removed(
+        self, kind: dict[str, Any], tmp_path: Path, years: int
+    ) -> None:
+        """What a crash left under a temporary name is removed, whatever the clock shows then."""
+        clock = ManualClock(MIDNIGHT - 60)
+        transport = with_clock(build({**kind, "path": tmp_path}), clock)
         transport.send(make_batch(new_producer(), 0, 9))
         (folder,) = tmp_path.iterdir()
-        (folder / ".part-0123456789abcdef.tmp").write_bytes(b"x")
-        (folder / "mine.tmp").write_bytes(b"x")
-        clock.now += 86_400
+        for name in (".part-0123456789abcdef.tmp", "mine.tmp"):
+            (folder / name).write_bytes(b"x")
+            os.utime(folder / name, (0, 0))
+        clock.now += years * 365 * 86_400 + 120
         transport.send(make_batch(new_producer(), 0, 9))
 
         assert [folder / "mine.tmp"] == temporaries(tmp_path)
@@ -683,12 +688,13 @@ class TestRegistry:
         [
             ("parqet:logs", {}, "transport 'parqet' is unknown; did you mean 'parquet'?"),
             ("kafka:logs", {}, "'kafka' is unknown; Known are: .*jsonl, parquet.*entry point"),
-            ("logs", {}, 'does not begin with a kind; a directory is "parquet:logs"'),
-            ("", {}, "does not begin with a kind"),
+            ("logs", {}, 'does not begin with a scheme; for a directory write "parquet:logs"'),
+            ("", {}, "does not begin with a scheme"),
             ("parquet:", {}, "path='' must name a directory"),
             ("parquet://logs", {}, '"parquet:logs" or "parquet:/var/log/app"'),
             ("parquet:logs?compresion=none", {}, "'compresion'; did you mean 'compression'"),
-            ("parquet:logs?now=1", {}, "unknown option 'now'"),
+            ("parquet:logs?now=1", {}, "unknown option 'now'; known are: compression$"),
+            ("jsonl:logs", {"now": 1}, "unknown option 'now'; known are: (?!.*remembered)"),
             ("jsonl:logs?rotate_bytes=0", {}, "rotate_bytes='0' must be a number of bytes"),
             ("jsonl:logs", {"rotate_seconds": "x"}, "rotate_seconds='x' must be a number of sec"),
             ("jsonl:logs", {"compression": "zst"}, "compression='zst' must be .* mean 'zstd'"),
