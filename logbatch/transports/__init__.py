@@ -104,7 +104,8 @@ def _from_url(url: str, options: dict[str, Any]) -> BaseTransport:
     kind = match[1].lower()
     factory = _find_factory(kind)
     parameters = Parameters.of(factory)
-    _check_names(parameters, options)
+    in_url = {"path", "url"}.intersection(parameters.needed)
+    _check_names(parameters._replace(names=parameters.names - in_url), options)
     return _make(kind, parameters, options, lambda given: factory.from_url(url, **given))
 
 
@@ -151,8 +152,8 @@ def _make(
 def _check_names(parameters: Parameters, given: Mapping[str, Any]) -> None:
     """Raise for the first option that the transport does not have, saying which was meant."""
     if not parameters.any:
-        names = parameters.names - {"now"}  # that is for tests
-        check_known([name for name in given if name not in {*names, "now"}], names | OPTION_NAMES)
+        known = parameters.names | OPTION_NAMES
+        check_known([name for name in given if name not in {*parameters.names, "now"}], known)
 
 
 def _http() -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import Any, NamedTuple
 
+_PRIVATE = {"now", "remembered", "open_files", "idle_seconds"}  # for the receiver, and for tests
+
 
 class Parameters(NamedTuple):
     """The keyword parameters of a factory.
@@ -24,7 +26,10 @@ class Parameters(NamedTuple):
         """Read them from the factory's signature."""
         given = inspect.signature(factory).parameters.values()
         named = [
-            each for each in given if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
+            each
+            for each in given
+            if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
+            and each.name not in _PRIVATE
         ]
         return cls(
             frozenset(each.name for each in named),
