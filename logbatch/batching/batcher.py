@@ -340,7 +340,9 @@ class Batcher:
         """Return what became of everything accepted so far."""
         with self._lock:
             self._fold_ended()
-            tally = sum((session.tally() for session in self._sessions), self._past)
+            past, sessions = self._past, self._sessions.copy()
+        # Not under the lock: who holds a journal's may log, in a signal handler, and wait for this.
+        tally = sum((session.tally() for session in sessions), past)
         collapsed = self._repeats.collapsed if self._repeats is not None else 0
         return self._counters.make_stats(tally, self._trouble, collapsed)
 
