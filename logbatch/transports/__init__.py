@@ -104,7 +104,8 @@ def _from_url(url: str, options: dict[str, Any]) -> BaseTransport:
     kind = match[1].lower()
     factory = _find_factory(kind)
     parameters = Parameters.of(factory)
-    _check_names(parameters, options)
+    in_url = {"path", "url"}.intersection(parameters.needed)
+    _check_names(parameters._replace(names=parameters.names - in_url), options)
     return _make(kind, parameters, options, lambda given: factory.from_url(url, **given))
 
 

@@ -144,6 +144,14 @@ def test_a_variable_for_what_is_given_in_the_program_is_of_the_application(
     assert "did you mean LOGBATCH_HTTP_TOKEN?" in refusal(HTTPS)
 
 
+@pytest.mark.parametrize("name", ["now", "remembered", "open_files"])
+def test_what_is_no_option_is_not_read(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """What the receiver sets on a transport is no option, here as elsewhere."""
+    monkeypatch.setenv(f"LOGBATCH_JSONL_{name.upper()}", "5")
+
+    assert "jsonl:" in repr(build("jsonl:logs"))
+
+
 @pytest.mark.parametrize("name", ["url", "headers", "fields"])
 def test_what_no_variable_holds_is_refused_there(
     monkeypatch: pytest.MonkeyPatch, name: str

@@ -27,6 +27,7 @@ from make import MIDNIGHT, P, batch_of, encode, event
 
 from logbatch.errors import TemporaryError
 from logbatch.identity import Ranges, new_producer
+from logbatch.options import OPTION_NAMES
 from logbatch.testing import ManualClock
 from logbatch.transports import build
 from logbatch.transports.adapted import given_object
@@ -733,11 +734,54 @@ class TestRegistry:
         with pytest.raises(ValueError, match=message):
             build(transport, **options)
 
-    def test_what_only_tests_use_is_not_offered(self) -> None:
-        """Among the known options."""
-        with pytest.raises(ValueError, match="known are") as caught:
-            build("jsonl:logs", zzz=1)
-        assert "now" not in str(caught.value).split(", ")
+    @pytest.mark.parametrize(
+        ("transport", "offered"),
+        [
+            ("parquet:logs", "columns, compression"),
+            ("jsonl:logs", "compression, rotate_bytes, rotate_seconds"),
+            ({"type": "parquet", "path": "logs"}, "columns, compression, path"),
+            ({"type": "jsonl", "path": "logs"}, "compression, path, rotate_bytes, rotate_seconds"),
+            (
+                "https://example.org",
+                "accept_html, account, batch_recheck, body, compression, fallback, fields, headers,"
+                " insecure, proxies, single_method, single_url, timeout, token, verify",
+            ),
+        ],
+    )
+    def test_what_is_offered(self, transport: Any, offered: str) -> None:
+        """An unknown option is answered with those that can be given there, and no others."""
+        with pytest.raises(ValueError, match=r"^unknown option 'zzzz'; known are: ") as caught:
+            build(transport, zzzz=1)
+
+        known = set(str(caught.value).partition("known are: ")[2].split(", "))
+        assert set(offered.split(", ")) == known - OPTION_NAMES
+        if isinstance(transport, dict):
+            with pytest.raises(ValueError, match=re.escape(str(caught.value))):
+                build({**transport, "zzzz": 1})
+
+    @pytest.mark.parametrize(("kind", "offered"), [
+        ("parquet", "compression"), ("jsonl", "compression, rotate_bytes, rotate_seconds"),
+    ])  # fmt: skip
+    def test_what_is_offered_in_a_url(self, kind: str, offered: str) -> None:
+        """There, those that a text can hold."""
+        with pytest.raises(ValueError) as caught:
+            build(f"{kind}:logs?zzzz=1")
+        assert f"unknown option 'zzzz'; known are: {offered}" == str(caught.value)
+
+    @pytest.mark.parametrize("name", ["remembered", "open_files", "idle_seconds"])
+    @pytest.mark.parametrize("transport", ["jsonl:logs", {"type": "jsonl", "path": "logs"}])
+    def test_what_is_no_option(self, transport: Any, name: str) -> None:
+        """What the receiver sets on a transport cannot be given to a handler."""
+        with pytest.raises(ValueError, match=f"unknown option '{name}'"):
+            build(transport, **{name: 5})
+        with pytest.raises(ValueError, match=f"unknown option '{name}'"):
+            build(f"jsonl:logs?{name}=5")
+
+    @pytest.mark.parametrize(("url", "name"), [("jsonl:a", "path"), ("https://h", "url")])
+    def test_what_the_url_says_is_not_given_beside_it(self, url: str, name: str) -> None:
+        """Regression: this was a TypeError, of an argument that is given twice."""
+        with pytest.raises(ValueError, match=f"unknown option '{name}'"):
+            build(url, **{name: "b"})
 
     def test_mistake_in_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A wrong LOGBATCH_TRANSPORT is told by its name."""
