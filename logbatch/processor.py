@@ -86,7 +86,7 @@ class BatchProcessor(Frontend):
                 "processor", f"cannot store an event, it may be lost: {describe(error)}", error
             )
         if self._final:
-            from structlog import DropEvent  # who calls this has it loaded
+            from structlog import DropEvent  # whoever calls this has imported it
 
             raise DropEvent
         return event_dict

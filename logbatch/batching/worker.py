@@ -25,7 +25,7 @@ from collections.abc import Callable
 from logbatch.batching.flusher import Flusher
 from logbatch.batching.inbox import Inbox
 from logbatch.batching.lifetime import process
-from logbatch.transports.base import Transport
+from logbatch.transports.base import BaseTransport
 from logbatch.trouble import Trouble, describe
 
 _LONGEST_SLEEP = 3600.0
@@ -50,7 +50,7 @@ class Worker:
         self,
         flusher: Flusher,
         inbox: Inbox,
-        transport: Transport,
+        transport: BaseTransport,
         trouble: Trouble,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -58,8 +58,8 @@ class Journal:
     Attributes:
         producer: The same.
         writer: The way in.  Who must save each call uses its `write` and `position`.
-        lock: Whoever must hold a lock of its own while it calls the journal takes this one: a
-            second lock would be waited for in the wrong order by a signal handler that logs.
+        lock: Whoever must hold a lock while it calls the journal takes this one: a second lock
+            would be waited for in the wrong order by a signal handler that logs.
         dropped: What `drop_oldest` dropped.
     """
 
@@ -323,7 +323,6 @@ class Journal:
             if not self._leave_finished():
                 progress.save()
                 self._discard_before(progress.settled.segment)
-        self._reports.flush()
 
     def _leave_finished(self) -> bool:
         """Step over segments that are wholly settled, and remove them; return if there were any."""
@@ -338,6 +337,13 @@ class Journal:
     def _discard_before(self, index: int) -> None:
         self._segments.discard_before(index)
         self._ends = {other: end for other, end in self._ends.copy().items() if other >= index}
+
+    def report(self) -> None:
+        """Report what went wrong in `acknowledge` and `close`, which may be called under the lock.
+
+        Call it without: `on_trouble` may wait for something.
+        """
+        self._reports.flush()
 
     # ------------------------------------------------------------------ the end
 
@@ -358,7 +364,6 @@ class Journal:
                 self._leave_to_others()
             self._segments.release()
             self._progress.close(self._maker.remove_all if done else None)
-        self._reports.flush()
         return done
 
     def _leave_to_others(self) -> None:

@@ -155,7 +155,7 @@ def test_the_format_is_the_one_that_was_named(
     [
         ("parquet:logs", ["--format", "jsonl"], "parquet:logs means parquet files, --format jsonl"),
         ("jsonl:logs", ["--format", "parquet"], "jsonl:logs means jsonl files, --format parquet"),
-        ("jsonl:logs?compression=zstd", [], "the receiver takes no options of files"),
+        ("jsonl:logs?compression=zstd", [], "the receiver has no options for files"),
     ],
 )
 def test_a_contradiction_is_wrong_usage(

@@ -32,7 +32,7 @@ from logbatch.identity import Ranges, new_producer
 from logbatch.testing import ManualClock
 from logbatch.transports import build
 from logbatch.transports.adapted import given_object
-from logbatch.transports.base import Batch, Transport
+from logbatch.transports.base import BaseTransport, Batch
 from logbatch.transports.jsonl import JsonlTransport
 from logbatch.transports.parquet import ParquetTransport
 
@@ -575,7 +575,7 @@ class TestRegistry:
             ("jsonl:.", JsonlTransport, "{here}"),
         ],
     )
-    def test_urls(self, url: str, kind: type[Transport], path: str, tmp_path: Path) -> None:
+    def test_urls(self, url: str, kind: type[BaseTransport], path: str, tmp_path: Path) -> None:
         """A URL names a kind and a directory."""
         transport = build(url)
 
@@ -623,7 +623,7 @@ class TestRegistry:
 
             def close(self) -> None: ...
 
-        mine, whole = Mine(), Transport()
+        mine, whole = Mine(), BaseTransport()
         assert mine is given_object(build(mine))
         assert whole is build(whole)
 
@@ -660,7 +660,7 @@ class TestRegistry:
             ("parquet:logs", {"columns": {"a": "int"}}, "a='int' must be one of"),
             ("jsonl:logs", {"columns": {"a": "int64"}}, "unknown option 'columns'"),
             ("parquet:logs", {"flush_intervall": 1}, "did you mean 'flush_interval'"),
-            ({"path": "logs"}, {}, 'the dict has no "type"'),
+            ({"path": "logs"}, {}, 'this dict has no "type"'),
             ({"type": "parquet"}, {}, "'parquet' needs 'path'"),
             ({"type": "parquet", "pth": "x"}, {}, "unknown option 'pth'; did you mean 'path'"),
             ({"type": "parquett", "path": "x"}, {}, "'parquett' is unknown; did you mean"),
@@ -675,15 +675,15 @@ class TestRegistry:
                 {"compression": "zstd"},
                 "'compression' is given twice",
             ),
-            (5, {}, "a int is none; it must be a URL"),
-            (ParquetTransport, {}, "a type is none; it must be a URL"),
-            (Path("logs"), {}, "Path is none; it must be a URL"),
+            (5, {}, "must be a URL .*; got an object of type int"),
+            (ParquetTransport, {}, "must be a URL .*; got the class ParquetTransport"),
+            (Path("logs"), {}, "must be a URL .*; got an object of type P\\w+Path"),
             (
-                Transport(),
+                BaseTransport(),
                 {"compression": "zstd"},
                 "'compression' must be given to the transport obj",
             ),
-            (Transport(), {"flush_intervall": 1}, "did you mean 'flush_interval'"),
+            (BaseTransport(), {"flush_intervall": 1}, "did you mean 'flush_interval'"),
         ],
     )
     def test_mistakes(self, transport: Any, options: dict[str, Any], message: str) -> None:
