@@ -25,7 +25,7 @@ LAYERS = [
     ["journal.*"],
     ["storage.*"],
     ["dataset.filter.*"],
-    ["transports.base", "transports.environment", "transports.parameters"],
+    ["transports.base", "transports.adapted", "transports.environment", "transports.parameters"],
     ["transports.*"],
     ["batching.*"],
     ["dedupe", "frontend", "handler", "processor", "attach", "testing"],

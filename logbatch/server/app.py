@@ -33,7 +33,7 @@ from logbatch.server.limits import Limits, Refusal
 from logbatch.server.memory import Room, Share
 from logbatch.server.metrics import CONTENT_TYPE, Metrics
 from logbatch.server.otlp import MEDIA as OTLP
-from logbatch.server.otlp import tell_refusal
+from logbatch.server.otlp import encode_refusal
 from logbatch.server.store import Key, Store
 from logbatch.trouble import Trouble, describe
 
@@ -182,7 +182,7 @@ def _otlp_media(request: Request) -> str:
 
 def _refusal(refusal: Refusal, otlp_media: str = "") -> Response:
     if otlp_media:
-        content = tell_refusal(refusal, otlp_media)
+        content = encode_refusal(refusal, otlp_media)
     else:
         content = _encode({"success": False, "error": refusal.reason, **refusal.more})
     response = Response(content, refusal.status, media_type=otlp_media or JSON)

@@ -110,7 +110,7 @@ class Intake:
         except Rejected as error:
             raise Refusal(400, f"a resource or scope cannot be stored: {error}") from None
         self._add(sent, checked)
-        return otlp.tell_success(checked.rejected, sent.media)
+        return otlp.encode_success(checked.rejected, sent.media)
 
     def _add(self, sent: Sent, checked: Checked) -> Stored:
         stored = self._store.add(checked, sent.key, sent.token)

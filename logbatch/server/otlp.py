@@ -217,8 +217,8 @@ def plain_number(value: float) -> float | str:
 _CODES = {400: 3, 401: 16, 403: 7, 404: 5, 408: 4, 413: 8, 415: 3, 503: 14}  # of gRPC
 
 
-def tell_success(rejected: dict[int, str], media: str) -> bytes:
-    """Write the answer to a request that was taken, perhaps without some of its records."""
+def encode_success(rejected: dict[int, str], media: str) -> bytes:
+    """Encode the answer to a request that was stored, perhaps without some of its records."""
     reason = f"record {min(rejected)}: {rejected[min(rejected)]}" if rejected else ""
     if media == JSON:
         if not rejected:
@@ -234,8 +234,8 @@ def tell_success(rejected: dict[int, str], media: str) -> bytes:
     return answer.SerializeToString()
 
 
-def tell_refusal(refusal: Refusal, media: str) -> bytes:
-    """Write the answer to a request that was not taken: a `google.rpc.Status`."""
+def encode_refusal(refusal: Refusal, media: str) -> bytes:
+    """Encode the answer to a request that was refused: a `google.rpc.Status`."""
     code = _CODES.get(refusal.status, 2)
     if media == JSON:
         return _encode({"code": code, "message": refusal.reason})

@@ -13,10 +13,11 @@ import difflib
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, NoReturn
 
 from logbatch.options import OPTION_NAMES, check_known, find_close
-from logbatch.transports.base import Transport
+from logbatch.transports.adapted import adapt
+from logbatch.transports.base import BaseTransport, Transport
 from logbatch.transports.environment import check_variables, read_options, variable_of
 from logbatch.transports.parameters import Parameters
 
@@ -30,14 +31,17 @@ _RULE = (
 )
 
 
-def build(transport: Any = None, **options: Any) -> Transport:
+def build(
+    transport: str | Mapping[str, Any] | Transport | None = None, **options: Any
+) -> BaseTransport:
     """Make a transport; this opens nothing and touches no file.
 
     Args:
-        transport: A URL, a dict with `type`, or an object with `send` and `close`, which is taken
-            as it is.  None takes the environment variable `LOGBATCH_TRANSPORT`, else Parquet files
-            in the user's log directory.
-        **options: Options of the transport; None is as if it was not given.
+        transport: A URL, a dict with `type`, or an object with `send` and `close`, which is
+            adapted where it lacks something.  None reads the environment variable
+            `LOGBATCH_TRANSPORT`; where that is not set, it means Parquet files in the user's log
+            directory.
+        **options: Options of the transport; None counts as not given.
 
     Raises:
         ValueError: The kind of transport or an option is unknown, or a value is out of range.
@@ -49,17 +53,17 @@ def build(transport: Any = None, **options: Any) -> Transport:
         return _from_url(transport, options)
     if isinstance(transport, Mapping):
         return _from_mapping(transport, options)
-    if isinstance(transport, type) or not _is_transport(transport):
-        raise ValueError(f"transport: a {type(transport).__name__} is none; it {_RULE}")
-    for name in options:
-        if find_close(name, OPTION_NAMES):
-            check_known([name], OPTION_NAMES)
-        raise ValueError(f"{name!r} must be given to the transport object itself")
-    return cast(Transport, transport)
+    if isinstance(transport, type):
+        raise ValueError(f"transport {_RULE}; got the class {transport.__name__}")
+    if not _is_transport(transport):
+        raise ValueError(f"transport {_RULE}; got an object of type {type(transport).__name__}")
+    if options:
+        _refuse_options(options)
+    return adapt(transport)
 
 
 def check_handler_variables() -> None:
-    """Look in the environment for misspelt options of the handler.
+    """Check the environment for misspelt options of the handler.
 
     Raises:
         ValueError: A variable looks like one.
@@ -68,11 +72,18 @@ def check_handler_variables() -> None:
     check_variables({name: name for name in names}, _list_kinds)
 
 
+def _refuse_options(options: Mapping[str, Any]) -> NoReturn:
+    name = next(iter(options))
+    if find_close(name, OPTION_NAMES):
+        check_known([name], OPTION_NAMES)
+    raise ValueError(f"{name!r} must be given to the transport object itself")
+
+
 def _is_transport(value: object) -> bool:
     return callable(getattr(value, "send", None)) and callable(getattr(value, "close", None))
 
 
-def _build_default(options: dict[str, Any]) -> Transport:
+def _build_default(options: dict[str, Any]) -> BaseTransport:
     if url := os.environ.get(VARIABLE):
         try:
             return _from_url(url, options)
@@ -84,11 +95,11 @@ def _build_default(options: dict[str, Any]) -> Transport:
     return _from_mapping({"type": "parquet", "path": path}, options)
 
 
-def _from_url(url: str, options: dict[str, Any]) -> Transport:
+def _from_url(url: str, options: dict[str, Any]) -> BaseTransport:
     match = _scheme(url)
     if match is None:  # the text is not repeated: nobody knows what it holds
         raise ValueError(
-            'transport: the URL does not begin with a kind; a directory is "parquet:logs"'
+            'transport: the URL does not begin with a scheme; for a directory write "parquet:logs"'
         )
     kind = match[1].lower()
     factory = _find_factory(kind)
@@ -97,12 +108,12 @@ def _from_url(url: str, options: dict[str, Any]) -> Transport:
     return _make(kind, parameters, options, lambda given: factory.from_url(url, **given))
 
 
-def _from_mapping(given: Mapping[str, Any], options: dict[str, Any]) -> Transport:
+def _from_mapping(given: Mapping[str, Any], options: dict[str, Any]) -> BaseTransport:
     # Item by item: logging.config's dicts resolve "ext://" and "cfg://" that way.
     values = {name: given[name] for name in given}
     kind = values.pop("type", None)
     if not isinstance(kind, str):
-        raise ValueError(f'transport: the dict has no "type"; it {_RULE}')
+        raise ValueError(f'transport {_RULE}; this dict has no "type"')
     if twice := sorted(values.keys() & options.keys()):
         raise ValueError(f"{twice[0]!r} is given twice: in the transport's dict and beside it")
     if misplaced := sorted(values.keys() & OPTION_NAMES):
@@ -122,11 +133,11 @@ def _make(
     parameters: Parameters,
     options: Mapping[str, Any],
     make: Callable[[dict[str, Any]], Any],
-) -> Transport:
+) -> BaseTransport:
     """Make a transport with its options and those that only the environment has."""
     found = read_options(kind, parameters, options, _list_kinds)
     try:
-        return cast(Transport, make({**found, **options}))
+        return adapt(make({**found, **options}))
     except ValueError as error:
         text = str(error)
         for name in found.keys() - options.keys():
@@ -138,7 +149,7 @@ def _make(
 
 
 def _check_names(parameters: Parameters, given: Mapping[str, Any]) -> None:
-    """Name the first option that the transport does not take, and which was meant."""
+    """Raise for the first option that the transport does not have, saying which was meant."""
     if not parameters.any:
         names = parameters.names - {"now"}  # that is for tests
         check_known([name for name in given if name not in {*names, "now"}], names | OPTION_NAMES)

@@ -32,14 +32,14 @@ from logbatch.storage.segments import (
     list_segments,
     published,
 )
-from logbatch.transports.base import Batch, Transport
+from logbatch.transports.base import BaseTransport, Batch
 
 _DAY = 86_400.0
 _REMEMBERED = 64  # producers
 _NO_OPTIONS = {"path", "now", "columns", "remembered", "open_files", "idle_seconds"}  # of a URL
 
 
-class DirectoryTransport(Transport):
+class DirectoryTransport(BaseTransport):
     """Base of the transports to a directory.
 
     Args:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Mapping
 from logbatch.options import ENVIRONMENT_PREFIX, OPTION_NAMES
 from logbatch.transports.parameters import Parameters
 
-_NOT_HERE = frozenset(("path", "url", "columns", "fields", "headers"))
-"""Where to, and what no text says well: these must be given in the program."""
+_NOT_FROM_ENVIRONMENT = frozenset(("path", "url", "columns", "fields", "headers"))
+"""These must be given in the program: where to, and mappings, which no variable holds well."""
 
 _SAME = {"https": "http"}
 _LIKE = 0.85  # from here on a variable is taken for a misspelt one
@@ -46,13 +46,13 @@ def read_options(
         ValueError: A variable looks like a misspelt option, or like one that cannot be set here.
     """
     prefix = _prefix(kind)
-    allowed = parameters.names - _NOT_HERE
+    allowed = parameters.names - _NOT_FROM_ENVIRONMENT
     found = {}
     for rest, value in _variables().items():
         name = rest.removeprefix(prefix)
         if rest in OPTION_NAMES or name == rest:
             continue
-        if name in allowed or (parameters.any and name not in _NOT_HERE):
+        if name in allowed or (parameters.any and name not in _NOT_FROM_ENVIRONMENT):
             found[name] = value
         elif name in parameters.names:
             raise ValueError(f"{_named(rest)}: {name} cannot be set in the environment")
@@ -64,14 +64,14 @@ def read_options(
 
 
 def check_variables(meant: Mapping[str, str], list_kinds: Callable[[], Iterable[str]]) -> None:
-    """Look for variables that are like options, but are no option of any kind of transport.
+    """Raise for a variable that looks like a misspelt option.
 
     Args:
-        meant: What may stand there for an option, and the option.
+        meant: Names that a variable may be a misspelling of -> the option that is meant.
         list_kinds: Called for the names of all kinds.
 
     Raises:
-        ValueError: There is one.
+        ValueError: There is one.  What another kind of transport may have is not looked at.
     """
     for rest in _variables():
         if rest in OPTION_NAMES or rest == "transport":
@@ -100,4 +100,4 @@ def _named(rest: str) -> str:
 
 def _explain_misspelt(rest: str, meant: str) -> str:
     hint = f"did you mean {ENVIRONMENT_PREFIX}{meant.upper()}?"
-    return f"{_named(rest)} is no option of logbatch; {hint}"
+    return f"{_named(rest)} is not an option of logbatch; {hint}"

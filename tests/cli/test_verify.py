@@ -7,17 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import msgspec
 import pyarrow.parquet
 import pytest
+from make import batch_of, event, make_batch, publish
 
 from logbatch.cli import main
 from logbatch.identity import new_producer
-from logbatch.transports import build
-from logbatch.transports.base import Batch
-
-EVENT = {"timestamp": "2026-11-21T10:00:00Z", "level": "INFO", "levelno": 20, "logger": "app"}
-LINE = msgspec.json.encode({**EVENT, "message": "x", "attributes": {"user_id": 7}}) + b"\n"
 
 DIES = """
 import logging, os, signal, sys
@@ -35,10 +30,8 @@ os.kill(os.getpid(), signal.SIGKILL)
 def write(directory: Path, *spans: tuple[int, int], kind: str = "parquet") -> str:
     """Publish these sequences as one process; return its id."""
     producer = new_producer()
-    transport = build({"type": kind, "path": directory})
-    for first, last in spans:
-        transport.send(Batch(producer, first, last, LINE * (last - first + 1)))
-    transport.close()
+    batches = (make_batch(first, last, producer) for first, last in spans)
+    publish(directory, *batches, kind=kind)
     return producer
 
 
@@ -155,7 +148,7 @@ def test_recovery(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     after = verified(capsys)
 
     assert "8 records of 2 processes: 0 missing, 0 twice, 3 pending" == before[1][-1]
-    assert ("published 3 records from 1 journal of processes that had died\n", "") == said
+    assert ("published 3 records from 1 journal of dead processes\n", "") == said
     assert (0, "8 records of 2 processes: 0 missing, 0 twice, 0 pending") == (
         after[0],
         after[1][-1],
@@ -188,8 +181,8 @@ def test_recovered_records_have_the_columns_of_the_others(
 ) -> None:
     """Attributes that were promoted to columns are columns of recovered records too."""
     columns = {"user_id": "int64", "note": "string"}
-    transport = build({"type": "parquet", "path": tmp_path / "logs"}, columns=columns)
-    transport.send(Batch(new_producer(), 0, 0, LINE))
+    batch = batch_of(new_producer(), 0, event(attributes={"user_id": 7}))
+    publish(tmp_path / "logs", batch, columns=columns)
     leave_behind(f"parquet:{tmp_path / 'logs'}")
     main(["recover", "logs"])
     capsys.readouterr()

@@ -17,21 +17,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from make import padded_line as line
 
 from logbatch.identity import new_producer
 from logbatch.journal import Journal, JournalFull, JournalStopped, Lines
 
-HEAD = b'{"timestamp":"2026-11-21T03:54:02.531772Z","level":"INFO","levelno":20,"logger":"app",'
 MANY = 1 << 40
 FORMS = ["mapped", "appended", "memory"]
 
 Make = Callable[..., Journal]
-
-
-def line(text: str, size: int = 0) -> bytes:
-    """A line whose message is `text`; it is as long as `size` where that is longer."""
-    short = HEAD + b'"message":"%s"}\n' % text.encode()
-    return short[:-3] + b"." * (size - len(short)) + short[-3:]
 
 
 def messages(lines: Lines | None) -> list[str]:

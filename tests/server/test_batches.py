@@ -12,13 +12,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from make import P
 
 from logbatch.dataset.reader import Dataset
 from logbatch.disk import publish
 from logbatch.identity import new_producer
 from logbatch.storage.segments import list_segments
 
-P = "01arz3ndektsv4rrffq69g5fav"
 TAKEN = {"success": True, "rejected": [], "duplicate": False}
 AGAIN = {"success": True, "logs_added": 0, "rejected": [], "duplicate": True}
 

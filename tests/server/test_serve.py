@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import pytest
 import requests
+from make import P
 
 from logbatch.cli import main
 from logbatch.cli.serve import command
@@ -21,7 +22,6 @@ from logbatch.identity import new_producer
 from logbatch.server.limits import Limits
 from logbatch.storage.segments import list_segments
 
-P = "01arz3ndektsv4rrffq69g5fav"
 BATCH = 20
 
 
@@ -155,7 +155,7 @@ def test_the_format_is_the_one_that_was_named(
     [
         ("parquet:logs", ["--format", "jsonl"], "parquet:logs means parquet files, --format jsonl"),
         ("jsonl:logs", ["--format", "parquet"], "jsonl:logs means jsonl files, --format parquet"),
-        ("jsonl:logs?compression=zstd", [], "the receiver takes no options of files"),
+        ("jsonl:logs?compression=zstd", [], "the receiver has no options for files"),
     ],
 )
 def test_a_contradiction_is_wrong_usage(

@@ -12,14 +12,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from make import DAY, P, Q
 
 from logbatch.identity import Ranges, new_producer
 from logbatch.storage import segments
 from logbatch.storage.segments import Run, Segment
-
-P = "01arz3ndektsv4rrffq69g5fav"
-Q = "01arz3ndektsv4rrffq69g5faw"
-DAY = "date=2026-11-21"
 
 
 @pytest.fixture

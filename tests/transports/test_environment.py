@@ -12,6 +12,7 @@ import pytest
 from logbatch import BatchHandler
 from logbatch.testing import CapturingTransport
 from logbatch.transports import build
+from logbatch.transports.adapted import given_object
 
 HTTPS = "https://example.org"
 
@@ -126,7 +127,7 @@ def test_a_misspelt_variable_is_told_with_the_one_that_was_meant(
     """Also one that lacks the name of its kind; else it would silently not be read."""
     monkeypatch.setenv(f"LOGBATCH_{variable}", "5")
     expected = (
-        f"environment variable LOGBATCH_{variable} is no option of logbatch; "
+        f"environment variable LOGBATCH_{variable} is not an option of logbatch; "
         f"did you mean LOGBATCH_{meant}?"
     )
 
@@ -144,7 +145,9 @@ def test_a_variable_for_what_is_given_in_the_program_is_of_the_application(
 
 
 @pytest.mark.parametrize("name", ["url", "headers", "fields"])
-def test_what_no_variable_says_is_refused_there(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_what_no_variable_holds_is_refused_there(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     """It would silently not be read."""
     monkeypatch.setenv(f"LOGBATCH_HTTP_{name.upper()}", "x")
     expected = f"environment variable LOGBATCH_HTTP_{name.upper()}: {name} cannot be set in the"
@@ -170,7 +173,7 @@ def test_a_transport_of_another_package(
     """Its options are read likewise; all names, if it takes all."""
     for name, value in variables.items():
         monkeypatch.setenv(f"LOGBATCH_{name}", value)
-    transport: Any = build(url)
+    transport: Any = given_object(build(url))
 
     assert expected == transport.options
 

@@ -20,7 +20,7 @@ from logbatch.errors import (
     TransportError,
 )
 from logbatch.options import choice, seconds, switch
-from logbatch.transports.base import Batch, Receipt, Transport
+from logbatch.transports.base import BaseTransport, Batch, Receipt
 from logbatch.transports.http import bodies
 from logbatch.transports.http.answers import Reply, ServerError, judge
 from logbatch.transports.http.credentials import Address, find_secrets, hide, parse_token, parse_url
@@ -49,7 +49,7 @@ _TIMEOUT = seconds(0.1, 3_600)
 LONGEST_REPLY = 64 << 10  # bytes of an answer that are read
 
 
-class HttpTransport(Transport):
+class HttpTransport(BaseTransport):
     """Sends batches to an HTTP endpoint.
 
     Args:
