@@ -79,7 +79,7 @@ def day_name(now: float) -> str:
 
 
 def born(producer: str) -> float:
-    """Tell when a producer began, in seconds since 1970: its id says so."""
+    """Return when a producer began, in seconds since 1970, as its id says."""
     if not is_producer(producer):
         return 0.0
     number = 0
@@ -239,6 +239,6 @@ def _is_left_over(path: Path) -> bool:
 
 
 def _is_compressed(segment: Segment, names: set[str]) -> bool:
-    """Tell whether a rotated file stands beside its compressed form, which is whole."""
+    """Return whether a rotated file stands beside its compressed form, which is whole."""
     compressed = (f"{segment.path.name}.{suffix}" for suffix in ("zst", "gz"))
     return segment.ext == "jsonl" and not segment.growing and not names.isdisjoint(compressed)
