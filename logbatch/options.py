@@ -1,7 +1,7 @@
-"""Every setting of the batcher: its meaning, default, limits, and where a value may come from.
+"""Every option of the batcher: its default, its limits, and where a value may come from.
 
-A value is looked for in this order: keyword (or dictConfig key), environment variable
-`LOGBATCH_<NAME>`, the transport's own default, the default below.  A wrong one is a `ValueError`
+A value comes from the first of: keyword (or dictConfig key), environment variable
+`LOGBATCH_<NAME>`, the transport's own default, the default below.  A wrong one raises `ValueError`
 when the handler is built.
 """
 
@@ -14,8 +14,10 @@ import logging
 import operator
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeVar, cast
+
+from logbatch.levels import number_of
 
 ENVIRONMENT_PREFIX = "LOGBATCH_"
 NEVER = 1 << 31  # a level that no event reaches
@@ -29,38 +31,9 @@ _Number = TypeVar("_Number", int, float)
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOptions:
-    """How events are gathered into batches, and what happens at the limits.
+    """How events are collected into batches, and what happens at the limits: checked values.
 
-    Attributes:
-        flush_interval: Seconds the oldest event may wait before its batch is sent, or
-            `"adaptive"`: 0.5 s while events flow, 2 s while they trickle.
-        max_batch_size: Events that make a batch due, and the most that one batch holds.
-        max_batch_bytes: The same, in bytes of JSON.
-        flush_level: Events of this level and above are sent at once, with all before them.
-            A name, a number, or `"never"` (also None).
-        durability: `"process"`: nothing accepted is lost however the process ends.
-            `"power"`: nor when the machine does; each call waits for the disk.
-            `"memory"`: no journal file; what was not sent is lost with the process.
-        max_journal_bytes: The most the journal may take while the destination is away.
-        when_full: What gives way when the journal is full: `"drop_newest"`, `"drop_oldest"`, or
-            `"block"` (the caller waits up to `block_timeout`, then the newest is dropped).
-        block_timeout: Seconds a call may wait for room when `when_full` is `"block"`.
-        close_timeout: Seconds `close` may take; what is left stays in the journal.
-        max_value_bytes: A longer message or value is cut, with a mark and its full length.
-        service: The `service` column; None takes the program's name.
-        host: The `host` column; None takes the machine's name.
-        redact: Names of attributes whose values are replaced by "[redacted]", at any depth and
-            without regard to case, before anything is written anywhere.  One text may hold
-            several, with commas.
-        redact_patterns: Regular expressions; what matches one is replaced by "[redacted]" in
-            messages, exception texts, stack traces and texts among the attributes.  One text is
-            a JSON array of them, or else one pattern.
-        collapse_repeats: Store the first of a run of events with the same logger, level, message,
-            attributes and exception, and then how often it was repeated: when something else is
-            logged, at `flush` and `close`, and every `flush_interval`.  A process that is killed
-            loses the number of the repeats since it was last stored, and nothing else.
-        on_error: Called with (kind, text, exception or None) when something goes wrong, on the
-            thread where it does.  It may not raise; if it does, that is ignored.
+    `logbatch.BatchHandler` documents each; a transport may have other defaults.
     """
 
     flush_interval: float | Literal["adaptive"] = 1.0
@@ -115,15 +88,13 @@ class BatchOptions:
 
 
 def from_env(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Read the options that stand in `LOGBATCH_<NAME>` variables.
+    """Read the options from the variables `LOGBATCH_<NAME>`.
 
-    A variable with the prefix that is no option is let be, unless it looks like a misspelt one.
-    One that is empty counts as not set.
+    Other variables with the prefix are ignored; an empty one counts as not set.
 
     Raises:
-        ValueError: A value is out of range, or a name looks misspelt; the text names the variable.
+        ValueError: A value is out of range; the text names the variable.
     """
-    check_variables(environ, OPTION_NAMES, OPTION_NAMES - {"on_error"})
     found: dict[str, Any] = {}
     for variable, value in environ.items():
         prefix, _, name = variable.partition("_")
@@ -137,28 +108,6 @@ def from_env(environ: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def check_variables(environ: Mapping[str, str], known: Set[str], names: Set[str]) -> None:
-    """Look for misspelt options in the environment.
-
-    Args:
-        environ: The environment.
-        known: Names that are in order.
-        names: Names that one which is not may be meant for.
-
-    Raises:
-        ValueError: A variable looks like a misspelt name.
-    """
-    for variable, value in environ.items():
-        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-        if not variable.startswith(ENVIRONMENT_PREFIX) or name in known or not value.strip():
-            continue
-        if close := difflib.get_close_matches(name, sorted(names), 1, 0.85):
-            raise ValueError(
-                f"environment variable {variable} is no option of logbatch; "
-                f"did you mean {ENVIRONMENT_PREFIX}{close[0].upper()}?"
-            )
-
-
 def check_known(given: Iterable[str], known: Iterable[str]) -> None:
     """Raise a ValueError for the first name that is not known, saying which was meant."""
     names = sorted(known)
@@ -168,49 +117,54 @@ def check_known(given: Iterable[str], known: Iterable[str]) -> None:
 
 
 def _hint(given: str, names: Iterable[str]) -> str:
-    """Say which name was meant or, where none is close, which there are."""
+    """Return which name was probably meant or, where none is close, all names."""
+    close = find_close(given, names)
+    return f"; did you mean {close!r}?" if close else f"; known are: {', '.join(names)}"
+
+
+def find_close(given: str, names: Iterable[str]) -> str | None:
+    """Return the name that was probably meant; None where no one is close."""
     folded = {name.casefold(): name for name in names}
-    if close := difflib.get_close_matches(given.strip().casefold(), folded, 1):
-        return f"; did you mean {folded[close[0]]!r}?"
-    return f"; known are: {', '.join(folded.values())}"
+    close = difflib.get_close_matches(given.strip().casefold(), folded, 1)
+    return folded[close[0]] if close else None
 
 
-def parse_level(level: int | str, name: str = "level") -> int:
+def parse_level(level: int | str) -> int:
     """Turn a level's name or number into its number.
 
     Raises:
         ValueError: There is no such level.
     """
-    return _parse_level(level, name, {}, "a level's name or number")
+    return _level("level", level, "a level's name or number")
 
 
-def _parse_level(level: object, name: str, more: Mapping[str, int], rule: str) -> int:
-    named = {**logging.getLevelNamesMapping(), **more}
-    number = _find_level(level, {text.casefold(): number for text, number in named.items()})
+def _level(name: str, value: object, rule: str, *more: str) -> int:
+    number = _find_level(value)
     if number is None:
-        hint = _hint(level, named) if isinstance(level, str) else ""
-        raise ValueError(f"{name}={level!r} must be {rule}{hint}")
+        names = (*logging.getLevelNamesMapping(), *more)
+        hint = _hint(value, names) if isinstance(value, str) else ""
+        raise ValueError(f"{name}={value!r} must be {rule}{hint}")
     return number
 
 
-def _find_level(level: object, named: Mapping[str, int]) -> int | None:
-    if isinstance(level, str):
+def _find_level(value: object) -> int | None:
+    if isinstance(value, str):
+        number = number_of(value)
         with contextlib.suppress(ValueError):
-            text = level.strip().casefold()
-            return named[text] if text in named else int(text)
-    if isinstance(level, int) and not isinstance(level, bool):
-        return int(level)  # a member of an IntEnum becomes a plain number
+            return int(value) if number is None else number
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)  # a member of an IntEnum becomes a plain number
     return None
 
 
 def _flush_level(name: str, value: Any) -> int:
-    if value is None:
+    if value is None or (isinstance(value, str) and value.strip().casefold() == "never"):
         return NEVER
-    return _parse_level(value, name, {"never": NEVER}, "a level's name or number, or 'never'")
+    return _level(name, value, "a level's name or number, or 'never'", "never")
 
 
 def seconds(low: float, high: float) -> Callable[[str, Any], float]:
-    """Make the rule of an option that is a time; it takes the option's name and its value."""
+    """Return the rule of an option that is a time: a function of its name and value."""
     rule = f"a number of seconds from {low:,} to {high:,}"
     return lambda name, value: _within(low, high, rule, _real, name, value)
 
@@ -234,12 +188,12 @@ def _real(value: Any) -> float:
 
 
 def _index(value: Any) -> int:
-    """Read a whole number, also from a text; 2.5 and 2.0 are none."""
+    """Read a whole number, also from a string; 2.5 and 2.0 raise."""
     return int(value) if isinstance(value, str) else operator.index(value)
 
 
 def choice(*allowed: str) -> Callable[[str, Any], str]:
-    """Make the rule of an option that is one of some words."""
+    """Return the rule of an option that is one of some words: a function of its name and value."""
 
     def check(name: str, value: Any) -> str:
         if isinstance(value, str) and value in allowed:
@@ -261,7 +215,7 @@ def _flush_interval(name: str, value: Any) -> Any:
 def _text(name: str, value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    raise ValueError(f"{name}={value!r} must be a text, or None")
+    raise ValueError(f"{name}={value!r} must be a string or None")
 
 
 def _callable(name: str, value: Any) -> OnError | None:
@@ -271,20 +225,20 @@ def _callable(name: str, value: Any) -> OnError | None:
 
 
 def _names(name: str, value: Any) -> tuple[str, ...]:
-    """Read names of attributes: a list, or one text with commas."""
+    """Read attribute names: a list, or one string with commas."""
     given = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
     if isinstance(given, list | tuple | set | frozenset):
         names = [part for part in given if isinstance(part, str) and 0 < len(part) <= LONGEST_NAME]
         if len(names) == len(given):
             return tuple(sorted(names) if isinstance(given, set | frozenset) else names)
-    rule = f"a list of names of attributes, each of 1 to {LONGEST_NAME} characters"
+    rule = f"a list of attribute names, each of 1 to {LONGEST_NAME} characters"
     raise ValueError(f"{name}={value!r} must be {rule}")
 
 
 def _patterns(name: str, value: Any) -> tuple[re.Pattern[str], ...]:
-    """Read regular expressions: a list, or one text that is a JSON array or else a pattern."""
+    """Read regular expressions: a list, or one string that is a JSON array or else a pattern."""
     given = _read_patterns(value) if isinstance(value, str) else value
-    rule = f"{name}={value!r} must be a list of regular expressions for texts"
+    rule = f"{name}={value!r} must be a list of regular expressions (str)"
     if isinstance(given, list | tuple):
         try:
             return tuple(map(_compile, given))
@@ -305,18 +259,18 @@ def _read_patterns(text: str) -> list[str]:
 
 def _compile(part: Any) -> re.Pattern[str]:
     if not isinstance(part.pattern if isinstance(part, re.Pattern) else part, str):
-        raise ValueError(f"{part!r} is no text")
+        raise ValueError(f"{part!r} is not a string")
     try:
         compiled: re.Pattern[str] = re.compile(part)
     except (re.error, OverflowError, RecursionError, Warning) as error:  # warnings may be errors
-        raise ValueError(f"{part!r} is none, {error}") from None
+        raise ValueError(f"{part!r} is not one, {error}") from None
     if compiled.search("") is not None:
-        raise ValueError(f"{part!r} matches the empty text")
+        raise ValueError(f"{part!r} matches the empty string")
     return compiled
 
 
 def switch(name: str, value: Any) -> bool:
-    """Read a bool; from the environment it comes as a text."""
+    """Read a bool, or a string from the environment."""
     known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
     text = value.strip().casefold() if isinstance(value, str) else ""
     if isinstance(value, bool) or text in known:

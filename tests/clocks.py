@@ -14,7 +14,6 @@ from logbatch.transports.base import Transport
 from logbatch.transports.directory import DirectoryTransport
 from logbatch.transports.jsonl import JsonlTransport
 
-MIDNIGHT = 1795305600.0  # at the end of 2026-11-21, UTC
 DAY = 86_400.0
 
 _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"

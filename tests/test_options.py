@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import inspect
 import logging
 import re
 from decimal import Decimal
@@ -53,15 +52,6 @@ def test_the_defaults_are_the_documented_ones() -> None:
     }
 
     assert expected == dataclasses.asdict(BatchOptions())
-
-
-def test_every_option_is_documented() -> None:
-    """The docstring names each option, in the order of the fields, and no other."""
-    text = inspect.getdoc(BatchOptions) or ""
-    documented = re.findall(r"^    (\w+): ", text, re.MULTILINE)
-
-    assert [field.name for field in dataclasses.fields(BatchOptions)] == documented
-    assert frozenset(documented) == OPTION_NAMES
 
 
 def test_options_are_values() -> None:
@@ -142,14 +132,15 @@ def test_the_environment_says_it_as_text(name: str, text: str, value: object) ->
     assert BatchOptions(**{name: value}) == BatchOptions.build({}, environ=environ)  # type: ignore[arg-type]
 
 
-def test_other_variables_are_let_be() -> None:
-    """A variable without the prefix, or one with it that is like no option, is not looked at."""
+def test_other_variables_are_ignored() -> None:
+    """A variable without the prefix, or one with it that is no option, is not read."""
     environ = {
         "PATH": "/bin",
         "FLUSH_INTERVAL": "x",
         "XLOGBATCH_FLUSH_INTERVAL": "x",
         "LOGBATCH_TRANSPORT": "parquet:logs",
         "LOGBATCH_DEMO": "1",
+        "LOGBATCH_HTTP_TIMEOUT": "x",
     }
 
     assert {} == from_env(environ)
@@ -158,7 +149,7 @@ def test_other_variables_are_let_be() -> None:
 @pytest.mark.parametrize("text", ["", "  "])
 def test_an_empty_variable_is_not_set(text: str) -> None:
     """A variable with nothing in it, as container files like to leave them, changes nothing."""
-    assert {} == from_env({"LOGBATCH_FLUSH_INTERVAL": text, "LOGBATCH_FLUSH_INTERVALL": text})
+    assert {} == from_env({"LOGBATCH_FLUSH_INTERVAL": text})
 
 
 @pytest.mark.parametrize(
@@ -169,12 +160,6 @@ def test_an_empty_variable_is_not_set(text: str) -> None:
             "many",
             "environment variable LOGBATCH_MAX_BATCH_SIZE: max_batch_size='many' must be "
             "a whole number of events from 1 to 1,000,000",
-        ),
-        (
-            "LOGBATCH_FLUSH_INTERVALL",
-            "1",
-            "environment variable LOGBATCH_FLUSH_INTERVALL is no option of logbatch; "
-            "did you mean LOGBATCH_FLUSH_INTERVAL?",
         ),
         (
             "LOGBATCH_ON_ERROR",
@@ -270,7 +255,7 @@ def test_the_limits_are_part_of_the_range(
             {"when_full": 1},
             "when_full=1 must be one of 'drop_newest', 'drop_oldest', 'block'",
         ),
-        ({"service": 5}, "service=5 must be a text, or None"),
+        ({"service": 5}, "service=5 must be a string or None"),
         (
             {"on_error": "print"},
             "on_error='print' must be a function of (kind, text, exception)",
@@ -370,6 +355,8 @@ class Level(enum.IntEnum):
         (" Warn ", 30),
         ("NOTSET", 0),
         ("notset", 0),
+        ("fatal", 50),
+        ("notice", 25),
         ("25", 25),
         ("-5", -5),
         (0, 0),
@@ -386,12 +373,11 @@ def test_a_level_is_a_name_or_a_number(level: int | str, expected: int) -> None:
 
 def test_a_level_of_the_application_is_known_by_its_name() -> None:
     """What `logging.addLevelName` was told is a level too, also in another case."""
-    before = logging.getLevelName(25)
-    logging.addLevelName(25, "Notice")
+    logging.addLevelName(33, "Vip")
     try:
-        assert 25 == parse_level("NOTICE")
+        assert 33 == parse_level("VIP")
     finally:
-        logging.addLevelName(25, before)
+        del logging._levelToName[33], logging._nameToLevel["Vip"]
 
 
 @pytest.mark.parametrize(
@@ -462,16 +448,16 @@ def test_patterns_to_redact(given: Any, expected: list[str]) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"redact": 5}, "redact=5 must be a list of names of attributes"),
-        ({"redact": ["a", 5]}, "redact=['a', 5] must be a list of names"),
+        ({"redact": 5}, "redact=5 must be a list of attribute names"),
+        ({"redact": ["a", 5]}, "redact=['a', 5] must be a list of attribute names"),
         ({"redact": "a,,b"}, "each of 1 to 200 characters"),
-        ({"redact": {"password": True}}, "must be a list of names"),
+        ({"redact": {"password": True}}, "must be a list of attribute names"),
         ({"redact_patterns": 5}, "redact_patterns=5 must be a list of regular expressions"),
-        ({"redact_patterns": ["(", "a"]}, "expressions for texts: '(' is none, missing )"),
+        ({"redact_patterns": ["(", "a"]}, "expressions (str): '(' is not one, missing )"),
         ({"redact_patterns": [5]}, "redact_patterns=[5] must be a list of regular expressions"),
-        ({"redact_patterns": [b"a"]}, "for texts: b'a' is no text"),
-        ({"redact_patterns": [re.compile(b"a")]}, "for texts: re.compile(b'a') is no text"),
-        ({"redact_patterns": "a*"}, "for texts: 'a*' matches the empty text"),
+        ({"redact_patterns": [b"a"]}, "(str): b'a' is not a string"),
+        ({"redact_patterns": [re.compile(b"a")]}, "(str): re.compile(b'a') is not a string"),
+        ({"redact_patterns": "a*"}, "(str): 'a*' matches the empty string"),
         ({"collapse_repeats": "perhaps"}, "collapse_repeats='perhaps' must be true or false"),
         ({"collapse_repeats": 1}, "collapse_repeats=1 must be true or false"),
         ({"redacted": []}, "unknown option 'redacted'; did you mean 'redact'?"),

@@ -16,7 +16,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def directory_argument(command: _F) -> _F:
-    """Add the argument `[DIR]`; `find` tells which directory is meant."""
+    """Add the argument `[DIR]`, for `find_directory`."""
     argument = click.argument(
         "directory", required=False, metavar="[DIR]", type=click.Path(path_type=Path)
     )
@@ -24,15 +24,15 @@ def directory_argument(command: _F) -> _F:
 
 
 def find_directory(given: Path | None) -> Path:
-    """Return the directory that is meant, which is there.
+    """Return the directory of a command, which exists.
 
     Args:
-        given: What the user wrote; None takes the directory the library writes to by default.
+        given: What the user wrote; None means the directory the library writes to by default.
 
     Raises:
         DatasetError: There is no such directory, or it holds no log.
     """
-    path = _default() if given is None else parse_directory(str(given))
+    path = _default() if given is None else parse_directory(str(given))[1]
     hint = "" if given else "; name a DIR, or set LOGBATCH_TRANSPORT"
     try:
         names = os.listdir(path)
@@ -41,38 +41,50 @@ def find_directory(given: Path | None) -> Path:
     except NotADirectoryError:
         raise DatasetError(f"{path} is a file, not a directory") from None
     except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {error.strerror}") from None
+        raise DatasetError(f"cannot read {path}: {error.strerror}") from None
     if names and not any(
         name in (".journal", ".receiver") or name.startswith("date=") for name in names
     ):
-        raise DatasetError(f"{path} holds no log of logbatch{hint}")
+        raise DatasetError(f"{path} holds no logs of logbatch{hint}")
     return path
 
 
-def parse_directory(text: str) -> Path:
+def parse_directory(text: str) -> tuple[str | None, Path]:
     """Read a directory, which may be written as a transport is: `parquet:logs`.
 
+    Returns:
+        The kind of files that it names, None for a mere path; and the path.
+
     Raises:
-        DatasetError: It is a URL of something else.
+        DatasetError: It is a URL of something else, or a wrong one.
     """
-    kind, colon, rest = text.partition(":")
-    if colon and kind in ("parquet", "jsonl"):
-        text = rest
-    elif colon and kind.lower() in ("http", "https"):
-        raise DatasetError(f"{kind}:… is no directory; what was sent there is at the server")
-    return Path(text).expanduser()
+    kind = text.partition(":")[0].lower() if ":" in text else None
+    if kind in ("http", "https"):
+        raise DatasetError(f"{kind}:… is not a directory; what was sent there is at the server")
+    if kind not in ("parquet", "jsonl"):
+        return None, Path(text).expanduser()
+    path = _path_of(text)
+    assert path is not None
+    return kind, path
 
 
 def _default() -> Path:
-    from logbatch.transports import build
-
-    try:
-        path = getattr(build(), "path", None)
-    except ValueError as error:
-        raise DatasetError(str(error)) from None
-    if not isinstance(path, Path):
+    path = _path_of(None)
+    if path is None:
         raise DatasetError("LOGBATCH_TRANSPORT names no directory of this machine; name a DIR")
     return path
+
+
+def _path_of(url: str | None) -> Path | None:
+    """Return the directory that a URL, or by default the environment, names; None for others."""
+    from logbatch.transports import build
+    from logbatch.transports.directory import DirectoryTransport
+
+    try:
+        transport = build(url)
+    except ValueError as error:
+        raise DatasetError(str(error)) from None
+    return transport.path if isinstance(transport, DirectoryTransport) else None
 
 
 def user_log_path(name: str) -> Path:

@@ -21,7 +21,6 @@ from logbatch.cli.escape import escape
 from logbatch.cli.record import Piece
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_PIPE_WIDTH = 80
 
 
 class Terminal(Console):
@@ -40,12 +39,12 @@ class Terminal(Console):
 
     @property
     def coloured(self) -> bool:
-        """Tell whether colours are written."""
+        """Whether colours are written."""
         return self.color_system is not None and not self.no_color
 
     @property
     def is_screen(self) -> bool:
-        """Tell whether somebody looks at it, so that its width counts; colours or not."""
+        """Whether it is a screen, whose width counts; with colours or not."""
         return self.file.isatty()
 
     def on_broken_pipe(self) -> None:
@@ -99,9 +98,9 @@ def color_option(command: _F) -> _F:
     return option(command)
 
 
-def plain_text(value: str, style: str = "") -> Text:
+def plain_text(value: str) -> Text:
     """Wrap text that came from a log for rich, escaped."""
-    return Text(escape(value), style=style)
+    return Text(escape(value))
 
 
 def counted(number: int, noun: str) -> str:

@@ -1,8 +1,8 @@
-"""A file mapped into memory, given up without closing somebody else's descriptor.
+"""A file mapped into memory, released without closing somebody else's descriptor.
 
-Before Python 3.13 a mapping keeps a duplicate of the descriptor and closes it by number when it
-goes.  An application may have closed that number and used it for a file of its own; then the
-mapping is kept for ever.
+Before Python 3.13 a mapping keeps a duplicate of the descriptor, and closes it by its number when
+the mapping is closed.  An application may have closed that number and used it for a file of its
+own; then the mapping is kept for ever.
 """
 
 from __future__ import annotations
@@ -11,18 +11,17 @@ import mmap
 import os
 import sys
 
-from logbatch.journal.files import OwnFile, sync_file
+from logbatch.disk import OwnFile, sync_file
 
 _open: set[MappedFile] = set()
 
 
 class MappedFile:
-    """A mapping with the one descriptor that stays open beside it, which holds the file's lock.
+    """A mapping, and the one descriptor that stays open beside it and holds the file's lock.
 
     Args:
-        descriptor: The file, which is the mapping's from here on unless this raises; -1 stands
-            for memory.
-        size: How much of it.
+        descriptor: The file; it belongs to the mapping unless this raises.  -1 stands for memory.
+        size: Bytes, from its start.
     """
 
     def __init__(self, descriptor: int, size: int) -> None:
@@ -45,19 +44,19 @@ class MappedFile:
 
     def sync(self) -> None:
         """Wait until what was written is on the disk."""
-        if self._file is not None and self._file.is_there():
+        if self._file is not None and self._file.is_open():
             sync_file(self._file.number)
         else:
             self.map.flush()
 
     def close(self) -> None:
-        """Give up the mapping and the descriptor."""
+        """Close the mapping and the descriptor."""
         if self._closed:
             return
         self._closed = True
         _open.discard(self)
         if self._file is not None and self._closes_file:
-            self._keep = not self._file.is_there()
+            self._keep = not self._file.is_open()
         elif self._file is not None:
             self._file.close()
         if self._keep:
@@ -77,7 +76,7 @@ def _find_duplicate(file: OwnFile) -> int:
     probe = os.dup(file.number)  # takes the lowest free number, as the mapping's own did
     os.close(probe)
     near = range(probe, 2, -1)
-    found = (number for number in near if number != file.number and file.is_at(number))
+    found = (number for number in near if number != file.number and file.is_open_as(number))
     number = next(found, -1)
     return _search_all(file) if number < 0 else number
 
@@ -88,7 +87,7 @@ def _search_all(file: OwnFile) -> int:
         numbers = [int(name) for name in os.listdir("/dev/fd")]
     except OSError:
         return -1
-    return next((n for n in numbers if n != file.number and file.is_at(n)), -1)
+    return next((n for n in numbers if n != file.number and file.is_open_as(n)), -1)
 
 
 def _keep_for_ever(mapping: mmap.mmap) -> None:

@@ -1,8 +1,9 @@
 """Take over the journals of processes that died.
 
 Whoever gets the lock of a state file whose owner is gone has the journal, until it is settled and
-removed or its own process ends too; then the next one continues.  The journal of a living owner is
-never touched.  Where the state file is lost, the locks of the segments tell whether an owner lives.
+removed, or until this process ends, too; then the next one continues.  The journal of a living
+owner is never touched.  Where the state file is lost, the locks of the segments show whether the
+owner lives.
 """
 
 from __future__ import annotations
@@ -10,62 +11,79 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from logbatch.identity import Ranges, is_producer
-from logbatch.journal.files import (
-    create_file,
-    is_left_over,
-    is_locked,
-    make_directory,
+from logbatch.disk import create_file, is_left_over, is_locked, make_directory
+from logbatch.identity import Ranges
+from logbatch.journal.framing import count_lines
+from logbatch.journal.journal import Journal
+from logbatch.journal.maker import LARGEST
+from logbatch.journal.names import (
+    find_journals,
+    find_new_states,
     segment_path,
     spare_path,
     state_path,
 )
-from logbatch.journal.framing import count_lines
-from logbatch.journal.journal import Journal
-from logbatch.journal.maker import LARGEST
+from logbatch.journal.reports import OnTrouble
 from logbatch.journal.salvage import repair
-from logbatch.journal.segment import OrphanSegment
+from logbatch.journal.segment import Write, read_part
 from logbatch.journal.state import Position, Slot, StateFile
-from logbatch.journal.writer import Trouble
 
-_SEGMENT = re.compile(r"([0-9a-z]{26})-(0|[1-9][0-9]{0,9})\.journal")
-_NEW_STATE = re.compile(r"\.([0-9a-z]{26})(\.[0-9]+)?\.new")
 _SHORTEST = 32  # bytes; every line is longer
 _UNREADABLE = (errno.EIO, errno.ELOOP, errno.EISDIR, errno.EBADMSG, getattr(errno, "EUCLEAN", 117))
 
 
-def find_journals(directory: Path) -> dict[str, list[int]]:
-    """Find what there is: producer -> indexes of its segments."""
-    found: dict[str, list[int]] = {}
-    try:
-        names = os.listdir(directory)
-    except OSError:
-        return found
-    for name in names:
-        match = _SEGMENT.fullmatch(name)
-        if match and is_producer(match[1]):
-            found.setdefault(match[1], []).append(int(match[2]))
-        elif name.endswith(".state") and is_producer(name[:-6]):
-            found.setdefault(name[:-6], [])
-    return {producer: sorted(found[producer]) for producer in sorted(found)}
+class OrphanSegment:
+    """The lines that a process left in one file when it died."""
+
+    loose = True
+    sealed = True
+
+    def __init__(self, index: int, path: Path, end: int) -> None:
+        self.index = index
+        self.path: Path | None = path
+        self.size = end
+        self.first: int | None = None
+        self.write: Write = self._refuse
+        self.position: Callable[[], int] = self.end
+        self._path = path
+
+    def _refuse(self, line: bytes) -> object:
+        raise ValueError("the journal of a process that died takes no lines")
+
+    def end(self) -> int:
+        return self.size
+
+    def seal(self) -> None:
+        return
+
+    def read(self, start: int, stop: int) -> bytes:
+        return read_part(self._path, start, stop)
+
+    def sync(self) -> None:
+        return
+
+    def release(self) -> None:
+        return
+
+    def abandon(self) -> None:
+        return
 
 
 def adopt(
     directory: Path,
     *,
     published: Callable[[str], Ranges] = lambda producer: Ranges(),
-    on_trouble: Trouble = lambda kind, text: None,
+    on_trouble: OnTrouble = lambda kind, text: None,
 ) -> Iterator[Journal]:
     """Take over, one after the other, the journals of owners that are gone.
 
     Args:
         directory: Where the journals are.
         published: Which of a producer's records are known to be at the destination.
-        on_trouble: Told (kind, text) about damage; it must not raise.
+        on_trouble: Called (kind, text) about damage; it must not raise.
 
     Yields:
         Journals to be read only; close each when it is settled, or to leave it to the next.
@@ -80,8 +98,11 @@ def adopt(
         try:
             journal = _resume(directory, producer, state, published(producer), on_trouble)
         except OSError as error:
-            text = f"the journal of {producer} cannot be taken over now ({error})"
-            on_trouble("journal", text)
+            on_trouble(
+                "journal",
+                f"cannot take over the journal of {producer} ({error}); its events stay in"
+                f" {directory}, and it is tried again",
+            )
         finally:
             if journal is None:
                 state.close(remove=False)
@@ -90,10 +111,10 @@ def adopt(
 
 
 def _sweep(directory: Path) -> None:
-    """Remove state files whose making was interrupted before they got their name."""
+    """Remove state files of processes that died before they gave them their name."""
     with contextlib.suppress(OSError):
-        for path in directory.glob(".*.new"):
-            if _NEW_STATE.fullmatch(path.name) and is_left_over(path):
+        for path in find_new_states(directory):
+            if is_left_over(path):
                 path.unlink(missing_ok=True)
 
 
@@ -109,7 +130,7 @@ def _take_over(directory: Path, producer: str) -> StateFile | None:
 
 
 def _restore_state(directory: Path, producer: str) -> bool:
-    """Give segments whose state file was lost an empty one, if they are still there."""
+    """Create an empty state file for segments that have lost theirs, if they are still there."""
     if not find_journals(directory).get(producer) or _is_in_use(directory, producer):
         return False
     with contextlib.suppress(OSError):  # another process was first, or nothing can be written
@@ -118,13 +139,13 @@ def _restore_state(directory: Path, producer: str) -> bool:
 
 
 def _is_in_use(directory: Path, producer: str) -> bool:
-    """Tell by the segments whether there is an owner; their locks are as good as the state's."""
+    """Return whether somebody has the lock of a segment, which is as good as the state's."""
     indexes = find_journals(directory).get(producer, [])
     return any(is_locked(segment_path(directory, producer, index)) for index in indexes)
 
 
 def _resume(
-    directory: Path, producer: str, state: StateFile, known: Ranges, on_trouble: Trouble
+    directory: Path, producer: str, state: StateFile, known: Ranges, on_trouble: OnTrouble
 ) -> Journal:
     spare_path(directory, producer).unlink(missing_ok=True)
     segments = []
@@ -141,8 +162,8 @@ def _resume(
     return Journal.resume(directory, producer, state, segments)
 
 
-def _repair(path: Path, aside: Path, on_trouble: Trouble) -> int | None:
-    """Make a segment fit to be read; None where it cannot be, and was put aside as it is."""
+def _repair(path: Path, aside: Path, on_trouble: OnTrouble) -> int | None:
+    """Repair a segment and return its end; None if it cannot be read and was moved aside."""
     try:
         end, damaged = repair(path, aside)
     except OSError as error:
@@ -150,11 +171,19 @@ def _repair(path: Path, aside: Path, on_trouble: Trouble) -> int | None:
             raise
         make_directory(aside)
         path.rename(aside / path.name)
-        on_trouble("damaged", f"{path.name} cannot be read ({error.strerror}); it is in {aside}")
+        on_trouble(
+            "damaged",
+            f"cannot read the journal file {path.name} ({error.strerror}); its events are not"
+            f" delivered, and it was moved to {aside}",
+        )
         return None
     if damaged:
-        text = f"{path.name} is damaged in {damaged} places; what was there is kept in {aside}"
-        on_trouble("damaged", text)
+        places = "1 place" if damaged == 1 else f"{damaged} places"
+        on_trouble(
+            "damaged",
+            f"the journal file {path.name} is damaged in {places}; the events there are lost, what"
+            f" is left of them is kept in {aside}, and all others are delivered",
+        )
     return end
 
 
@@ -200,7 +229,7 @@ def _count_published(batch: bytes, first: int, lost: int, known: Ranges) -> int:
 
 
 def _find_gap(batch: bytes) -> int:
-    """Return where the first blank line stands; the length where there is none."""
+    """Return where the first blank line begins; the length if there is none."""
     if batch.startswith(b"\n"):
         return 0
     found = batch.find(b"\n\n")
@@ -208,7 +237,7 @@ def _find_gap(batch: bytes) -> int:
 
 
 def _find_line(batch: bytes, index: int) -> int:
-    """Return where the line of an index begins; the length behind the last."""
+    """Return where the line of an index begins; the length if there are fewer lines."""
     at = 0
     for piece in batch.splitlines(keepends=True):
         if piece != b"\n":

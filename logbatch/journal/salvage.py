@@ -1,4 +1,4 @@
-"""Tell the lines of a damaged segment from what is no line any more.
+"""Separate the lines of a damaged segment from what is no line any more.
 
 A line is a JSON object that begins with its timestamp, has the right types in the fixed columns,
 holds no NUL and no raw newline, and ends with a newline.  Damage costs the lines that it touches:
@@ -12,27 +12,22 @@ import errno
 import os
 import re
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from logbatch.journal.files import make_directory, open_file, sync_directory
+from logbatch.disk import make_directory, open_file, publish, sync_directory, sync_file
+from logbatch.storage.columns import COLUMNS, FIELDS, JSON_TYPES
 
 _CHUNK = 1 << 20
-_INTEGERS = ("levelno", "lineno", "process", "thread")
-_TEXTS = (
-    *("level", "logger", "message", "template", "exception_type", "exception_message"),
-    *("stacktrace", "pathname", "func_name", "thread_name", "task", "trace_id", "span_id"),
-    *("service", "host"),
-)
+_PAGE = 4096
+_TYPES = {"timestamp": JSON_TYPES["timestamp"], "string": str, "int32": int, "int64": int}
 _Line = msgspec.defstruct(
     "_Line",
     [
-        ("timestamp", Annotated[datetime, msgspec.Meta(tz=True)]),
-        *((name, int | None, None) for name in _INTEGERS),
-        *((name, str | None, None) for name in _TEXTS),
+        ("timestamp", _TYPES["timestamp"]),
+        *((name, _TYPES[COLUMNS[name].type] | None, None) for name in FIELDS[1:-1]),
         ("attributes", dict[str, msgspec.Raw] | None, None),
     ],
     gc=False,
@@ -45,7 +40,7 @@ _START = re.compile(rb'(?=\{"timestamp":")')
 
 
 def is_line(piece: bytes) -> bool:
-    """Tell whether a piece, without its newline, is a whole line."""
+    """Return whether a piece, without its newline, is a whole line."""
     if not piece.startswith(_BEGIN) or not piece.endswith(b"}") or b"\r" in piece:
         return False  # JSON allows a return between two values; for many readers it ends the line
     try:
@@ -134,7 +129,7 @@ def repair(path: Path, aside: Path) -> Repaired:
 
     Args:
         path: The segment; its owner is gone and this process has its lock.
-        aside: The directory for the bad pieces, made when it is needed.
+        aside: The directory for the bad pieces, created when it is needed.
 
     Raises:
         OSError: The segment cannot be read, or the pieces cannot be kept.
@@ -143,6 +138,8 @@ def repair(path: Path, aside: Path) -> Repaired:
     try:
         end = content_end(descriptor)
         spans = list(find_damage(descriptor, 0, end))
+        if spans and spans[-1][1] == end - 1 and _was_being_copied(descriptor, *spans[-1]):
+            end = spans.pop()[0]
         rest = _find_rest(descriptor, end)
         if spans or rest:
             _keep_aside(descriptor, [*spans, *rest], aside / path.name)
@@ -150,16 +147,31 @@ def repair(path: Path, aside: Path) -> Repaired:
             # The newline that a damaged line lost becomes one again.
             _overwrite(descriptor, start, stop)
         if spans:
-            os.fsync(descriptor)
+            sync_file(descriptor)
     finally:
         os.close(descriptor)
     return Repaired(end, len(spans) + len(rest))
 
 
+def _was_being_copied(descriptor: int, start: int, stop: int) -> bool:
+    """Return whether a piece looks as if it was being copied in when the process died.
+
+    `memcpy` copies the end of a line before its middle, and sometimes its start last.  What a power
+    failure takes away is whole pages, in which there were other lines.
+    """
+    missing = 0
+    for at in range(start, stop, _CHUNK):
+        part = os.pread(descriptor, min(_CHUNK, stop - at), at)
+        if b"\n" in part:
+            return False  # more than one line
+        missing += part.count(b"\0")
+    return 0 < missing < _PAGE
+
+
 def _find_rest(descriptor: int, end: int) -> list[tuple[int, int]]:
     """Find what stands behind the last line, unless it is a line that was being copied in.
 
-    A copy that was broken off looks like the begin of a line, or has holes.
+    A copy that was interrupted looks like the start of a line, or has holes.
     """
     stop = os.fstat(descriptor).st_size
     while stop > end:
@@ -176,18 +188,17 @@ def _find_rest(descriptor: int, end: int) -> list[tuple[int, int]]:
 
 
 def _keep_aside(descriptor: int, spans: list[tuple[int, int]], prefix: Path) -> None:
-    """Copy pieces into a file of their own, over what an interrupted call may have left of it."""
-    make_directory(prefix.parent)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
-    path = prefix.with_name(f"{prefix.name}-{spans[0][0]}")
-    with open(os.open(path, flags, 0o600), "wb") as file:
-        for start, stop in spans:
-            for at in range(start, stop, _CHUNK):
-                file.write(os.pread(descriptor, min(_CHUNK, stop - at), at))
-            file.write(b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    """Copy pieces into a file of their own, which an interrupted call may have written already."""
+    make_directory(prefix.parent, sync=True)
+    publish(prefix.with_name(f"{prefix.name}-{spans[0][0]}"), _copy(descriptor, spans))
     sync_directory(prefix.parent)
+
+
+def _copy(descriptor: int, spans: list[tuple[int, int]]) -> Iterator[bytes]:
+    for start, stop in spans:
+        for at in range(start, stop, _CHUNK):
+            yield os.pread(descriptor, min(_CHUNK, stop - at), at)
+        yield b"\n"
 
 
 def _overwrite(descriptor: int, start: int, stop: int) -> None:

@@ -1,9 +1,9 @@
 """The state file of a journal: who owns it, how far it is settled, and what is being sent.
 
 `<producer>.state` holds one line about its owner and two slots that are written in turn, each
-with a checksum, so that one of them is whole at every instant.  A slot says where the first
+with a checksum, so that one of them is whole at every instant.  A slot holds where the first
 unsettled line is and, while a batch is being sent, where that batch ends: a process that takes
-the journal over sends exactly the same batch again.
+over the journal sends exactly the same batch again.
 
 The owner keeps the file locked.  An owner is gone only when the lock is free *and* no process of
 that pid, start time and boot is there: an application may have closed our descriptor (and with it
@@ -17,11 +17,11 @@ import errno
 import os
 import sys
 import zlib
-from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
-from logbatch.journal.files import OwnFile, create_file, lock_file, open_file, sync_file
+from logbatch.disk import OwnFile, create_file, lock_file, open_file, sync_file
+from logbatch.journal.names import new_state_path
 from logbatch.journal.owner import Owner
 
 SUPPORTED = sys.platform != "win32"  # elsewhere journals are kept in memory
@@ -29,9 +29,6 @@ SUPPORTED = sys.platform != "win32"  # elsewhere journals are kept in memory
 _OWNER_BYTES = 1024
 _SLOT_BYTES = 256
 _STATE_BYTES = _OWNER_BYTES + 2 * _SLOT_BYTES
-
-
-_attempts = count()
 
 
 class Position(NamedTuple):
@@ -46,7 +43,7 @@ class Slot(NamedTuple):
     """How far a journal is settled.
 
     Attributes:
-        turn: Counts the writes; the higher of two slots holds.  Below 0: both were lost.
+        turn: Counts the writes; of two slots, the higher is valid.  Below 0: both were lost.
         settled: Where the first unsettled line is.
         sending: Where the batch that is being sent ends; equal to `settled` when none is.
         following: The segment that comes next where the one after `settled` was dropped, and the
@@ -78,9 +75,8 @@ class StateFile:
 
     @classmethod
     def create(cls, path: Path, slot: Slot) -> StateFile:
-        """Make the file: whole and locked before it can be seen under its name."""
-        # Numbered: a signal handler that logs may come to this while it is being done.
-        temporary = path.with_name(f".{path.stem}.{next(_attempts)}.new")
+        """Create the file, which is whole and locked before it gets its name."""
+        temporary = new_state_path(path)
         descriptor = create_file(temporary)
         try:
             lock_file(descriptor)
@@ -96,17 +92,17 @@ class StateFile:
 
     @classmethod
     def take_over(cls, path: Path) -> StateFile | None:
-        """Lock the state file of a journal whose owner is gone; None where it is not."""
+        """Lock the state file of a journal whose owner is gone; return None if it is not."""
         try:
             descriptor = open_file(path, os.O_RDWR)
         except OSError:
             return None
         state = None
         try:
-            if lock_file(descriptor) and _is_named(path, descriptor):
+            if lock_file(descriptor) and OwnFile(descriptor).is_named(path):
                 state = cls._of_orphan(path, descriptor)
         except OSError:
-            pass  # it vanished or cannot be read: somebody else has it
+            pass  # it was removed, or cannot be read: somebody else has it
         finally:
             if state is None:
                 os.close(descriptor)
@@ -132,34 +128,35 @@ class StateFile:
         self.slot = slot
 
     def own(self) -> None:
-        """Name this process as the owner."""
+        """Write that this process is the owner."""
         os.pwrite(self._descriptor(), Owner.this_process().render(_OWNER_BYTES), 0)
 
     def sync(self) -> None:
-        """Wait until what was written is on the disk."""
+        """Wait until what was written is on the disk.
+
+        After a SyncError it may be called again: `write` has written the whole page anew by then.
+        """
         sync_file(self._descriptor())
 
     def is_named(self) -> bool:
-        """Tell whether the file still is in its place: it may have been removed."""
-        with contextlib.suppress(OSError):
-            return _is_named(self.path, self._descriptor())
-        return False
+        """Return whether the file still is in its place: it may have been removed."""
+        return self._file.is_named(self.path)
 
     def _descriptor(self) -> int:
-        if not self._file.is_there():  # the application has closed it, and with it the lock
+        if not self._file.is_open():  # the application has closed it, and with it the lock
             self._reopen()
         return self._file.number
 
     def _reopen(self) -> None:
         number = open_file(self.path, os.O_RDWR)
-        if not self._file.is_at(number):
+        if not self._file.is_open_as(number):
             os.close(number)
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
         self._file.number = number
         lock_file(number)
 
     def close(self, *, remove: bool) -> None:
-        """Give up the lock; with `remove`, the file goes first."""
+        """Release the lock; with `remove`, remove the file before."""
         if remove:
             with contextlib.suppress(OSError):
                 self.path.unlink(missing_ok=True)
@@ -167,18 +164,13 @@ class StateFile:
 
 
 def read_state(path: Path) -> tuple[Owner | None, Slot | None]:
-    """Read a state file without locking it; (None, None) where it cannot be read."""
+    """Read a state file without locking it; (None, None) if it cannot be read."""
     try:
         with open(open_file(path), "rb", buffering=0) as file:
             content = os.pread(file.fileno(), _STATE_BYTES, 0)
     except OSError:
         return None, None
     return Owner.parse(content[:_OWNER_BYTES]), _parse_slot(content)
-
-
-def _is_named(path: Path, descriptor: int) -> bool:
-    here, there = os.fstat(descriptor), path.lstat()
-    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
 
 
 def _render_slot(slot: Slot) -> bytes:

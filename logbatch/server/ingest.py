@@ -51,7 +51,7 @@ class Sent(NamedTuple):
 
 
 class Intake:
-    """Takes what was sent, into a store.
+    """Puts what was sent into a store.
 
     Args:
         store: Where records are stored.
@@ -64,7 +64,7 @@ class Intake:
         self._limits = limits
         self._metrics = metrics
 
-    def take(self, sent: Sent) -> bytes:
+    def ingest(self, sent: Sent) -> bytes:
         """Store what was sent, and return the answer's body.
 
         Raises:
@@ -92,7 +92,7 @@ class Intake:
         }
         return _encode(answer)
 
-    def take_otlp(self, sent: Sent) -> bytes:
+    def ingest_otlp(self, sent: Sent) -> bytes:
         """Store the records of an OTLP request, and return the answer's body.
 
         Raises:
@@ -110,7 +110,7 @@ class Intake:
         except Rejected as error:
             raise Refusal(400, f"a resource or scope cannot be stored: {error}") from None
         self._add(sent, checked)
-        return otlp.tell_success(checked.rejected, sent.media)
+        return otlp.encode_success(checked.rejected, sent.media)
 
     def _add(self, sent: Sent, checked: Checked) -> Stored:
         stored = self._store.add(checked, sent.key, sent.token)

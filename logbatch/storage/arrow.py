@@ -1,18 +1,18 @@
-"""The columns of a log, the same in every file for ever, and a table made of lines.
+"""Arrow tables of lines.
 
-Every table has the fixed columns, in one order and of one type, so that no engine can fail on a
-union of files.  The attributes named by `columns=` follow, each of a type that the user chose:
-types are never guessed from data.  A table has a row for every line, whatever stands in it.
+Every table has the fixed columns, in the same order and of the same types, so that no engine can
+fail on a union of files.  The attributes named by `columns=` follow, each of a type that the user
+chose: types are never guessed from data.  A table has a row for every line, whatever is in it.
 
-The types of promoted columns, and what fits them; all else is null there and stays whole in
+The types of promoted columns, and what fits them; any other value is null there and stays whole in
 `attributes`:
 
     int64       an integer from -2**63 to 2**63 - 1; neither 5.0 nor "5" nor true
     float64     a number, integers included; "NaN", "Infinity" and "-Infinity" as the encoder
                 writes them.  An integer over 2**53 is rounded
     bool        true or false
-    string      a text
-    timestamp   a text of ISO 8601 with "Z" or an offset; stored in UTC with microseconds
+    string      a string
+    timestamp   a string in ISO 8601 with "Z" or an offset; stored in UTC with microseconds
 """
 
 from __future__ import annotations
@@ -23,75 +23,39 @@ import math
 import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from itertools import accumulate, chain
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from logbatch.storage.line import FIELDS, Int64, decode_lines, salvage
+from logbatch import epoch
+from logbatch.storage.columns import COLUMNS, FIELDS, JSON_TYPES
+from logbatch.storage.line import decode_lines, salvage
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-COLUMNS: Mapping[str, str] = {
-    "timestamp": "timestamp",
-    "level": "string",
-    "levelno": "int32",
-    "logger": "string",
-    "message": "string",
-    "template": "string",
-    "attributes": "string",
-    "exception_type": "string",
-    "exception_message": "string",
-    "stacktrace": "string",
-    "pathname": "string",
-    "lineno": "int32",
-    "func_name": "string",
-    "process": "int64",
-    "thread": "int64",
-    "thread_name": "string",
-    "task": "string",
-    "trace_id": "string",
-    "span_id": "string",
-    "service": "string",
-    "host": "string",
-    "producer": "string",
-    "sequence": "int64",
-}
-"""The fixed columns and their types."""
-
-NEVER_NULL = frozenset(
-    ("timestamp", "level", "levelno", "logger", "message", "attributes", "producer", "sequence")
-)
-
 PROMOTED_TYPES: Mapping[str, Any] = {
-    "int64": Int64,
-    "float64": float,
-    "bool": bool,
-    "string": str,
-    "timestamp": Annotated[datetime, msgspec.Meta(tz=True)],
+    name: JSON_TYPES[name] for name in ("int64", "float64", "bool", "string", "timestamp")
 }
-"""The types that a promoted column can have, and how a value is decoded."""
+"""The types that a promoted column can have, and what a value is decoded as."""
 
 _PLAIN_NAME = re.compile(r'[^"\\\x00-\x1f\x7f\ud800-\udfff]+')
 _NOT_FINITE = {b'"NaN"': math.nan, b'"Infinity"': math.inf, b'"-Infinity"': -math.inf}
-_FIRST_MOMENT = -62_135_596_800_000_000  # microseconds from 1970 to the begin of the year 1
-_LAST_MOMENT = 253_402_300_799_999_999  # and to the end of 9999
-_BLOCK = 3000  # rows from which on a block of arrays is made
-_SHARED = 4096  # rows of the arrays of one value that blocks share
-_CHUNK = 64 << 10  # bytes of lines that are decoded in one go
-_ODD_BLOCK = 1 << 20  # bytes of lines that are salvaged when one of them does not fit
+_BLOCK = 3000  # rows from which a block of arrays is made
+_SHARED = 4096  # rows of the arrays of one repeated value, which blocks share
+_CHUNK = 64 << 10  # bytes of lines that are decoded at once
+_ODD_BLOCK = 1 << 20  # bytes of lines that are salvaged if one of them does not fit
 
 
 def check_columns(columns: Any) -> dict[str, str]:
-    """Return promoted columns that are in order.
+    """Return promoted columns that are valid.
 
     Args:
         columns: Attribute names and types; None for none.
 
     Raises:
-        ValueError: A name is taken, or a type is unknown.
+        ValueError: A name is in use or cannot be used, or a type is unknown.
     """
     if columns is None:
         return {}
@@ -108,7 +72,7 @@ def check_columns(columns: Any) -> dict[str, str]:
                 f"columns: {name!r} cannot be promoted: a column's name holds no quotation mark,"
                 " no backslash, no control character and no surrogate"
             )
-        if reason := taken.get(name.lower()):  # SQL does not tell upper case from lower
+        if reason := taken.get(name.lower()):  # SQL ignores case
             raise ValueError(f"columns: {name!r} cannot be promoted, it is {reason} already")
         taken[name.lower()] = "a promoted column"
         if not isinstance(kind, str) or kind not in PROMOTED_TYPES:
@@ -123,7 +87,7 @@ def _type_rule(kind: object) -> str:
 
 
 def columns(extra: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """Name the columns of a table, in order.
+    """Return the names of the columns of a table, in order.
 
     Args:
         extra: Promoted columns and their types.
@@ -139,10 +103,12 @@ def schema(extra: Mapping[str, str] | None = None) -> pa.Schema:
     """
     import pyarrow as pa
 
-    return pa.schema(
-        pa.field(name, _arrow_type(kind), nullable=name not in NEVER_NULL)
-        for name, kind in {**COLUMNS, **(extra or {})}.items()
-    )
+    fixed = [
+        pa.field(name, _arrow_type(column.type), nullable=not column.required)
+        for name, column in COLUMNS.items()
+    ]
+    promoted = [pa.field(name, _arrow_type(kind)) for name, kind in (extra or {}).items()]
+    return pa.schema([*fixed, *promoted])
 
 
 @functools.cache
@@ -169,7 +135,7 @@ def table_from_lines(
     count: int | None = None,
     pause: Callable[[], object] = lambda: None,
 ) -> pa.Table:
-    """Make a table of lines: one row for each of them, whatever stands in it.
+    """Make a table of lines: one row for each, whatever is in it.
 
     Args:
         lines: Lines of JSON, each ended by a newline.
@@ -192,7 +158,7 @@ def table_from_lines(
             ordered = [arrays[name] for name in (*COLUMNS, *promoted)]
             blocks.append(pa.RecordBatch.from_arrays(ordered, schema=schema(promoted)))
             at += rows
-        if at == first + count:  # not so where a line holds no value, or two
+        if at == first + count:  # not so if a line holds no JSON value, or two
             break
     return pa.Table.from_batches(blocks, schema(promoted))
 
@@ -200,7 +166,7 @@ def table_from_lines(
 def _make_blocks(
     lines: bytes, producer: str, promoted: Mapping[str, str], pause: Callable[[], object], odd: bool
 ) -> Iterator[dict[str, pa.Array[Any]]]:
-    """Make the arrays of some thousand rows at a time: all cells fit into the processor's cache."""
+    """Make the arrays of some thousand rows at a time, whose cells fit into the CPU's cache."""
     at = 0
     while at < len(lines):
         try:
@@ -217,7 +183,7 @@ def _make_blocks(
 
 
 def _decode_block(lines: bytes, at: int, pause: Callable[[], object]) -> tuple[list[Any], int]:
-    """Decode lines from a byte on; return their cells row by row, and where they end."""
+    """Decode lines from an offset on; return their cells row by row, and where they end."""
     cells: list[Any] = []
     while at < len(lines) and len(cells) < _BLOCK * len(FIELDS):
         end = _find_end(lines, at + _CHUNK)
@@ -232,7 +198,7 @@ def _flatten(rows: Iterable[Any]) -> Iterator[Any]:
 
 
 def _find_end(lines: bytes, at: int) -> int:
-    """Return where the line ends that holds this byte."""
+    """Return the end of the line that holds this offset."""
     return lines.find(b"\n", at) + 1 or len(lines)
 
 
@@ -257,13 +223,13 @@ def _make_arrays(
         elif name == "timestamp":
             arrays[name] = _make_moments(values)
         else:
-            arrays[name] = _make_array(values, COLUMNS[name])
+            arrays[name] = _make_array(values, COLUMNS[name].type)
         pause()
     return arrays
 
 
 def _make_array(values: list[Any], kind: str) -> pa.Array[Any]:
-    """Make an array; many columns have one value in every row."""
+    """Make an array; many columns have the same value in every row."""
     head = values[0]
     if head == values[-1] and values.count(head) == len(values):
         return _make_constant(head, kind, len(values))
@@ -292,13 +258,13 @@ def _make_moments(values: list[str]) -> pa.Array[Any]:
 
     moments = _make_plain(values, "string").cast(_arrow_type("timestamp"))
     limits: Any = pc.min_max(moments)
-    if limits["min"].value < _FIRST_MOMENT or limits["max"].value > _LAST_MOMENT:
+    if limits["min"].value < epoch.FIRST or limits["max"].value > epoch.LAST:
         raise ValueError("Python has no such year")
     return moments
 
 
 def _make_json(values: list[msgspec.Raw]) -> pa.Array[Any]:
-    """Make a text column of JSON without making a Python object of each."""
+    """Make a column of JSON text without a Python object for each row."""
     import pyarrow as pa
 
     joined = b"".join(values)
@@ -328,7 +294,7 @@ def _share_numbers() -> pa.Array[Any]:
 def _promote(
     attributes: list[msgspec.Raw], promoted: Mapping[str, str]
 ) -> dict[str, pa.Array[Any]]:
-    """Make the typed columns; where one value does not fit its type, look at each by itself."""
+    """Make the typed columns; if a value does not fit its type, convert them one by one."""
     strict, loose = _make_decoders(tuple(promoted.items()))
     try:
         rows = strict.decode_lines(b"\n".join(attributes))
@@ -350,7 +316,7 @@ def _make_promoted(cells: list[Any], promoted: Mapping[str, str]) -> dict[str, p
 def _make_decoders(
     promoted: tuple[tuple[str, str], ...],
 ) -> tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[Any]]:
-    """Make a decoder of attributes to typed values, and one that leaves each value as it is."""
+    """Make a decoder of attributes to typed values, and one that leaves each value raw."""
     typed: list[Any] = []
     untyped: list[Any] = []
     for index, (name, kind) in enumerate(promoted):
@@ -367,7 +333,7 @@ def _make_decoders(
 def _fit(
     attributes: msgspec.Raw, decoder: msgspec.json.Decoder[Any], kinds: Sequence[str]
 ) -> list[Any]:
-    """Return the value of each promoted column, None where it does not fit."""
+    """Return the value of each promoted column, None if it does not fit."""
     try:
         values = msgspec.structs.astuple(decoder.decode(attributes))
     except (msgspec.MsgspecError, ValueError):

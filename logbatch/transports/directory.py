@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 from urllib.parse import parse_qsl
 
+from logbatch.disk import make_directory, sync_directory
 from logbatch.errors import TemporaryError
 from logbatch.identity import Ranges
 from logbatch.options import check_known
@@ -29,16 +30,14 @@ from logbatch.storage.segments import (
     clean_folder,
     day_name,
     list_folders,
-    make_folder,
     read_ranges,
-    sync_folder,
 )
-from logbatch.transports.base import Batch, Transport
+from logbatch.transports.base import BaseTransport, Batch
 
 _NO_OPTIONS = {"path", "columns"}  # of a URL
 
 
-class DirectoryTransport(Transport):
+class DirectoryTransport(BaseTransport):
     """Base of the transports to a directory.
 
     Args:
@@ -181,7 +180,7 @@ class DirectoryTransport(Transport):
     def _folder(self) -> Path:
         """Return the folder of this day, which is there."""
         folder = self.path / day_name(self.now())
-        make_folder(folder)
+        make_directory(folder, sync=True)
         if folder not in self._cleaned:
             self._cleaned = {folder}
             folders = list_folders(self.path)
@@ -194,7 +193,7 @@ class DirectoryTransport(Transport):
 
     def _sync_folders(self) -> None:
         for folder in list(self._unsynced):
-            sync_folder(folder)
+            sync_directory(folder)
             self._unsynced.discard(folder)
 
 

@@ -23,26 +23,30 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from logbatch.disk import (
+    SyncError,
+    lock_file,
+    open_file,
+    publish,
+    read_blocks,
+    sync_directory,
+    sync_file,
+)
 from logbatch.identity import SegmentName
-from logbatch.journal.files import lock_file
 from logbatch.options import choice
 from logbatch.storage.segments import (
     Run,
     Segment,
     day_name,
     list_segments,
-    publish,
-    read_blocks,
     scan_growing,
-    sync_folder,
 )
 from logbatch.transports.base import Batch
-from logbatch.transports.compress import COMPRESSIONS, compress
+from logbatch.transports.compress import COMPRESSIONS, compress_file
 from logbatch.transports.directory import DirectoryTransport
-from logbatch.transports.growing import GrowingFile, SyncError, measure
+from logbatch.transports.growing import GrowingFile, measure
 
-_COMPRESS = choice(*COMPRESSIONS, "none")
-_OPEN = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+_COMPRESSION = choice(*COMPRESSIONS, "none")
 
 
 class JsonlTransport(DirectoryTransport):
@@ -53,7 +57,7 @@ class JsonlTransport(DirectoryTransport):
             by the first batch.
         rotate_bytes: Size that a file does not exceed, unless by a single batch.
         rotate_seconds: Age from which on the next batch goes into another file.
-        compress: `"zstd"` or `"gzip"`: compress files when they are rotated.  None does not.
+        compression: `"zstd"` or `"gzip"` compresses files when they are rotated; `"none"` does not.
 
     Attributes:
         clock: Seconds that only go forward, for the age of files.
@@ -77,7 +81,7 @@ class JsonlTransport(DirectoryTransport):
         path: str | os.PathLike[str],
         rotate_bytes: int = 128 << 20,
         rotate_seconds: float = 86_400,
-        compress: str | None = None,
+        compression: str = "none",
     ) -> None:
         super().__init__(path)
         self.clock: Callable[[], float] = time.monotonic
@@ -85,12 +89,12 @@ class JsonlTransport(DirectoryTransport):
         self.idle_seconds = 60.0
         self._rotate_bytes = _check_number("rotate_bytes", rotate_bytes, "bytes")
         self._rotate_seconds = _check_number("rotate_seconds", rotate_seconds, "seconds")
-        self._compress = _COMPRESS("compress", compress or "none")
+        self._compression = _COMPRESSION("compression", compression or "none")
         self._files: dict[str, GrowingFile] = {}  # by producer, the one used last at the end
 
     def send(self, batch: Batch) -> None:
         file = self._files.get(batch.producer)
-        if file is not None and not file.is_ours():
+        if file is not None and not file.is_open():
             self._forget(file)
         super().send(batch)
 
@@ -190,12 +194,12 @@ class JsonlTransport(DirectoryTransport):
             or now < file.changed  # set back: a reader looks for old records in old files
             or self.clock() - file.opened >= self._rotate_seconds
             or (file.size > 0 and file.size + measure(batch) > self._rotate_bytes)
-            or not file.is_in_place()
+            or not file.is_named()
         )
 
     def _finish(self, file: GrowingFile) -> None:
         """Give a file its final name."""
-        if file.is_in_place():  # else somebody removed it, with all that was in it
+        if file.is_named():  # else somebody removed it, with all that was in it
             if file.next == file.first:
                 os.unlink(file.path)
             else:
@@ -207,17 +211,17 @@ class JsonlTransport(DirectoryTransport):
         final = path.with_name(_name(producer, first, last))
         os.rename(path, final)
         self._unsynced.add(final.parent)
-        if self._compress != "none":
+        if self._compression != "none":
             with contextlib.suppress(OSError):  # it may as well stay as it is
-                compress(final, self._compress)
+                compress_file(final, self._compression)
 
     def _give_up(self, file: GrowingFile) -> None:
         """Copy what is safe into a fresh file: the pages of one whose fsync failed are not."""
         with contextlib.suppress(OSError):
             file.take_back()
             if file.size:
-                name = _name(file.producer, file.first, file.next - 1)
-                publish(file.path.parent, name, read_blocks(file.path, 0, file.size))
+                safe = file.path.with_name(_name(file.producer, file.first, file.next - 1))
+                publish(safe, read_blocks(file.path, 0, file.size))
                 self._unsynced.add(file.path.parent)
             os.unlink(file.path)
         self._forget(file)
@@ -233,7 +237,7 @@ class JsonlTransport(DirectoryTransport):
     def _finish_left_over(self, segment: Segment) -> None:
         """Give a file whose process died its final name."""
         with contextlib.suppress(FileNotFoundError):
-            descriptor = os.open(segment.path, _OPEN)
+            descriptor = open_file(segment.path, os.O_RDWR)
             with open(descriptor, "rb+") as file:
                 if not lock_file(descriptor):
                     return  # a child of that process still has it, or there are no locks
@@ -247,7 +251,7 @@ class JsonlTransport(DirectoryTransport):
             self._put_aside(segment, runs)
         elif runs:
             os.ftruncate(descriptor, end)
-            os.fsync(descriptor)
+            sync_file(descriptor)
             self._rename(path, segment.producer, segment.first, runs[0].last)
         else:
             os.unlink(path)
@@ -257,9 +261,9 @@ class JsonlTransport(DirectoryTransport):
         path = segment.path
         # The one that begins like the file comes last: from then on the file does not count.
         for run in reversed(runs):
-            name = _name(segment.producer, run.first, run.last)
-            publish(path.parent, name, read_blocks(path, run.start, run.end))
-        sync_folder(path.parent)
+            whole = path.with_name(_name(segment.producer, run.first, run.last))
+            publish(whole, read_blocks(path, run.start, run.end))
+        sync_directory(path.parent)
         os.rename(path, path.with_name(f".damaged-{path.stem}"))
 
 

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from itertools import groupby, repeat, takewhile
 from pathlib import Path
 from typing import Any
@@ -17,21 +16,16 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from make import encoder
+from make import logged_line as line
+from waiting import wait_until
 
 import logbatch
 from logbatch.batching.batcher import Batcher
 from logbatch.batching.repeats import Collapser
 from logbatch.errors import TemporaryError
-from logbatch.events.event import LineEncoder
 from logbatch.options import BatchOptions
 from logbatch.testing import CapturingTransport, ManualClock
-
-encoder = LineEncoder()
-
-
-def line(text: str, level: int = logging.INFO, **attributes: Any) -> bytes:
-    """Encode an event."""
-    return encoder.text(text, level=level, logger="test", attributes=attributes)
 
 
 class Bench:
@@ -55,11 +49,11 @@ class Bench:
     def take(self, *texts: str, level: int = logging.INFO) -> None:
         """Take events."""
         for text in texts:
-            self.collapser.take(line(text, level), level)
+            self.collapser.append(line(text, level), level)
 
-    def tell_due(self) -> float | None:
+    def flush_due(self) -> float | None:
         """Do what the flusher does."""
-        return self.collapser.tell_due(lambda line: self._store(line, 0))
+        return self.collapser.flush_due(lambda line: self._store(line, 0))
 
     @property
     def messages(self) -> list[str]:
@@ -91,7 +85,7 @@ def test_what_is_told_of_repeats(bench: Bench) -> None:
     first = line("boom", logging.ERROR, n=1)
     again = [line("boom", logging.ERROR, n=1) for _ in range(3)]
     for each in (first, *again):
-        bench.collapser.take(each, logging.ERROR)
+        bench.collapser.append(each, logging.ERROR)
     bench.collapser.end()
     event, level = bench.stored[-1]
     times = [json.loads(each)["timestamp"] for each in again]
@@ -130,7 +124,7 @@ def test_what_differs_is_not_folded(one: bytes, other: bytes) -> None:
     stored: list[bytes] = []
     collapser = Collapser(lambda line, _: not stored.append(line), lambda: None, 1.0)
     for each in (one, other, other if other.startswith(b"{") else one):
-        collapser.take(each, 20)
+        collapser.append(each, 20)
 
     assert [one, other] == stored[:2]
     assert (1 if other.startswith(b"{") else 0) == collapser.collapsed
@@ -149,17 +143,17 @@ def test_a_long_run_is_told_every_interval(bench: Bench) -> None:
 def test_a_run_that_stops_is_told_by_the_flusher(bench: Bench) -> None:
     """The flusher is woken by the first repeat, and finds it due after the interval."""
     bench.take("a")
-    assert (0, float("inf")) == (bench.wakes, bench.collapser.wait())
+    assert (0, float("inf")) == (bench.wakes, bench.collapser.due_in())
     bench.take("a", "a")
-    assert (1, 1.0) == (bench.wakes, bench.collapser.wait())
+    assert (1, 1.0) == (bench.wakes, bench.collapser.due_in())
     bench.clock.advance(0.75)
-    assert 0.25 == bench.collapser.wait()
-    assert bench.tell_due() is None
+    assert 0.25 == bench.collapser.due_in()
+    assert bench.flush_due() is None
     bench.clock.advance(0.25)
-    assert 100.0 == bench.tell_due()
+    assert 100.0 == bench.flush_due()
     assert ["a", told(2)] == bench.messages
-    assert float("inf") == bench.collapser.wait()
-    assert bench.tell_due() is None
+    assert float("inf") == bench.collapser.due_in()
+    assert bench.flush_due() is None
     bench.take("a")
     assert 2 == bench.wakes
     assert ["a", told(2)] == bench.messages  # the run goes on
@@ -170,12 +164,12 @@ def test_what_finds_no_room_is_told_later(bench: Bench) -> None:
     bench.take("a", "a", "a")
     bench.clock.advance(1.0)
     bench.has_room = False
-    assert bench.tell_due() is None
+    assert bench.flush_due() is None
     bench.has_room = True
-    assert 1.0 == bench.collapser.wait()
+    assert 1.0 == bench.collapser.due_in()
     bench.take("a")
     bench.clock.advance(1.0)
-    bench.tell_due()
+    bench.flush_due()
     assert ["a", told(3)] == bench.messages
 
 
@@ -191,10 +185,10 @@ def test_nothing_is_folded_into_an_event_that_was_dropped(bench: Bench) -> None:
     assert 1 == bench.collapser.collapsed
 
 
-def test_end_ends_the_run_and_tell_does_not(bench: Bench) -> None:
+def test_end_ends_the_run_and_flush_does_not(bench: Bench) -> None:
     """After a flush a repeat is still one; after a close the event is stored anew."""
     bench.take("a", "a")
-    bench.collapser.tell()
+    bench.collapser.flush()
     bench.take("a")
     bench.collapser.end()
     bench.collapser.end()
@@ -316,10 +310,7 @@ def test_a_run_is_told_in_the_journal_while_the_destination_is_away() -> None:
     )
     batcher = new_batcher(transport, flush_interval=0.05)
     put(batcher, *"aaaa")
-    deadline = time.monotonic() + 20
-    while batcher.stats().pending < 2 and time.monotonic() < deadline:
-        threading.Event().wait(0.01)
-    assert 2 == batcher.stats().pending
+    wait_until(lambda: batcher.stats().pending == 2)
     over.set()
     assert batcher.flush()
     assert ["a", told(3)] == transport.messages

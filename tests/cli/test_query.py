@@ -6,18 +6,14 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pyarrow.parquet
 import pytest
+from make import event, publish_events
 
 from logbatch.cli import main
-from logbatch.identity import new_producer
-from logbatch.transports.base import Batch
-from logbatch.transports.parquet import ParquetTransport
 
-EVENT = {"timestamp": "2026-11-21T10:00:00.5Z", "level": "INFO", "levelno": 20, "logger": "app"}
+TIME = "2026-11-21T10:00:00.5Z"
 NASTY = 'a\x1b[31m"b",\u202e\nc'
 ODD = """
     SELECT 1 AS n, 1 AS n, NULL AS nothing, 'nan'::DOUBLE AS nan, TRUE AS yes, [1, NULL] AS list,
@@ -29,13 +25,12 @@ ODD = """
 @pytest.fixture
 def logs(tmp_path: Path) -> Path:
     """A log of three records, in `logs`."""
-    events: list[dict[str, Any]] = [
-        {**EVENT, "message": "one", "attributes": {"user": {"id": 7}}},
-        {**EVENT, "message": NASTY},
-        {**EVENT, "message": "three", "level": "ERROR", "levelno": 40},
+    events = [
+        event("one", attributes={"user": {"id": 7}}),
+        event(NASTY),
+        event("three", level="ERROR", levelno=40),
     ]
-    lines = b"".join(msgspec.json.encode(event) + b"\n" for event in events)
-    ParquetTransport(tmp_path / "logs").send(Batch(new_producer(), 0, 2, lines))
+    publish_events(tmp_path / "logs", *(each | {"timestamp": TIME} for each in events))
     return tmp_path / "logs"
 
 
@@ -70,7 +65,7 @@ def test_a_long_table_is_cut_and_says_so(logs: Path, capsys: pytest.CaptureFixtu
     out, err = capsys.readouterr()
 
     assert len(out.splitlines()) == 1001
-    assert "1,000 of 2,000 rows are shown; --max-rows 0 shows all\n" == err
+    assert "showing 1,000 of 2,000 rows; --max-rows 0 shows all\n" == err
     whole = answer(capsys, "logs", "FROM range(2000) AS t(n)", "--max-rows", "0")
     assert len(whole.splitlines()) == 2001
 
@@ -188,10 +183,10 @@ def test_the_last_argument_is_the_sql(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["logs"], "The SQL is missing"),
+        (["logs"], "the SQL is missing"),
         (["logs", "SELECT", "1"], "put the SQL in quotes"),
         (["logs", "SELECT 1", "--timeout", "0"], "'--timeout'"),
-        (["logs", "SELECT 1", "--memory-limit", "much"], "'much' is no size"),
+        (["logs", "SELECT 1", "--memory-limit", "much"], "'much' is not a size"),
         (["logs", "SELECT 1", "--format", "xml"], "'--format'"),
     ],
 )

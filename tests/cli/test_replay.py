@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
+from make import batch_of, publish
 from scripted import Answer, Request, scripted
 
 from logbatch import BatchHandler
@@ -25,7 +25,7 @@ _encoder = LineEncoder(service="s", host="h")
 
 def make_batch(producer: str, first: int, last: int) -> Batch:
     """Take consecutive events out of those that were logged."""
-    return Batch(producer, first, last, b"".join(_LINES[first : last + 1]))
+    return batch_of(producer, first, *_LINES[first : last + 1])
 
 
 _LINES = [
@@ -40,14 +40,6 @@ _LINES = [
 """Lines as a handler makes them, with values that are easily lost."""
 
 
-def write(directory: Path, kind: str, *batches: Batch, **options: Any) -> None:
-    """Publish batches as files."""
-    transport = build({"type": kind, "path": directory}, **options)
-    for batch in batches:
-        transport.send(batch)
-    transport.close()
-
-
 def letter(producer: str, sequence: int) -> bytes:
     """Make a dead letter."""
     event = {"timestamp": "2026-11-21T10:00:00Z", "level": "INFO", "message": f"m{sequence}"}
@@ -59,13 +51,14 @@ def letter(producer: str, sequence: int) -> bytes:
 def test_a_directory_comes_back_as_it_was_logged(tmp_path: Path, kind: str) -> None:
     """The same lines, whatever the files were."""
     batches = [make_batch(A, 0, 2), make_batch(A, 5, 9), make_batch(B, 3, 4)]
-    options = {"compress": "zstd"} if kind == "zstd" else {}
+    options = {"compression": "zstd"} if kind == "zstd" else {}
     if kind == "growing":
         transport = build("jsonl:logs")
         for batch in batches:
             transport.send(batch)
     else:
-        write(Path("logs"), "parquet" if kind == "parquet" else "jsonl", *batches, **options)
+        form = "parquet" if kind == "parquet" else "jsonl"
+        publish(Path("logs"), *batches, kind=form, **options)
 
     found = list(batches_of_directory(tmp_path / "logs", 100))
     assert sorted(batches, key=lambda each: each.key) == sorted(found, key=lambda each: each.key)
@@ -75,7 +68,7 @@ def test_a_directory_comes_back_as_it_was_logged(tmp_path: Path, kind: str) -> N
 
 def test_batches_are_bounded(tmp_path: Path) -> None:
     """In records, and each is there once."""
-    write(Path("logs"), "parquet", make_batch(A, 0, 24))
+    publish(Path("logs"), make_batch(A, 0, 24))
 
     found = list(batches_of_directory(tmp_path / "logs", 10))
     assert [(0, 9), (10, 19), (20, 24)] == [(each.first, each.last) for each in found]
@@ -97,18 +90,18 @@ def test_batches_are_bounded_in_bytes(tmp_path: Path) -> None:
 
 def test_a_directory_is_sent_to_a_server(capsys: pytest.CaptureFixture[str]) -> None:
     """With the identities that the records have."""
-    write(Path("logs"), "parquet", make_batch(A, 0, 2), make_batch(A, 5, 9))
+    publish(Path("logs"), make_batch(A, 0, 2), make_batch(A, 5, 9))
     with scripted(503, Answer(0)) as server:
         assert 0 == main(["replay", "logs", "--to", server.url])
 
         assert [(A, n) for n in (0, 1, 2, 5, 6, 7, 8, 9)] == sorted(server.identities)
-    assert "8 records taken in 2 batches\n" == capsys.readouterr().out
+    assert "8 records accepted in 2 batches\n" == capsys.readouterr().out
 
 
 def test_a_directory_takes_each_record_once() -> None:
     """However often it is sent, and cut otherwise."""
-    write(Path("logs"), "jsonl", make_batch(A, 0, 9))
-    write(Path("copy"), "parquet", make_batch(A, 3, 4))
+    publish(Path("logs"), make_batch(A, 0, 9), kind="jsonl")
+    publish(Path("copy"), make_batch(A, 3, 4))
     for _ in range(2):
         assert 0 == main(["replay", "logs", "--to", "parquet:copy"])
 
@@ -146,10 +139,10 @@ def test_dead_letters_are_sent_again(home: Path, capsys: pytest.CaptureFixture[s
         assert 0 == main(["replay", str(path.parent), "--to", server.url])
         assert 6 == len(server.stored)
     assert before == path.read_bytes()
-    assert "3 records taken in 2 batches\n" * 2 == capsys.readouterr().out
+    assert "3 records accepted in 2 batches\n" * 2 == capsys.readouterr().out
 
 
-def test_what_is_refused_again_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_rejected_again_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """The rest is sent."""
 
     def pick(request: Request) -> int:
@@ -160,8 +153,8 @@ def test_what_is_refused_again_is_told(capsys: pytest.CaptureFixture[str]) -> No
         assert 1 == main(["replay", "dead.jsonl", "--to", server.url])
         assert ["m0", "m2", "m3"] == server.messages
     told = capsys.readouterr()
-    assert "3 records taken in 2 batches\n" == told.out
-    assert "1 record refused again" in told.err
+    assert "3 records accepted in 2 batches\n" == told.out
+    assert "1 record rejected again" in told.err
     assert "1 event was rejected: answered 422" in told.err
 
 
@@ -171,7 +164,7 @@ def test_a_server_that_takes_nothing_is_given_up(capsys: pytest.CaptureFixture[s
     with scripted(200, rest=503) as server:
         assert 1 == main(["replay", "dead.jsonl", "--to", server.url, "--patience", "0.2"])
     told = capsys.readouterr().err
-    assert "answered 503; 1 record taken in 1 batch." in told
+    assert "answered 503; 1 record accepted in 1 batch." in told
 
 
 @pytest.mark.parametrize(
@@ -199,7 +192,7 @@ def test_wrong_use_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     (tmp_path / "empty").mkdir()
     Path("dead.jsonl").write_bytes(letter(A, 0))
     assert 2 == main(["replay", "dead.jsonl"])
-    assert "say where to send: --to URL, or set LOGBATCH_TRANSPORT" in capsys.readouterr().err
+    assert "where to send? Use --to URL, or set LOGBATCH_TRANSPORT" in capsys.readouterr().err
     assert 2 == main(["replay", "dead.jsonl", "--to", "htps://x"])
     assert "did you mean 'http" in capsys.readouterr().err
     assert 1 == main(["replay", "empty", "--to", "parquet:x"])

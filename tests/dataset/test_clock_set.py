@@ -11,9 +11,10 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 import pytest
-from clocks import DAY, MIDNIGHT, producer_born, with_clock
+from clocks import DAY, producer_born, with_clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from make import MIDNIGHT
 
 from logbatch.dataset.reader import Dataset
 from logbatch.dataset.rows import Row, row_order

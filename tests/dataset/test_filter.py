@@ -13,11 +13,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from logbatch.dataset.filter.language import Filter
-from logbatch.dataset.filter.terms import KINDS, OPERATORS, fold, make_term
+from logbatch.dataset.filter.terms import OPERATORS, fold, make_term
 from logbatch.errors import FilterError
+from logbatch.storage.columns import COLUMNS
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 TYPES = {"time": pa.timestamp("us", "UTC"), "number": pa.int64()}
+KINDS = {name: column.kind for name, column in COLUMNS.items()}
 SCHEMA = pa.schema([(name, TYPES.get(kind, pa.string())) for name, kind in KINDS.items()])
 
 
@@ -202,34 +204,34 @@ def test_an_empty_filter_lets_everything_through() -> None:
 @pytest.mark.parametrize(
     ("text", "reason", "position"),
     [
-        ("a==1", "== is no operator; there are > >= < <= = != ~", 1),
-        ("b=1 status=>5", "=> is no operator", 10),
+        ("a==1", "== is not an operator; the operators are > >= < <= = != ~", 1),
+        ("b=1 status=>5", "=> is not an operator", 10),
         ("level>=WARNIN", "did you mean 'WARNING'?", 7),
         ("level=", 'the value after level= is missing ("" is an empty one)', 6),
-        ("since=tomorrow", "'tomorrow' is no time", 6),
-        ("since=3x", "'3x' is no time", 6),
+        ("since=tomorrow", "'tomorrow' is not a time", 6),
+        ("since=3x", "'3x' is not a time", 6),
         ("until=99999999w", "'99999999w' is too far away", 6),
         ("since=0001-01-01T00:00+23:00", "is too far away", 6),
-        ("since>=2h", "since is written with =, not >=", 5),
+        ("since>=2h", "since needs =, not >=", 5),
         ("x>=abc", "x>= needs a number, not 'abc'", 3),
         ("levl>=WARNING", "did you mean level>=?", 6),
         ("lineno=abc", "lineno= needs a number, not 'abc'", 7),
         ("lineno>null", "lineno> needs a number, not 'null'", 7),
-        ("message>=5", "message holds text, which takes =, != and ~, not >=", 7),
-        ('a "b c', 'this " is never closed', 2),
-        ("x='b", "this ' is never closed", 2),
+        ("message>=5", "message is text, which supports =, != and ~, not >=", 7),
+        ('a "b c', 'this " is not closed', 2),
+        ("x='b", "this ' is not closed", 2),
         ("=5", "the name before = is missing", 0),
         ('""=5', "the name before = is missing", 0),
-        ("a http://x?a=b", "'http://x?a' is no name; quote a text that holds =", 2),
-        ('"a"b', "a space is missing behind the closing quote", 3),
-        ('x="a"b', "a space is missing behind the closing quote", 5),
-        ("a -", "- must stand right before a term, once", 2),
-        ("--a", "- must stand right before a term, once", 0),
+        ("a http://x?a=b", "'http://x?a' is not a name; quote a text that contains =", 2),
+        ('"a"b', "a space is missing after the closing quote", 3),
+        ('x="a"b', "a space is missing after the closing quote", 5),
+        ("a -", "- must come right before a term, once", 2),
+        ("--a", "- must come right before a term, once", 0),
         ("a\\", "nothing follows this \\", 1),
         ('""', "a text to look for is missing", 0),
         ('x~""', "a text to look for is missing", 2),
         ('"attributes."=1', "the name of an attribute is missing", 0),
-        ("x=\ud800", "this is no valid text", 2),
+        ("x=\ud800", "this is not valid text", 2),
     ],
 )
 def test_a_mistake_is_pointed_at(text: str, reason: str, position: int) -> None:

@@ -8,9 +8,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from clocks import DAY, MIDNIGHT, producer_born, with_clock
+from clocks import DAY, producer_born, with_clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from make import MIDNIGHT
 
 from logbatch.dataset.verify import verify
 from logbatch.identity import Ranges, new_producer
@@ -23,7 +24,7 @@ LINE = b'{"timestamp":"2026-11-21T10:00:00Z","level":"INFO","message":"m"}\n'
 KINDS: dict[str, dict[str, Any]] = {
     "parquet": {"type": "parquet"},
     "jsonl": {"type": "jsonl"},
-    "jsonl-zstd": {"type": "jsonl", "rotate_bytes": 300, "compress": "zstd"},
+    "jsonl-zstd": {"type": "jsonl", "rotate_bytes": 300, "compression": "zstd"},
 }
 SET = [days * sign for days in (1, 2, 366, 3653) for sign in (1, -1)]  # by so many days
 

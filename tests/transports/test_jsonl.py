@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pytest
-from clocks import MIDNIGHT, with_clock
+from clocks import with_clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from make import DAY, MIDNIGHT, P, Q, line, lines, make_batch, with_identity
 
 from logbatch.errors import TemporaryError
 from logbatch.identity import Ranges, new_producer
@@ -21,9 +22,7 @@ from logbatch.testing import ManualClock
 from logbatch.transports.base import Batch
 from logbatch.transports.jsonl import JsonlTransport
 
-P = "01arz3ndektsv4rrffq69g5fav"
-Q = "01arz3ndektsv4rrffq69g5faw"
-DAY, NEXT = "date=2026-11-21", "date=2026-11-22"
+NEXT = "date=2026-11-22"
 
 
 @pytest.fixture
@@ -32,23 +31,9 @@ def clock() -> ManualClock:
     return ManualClock(MIDNIGHT - 7200)
 
 
-def make_line(number: int) -> bytes:
-    """Make the line of an event as it stands in a journal."""
-    return b'{"timestamp":"2026-11-21T10:00:00Z","level":"INFO","message":"m%d"}\n' % number
-
-
-def make_batch(first: int, last: int, producer: str = P) -> Batch:
-    """Make a batch of lines that tell their numbers."""
-    lines = b"".join(make_line(number) for number in range(first, last + 1))
-    return Batch(producer, first, last, lines)
-
-
 def stored(first: int, last: int, producer: str = P) -> bytes:
     """The lines of a batch as they stand in a file."""
-    return b"".join(
-        make_line(number)[:-2] + f',"producer":"{producer}","sequence":{number}}}\n'.encode()
-        for number in range(first, last + 1)
-    )
+    return with_identity(lines(first, last), producer, first)
 
 
 def files(directory: Path) -> dict[str, bytes]:
@@ -94,14 +79,14 @@ class TestGrowing:
         """Every line in a file is one record of its own, also where the event was damaged."""
         producer = new_producer()
         damaged = [line for line in lines if not line.endswith(b"}")]
-        data = make_line(0) + b"".join(line + b"\n" for line in damaged) + make_line(1)
+        data = line(0) + b"".join(line + b"\n" for line in damaged) + line(1)
         path = Path("x")
         JsonlTransport(path).send(Batch(producer, 0, len(damaged) + 1, data))
         (found,) = (each.read_bytes() for each in path.rglob(f"{producer}*"))
         rows = [msgspec.json.decode(line) for line in found.splitlines()]
 
         assert list(range(len(damaged) + 2)) == [row["sequence"] for row in rows]
-        assert ["m0", "m1"] == [rows[0]["message"], rows[-1]["message"]]
+        assert ["message 0", "message 1"] == [rows[0]["message"], rows[-1]["message"]]
         assert all(producer == row["producer"] for row in rows)
         assert all("ERROR" == row["level"] for row in rows[1:-1])
 
@@ -184,10 +169,12 @@ class TestRotation:
 
         assert {f"{DAY}/{P}-0-4.jsonl", f"{DAY}/{Q}-0.jsonl"} == set(files(tmp_path))
 
-    @pytest.mark.parametrize(("compress", "end"), [("zstd", ".zst"), ("gzip", ".gz")])
-    def test_compressed(self, compress: str, end: str, tmp_path: Path, clock: ManualClock) -> None:
+    @pytest.mark.parametrize(("compression", "end"), [("zstd", ".zst"), ("gzip", ".gz")])
+    def test_compressed(
+        self, compression: str, end: str, tmp_path: Path, clock: ManualClock
+    ) -> None:
         """When it is rotated a file is compressed, and the plain one goes away."""
-        transport = with_clock(JsonlTransport(tmp_path, compress=compress), clock)
+        transport = with_clock(JsonlTransport(tmp_path, compression=compression), clock)
         transport.send(make_batch(0, 30_000))
         assert {f"{DAY}/{P}-0.jsonl"} == set(files(tmp_path))
 
@@ -202,7 +189,7 @@ class TestRotation:
         self, tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A file that cannot be compressed stays as it is; nothing is held up by that."""
-        transport = with_clock(JsonlTransport(tmp_path, compress="gzip", rotate_bytes=1), clock)
+        transport = with_clock(JsonlTransport(tmp_path, compression="gzip", rotate_bytes=1), clock)
         transport.send(make_batch(0, 4))
         rename = os.rename
 
@@ -222,7 +209,7 @@ class TestRotation:
 
     def test_crash_while_compressing(self, tmp_path: Path, clock: ManualClock) -> None:
         """Where a crash left both forms, records count once, and the plain form goes away."""
-        transport = with_clock(JsonlTransport(tmp_path, compress="gzip"), clock)
+        transport = with_clock(JsonlTransport(tmp_path, compression="gzip"), clock)
         transport.send(make_batch(0, 9))
         transport.close()
         (tmp_path / DAY / f"{P}-0-9.jsonl").write_bytes(stored(0, 9))
@@ -270,7 +257,7 @@ class TestAfterACrash:
         dead.send(make_batch(0, 4))
         dead.after_fork()  # lets go of the file, as a death does
 
-        assert Ranges([(0, 4)]) == JsonlTransport(tmp_path, compress="gzip").published(P)
+        assert Ranges([(0, 4)]) == JsonlTransport(tmp_path, compression="gzip").published(P)
         assert {f"{DAY}/{P}-0-4.jsonl.gz"} == set(files(tmp_path))
 
     def test_a_living_owner_is_left_alone(self, tmp_path: Path, clock: ManualClock) -> None:
@@ -457,12 +444,12 @@ class TestInterference:
 
 
 class TestEngines:
-    @pytest.mark.parametrize("compress", [None, "zstd", "gzip"])
-    def test_duckdb(self, compress: str | None, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("compression", ["none", "zstd", "gzip"])
+    def test_duckdb(self, compression: str, tmp_path: Path) -> None:
         """DuckDB reads rotated files by their ending, compressed or not."""
         import duckdb
 
-        transport = JsonlTransport(tmp_path, compress=compress)
+        transport = JsonlTransport(tmp_path, compression=compression)
         transport.send(make_batch(0, 999))
         transport.close()
         query = "SELECT count(*), min(sequence), max(sequence), min(producer) FROM '{}'"

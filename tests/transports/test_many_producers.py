@@ -6,23 +6,20 @@ from pathlib import Path
 
 import pytest
 from clocks import with_clock
+from make import batch_of, event
 
 from logbatch.identity import Ranges, new_producer
 from logbatch.storage.segments import list_segments
 from logbatch.testing import ManualClock
-from logbatch.transports.base import Batch
 from logbatch.transports.jsonl import JsonlTransport
 from logbatch.transports.parquet import ParquetTransport
 
-LINE = (
-    b'{"timestamp":"2026-11-21T10:00:00Z","level":"INFO","levelno":20,"logger":"","message":"a"}\n'
-)
 NOW = 1_795_246_121.0
 
 
 def send(transport: JsonlTransport | ParquetTransport, producer: str, at: int) -> None:
     """Send one record."""
-    transport.send(Batch(producer, at, at, LINE))
+    transport.send(batch_of(producer, at, event()))
 
 
 def growing(directory: Path) -> set[str]:

@@ -7,8 +7,6 @@ wait, to try again, to halve, to send singly and to keep dead letters is the bat
 from __future__ import annotations
 
 import contextlib
-import functools
-import importlib.metadata
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +20,7 @@ from logbatch.errors import (
     TransportError,
 )
 from logbatch.options import choice, seconds, switch
-from logbatch.transports.base import Batch, Receipt, Transport
+from logbatch.transports.base import BaseTransport, Batch, Receipt
 from logbatch.transports.http import bodies
 from logbatch.transports.http.answers import Reply, ServerError, judge
 from logbatch.transports.http.credentials import Address, find_secrets, hide, parse_token, parse_url
@@ -34,6 +32,7 @@ from logbatch.transports.http.options import (
     check_proxies,
     check_verify,
 )
+from logbatch.version import VERSION
 
 if TYPE_CHECKING:
     import requests
@@ -50,7 +49,7 @@ _TIMEOUT = seconds(0.1, 3_600)
 LONGEST_REPLY = 64 << 10  # bytes of an answer that are read
 
 
-class HttpTransport(Transport):
+class HttpTransport(BaseTransport):
     """Sends batches to an HTTP endpoint.
 
     Args:
@@ -204,7 +203,7 @@ class HttpTransport(Transport):
     def _make_headers(self, batch: Batch, address: Address, kind: str) -> dict[str, str]:
         headers = {
             "Content-Type": kind,
-            "User-Agent": _user_agent(),
+            "User-Agent": f"logbatch/{VERSION}",
             "Accept": "application/json",
             "Accept-Encoding": "identity",  # a small answer may be a large one, compressed
             **self._headers,
@@ -346,14 +345,6 @@ def _open_session() -> tuple[requests.Session, Deadline]:
     for scheme in ("http://", "https://"):
         session.mount(scheme, DeadlineAdapter(deadline))
     return session, deadline
-
-
-@functools.cache
-def _user_agent() -> str:
-    try:
-        return f"logbatch/{importlib.metadata.version('logbatch')}"
-    except importlib.metadata.PackageNotFoundError:
-        return "logbatch"
 
 
 def _read(answer: Any) -> bytes:
