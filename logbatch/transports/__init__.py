@@ -155,8 +155,7 @@ def _make(kind: str, found: Iterable[str], make: Callable[[], Any]) -> BaseTrans
 def _check_names(parameters: Parameters, given: Mapping[str, Any]) -> None:
     """Raise for the first option that the transport does not have, saying which was meant."""
     if not parameters.any:
-        known = parameters.names | OPTION_NAMES
-        check_known([name for name in given if name not in {*parameters.names, "now"}], known)
+        check_known(given, parameters.names | OPTION_NAMES)
 
 
 def _http() -> Any:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import inspect
 from typing import Any, NamedTuple
 
-_PRIVATE = {"now", "remembered", "open_files", "idle_seconds"}  # for the receiver, and for tests
-
 
 class Parameters(NamedTuple):
     """The keyword parameters of a factory.
@@ -26,10 +24,7 @@ class Parameters(NamedTuple):
         """Read them from the factory's signature."""
         given = inspect.signature(factory).parameters.values()
         named = [
-            each
-            for each in given
-            if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
-            and each.name not in _PRIVATE
+            each for each in given if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
         ]
         return cls(
             frozenset(each.name for each in named),
