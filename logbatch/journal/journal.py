@@ -143,6 +143,7 @@ class Journal:
     def sync(self) -> None:
         """Bring what was appended so far to the disk, while the destination does not take it."""
         self.writer.sync()
+        self._reports.flush()
 
     def stop(self) -> None:
         """Refuse further lines; those that were appended can still be read."""
@@ -358,6 +359,8 @@ class Journal:
         """
         self.stop()
         done = self.pending() == 0
+        if not done:
+            self.writer.sync()
         with self.lock:
             # One is not sealed while this runs from within an append to it.
             done = done and all(segment.sealed for segment in self._segments)

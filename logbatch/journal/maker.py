@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 from threading import RLock
 
-from logbatch.disk import create_file, sync_directory
+from logbatch.disk import create_file, sync_directory, sync_file, write_all
 from logbatch.journal.appended_segment import AppendedSegment
 from logbatch.journal.mapped_segment import CannotMapError, MappedSegment
 from logbatch.journal.names import segment_path, spare_path
@@ -192,8 +192,9 @@ class Maker:
         path = segment_path(self._directory, self._producer, segment.index)
         with contextlib.suppress(OSError):
             self._progress.ensure_file()
-            with open(create_file(path), "wb") as file:
-                file.write(segment.read(0, segment.end()))
+            with open(create_file(path), "wb", buffering=0) as file:
+                write_all(file.fileno(), segment.read(0, segment.end()))
+                sync_file(file.fileno())
 
     def remove_all(self) -> bool:
         """Remove all segments, also what an interrupted call left; return whether none is left."""

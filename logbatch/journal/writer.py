@@ -178,7 +178,6 @@ class Writer:
                 self._segments.seal()  # a file whose fsync failed is not synced again (SyncError)
                 reached = Position(newest.index, newest.end())
         self._synced = reached
-        self._reports.flush()
 
     def _sync_since(self, synced: Position) -> None:
         """Sync all segments that hold lines behind a place, also when one fails."""
