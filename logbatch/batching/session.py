@@ -109,6 +109,7 @@ class Session:
         # The flusher's own.
         self.oldest: float | None = None
         self.until = 0
+        self.begun = False  # whether the transport was told of it
         # Must agree with the journal, and so is written under `_lock`, the journal's own: a signal
         # handler that logs from within the journal would wait for a second one, whose holder waits
         # for the journal.  `ended` and `losses` are read without it by who needs only a hint.
@@ -176,7 +177,10 @@ class Session:
     # ------------------------------------------------------------------ the account
 
     def tally(self) -> Tally:
-        """Return the account at this instant."""
+        """Return the account at this instant; without the lock when it is final."""
+        return self._final if self.ended else self._tally_now()
+
+    def _tally_now(self) -> Tally:
         self.journal.count()  # not under the lock: that may take long
         with self._lock:
             if self.ended:
