@@ -21,7 +21,6 @@ from logbatch.options import BatchOptions
 from logbatch.testing import CapturingTransport
 from logbatch.trouble import Trouble
 
-
 WAITS = 30.0  # seconds after which who still waits does so for ever
 
 
