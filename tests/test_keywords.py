@@ -21,7 +21,6 @@ from logbatch.transports.parquet import ParquetTransport
 TYPED = get_type_hints(Options)
 KINDS = {"parquet:logs": ParquetTransport, "jsonl:logs": JsonlTransport, "https://h": HttpTransport}
 IN_FRONT = {"path", "url", "columns"}  # not among the keywords: in the URL, or a parameter
-PRIVATE = {"now", "remembered", "open_files", "idle_seconds"}
 
 WIDER = {
     "flush_level": int | str | None,
@@ -37,7 +36,7 @@ def own_options(url: str) -> dict[str, Any]:
     return {
         name: hint
         for name, hint in get_type_hints(kind.__init__).items()
-        if name not in IN_FRONT | PRIVATE | {"return"}
+        if name not in {*IN_FRONT, "return"}
     }
 
 
@@ -136,3 +135,11 @@ def test_the_processor_documents_the_same_defaults() -> None:
     for name, default in re.findall(r"(\w+) \(([^);]+)", short):
         for part in re.findall(r'"\w+"|[\d,.]+\d(?: [GM]iB)?|True|False', default):
             assert any(part in each for each in told[name]), (name, part)
+
+
+@pytest.mark.parametrize(
+    "function", [BatchHandler.__init__, BatchProcessor.__init__, BatchHandler.export_metrics, build]
+)
+def test_hints_can_be_read_at_run_time(function: Any) -> None:
+    """Tools that make objects from configurations read them."""
+    assert "return" in get_type_hints(function)

@@ -276,6 +276,9 @@ class Flusher:
         batch = cut_batch(session.journal, self._options)
         if batch is None:
             return False
+        if not session.begun:
+            session.begun = True
+            self._delivery.transport.begin(batch.producer)
         self._delivery.deliver(batch, Ranges(), session.settle)
         return True
 

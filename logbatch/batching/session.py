@@ -109,6 +109,7 @@ class Session:
         # The flusher's own.
         self.oldest: float | None = None
         self.until = 0
+        self.begun = False  # whether the transport was told of it
         # Must agree with the journal, and so is written under `_lock`, the journal's own: a signal
         # handler that logs from within the journal would wait for a second one, whose holder waits
         # for the journal.  `ended` and `losses` are read without it by who needs only a hint.

@@ -11,11 +11,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from logbatch.disk import create_file, is_locked, make_directory
+from logbatch.disk import create_file, is_left_over, is_locked, make_directory
 from logbatch.identity import Ranges
 from logbatch.journal.framing import count_lines
 from logbatch.journal.journal import Journal
@@ -32,7 +31,6 @@ from logbatch.journal.salvage import repair
 from logbatch.journal.segment import Write, read_part
 from logbatch.journal.state import Position, Slot, StateFile
 
-_STALE = 3600.0  # seconds after which a state file that never got its name is removed
 _SHORTEST = 32  # bytes; every line is longer
 _UNREADABLE = (errno.EIO, errno.ELOOP, errno.EISDIR, errno.EBADMSG, getattr(errno, "EUCLEAN", 117))
 
@@ -116,7 +114,7 @@ def _sweep(directory: Path) -> None:
     """Remove state files of processes that died before they gave them their name."""
     with contextlib.suppress(OSError):
         for path in find_new_states(directory):
-            if time.time() - path.lstat().st_mtime > _STALE:
+            if is_left_over(path):
                 path.unlink(missing_ok=True)
 
 

@@ -127,6 +127,12 @@ class BaseTransport:
         """Deliver a batch of one event to a destination that does not take batches."""
         return self.send(batch)
 
+    def begin(self, producer: str) -> None:
+        """Take note of a producer that begins: none of its records is at the destination yet.
+
+        Called once, before its first batch, by the process that gave it its id.
+        """
+
     def published(self, producer: str) -> Ranges:
         """Return which of a producer's records are known to be at the destination already.
 

@@ -230,3 +230,28 @@ def test_a_loss_that_finds_no_room_is_reported_later():
     told = [event for event in bench.transport.events if event["logger"] == "logbatch"]
     assert [2] == [event["attributes"]["dropped"] for event in told]
     bench.session.end()
+
+
+class Beginning(CapturingTransport):
+    """Notes which producers begin, and how many batches came before."""
+
+    def __init__(self) -> None:
+        super().__init__([TemporaryError("down")])
+        self.began: list[tuple[str, int]] = []
+
+    def begin(self, producer: str) -> None:
+        """Note it."""
+        self.began.append((producer, len(self.attempts)))
+
+
+def test_the_transport_is_told_once_of_a_producer_that_begins(tmp_path: Path) -> None:
+    """Before the first batch, and never again: later its records may be there already."""
+    transport = Beginning()
+    bench = Bench(transport, tmp_path)
+    for text in ("a", "b", "c"):
+        bench.put(text)
+        bench.clock.advance(60.0)
+        bench.step()
+    assert ["a", "b", "c"] == transport.messages
+    assert [(bench.session.journal.producer, 0)] == transport.began
+    bench.session.end()
