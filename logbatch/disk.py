@@ -27,7 +27,7 @@ _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # else opening a pipe waits for its oth
 _BLOCK = 1 << 20
 _ZEROS = bytes(1 << 18)
 # A directory that cannot be synced: on Windows, on some network file systems, or because it may be
-# written but not read.  PostgreSQL lets the same be (`fsync_fname_ext`).
+# written but not read.  PostgreSQL ignores the same (`fsync_fname_ext`).
 _CANNOT_OPEN = (errno.EACCES, errno.EISDIR)
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 
@@ -321,7 +321,7 @@ def make_directory(directory: Path, *, sync: bool = False) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Wait until the names in a directory are on the disk; one that cannot be synced is let be.
+    """Wait until the names in a directory are on the disk; ignore one that cannot be synced.
 
     It may be tried again after it failed, unlike `sync_file`: the file system keeps names in a
     journal of its own, and does not forget that it could not write them.

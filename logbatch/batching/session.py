@@ -177,7 +177,10 @@ class Session:
     # ------------------------------------------------------------------ the account
 
     def tally(self) -> Tally:
-        """Return the account at this instant."""
+        """Return the account at this instant; without the lock when it is final."""
+        return self._final if self.ended else self._tally_now()
+
+    def _tally_now(self) -> Tally:
         self.journal.count()  # not under the lock: that may take long
         with self._lock:
             if self.ended:

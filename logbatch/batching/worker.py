@@ -137,8 +137,11 @@ class Worker:
             return False
         self.running = False
         self._flusher.rearm()
+        # Not under the lock: who holds the journal's may log, in a signal handler, and wait for it.
+        if not self._flusher.is_busy():
+            return True
         with self._starting:
-            if self.running or not self._flusher.is_busy():  # another runs, or none is needed
+            if self.running:  # another was started meanwhile
                 return True
             self.running = True
             return False

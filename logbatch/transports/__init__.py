@@ -12,8 +12,9 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
+from urllib.parse import parse_qsl
 
 from logbatch.options import OPTION_NAMES, check_known, find_close
 from logbatch.transports.adapted import adapt
@@ -106,7 +107,14 @@ def _from_url(url: str, options: dict[str, Any]) -> BaseTransport:
     parameters = Parameters.of(factory)
     in_url = {"path", "url"}.intersection(parameters.needed)
     _check_names(parameters._replace(names=parameters.names - in_url), options)
-    return _make(kind, parameters, options, lambda given: factory.from_url(url, **given))
+    found = read_options(kind, parameters, {*options, *_names_in_query(kind, url)}, _list_kinds)
+    return _make(kind, found, lambda: factory.from_url(url, **found, **options))
+
+
+def _names_in_query(kind: str, url: str) -> set[str]:
+    """Return the options that the URL itself gives; the query of an http: URL is the server's."""
+    query = "" if kind in ("http", "https") else url.partition("?")[2]
+    return {name for name, _ in parse_qsl(query, keep_blank_values=True)}
 
 
 def _from_mapping(given: Mapping[str, Any], options: dict[str, Any]) -> BaseTransport:
@@ -126,22 +134,17 @@ def _from_mapping(given: Mapping[str, Any], options: dict[str, Any]) -> BaseTran
     for name in parameters.needed:
         if name not in values:
             raise ValueError(f"transport {kind!r} needs {name!r}")
-    return _make(kind, parameters, values, lambda given: factory(**given))
+    found = read_options(kind, parameters, values, _list_kinds)
+    return _make(kind, found, lambda: factory(**found, **values))
 
 
-def _make(
-    kind: str,
-    parameters: Parameters,
-    options: Mapping[str, Any],
-    make: Callable[[dict[str, Any]], Any],
-) -> BaseTransport:
-    """Make a transport with its options and those that only the environment has."""
-    found = read_options(kind, parameters, options, _list_kinds)
+def _make(kind: str, found: Iterable[str], make: Callable[[], Any]) -> BaseTransport:
+    """Make a transport; of a wrong option that was found in the environment name the variable."""
     try:
-        return adapt(make({**found, **options}))
+        return adapt(make())
     except ValueError as error:
         text = str(error)
-        for name in found.keys() - options.keys():
+        for name in found:
             if re.match(rf"{name}\b", text):
                 raise ValueError(
                     f"environment variable {variable_of(kind, name)}: {text}"

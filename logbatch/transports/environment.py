@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 
 from logbatch.options import ENVIRONMENT_PREFIX, OPTION_NAMES
 from logbatch.transports.parameters import Parameters
@@ -31,7 +31,7 @@ def variable_of(kind: str, name: str) -> str:
 def read_options(
     kind: str,
     parameters: Parameters,
-    given: Iterable[str],
+    given: Container[str],
     list_kinds: Callable[[], Iterable[str]],
 ) -> dict[str, str]:
     """Read the options of a transport.
@@ -39,7 +39,7 @@ def read_options(
     Args:
         kind: The kind of transport.
         parameters: What it takes.
-        given: The options that are given in the program; they win.
+        given: Options that are not read, because the program gives them.
         list_kinds: Called for the names of all kinds.
 
     Raises:
@@ -53,12 +53,13 @@ def read_options(
         if rest in OPTION_NAMES or name == rest:
             continue
         if name in allowed or (parameters.any and name not in _NOT_FROM_ENVIRONMENT):
-            found[name] = value
+            if name not in given:
+                found[name] = value
         elif name in parameters.names:
             raise ValueError(f"{_named(rest)}: {name} cannot be set in the environment")
         elif close := difflib.get_close_matches(name, sorted(allowed), 1, _LIKE_OWN):
             raise ValueError(_explain_misspelt(rest, prefix + close[0]))
-    meant = {name: prefix + name for name in allowed - set(given)}
+    meant = {name: prefix + name for name in allowed if name not in given}
     check_variables(meant | {whole: whole for whole in meant.values()}, list_kinds)
     return found
 

@@ -95,7 +95,7 @@ class GrowingFile:
 
 
 def measure(batch: Batch) -> int:
-    """Tell about how many bytes a batch will take."""
+    """Return about how many bytes a batch will take."""
     return len(batch.lines) + _TAIL * len(batch)
 
 

@@ -236,7 +236,7 @@ def test_a_directory_that_is_written_to_is_in_order(tmp_path: Path) -> None:
     while not done.is_set():
         reports.append(verify(path))
     thread.join()
-    handler.close()
+    assert handler.close(60)
     reports.append(verify(path))
     assert [(0, 0, ())] * len(reports) == [(r.gaps, r.repeated, r.problems) for r in reports]
     assert ((0, 2999),) == only(reports[-1]).present

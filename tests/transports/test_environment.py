@@ -85,6 +85,22 @@ def test_a_keyword_wins_and_is_not_blamed_on_the_environment(
     assert refusal("jsonl:logs", rotate_bytes="y").startswith("rotate_bytes='y' must be")
 
 
+def test_an_option_in_the_url_wins_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, queue: None
+) -> None:
+    """Regression: the environment won over what stands in the program, or in LOGBATCH_TRANSPORT."""
+    monkeypatch.setenv("LOGBATCH_JSONL_ROTATE_BYTES", "x")
+    monkeypatch.setenv("LOGBATCH_TRANSPORT", "jsonl:logs?rotate_bytes=5")
+    monkeypatch.setenv("LOGBATCH_QUEUE_SIZE", "7")
+    monkeypatch.setenv("LOGBATCH_HTTP_TIMEOUT", "x")
+
+    build("jsonl:logs?rotate_bytes=5")
+    build()
+    transport: Any = given_object(build("queue:a?size=5"))
+    assert {"size": 1} == transport.options  # it reads its URL itself
+    assert "LOGBATCH_HTTP_TIMEOUT" in refusal(f"{HTTPS}/?timeout=5")  # that is the server's
+
+
 def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """Container files like to leave such ones."""
     for name in ("JSONL_ROTATE_BYTES", "JSONL_ROTATE_BYTE", "ROTATE_BYTES"):
