@@ -102,7 +102,7 @@ class Flusher:
     # ------------------------------------------------------------------ one step
 
     def step(self) -> float:
-        """Do what is due.
+        """Run what is due.
 
         Returns:
             Seconds until something may be due again if nobody wakes the thread before.

@@ -59,7 +59,7 @@ class Dataset:
         return tuple(self._source.problems)
 
     def snapshot(self) -> Snapshot:
-        """Tell where each record is at this moment: its file, or its journal.
+        """Return where each record is at this moment: its file, or its journal.
 
         Raises:
             DatasetError: The directory cannot be read.

@@ -149,7 +149,7 @@ def take(
 
 
 def make_part(segment: Segment, growing: MutableMapping[Path, Grown] | None = None) -> Part:
-    """Tell which records a file holds.
+    """Return which records a file holds.
 
     Raises:
         Vanished: The file is gone.

@@ -108,7 +108,7 @@ class Source:
             self._tell(f"{path}: {reason}")
 
     def tell_damaged_lines(self, path: Path, count: int) -> None:
-        """Say that some lines of a file are damaged and were left out."""
+        """Report that some lines of a file are damaged and were left out."""
         text = f"{path}: {count} damaged lines were left out"
         if count and text not in self.problems:
             self._tell(text)

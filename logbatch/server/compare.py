@@ -33,7 +33,7 @@ _STEP = 1 << 16  # bytes in which a line is looked for
 def differs(
     directory: Path, producer: str, first: int, lines: Sequence[bytes], undated: Collection[int]
 ) -> bool:
-    """Tell whether records came with another content than what is stored of them.
+    """Return whether records came with another content than what is stored of them.
 
     Args:
         directory: The dataset's.

@@ -68,7 +68,7 @@ class ParquetTransport(DirectoryTransport):
         }
 
     def close(self) -> None:
-        """Do nothing: between two batches nothing is held."""
+        """Close nothing: no file is open between two batches."""
 
     def _write(self, batch: Batch) -> None:
         table = table_from_lines(

@@ -52,7 +52,7 @@ class Bench:
             self.collapser.append(line(text, level), level)
 
     def flush_due(self) -> float | None:
-        """Do what the flusher does."""
+        """Run what the flusher runs."""
         return self.collapser.flush_due(lambda line: self._store(line, 0))
 
     @property
@@ -62,7 +62,7 @@ class Bench:
 
 
 def told(times: int) -> str:
-    """Say what tells of repeats."""
+    """Return the events that report repeats."""
     return f"last message repeated {times} times"
 
 
