@@ -88,7 +88,7 @@ def found(rows: Iterable[dict[str, Any]]) -> list[tuple[str, int]]:
 
 
 def both_ways(dataset: Dataset) -> list[tuple[str, int]]:
-    """Return which records a dataset has, by `rows` in order and by `to_table`, which must agree."""
+    """Return a dataset's records, by `rows` in order and by `to_table`, which must agree."""
     rows = found(dataset.rows())
     table = dataset.to_table(["producer", "sequence"])
     assert sorted(rows) == sorted(found(table.to_pylist()))
