@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -13,6 +13,10 @@ from logbatch.events.event import LineEncoder
 from logbatch.identity import new_producer
 from logbatch.transports import build
 from logbatch.transports.base import Batch
+
+if TYPE_CHECKING:
+    from logbatch.dataset.reader import Dataset
+    from logbatch.dataset.snapshot import ReadPending
 
 START = datetime(2026, 11, 21, 10, tzinfo=UTC)
 MIDNIGHT = 1795305600.0  # at the end of that day, UTC
@@ -124,3 +128,9 @@ class Waiting(NamedTuple):
     first: int
     lines: bytes
     alive: bool = True
+
+
+def with_pending(dataset: Dataset, read_pending: ReadPending) -> Dataset:
+    """Have a dataset read its journals by a function."""
+    dataset._source.read_pending = read_pending
+    return dataset

@@ -18,6 +18,7 @@ from logbatch.dataset.listing import Grown, Vanished
 from logbatch.dataset.pieces import FIXED, Damaged, Footer, footer
 from logbatch.dataset.snapshot import Part, ReadPending, Snapshot, take
 from logbatch.errors import DatasetError, DatasetWarning
+from logbatch.journal import read_pending
 
 _T = TypeVar("_T")
 
@@ -33,7 +34,7 @@ class Source:
         read_pending: Reads what the journals of a directory hold.
     """
 
-    def __init__(self, directory: Path, read_pending: ReadPending) -> None:
+    def __init__(self, directory: Path, read_pending: ReadPending = read_pending) -> None:
         self.directory = directory
         self.read_pending = read_pending
         self.problems: list[str] = []
