@@ -1,6 +1,6 @@
 """What reading a directory again and again needs to remember: what is bad, and what never changes.
 
-A file that is gone when it is opened (rotated, compressed, compacted) makes a new snapshot
+A file that is gone when it is opened (rotated, compressed) makes a new snapshot
 necessary.  A file that cannot be read, or that is not ours, counts as not there, so that the rest
 can be read; it is told once, as a warning and in `problems`.
 """
@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from logbatch.dataset.listing import Grown, Vanished
 from logbatch.dataset.pieces import FIXED, Damaged, Footer, footer
-from logbatch.dataset.snapshot import Part, ReadPending, Snapshot, take
+from logbatch.dataset.snapshot import Part, ReadPending, Snapshot, take_snapshot
 from logbatch.errors import DatasetError, DatasetWarning
 from logbatch.journal import read_pending
 
@@ -55,7 +55,9 @@ class Source:
         left = TRIES
         while True:
             try:
-                found = take(self.directory, self.read_pending, self._excluded, self.growing)
+                found = take_snapshot(
+                    self.directory, self.read_pending, self._excluded, self.growing
+                )
             except Vanished as error:
                 left = self.note(error, left)
                 continue

@@ -169,7 +169,7 @@ class _Check:
         for pending in self._source.read_pending(self._source.directory / JOURNAL):
             last = pending.first + pending.lines.count(b"\n") - 1
             self._pending.setdefault(pending.producer, Ranges()).add(pending.first, last)
-            self._alive[pending.producer] = getattr(pending, "alive", None)
+            self._alive[pending.producer] = pending.alive
 
     def _add(self, producer: str, first: int, last: int) -> None:
         there = self._present.setdefault(producer, Ranges())
