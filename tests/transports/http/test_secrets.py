@@ -148,7 +148,7 @@ def test_no_answer_brings_a_secret_to_light(
 
 
 def cut(request: Request) -> Answer:
-    """Say back a secret so late that only its beginning is kept."""
+    """Echo a secret so late that only its beginning is kept."""
     return Answer(400, {"error": "x" * 490 + TOKEN})
 
 
@@ -171,7 +171,7 @@ def quiet(peer: Any) -> None:
 
 
 def garbage(peer: Any) -> None:
-    """Say back what was sent where a status should be."""
+    """Echo what was sent where a status should be."""
     request = peer.read()
     peer.write(request.head if request else b"")
 
