@@ -148,7 +148,7 @@ def test_no_answer_brings_a_secret_to_light(
 
 
 def cut(request: Request) -> Answer:
-    """Say back a secret so late that only its beginning is kept."""
+    """Echo a secret so late that only its beginning is kept."""
     return Answer(400, {"error": "x" * 490 + TOKEN})
 
 
@@ -171,7 +171,7 @@ def quiet(peer: Any) -> None:
 
 
 def garbage(peer: Any) -> None:
-    """Say back what was sent where a status should be."""
+    """Echo what was sent where a status should be."""
     request = peer.read()
     peer.write(request.head if request else b"")
 
@@ -285,7 +285,7 @@ def test_logging_is_configured_anew_without_a_wait(root: logging.Logger) -> None
         for number in range(3):
             logging.config.dictConfig(config)
             logging.getLogger("app").info("%d", number)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 15
         assert server.wait_for(events=2)
         (newest,) = (each for each in root.handlers if isinstance(each, BatchHandler))
         assert newest.close()
