@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -68,12 +69,17 @@ def encode(*events: dict[str, Any]) -> bytes:
 
 def line(number: int, **fields: Any) -> bytes:
     """Make the line of the n-th event of a producer."""
-    return encode(numbered(number, **fields))
+    return encode(numbered(number, **fields)) if fields else _line(number)
+
+
+@cache
+def _line(number: int) -> bytes:
+    return encode(numbered(number))
 
 
 def lines(first: int, last: int, **fields: Any) -> bytes:
     """Make the lines of a range of sequences."""
-    return encode(*(numbered(number, **fields) for number in range(first, last + 1)))
+    return b"".join(line(number, **fields) for number in range(first, last + 1))
 
 
 def padded_line(message: object, size: int = 0) -> bytes:
