@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from bench import Bench
 from scripted import Answer, Given, Request, ScriptedServer, scripted
+from waiting import wait_until
 
 from logbatch import BatchHandler
 from logbatch.cli import main
@@ -244,8 +245,7 @@ def test_the_table_of_answers(app: logging.Logger, answer: Given, check: Check) 
     with scripted(answer) as server:
         handler = attach(app, server.url)
         messages = log(app, 8)
-        while not handler.flush(timeout=1):  # each call tries again at once
-            assert server.wait_for(requests=1)
+        wait_until(lambda: handler.flush(timeout=0.2))  # each call tries again at once
 
         if check is _rest_again:  # the server said that it had the first three
             messages = messages[3:]
@@ -288,8 +288,7 @@ def test_a_fallback_after_any_failure_is_an_option(
     with scripted(answer) as server:
         handler = attach(app, server.url, fallback=fallback)
         messages = log(app, 4)
-        while not handler.flush(timeout=1):
-            assert server.wait_for(requests=1)
+        wait_until(lambda: handler.flush(timeout=0.2))  # each call tries again at once
 
         assert messages == server.messages
         assert singles == len([each for each in server.requests if len(each.sequences) == 1])
@@ -301,8 +300,7 @@ def test_a_server_that_asks_for_time_gets_it(app: logging.Logger, answer: Given)
     with scripted(answer) as server:
         handler = attach(app, server.url, fallback="any")
         log(app, 4)
-        while not handler.flush(timeout=1):
-            assert server.wait_for(requests=1)
+        wait_until(lambda: handler.flush(timeout=0.2))  # each call tries again at once
 
         assert [4, 4] == [len(each.sequences) for each in server.requests]
 
@@ -322,8 +320,7 @@ def test_a_fallback_that_dies_half_way_repeats_and_loses_nothing(app: logging.Lo
     with scripted(-1, 200, 200, -1) as server:
         handler = attach(app, server.url, fallback="any")
         messages = log(app, 6)
-        while not handler.flush(timeout=1):
-            assert server.wait_for(requests=1)
+        wait_until(lambda: handler.flush(timeout=0.2))  # each call tries again at once
 
         assert messages == server.messages
         assert [6, 1, 1, 1, 4] == [len(each.sequences) for each in server.requests]
@@ -519,8 +516,7 @@ def test_redirects_are_not_followed(app: logging.Logger) -> None:
     with scripted() as other, scripted(Answer(302, headers=(("Location", other.url),))) as server:
         handler = attach(app, server.url)
         messages = log(app, 2)
-        while not handler.flush(timeout=1):
-            assert server.wait_for(requests=1)
+        wait_until(lambda: handler.flush(timeout=0.2))  # each call tries again at once
 
         assert [] == other.requests
         assert messages == server.messages
