@@ -74,7 +74,12 @@ def open_handler(name: str, folder: Path) -> tuple[logging.Handler, Callable[[],
     line: queue.SimpleQueue[Any] = queue.SimpleQueue()
     listener = logging.handlers.QueueListener(line, target)
     listener.start()
-    return logging.handlers.QueueHandler(line), lambda: (listener.stop(), target.close())
+
+    def close() -> None:
+        listener.stop()
+        target.close()
+
+    return logging.handlers.QueueHandler(line), close
 
 
 def log_some(logger: logging.Logger, records: int, times: list[int] | None = None) -> None:
@@ -185,7 +190,8 @@ def main() -> None:
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        print(json.dumps(measure(*arguments.one, arguments.records)))
+        one, other = arguments.one
+        print(json.dumps(measure(one, other, arguments.records)))
     else:
         print_table(compare(arguments.rounds, arguments.records))
 

@@ -259,7 +259,7 @@ class Row:
 
 def print_table(table: dict[str, list[dict[str, float]]]) -> None:
     """Print medians, and behind each how many times better logbatch is."""
-    rows = [HEAD]
+    rows: list[tuple[str, ...]] = [HEAD]
     for name, mine in table.items():
         version = importlib.metadata.version(name)
         rows.append((f"{name} {version}", *Row(mine, table["logbatch"]).cells()))
@@ -278,7 +278,8 @@ def main() -> None:
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        print(json.dumps(measure(*arguments.one, arguments.records)))
+        one, other = arguments.one
+        print(json.dumps(measure(one, other, arguments.records)))
         return
     names = [name for name in CONTENDERS if name not in arguments.without]
     table = compare(names, arguments.rounds, arguments.records)

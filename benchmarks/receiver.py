@@ -119,7 +119,7 @@ def measure(way: str, given: argparse.Namespace, place: Path) -> float:
     if any(codes) or receiver.wait():
         raise SystemExit(f"{way}: it failed")
     report = verify(place)
-    sent = given.clients * given.batches * given.size
+    sent: int = given.clients * given.batches * given.size
     stored = sum(last - first + 1 for each in report.producers for first, last in each.present)
     if (stored, report.repeated) != (sent, 0):
         raise SystemExit(f"{way}: {stored} of {sent} are there, {report.repeated} twice")

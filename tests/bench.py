@@ -7,7 +7,7 @@ from _thread import start_new_thread
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pytest
 from make import encoder, logged_line
@@ -26,6 +26,8 @@ from logbatch.testing import ManualClock
 from logbatch.transports.base import BaseTransport
 from logbatch.trouble import Trouble
 
+T = TypeVar("T", bound=BaseTransport)
+
 
 @contextmanager
 def no_threads() -> Iterator[None]:
@@ -39,7 +41,7 @@ def no_threads() -> Iterator[None]:
         threading.stack_size(before)
 
 
-class Bench:
+class Bench(Generic[T]):
     """A flusher with what it works on; a test is its thread, and its callers.
 
     Args:
@@ -51,7 +53,7 @@ class Bench:
 
     def __init__(
         self,
-        transport: BaseTransport,
+        transport: T,
         directory: Path | None = None,
         encoder: LineEncoder = encoder,
         **options: Any,

@@ -46,7 +46,7 @@ def numbered(number: int, **fields: Any) -> dict[str, Any]:
     """Make the n-th event of a producer that logs every second; each fifth is an error."""
     moment = START + timedelta(seconds=number % 50_000)
     level, levelno = ("INFO", 20) if number % 5 else ("ERROR", 40)
-    given = {
+    given: dict[str, Any] = {
         "message": f"message {number}",
         "timestamp": f"{moment:%Y-%m-%dT%H:%M:%SZ}",
         "level": level,

@@ -1,6 +1,7 @@
 """`attach` is the life of a job in one `with`."""
 
 import logging
+from pathlib import Path
 
 import pytest
 import structlog
@@ -9,7 +10,7 @@ import logbatch
 from logbatch.testing import CapturingTransport
 
 
-def test_everything_inside_is_logged_with_the_fields(tmp_path):
+def test_everything_inside_is_logged_with_the_fields(tmp_path: Path) -> None:
     """Records logged inside carry the bound fields and are there when the block ends."""
     logger = logging.getLogger("attached")
     logger.setLevel(logging.INFO)
@@ -23,7 +24,7 @@ def test_everything_inside_is_logged_with_the_fields(tmp_path):
     assert {} == structlog.contextvars.get_contextvars()
 
 
-def test_a_job_that_raises_is_delivered_all_the_same():
+def test_a_job_that_raises_is_delivered_all_the_same() -> None:
     """The records are there, the handler is gone, and the exception goes on."""
     transport = CapturingTransport()
     logger = logging.getLogger("attached.failing")
@@ -38,7 +39,7 @@ def test_a_job_that_raises_is_delivered_all_the_same():
     assert {} == structlog.contextvars.get_contextvars()
 
 
-def test_a_handler_with_options_can_be_attached():
+def test_a_handler_with_options_can_be_attached() -> None:
     """A handler built beforehand is taken as it is."""
     transport = CapturingTransport()
     handler = logbatch.BatchHandler(transport, flush_interval=60)
@@ -48,7 +49,7 @@ def test_a_handler_with_options_can_be_attached():
     assert ["x"] == transport.messages
 
 
-def test_a_handler_that_was_there_before_stays():
+def test_a_handler_that_was_there_before_stays() -> None:
     """A handler that the logger had already is flushed at the end, and left where it was."""
     transport = CapturingTransport()
     logger = logging.getLogger("attached.before")

@@ -8,36 +8,42 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from waiting import wait_until
 
 import logbatch
 from logbatch.testing import CapturingTransport
+from logbatch.transports.base import Batch, Receipt
 
 
 @pytest.fixture
-def transport():
+def transport() -> CapturingTransport:
     """A transport that remembers."""
     return CapturingTransport()
 
 
 @pytest.fixture
-def handler(transport):
+def handler(transport: CapturingTransport) -> Iterator[logbatch.BatchHandler]:
     """A handler that sends when it is flushed."""
     with logbatch.BatchHandler(transport, flush_interval=3600, flush_level="never") as handler:
         yield handler
 
 
 @pytest.fixture
-def logger(handler):
+def logger(handler: logbatch.BatchHandler) -> logging.Logger:
     """A logger of its own with that handler."""
     logger = logging.Logger("app.web", logging.DEBUG)
     logger.addHandler(handler)
     return logger
 
 
-def test_a_record_arrives_with_its_fields(logger, handler, transport):
+def test_a_record_arrives_with_its_fields(
+    logger: logging.Logger, handler: logbatch.BatchHandler, transport: CapturingTransport
+) -> None:
     """Message, template, level, logger, place and extra fields are stored."""
     logger.info("%s took %d ms", "GET", 12, extra={"user_id": 42})
     assert handler.flush()
@@ -50,7 +56,7 @@ def test_a_record_arrives_with_its_fields(logger, handler, transport):
     assert "test_a_record_arrives_with_its_fields" == event["func_name"]
 
 
-def test_the_level_of_the_handler_holds(transport):
+def test_the_level_of_the_handler_holds(transport: CapturingTransport) -> None:
     """Records below the handler's level are not taken."""
     with logbatch.BatchHandler(transport, level="WARNING") as handler:
         logger = logging.Logger("x")
@@ -60,7 +66,9 @@ def test_the_level_of_the_handler_holds(transport):
     assert ["yes"] == transport.messages
 
 
-def test_filters_hold(logger, handler, transport):
+def test_filters_hold(
+    logger: logging.Logger, handler: logbatch.BatchHandler, transport: CapturingTransport
+) -> None:
     """A record that a filter refuses is not taken."""
     handler.addFilter(lambda record: record.getMessage() != "no")
     logger.info("no")
@@ -70,21 +78,25 @@ def test_filters_hold(logger, handler, transport):
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="filters return records since Python 3.12")
-def test_a_filter_may_return_another_record(logger, handler, transport):
+def test_a_filter_may_return_another_record(
+    logger: logging.Logger, handler: logbatch.BatchHandler, transport: CapturingTransport
+) -> None:
     """A record that a filter returns instead is the one that is taken."""
 
-    def other(record):
+    def other(record: logging.LogRecord) -> logging.LogRecord:
         changed = logging.makeLogRecord(record.__dict__)
         changed.msg = "changed"
         return changed
 
-    handler.addFilter(other)
+    handler.addFilter(other)  # type: ignore[arg-type,unused-ignore]  # as of Python 3.12
     logger.info("first")
     handler.flush()
     assert ["changed"] == transport.messages
 
 
-def test_logging_disable_holds(logger, handler, transport):
+def test_logging_disable_holds(
+    logger: logging.Logger, handler: logbatch.BatchHandler, transport: CapturingTransport
+) -> None:
     """`logging.disable` keeps records away."""
     logging.disable(logging.INFO)
     try:
@@ -97,7 +109,9 @@ def test_logging_disable_holds(logger, handler, transport):
     assert [] == transport.messages
 
 
-def test_a_formatter_does_not_change_what_is_stored(logger, handler, transport):
+def test_a_formatter_does_not_change_what_is_stored(
+    logger: logging.Logger, handler: logbatch.BatchHandler, transport: CapturingTransport
+) -> None:
     """The stored message is the record's own, whatever formatter is set."""
     handler.setFormatter(logging.Formatter("PREFIX %(message)s"))
     logger.info("plain")
@@ -105,11 +119,13 @@ def test_a_formatter_does_not_change_what_is_stored(logger, handler, transport):
     assert ["plain"] == transport.messages
 
 
-def test_a_record_factory_is_respected(logger, handler, transport):
+def test_a_record_factory_is_respected(
+    logger: logging.Logger, handler: logbatch.BatchHandler, transport: CapturingTransport
+) -> None:
     """What a record factory adds is among the attributes."""
     usual = logging.getLogRecordFactory()
 
-    def factory(*args, **kwargs):
+    def factory(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = usual(*args, **kwargs)
         record.request_id = "r1"
         return record
@@ -123,18 +139,18 @@ def test_a_record_factory_is_respected(logger, handler, transport):
     assert {"request_id": "r1"} == transport.events[0]["attributes"]
 
 
-def test_the_record_is_not_changed(logger, handler):
+def test_the_record_is_not_changed(logger: logging.Logger, handler: logbatch.BatchHandler) -> None:
     """Other handlers see the record as it was."""
     seen = []
 
     class After(logging.Handler):
-        def emit(self, record):
+        def emit(self, record: logging.LogRecord) -> None:
             seen.append(dict(record.__dict__))
 
     before = []
 
     class Before(logging.Handler):
-        def emit(self, record):
+        def emit(self, record: logging.LogRecord) -> None:
             before.append(dict(record.__dict__))
 
     logger.handlers = [Before(), handler, After()]
@@ -145,7 +161,7 @@ def test_the_record_is_not_changed(logger, handler):
     assert before == seen
 
 
-def test_dict_config_with_ext_and_cfg_values(tmp_path):
+def test_dict_config_with_ext_and_cfg_values(tmp_path: Path) -> None:
     """`ext://` and `cfg://` values, nested transports and options work in dictConfig."""
     logging.config.dictConfig(
         {
@@ -189,14 +205,18 @@ def test_dict_config_with_ext_and_cfg_values(tmp_path):
         ({"rotate_bytes": 1}, ["rotate_bytes"]),
     ],
 )
-def test_a_wrong_option_fails_when_the_handler_is_built(tmp_path, options, words):
+def test_a_wrong_option_fails_when_the_handler_is_built(
+    tmp_path: Path, options: dict[str, Any], words: list[str]
+) -> None:
     """The error names the option, the value and the rule, with what was meant."""
     with pytest.raises(ValueError) as caught:
         logbatch.BatchHandler(f"parquet:{tmp_path}", **options)
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
-def test_options_come_from_the_environment_and_a_keyword_wins(monkeypatch, tmp_path):
+def test_options_come_from_the_environment_and_a_keyword_wins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """`LOGBATCH_<NAME>` sets an option, the transport too; a keyword is stronger."""
     monkeypatch.setenv("LOGBATCH_TRANSPORT", f"jsonl:{tmp_path / 'env'}")
     monkeypatch.setenv("LOGBATCH_MAX_BATCH_SIZE", "7")
@@ -208,14 +228,14 @@ def test_options_come_from_the_environment_and_a_keyword_wins(monkeypatch, tmp_p
     handler.close()
 
 
-def test_a_transport_that_logs_does_not_feed_itself(transport):
+def test_a_transport_that_logs_does_not_feed_itself(transport: CapturingTransport) -> None:
     """What is logged inside `send` is suppressed and counted; all else is taken."""
     logger = logging.Logger("root.like", logging.DEBUG)
 
     class Chatty(CapturingTransport):
-        def send(self, batch):
+        def send(self, batch: Batch) -> Receipt | None:
             logger.debug("sending")
-            super().send(batch)
+            return super().send(batch)
 
     chatty = Chatty()
     with logbatch.BatchHandler(chatty, flush_interval=3600) as handler:
@@ -227,11 +247,13 @@ def test_a_transport_that_logs_does_not_feed_itself(transport):
         assert 1 == handler.stats().suppressed
 
 
-def test_an_exception_in_a_value_does_not_reach_the_application(logger, handler, transport):
+def test_an_exception_in_a_value_does_not_reach_the_application(
+    logger: logging.Logger, handler: logbatch.BatchHandler, transport: CapturingTransport
+) -> None:
     """A value whose repr raises makes a row all the same."""
 
     class Bad:
-        def __repr__(self):
+        def __repr__(self) -> str:
             raise RuntimeError("no repr")
 
     logger.info("x", extra={"bad": Bad()})
@@ -240,12 +262,12 @@ def test_an_exception_in_a_value_does_not_reach_the_application(logger, handler,
 
 
 def test_a_keyboard_interrupt_in_a_value_passes_and_leaves_the_handler_usable(
-    logger, handler, transport
-):
+    logger: logging.Logger, handler: logbatch.BatchHandler, transport: CapturingTransport
+) -> None:
     """KeyboardInterrupt goes through to the application; the next record is taken."""
 
     class Interrupting:
-        def __str__(self):
+        def __str__(self) -> str:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -255,7 +277,9 @@ def test_a_keyboard_interrupt_in_a_value_passes_and_leaves_the_handler_usable(
     assert ["after"] == transport.messages
 
 
-def test_a_record_whose_level_is_no_number_is_taken(handler, transport):
+def test_a_record_whose_level_is_no_number_is_taken(
+    handler: logbatch.BatchHandler, transport: CapturingTransport
+) -> None:
     """A record from anywhere may hold anything; it is taken, and nothing is raised."""
     handler.handle(logging.makeLogRecord({"msg": "odd", "levelno": "high"}))
     assert handler.flush()
@@ -263,7 +287,12 @@ def test_a_record_whose_level_is_no_number_is_taken(handler, transport):
     assert {} == handler.stats().errors
 
 
-def test_wrong_arguments_are_complained_about_as_by_any_handler(handler, logger, transport, capsys):
+def test_wrong_arguments_are_complained_about_as_by_any_handler(
+    handler: logbatch.BatchHandler,
+    logger: logging.Logger,
+    transport: CapturingTransport,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """A message whose arguments do not fit is kept, and told on stderr by `handleError`."""
     logger.info("%d items", "many")
     assert handler.flush()
@@ -272,12 +301,14 @@ def test_wrong_arguments_are_complained_about_as_by_any_handler(handler, logger,
     assert "--- Logging error ---" in capsys.readouterr().err
 
 
-def test_a_signal_handler_may_log_at_any_moment(logger, handler, transport):
+def test_a_signal_handler_may_log_at_any_moment(
+    logger: logging.Logger, handler: logbatch.BatchHandler, transport: CapturingTransport
+) -> None:
     """A storm of signals whose handler logs neither deadlocks nor mixes or loses lines."""
     fired = []
     depth = [0]
 
-    def on_signal(number, frame):
+    def on_signal(number: int, frame: object) -> None:
         if depth[0] > 10:  # a machine too slow for the storm would recurse without end
             return
         depth[0] += 1
@@ -300,7 +331,7 @@ def test_a_signal_handler_may_log_at_any_moment(logger, handler, transport):
     assert len(fired) > 0
 
 
-def test_dict_config_again_and_again_while_eight_threads_log(tmp_path):
+def test_dict_config_again_and_again_while_eight_threads_log(tmp_path: Path) -> None:
     """Re-applying dictConfig under load neither deadlocks nor loses what was accepted."""
     config = {
         "version": 1,
@@ -318,7 +349,7 @@ def test_dict_config_again_and_again_while_eight_threads_log(tmp_path):
     logger = logging.getLogger("again")
     stop = threading.Event()
     counts = [0] * 8
-    handlers = {id(logger.handlers[0]): logger.handlers[0]}
+    handlers: dict[int, Any] = {id(logger.handlers[0]): logger.handlers[0]}
 
     def work(name: int) -> None:
         while not stop.is_set():
@@ -346,7 +377,7 @@ def test_dict_config_again_and_again_while_eight_threads_log(tmp_path):
     assert 0 < accepted <= sum(counts)
 
 
-def test_basic_config_and_the_formatter_it_sets(transport):
+def test_basic_config_and_the_formatter_it_sets(transport: CapturingTransport) -> None:
     """`logging.basicConfig(handlers=[…])` gives a formatter, which changes nothing."""
     root = logging.getLogger()
     saved, level = root.handlers[:], root.level
@@ -361,14 +392,14 @@ def test_basic_config_and_the_formatter_it_sets(transport):
     assert ["hello you"] == transport.messages
 
 
-def test_closing_is_quick_where_there_is_nothing(transport):
+def test_closing_is_quick_where_there_is_nothing(transport: CapturingTransport) -> None:
     """A handler that never saw a record starts no thread to be closed."""
     started = time.monotonic()
     logbatch.BatchHandler(transport).close()
     assert time.monotonic() - started < 4  # its `close_timeout` is 5
 
 
-def test_a_handler_that_is_dropped_ends_its_thread_and_publishes(tmp_path):
+def test_a_handler_that_is_dropped_ends_its_thread_and_publishes(tmp_path: Path) -> None:
     """A handler that nobody closed, and nobody holds, leaves no thread, file or descriptor."""
     before = set(os.listdir("/proc/self/task"))
     handler = logbatch.BatchHandler(f"parquet:{tmp_path}", flush_interval=3600)
@@ -380,13 +411,13 @@ def test_a_handler_that_is_dropped_ends_its_thread_and_publishes(tmp_path):
     assert [] == os.listdir(tmp_path / ".journal")
 
 
-def test_a_wrong_level_says_which_was_meant(transport):
+def test_a_wrong_level_says_which_was_meant(transport: CapturingTransport) -> None:
     """A misspelt level is a ValueError, and the handler is not left with `logging`."""
     with pytest.raises(ValueError, match="did you mean 'INFO'"):
         logbatch.BatchHandler(transport, level="INF")
 
 
-def test_the_repr_names_the_destination(tmp_path):
+def test_the_repr_names_the_destination(tmp_path: Path) -> None:
     """A handler tells where it writes to."""
     handler = logbatch.BatchHandler(f"parquet:{tmp_path}")
     assert f"parquet:{tmp_path}" in repr(handler)

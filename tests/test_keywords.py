@@ -19,7 +19,11 @@ from logbatch.transports.jsonl import JsonlTransport
 from logbatch.transports.parquet import ParquetTransport
 
 TYPED = get_type_hints(Options)
-KINDS = {"parquet:logs": ParquetTransport, "jsonl:logs": JsonlTransport, "https://h": HttpTransport}
+KINDS: dict[str, Any] = {
+    "parquet:logs": ParquetTransport,
+    "jsonl:logs": JsonlTransport,
+    "https://h": HttpTransport,
+}
 IN_FRONT = {"path", "url", "columns"}  # not among the keywords: in the URL, or a parameter
 
 WIDER = {

@@ -50,7 +50,7 @@ class Observer:
 
     def read(self) -> Rows:
         """Collect once."""
-        data = self._reader.get_metrics_data()
+        data: Any = self._reader.get_metrics_data()
         return {
             (metric.name, frozenset(point.attributes.items())): point.value
             for resource in (data.resource_metrics if data else ())

@@ -1,37 +1,43 @@
 """`BatchProcessor` in structlog's chains, alone and together with `BatchHandler`."""
 
 import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
+from structlog.typing import EventDict
 
 import logbatch
 from logbatch.testing import CapturingTransport
 
 
 @pytest.fixture
-def transport():
+def transport() -> CapturingTransport:
     """A transport that remembers."""
     return CapturingTransport()
 
 
 @pytest.fixture
-def processor(transport):
+def processor(transport: CapturingTransport) -> Iterator[logbatch.BatchProcessor]:
     """A processor that sends when it is flushed."""
     with logbatch.BatchProcessor(transport, flush_interval=3600) as processor:
         yield processor
 
 
-def silent(**options):
+def silent(**options: Any) -> Any:
     """Wrap a logger that returns what it is given."""
     return structlog.wrap_logger(structlog.ReturnLogger(), **options)
 
 
-def test_an_event_is_taken_and_goes_on_unchanged(processor, transport):
+def test_an_event_is_taken_and_goes_on_unchanged(
+    processor: logbatch.BatchProcessor, transport: CapturingTransport
+) -> None:
     """The chain sees the same event_dict, and the event arrives with its fields."""
     passed = []
 
-    def after(logger, name, event_dict):
+    def after(logger: object, name: str, event_dict: EventDict) -> EventDict:
         passed.append(dict(event_dict))
         return event_dict
 
@@ -44,7 +50,7 @@ def test_an_event_is_taken_and_goes_on_unchanged(processor, transport):
     assert {"user_id": 42} == event["attributes"]
 
 
-def test_final_ends_the_chain(transport):
+def test_final_ends_the_chain(transport: CapturingTransport) -> None:
     """With `final=True` nothing after it runs and nothing is printed."""
     with logbatch.BatchProcessor(transport, final=True) as processor:
         log = silent(processors=[processor, lambda *_: pytest.fail("the chain went on")])
@@ -52,7 +58,7 @@ def test_final_ends_the_chain(transport):
     assert ["hello"] == transport.messages
 
 
-def test_processor_and_handler_on_one_way_take_an_event_once(transport):
+def test_processor_and_handler_on_one_way_take_an_event_once(transport: CapturingTransport) -> None:
     """Where the chain ends in a logger with a handler for the same place, it is taken once."""
     handler = logbatch.BatchHandler(transport, flush_interval=3600)
     target = logging.getLogger("one.way")
@@ -77,7 +83,7 @@ def test_processor_and_handler_on_one_way_take_an_event_once(transport):
     )
 
 
-def test_processor_and_handler_for_two_places_both_take_it(transport):
+def test_processor_and_handler_for_two_places_both_take_it(transport: CapturingTransport) -> None:
     """Two destinations each get the event."""
     other = CapturingTransport()
     handler = logbatch.BatchHandler(other)
@@ -96,7 +102,7 @@ def test_processor_and_handler_for_two_places_both_take_it(transport):
     assert 1 == len(other.messages)
 
 
-def test_a_processor_is_closed_when_the_process_ends(tmp_path):
+def test_a_processor_is_closed_when_the_process_ends(tmp_path: Path) -> None:
     """Nobody has to close a processor."""
     import subprocess
     import sys

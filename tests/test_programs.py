@@ -23,12 +23,12 @@ def get(url: str) -> int:
     """Ask for a page and return the status."""
     try:
         with urllib.request.urlopen(url, timeout=10) as answer:
-            return answer.status
+            return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
 
 
-def test_a_flask_app_keeps_every_record(tmp_path: Path):
+def test_a_flask_app_keeps_every_record(tmp_path: Path) -> None:
     """What a Flask app and its server log is there once, though SIGTERM ended it."""
     logs, port = tmp_path / "logs", free_port()
     app = str(EXAMPLES / "flask_app.py")
@@ -46,7 +46,7 @@ def test_a_flask_app_keeps_every_record(tmp_path: Path):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_uvicorn_with_a_log_config_keeps_every_record(tmp_path: Path, workers: int):
+def test_uvicorn_with_a_log_config_keeps_every_record(tmp_path: Path, workers: int) -> None:
     """Uvicorn's access log is there once, from one process or from several."""
     logs, port = tmp_path / "logs", free_port()
     config = str(EXAMPLES / "uvicorn_logging.json")
@@ -62,7 +62,7 @@ def test_uvicorn_with_a_log_config_keeps_every_record(tmp_path: Path, workers: i
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_a_pool_of_processes_keeps_every_record(tmp_path: Path, method: str):
+def test_a_pool_of_processes_keeps_every_record(tmp_path: Path, method: str) -> None:
     """Each record of a pool's workers is there once, though the pool is terminated."""
     logs = tmp_path / "logs"
     subprocess.run(

@@ -60,7 +60,9 @@ def run(url: str, way: str, method: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["parquet", "jsonl"])
 @pytest.mark.parametrize(("way", "method"), CASES, ids=[f"{way}-{how}" for way, how in CASES])
-def test_nothing_is_lost_and_nothing_twice(tmp_path: Path, scheme: str, way: str, method: str):
+def test_nothing_is_lost_and_nothing_twice(
+    tmp_path: Path, scheme: str, way: str, method: str
+) -> None:
     """However the process ends, each of 5,000 records is there exactly once, then and later."""
     url = f"{scheme}:{tmp_path / 'logs'}"
     run(url, way, method)
@@ -81,7 +83,7 @@ def test_nothing_is_lost_and_nothing_twice(tmp_path: Path, scheme: str, way: str
         assert RECORDS == plain.count_rows()
 
 
-def test_a_live_handler_finishes_what_a_killed_process_left(tmp_path: Path):
+def test_a_live_handler_finishes_what_a_killed_process_left(tmp_path: Path) -> None:
     """Records of a killed process are in files within seconds while any handler is alive."""
     logs = tmp_path / "logs"
     with logbatch.BatchHandler(f"parquet:{logs}") as handler:
@@ -95,7 +97,7 @@ def test_a_live_handler_finishes_what_a_killed_process_left(tmp_path: Path):
         assert RECORDS == handler.stats().recovered
 
 
-def test_a_live_journal_is_left_alone(tmp_path: Path):
+def test_a_live_journal_is_left_alone(tmp_path: Path) -> None:
     """Neither `recover` nor another handler touches the journal of a handler that lives."""
     logs = tmp_path / "logs"
     with logbatch.BatchHandler(f"parquet:{logs}", flush_interval=3600) as handler:
@@ -113,10 +115,10 @@ def published(logs: Path) -> list[str]:
     if not logs.is_dir():
         return []
     files = pyarrow.dataset.dataset(logs, format="parquet", schema=schema())
-    return files.to_table(columns=["message"])["message"].to_pylist()
+    return [str(each) for each in files.to_table(columns=["message"])["message"].to_pylist()]
 
 
-def test_a_process_whose_destinations_hang_ends_within_one_close_timeout():
+def test_a_process_whose_destinations_hang_ends_within_one_close_timeout() -> None:
     """However many handlers hang, the end of the process waits `close_timeout` once."""
     command = [sys.executable, str(PROGRAM.with_name("hanging.py"))]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:

@@ -5,6 +5,7 @@ import os
 import threading
 from itertools import cycle, repeat, takewhile
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from make import logged_line as line
@@ -23,13 +24,13 @@ def put(batcher: Batcher, *texts: str, level: int = logging.INFO) -> None:
         batcher.append(line(text, level), level)
 
 
-def options(**given: object) -> BatchOptions:
+def options(**given: Any) -> BatchOptions:
     """Build options with an interval so long that only what a test does makes a batch due."""
     return BatchOptions(**{"flush_interval": 3600.0, **given})
 
 
 @pytest.fixture
-def transport():
+def transport() -> CapturingTransport:
     """A transport that remembers."""
     return CapturingTransport()
 
@@ -49,17 +50,17 @@ def assert_law(batcher: Batcher) -> None:
     assert stats.accepted == accounted
 
 
-def test_nothing_is_started_or_written_by_building(tmp_path: Path):
+def test_nothing_is_started_or_written_by_building(tmp_path: Path) -> None:
     """Building a batcher starts no thread and touches no file."""
     before = threading.active_count()
     batcher = Batcher(CapturingTransport(destination="x"), options())
     assert threading.active_count() == before
-    assert not batcher.directory.exists()
+    assert batcher.directory is not None and not batcher.directory.exists()
     assert batcher.close()
     assert not batcher.directory.exists()
 
 
-def test_age_makes_a_batch_due(transport):
+def test_age_makes_a_batch_due(transport: CapturingTransport) -> None:
     """Events are sent when the oldest has waited `flush_interval`, with no further event."""
     batcher = Batcher(transport, BatchOptions(flush_interval=0.05))
     put(batcher, "a", "b")
@@ -69,7 +70,7 @@ def test_age_makes_a_batch_due(transport):
     batcher.close()
 
 
-def test_count_makes_a_batch_due(transport):
+def test_count_makes_a_batch_due(transport: CapturingTransport) -> None:
     """The event that completes `max_batch_size` makes the batch go."""
     batcher = Batcher(transport, options(max_batch_size=10))
     put(batcher, *(str(n) for n in range(10)))
@@ -78,7 +79,7 @@ def test_count_makes_a_batch_due(transport):
     batcher.close()
 
 
-def test_bytes_make_a_batch_due(transport):
+def test_bytes_make_a_batch_due(transport: CapturingTransport) -> None:
     """The event that brings the bytes to `max_batch_bytes` makes the batch go."""
     batcher = Batcher(transport, options(max_batch_bytes=10_000))
     put(batcher, "small", "x" * 12_000)
@@ -87,7 +88,7 @@ def test_bytes_make_a_batch_due(transport):
     batcher.close()
 
 
-def test_an_error_takes_all_before_it_along_at_once(transport):
+def test_an_error_takes_all_before_it_along_at_once(transport: CapturingTransport) -> None:
     """An event of `flush_level` is sent at once, with all before it, in order."""
     batcher = Batcher(transport, options())
     put(batcher, "a", "b")
@@ -98,7 +99,7 @@ def test_an_error_takes_all_before_it_along_at_once(transport):
     batcher.close()
 
 
-def test_batches_hold_at_most_the_given_number(transport):
+def test_batches_hold_at_most_the_given_number(transport: CapturingTransport) -> None:
     """A backlog is cut into batches of `max_batch_size`, contiguous and in order."""
     batcher = Batcher(transport, options(max_batch_size=3))
     put(batcher, *(str(n) for n in range(10)))
@@ -109,7 +110,7 @@ def test_batches_hold_at_most_the_given_number(transport):
     batcher.close()
 
 
-def test_flush_waits_for_all_that_was_accepted(transport):
+def test_flush_waits_for_all_that_was_accepted(transport: CapturingTransport) -> None:
     """After `flush` has returned True everything accepted before is at the destination."""
     batcher = Batcher(transport, options())
     for n in range(50):
@@ -120,14 +121,14 @@ def test_flush_waits_for_all_that_was_accepted(transport):
     batcher.close()
 
 
-def test_flush_of_nothing_is_true_at_once(transport):
+def test_flush_of_nothing_is_true_at_once(transport: CapturingTransport) -> None:
     """With nothing accepted there is nothing to wait for."""
     batcher = Batcher(transport, options())
     assert batcher.flush(0)
     assert batcher.close(0)
 
 
-def test_flush_gives_up_at_its_deadline(transport):
+def test_flush_gives_up_at_its_deadline(transport: CapturingTransport) -> None:
     """`flush` returns False where the destination fails for longer than the timeout."""
     over = outage(transport)
     batcher = Batcher(transport, options())
@@ -140,7 +141,7 @@ def test_flush_gives_up_at_its_deadline(transport):
     assert ["a"] == transport.messages
 
 
-def test_a_retried_batch_is_the_same_batch(transport):
+def test_a_retried_batch_is_the_same_batch(transport: CapturingTransport) -> None:
     """After a failure the same range with the same lines is sent again, whatever came since."""
     transport.answer(TemporaryError("down", retry_after=0.01))
     batcher = Batcher(transport, options())
@@ -156,7 +157,9 @@ def test_a_retried_batch_is_the_same_batch(transport):
 @pytest.mark.parametrize(
     "error", [ValueError("x"), OSError(28, "full"), SystemExit(), KeyboardInterrupt()]
 )
-def test_any_exception_of_a_transport_counts_as_temporary(transport, error):
+def test_any_exception_of_a_transport_counts_as_temporary(
+    transport: CapturingTransport, error: BaseException
+) -> None:
     """The flusher survives any exception and sends the batch again."""
     transport.answer(error)
     batcher = Batcher(transport, options())
@@ -167,7 +170,7 @@ def test_any_exception_of_a_transport_counts_as_temporary(transport, error):
     batcher.close()
 
 
-def test_rejected_events_are_counted_and_the_law_holds(transport):
+def test_rejected_events_are_counted_and_the_law_holds(transport: CapturingTransport) -> None:
     """Events that are refused are rejected, all others published."""
     transport.answer(RejectedError({1: "no"}))
     batcher = Batcher(transport, options())
@@ -178,7 +181,7 @@ def test_rejected_events_are_counted_and_the_law_holds(transport):
     batcher.close()
 
 
-def test_close_may_be_repeated_and_late_events_are_published(transport):
+def test_close_may_be_repeated_and_late_events_are_published(transport: CapturingTransport) -> None:
     """An event after `close` begins a new session and is published by the next close."""
     batcher = Batcher(transport, options())
     put(batcher, "a")
@@ -191,7 +194,7 @@ def test_close_may_be_repeated_and_late_events_are_published(transport):
     assert_law(batcher)
 
 
-def test_a_late_event_is_published_without_another_close(transport):
+def test_a_late_event_is_published_without_another_close(transport: CapturingTransport) -> None:
     """An event after `close` is published when its age makes it due."""
     batcher = Batcher(transport, BatchOptions(flush_interval=0.05))
     put(batcher, "a")
@@ -200,7 +203,7 @@ def test_a_late_event_is_published_without_another_close(transport):
     assert transport.wait_for(2)
 
 
-def test_closing_while_the_flusher_finishes_does_not_raise(transport):
+def test_closing_while_the_flusher_finishes_does_not_raise(transport: CapturingTransport) -> None:
     """A close that meets the end of the session it closes is quiet (it raised RuntimeError)."""
     batcher = Batcher(transport, BatchOptions(flush_interval=0.01))
     for n in range(300):
@@ -209,7 +212,7 @@ def test_closing_while_the_flusher_finishes_does_not_raise(transport):
     assert 300 == len(transport.messages)
 
 
-def test_the_flush_at_the_end_is_counted(transport):
+def test_the_flush_at_the_end_is_counted(transport: CapturingTransport) -> None:
     """What `close` sends is counted among the flushes by trigger."""
     batcher = Batcher(transport, options())
     put(batcher, "a")
@@ -217,14 +220,14 @@ def test_the_flush_at_the_end_is_counted(transport):
     assert {"close": 1} == batcher.stats().flushes
 
 
-def test_close_is_bounded_where_the_destination_hangs():
+def test_close_is_bounded_where_the_destination_hangs() -> None:
     """`close` returns within its timeout though `send` does not."""
     release = threading.Event()
 
     class Hanging(CapturingTransport):
-        def send(self, batch):
+        def send(self, batch: Batch) -> Receipt | None:
             release.wait(30)
-            super().send(batch)
+            return super().send(batch)
 
     transport = Hanging()
     batcher = Batcher(transport, options())
@@ -235,7 +238,7 @@ def test_close_is_bounded_where_the_destination_hangs():
     assert batcher.close()
 
 
-def test_many_threads_lose_nothing_and_keep_their_order(transport):
+def test_many_threads_lose_nothing_and_keep_their_order(transport: CapturingTransport) -> None:
     """Events of eight threads all arrive, each thread's in its order."""
     batcher = Batcher(transport, BatchOptions(flush_interval=0.01, max_batch_size=100))
 
@@ -258,7 +261,7 @@ def test_many_threads_lose_nothing_and_keep_their_order(transport):
 
 
 @pytest.mark.parametrize("when_full", ["drop_newest", "drop_oldest"])
-def test_the_law_holds_at_every_instant(when_full):
+def test_the_law_holds_at_every_instant(when_full: Literal["drop_newest", "drop_oldest"]) -> None:
     """While events come, are sent, rejected and dropped, and sessions end, no number goes back."""
     answers = cycle([None, RejectedError({0: "no"}), TemporaryError("down", retry_after=0.001)])
     batcher = Batcher(
@@ -291,7 +294,9 @@ def test_the_law_holds_at_every_instant(when_full):
     assert 1200 <= batcher.stats().accepted  # and the events that report losses
 
 
-def test_when_full_drops_the_newest_counts_them_and_says_so_in_the_log(transport):
+def test_when_full_drops_the_newest_counts_them_and_says_so_in_the_log(
+    transport: CapturingTransport,
+) -> None:
     """What finds no room is dropped, counted, and told by a WARNING event once there is room."""
     over = outage(transport)
     batcher = Batcher(transport, options(max_journal_bytes=1 << 16))
@@ -310,7 +315,7 @@ def test_when_full_drops_the_newest_counts_them_and_says_so_in_the_log(transport
     assert_law(batcher)
 
 
-def test_when_full_drops_the_oldest_if_told_to(transport):
+def test_when_full_drops_the_oldest_if_told_to(transport: CapturingTransport) -> None:
     """With `drop_oldest` the newest event is there, the oldest are counted with their range."""
     over = outage(transport)
     batcher = Batcher(transport, options(max_journal_bytes=1 << 16, when_full="drop_oldest"))
@@ -329,7 +334,7 @@ def test_when_full_drops_the_oldest_if_told_to(transport):
     assert_law(batcher)
 
 
-def test_when_full_blocks_for_a_while_if_told_to(transport):
+def test_when_full_blocks_for_a_while_if_told_to(transport: CapturingTransport) -> None:
     """With `block` a call waits for room; all events arrive where the destination keeps up."""
     batcher = Batcher(
         transport, options(max_journal_bytes=1 << 16, when_full="block", block_timeout=10)
@@ -341,7 +346,7 @@ def test_when_full_blocks_for_a_while_if_told_to(transport):
     assert {} == batcher.stats().dropped
 
 
-def test_the_files_of_a_settled_journal_are_removed(home):
+def test_the_files_of_a_settled_journal_are_removed(home: Path) -> None:
     """The journal's files are removed when everything is settled."""
     transport = CapturingTransport(destination="somewhere")
     batcher = Batcher(transport, options())
@@ -351,7 +356,7 @@ def test_the_files_of_a_settled_journal_are_removed(home):
     assert [] == os.listdir(batcher.directory)
 
 
-def test_what_a_closed_batcher_could_not_finish_is_left_to_others(home: Path):
+def test_what_a_closed_batcher_could_not_finish_is_left_to_others(home: Path) -> None:
     """Regression: its process kept the journals of dead ones locked until it ended itself."""
     child = os.fork()
     if child == 0:
@@ -379,7 +384,7 @@ def test_what_a_closed_batcher_could_not_finish_is_left_to_others(home: Path):
     assert ["left behind"] == other.messages
 
 
-def test_requests_are_counted(transport):
+def test_requests_are_counted(transport: CapturingTransport) -> None:
     """What was sent, saved, and how much of it at the first try, is told by `stats`."""
     batcher = Batcher(transport, options())
     put(batcher, *"abcde")
@@ -396,7 +401,7 @@ def test_requests_are_counted(transport):
     batcher.close()
 
 
-def test_requests_saved(transport):
+def test_requests_saved(transport: CapturingTransport) -> None:
     """One request for many events saves all but one; a batch that failed is one more."""
     batcher = Batcher(transport, options())
     assert batcher.stats().batch_success_rate is None

@@ -641,6 +641,7 @@ class Moody(CapturingTransport):
             self.took += [n for i, n in enumerate(sequences) if i not in (refused or {})]
         if error is not None:
             raise error
+        return None
 
 
 @given(

@@ -4,6 +4,7 @@ import contextlib
 import os
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bench import Bench
@@ -18,34 +19,34 @@ from logbatch.journal import Journal, JournalFull
 from logbatch.testing import CapturingTransport
 
 
-def make_bench(directory: Path | None = None, **options: object) -> Bench:
+def make_bench(directory: Path | None = None, **options: Any) -> Bench[CapturingTransport]:
     """Make one whose transport remembers."""
     return Bench(CapturingTransport(), directory, **options)
 
 
-def test_a_session_that_is_closed_during_a_step_is_ended_by_the_next(tmp_path: Path):
+def test_a_session_that_is_closed_during_a_step_is_ended_by_the_next(tmp_path: Path) -> None:
     """A close that comes in the middle of a step does not take the journal away from under it."""
     bench = make_bench(tmp_path)
-    closed = bench.session
+    closed: Any = bench.session
     closed.journal.append(line("a"))
 
-    def close_now() -> Session:
+    def close_now() -> Any:
         if not bench.inbox.retiring and not closed.ended:
             bench.inbox.retiring.append(closed)
         return closed
 
-    bench.current = close_now
+    bench.current = close_now  # type: ignore[method-assign]  # as Bench says
     bench.flusher.step()
     assert not closed.ended
     bench.session = Session(Journal(tmp_path, new_producer()))
-    bench.current = lambda: bench.session
+    bench.current = lambda: bench.session  # type: ignore[method-assign]
     bench.flusher.step()
     assert closed.ended
     assert ["a"] == bench.transport.messages
     bench.session.end()
 
 
-def test_adaptive_flushes_soon_while_events_flow_and_rarely_while_they_trickle():
+def test_adaptive_flushes_soon_while_events_flow_and_rarely_while_they_trickle() -> None:
     """With `adaptive` the wait is 2 s at the beginning and 0.5 s once many events came."""
     bench = make_bench(flush_interval="adaptive")
     bench.session.journal.append(line("a"))
@@ -64,7 +65,7 @@ def test_adaptive_flushes_soon_while_events_flow_and_rarely_while_they_trickle()
 @pytest.mark.parametrize("interval", [0.1, 60.0], ids=["outage", "long interval"])
 def test_what_waits_for_longer_than_a_second_is_brought_to_the_disk(
     tmp_path: Path, interval: float, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     """Regression: what a power failure during an outage could cost was not the last second."""
     synced: set[int] = set()
     monkeypatch.setattr(os, "fsync", lambda number: synced.add(os.fstat(number).st_ino))
@@ -89,7 +90,7 @@ def test_what_waits_for_longer_than_a_second_is_brought_to_the_disk(
 
 def test_what_is_sent_within_a_second_is_not_brought_to_the_disk_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     """As long as the destination takes events, they cost no fsync of the journal."""
     synced: set[int] = set()
     monkeypatch.setattr(os, "fsync", lambda number: synced.add(os.fstat(number).st_ino))
@@ -104,7 +105,7 @@ def test_what_is_sent_within_a_second_is_not_brought_to_the_disk_before(
     bench.session.end()
 
 
-def test_urgent_events_are_sent_at_most_every_fifty_milliseconds():
+def test_urgent_events_are_sent_at_most_every_fifty_milliseconds() -> None:
     """A storm of errors makes one flush in 50 ms, and none of them waits longer."""
     bench = make_bench(flush_interval=3600)
     bench.session.journal.append(line("first"))
@@ -134,7 +135,7 @@ def test_urgent_events_are_sent_at_most_every_fifty_milliseconds():
 )
 def test_what_failed_is_tried_again_later(
     error: TemporaryError, kind: str, least: float, most: float
-):
+) -> None:
     """Sooner where a server is away than where it does not let us in; then everything arrives."""
     bench = make_bench()
     bench.transport.answer(*[error] * 20)
@@ -154,7 +155,7 @@ def test_what_failed_is_tried_again_later(
     bench.session.end()
 
 
-def test_failures_with_successes_between_them_are_not_in_a_row():
+def test_failures_with_successes_between_them_are_not_in_a_row() -> None:
     """A server that fails now and then is not taken for one that is away, however much waits."""
     bench = make_bench(max_batch_size=1)
     down = TemporaryError("down")
@@ -173,7 +174,7 @@ def test_failures_with_successes_between_them_are_not_in_a_row():
     bench.session.end()
 
 
-def test_steps_follow_the_clock_they_are_given():
+def test_steps_follow_the_clock_they_are_given() -> None:
     """A step sends nothing before the interval and everything after."""
     bench = make_bench(flush_interval=10.0)
     bench.put("a")
@@ -187,7 +188,7 @@ def test_steps_follow_the_clock_they_are_given():
     bench.session.end()
 
 
-def test_an_idle_flusher_wakes_rarely(tmp_path: Path):
+def test_an_idle_flusher_wakes_rarely(tmp_path: Path) -> None:
     """With nothing to do the next look is at least a third of a second away."""
     bench = make_bench(tmp_path)
     bench.step()  # it looks for what others left
@@ -195,11 +196,11 @@ def test_an_idle_flusher_wakes_rarely(tmp_path: Path):
     assert float("inf") == make_bench().step()
 
 
-def test_a_loss_while_one_is_reported_is_reported_too():
+def test_a_loss_while_one_is_reported_is_reported_too() -> None:
     """Regression: an event dropped while the log was told of those before it was told nowhere."""
 
     class Interrupted(LineEncoder):
-        def text(self, *args: object, **given: object) -> bytes:
+        def text(self, *args: Any, **given: Any) -> bytes:
             if bench.session.losses == {} and not dropped:
                 dropped.append(bench.session.drop_newest("journal full"))
             return super().text(*args, **given)
@@ -215,7 +216,7 @@ def test_a_loss_while_one_is_reported_is_reported_too():
     bench.session.end()
 
 
-def test_a_loss_that_finds_no_room_is_reported_later():
+def test_a_loss_that_finds_no_room_is_reported_later() -> None:
     """With all that was dropped for the same reason since."""
     bench = make_bench(flush_interval=0.1, max_journal_bytes=1 << 16)
     for size in (2000, 1):

@@ -122,7 +122,12 @@ def test_what_is_told_of_repeats(bench: Bench) -> None:
 def test_what_differs_is_not_folded(one: bytes, other: bytes) -> None:
     """Logger, level, message, attributes and exception must all be the same."""
     stored: list[bytes] = []
-    collapser = Collapser(lambda line, _: not stored.append(line), lambda: None, 1.0)
+
+    def store(line: bytes, _: int) -> bool:
+        stored.append(line)
+        return True
+
+    collapser = Collapser(store, lambda: None, 1.0)
     for each in (one, other, other if other.startswith(b"{") else one):
         collapser.append(each, 20)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bench import Bench, no_threads
@@ -44,7 +45,7 @@ def new_transport() -> CapturingTransport:
     return CapturingTransport(destination="there")
 
 
-def new_bench(**options: object) -> Bench:
+def new_bench(**options: Any) -> Bench[CapturingTransport]:
     """Make what delivers to it, and so takes over what is left for it."""
     transport = new_transport()
     return Bench(transport, journal_directory(transport), **options)

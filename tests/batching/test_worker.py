@@ -19,13 +19,14 @@ from logbatch.batching.worker import Worker
 from logbatch.errors import TemporaryError
 from logbatch.options import BatchOptions
 from logbatch.testing import CapturingTransport
+from logbatch.transports.base import Batch, Receipt
 from logbatch.trouble import Trouble
 
 WAITS = 30.0  # seconds after which who still waits does so for ever
 
 
 @pytest.fixture
-def transport():
+def transport() -> CapturingTransport:
     """A transport that remembers."""
     return CapturingTransport()
 
@@ -51,7 +52,7 @@ def interrupted_at(function: object) -> Iterator[None]:
         sys.setprofile(None)
 
 
-def test_events_are_delivered_where_no_thread_can_be_started(transport):
+def test_events_are_delivered_where_no_thread_can_be_started(transport: CapturingTransport) -> None:
     """Without a thread, flush and close deliver on the calling thread."""
     batcher = Batcher(transport, BatchOptions(flush_interval=3600.0))
     with no_threads():
@@ -62,12 +63,15 @@ def test_events_are_delivered_where_no_thread_can_be_started(transport):
     assert ["a", "b"] == transport.messages
 
 
-def test_a_transport_is_told_how_long_it_may_take_where_no_thread_can_be_started(transport):
+def test_a_transport_is_told_how_long_it_may_take_where_no_thread_can_be_started(
+    transport: CapturingTransport,
+) -> None:
     """No longer than whoever waits; afterwards, also after an interrupt, as long as it likes."""
     seen = []
 
     class Telling(CapturingTransport):
-        def send(self, batch):
+        def send(self, batch: Batch) -> Receipt | None:
+            assert self.patience is not None
             seen.append(self.patience)
             return super().send(batch)
 
@@ -82,7 +86,9 @@ def test_a_transport_is_told_how_long_it_may_take_where_no_thread_can_be_started
     assert batcher.close()
 
 
-def test_an_interrupt_while_the_thread_is_started_leaves_it_to_the_next_event(transport):
+def test_an_interrupt_while_the_thread_is_started_leaves_it_to_the_next_event(
+    transport: CapturingTransport,
+) -> None:
     """Ctrl-C in the middle of the first event costs nothing (no thread was ever started)."""
     batcher = Batcher(transport, BatchOptions(flush_interval=0.02))
     with pytest.raises(KeyboardInterrupt), interrupted_at(start_new_thread):
@@ -92,7 +98,7 @@ def test_an_interrupt_while_the_thread_is_started_leaves_it_to_the_next_event(tr
     assert batcher.close()
 
 
-def test_who_starts_the_thread_does_not_wait_for_the_journal():
+def test_who_starts_the_thread_does_not_wait_for_the_journal() -> None:
     """Regression: a signal handler could log from within the journal and wait for ever.
 
     It wanted to start the thread while the one before, about to rest, looked at the journal.
@@ -128,14 +134,14 @@ def test_who_starts_the_thread_does_not_wait_for_the_journal():
     assert [False] == waited
 
 
-def test_the_thread_is_restarted_when_it_died(transport):
+def test_the_thread_is_restarted_when_it_died(transport: CapturingTransport) -> None:
     """Where the flusher's thread was killed, the next event starts another."""
     idents: list[int] = []
 
     class Telling(CapturingTransport):
-        def send(self, batch):
+        def send(self, batch: Batch) -> Receipt | None:
             idents.append(threading.get_ident())
-            super().send(batch)
+            return super().send(batch)
 
     transport = Telling()
     batcher = Batcher(transport, BatchOptions(flush_interval=0.02))

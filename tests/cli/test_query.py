@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet
@@ -135,7 +136,7 @@ def test_output_by_name(
 ) -> None:
     """`--output` writes a file whose form follows its name, and leaves nothing else behind."""
     answer(capsys, "logs", "SELECT message FROM logs ORDER BY sequence", "-o", name)
-    read = {
+    read: dict[str, Callable[[Path], object]] = {
         "out.parquet": lambda path: pyarrow.parquet.read_table(path)["message"][1].as_py(),
         "out.csv": lambda path: list(
             csv.reader(io.StringIO(path.read_bytes().decode(), newline=""))

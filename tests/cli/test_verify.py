@@ -88,9 +88,9 @@ with BatchProcessor(sys.argv[1]) as processor:
 """
     for _ in range(2):
         subprocess.run([sys.executable, "-c", code, "parquet:logs"], check=True, timeout=60)
-    code, lines = verified(capsys)
+    done, lines = verified(capsys)
 
-    assert (0, 13) == (code, len(lines))
+    assert (0, 13) == (done, len(lines))
     assert "10 records of 2 processes: 0 missing, 0 twice, 0 pending" == lines[-1]
 
 

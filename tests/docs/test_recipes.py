@@ -24,7 +24,8 @@ from typing import Any
 import pytest
 from documents import ROOT, Block, find_blocks, find_rows
 from lambda_api import LambdaApi
-from servers import PATIENCE, free_port, wait_for
+from servers import free_port, wait_for
+from waiting import PATIENCE
 
 import logbatch
 from logbatch.dataset.verify import verify

@@ -340,7 +340,7 @@ class TestHostileObjects:
         """What an object says about its class is not believed."""
 
         class Liar:
-            @property
+            @property  # type: ignore[misc]
             def __class__(self) -> Any:
                 raise ValueError
 

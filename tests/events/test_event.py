@@ -784,11 +784,12 @@ def test_interrupt(setup: Setup) -> None:
         def __repr__(self) -> str:
             raise KeyboardInterrupt
 
-    for call in (
+    calls: list[Callable[[], None]] = [
         lambda: setup.logger.info("m", extra={"a": Interrupted()}),
         lambda: setup.logger.info("%s", Interrupted()),
         lambda: setup.logger.info(Interrupted()),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(KeyboardInterrupt):
             call()
     setup.logger.info("after")

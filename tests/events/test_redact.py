@@ -40,7 +40,8 @@ def line_of(attributes: dict[str, Any], message: str = "hello") -> bytes:
 
 def attributes_of(line: bytes) -> dict[str, Any]:
     """Decode what is extra in a line."""
-    return json.loads(line).get("attributes", {})
+    found: dict[str, Any] = json.loads(line).get("attributes", {})
+    return found
 
 
 def logged(*args: Any, options: dict[str, Any], **keywords: Any) -> dict[str, Any]:
@@ -285,7 +286,7 @@ def test_a_promoted_column_does_not_tell(tmp_path: Path) -> None:
 def test_whatever_is_appended_to_a_batcher_is_redacted() -> None:
     """It is the batcher that redacts: no way of making lines goes past it."""
     transport = CapturingTransport()
-    batcher = Batcher(transport, BatchOptions(redact=["password"]))
+    batcher = Batcher(transport, BatchOptions(redact=("password",)))
     batcher.append(line_of({"password": SECRET}), 20)
     batcher.close()
 
@@ -345,7 +346,7 @@ def test_near_the_recursion_limit_nothing_gets_through() -> None:
 def test_a_failure_is_counted_and_the_event_kept(capsys: pytest.CaptureFixture[str]) -> None:
     """The account agrees, and stderr says that an event was emptied but not what was in it."""
     transport = CapturingTransport()
-    batcher = Batcher(transport, BatchOptions(redact=["password"]))
+    batcher = Batcher(transport, BatchOptions(redact=("password",)))
     broken = b'{"attributes":{"password":"%b"\n' % SECRET.encode()
     batcher.append(broken, 20)
     batcher.close()

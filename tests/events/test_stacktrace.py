@@ -48,8 +48,8 @@ def describe(error: object, limit: int = KIB_256) -> Failure:
     return failure
 
 
-def _divide() -> float:
-    return 1 / 0
+def _divide() -> NoReturn:
+    raise SystemError(1 / 0)
 
 
 def _wrap() -> NoReturn:
@@ -106,7 +106,7 @@ class Odd(Exception):
         raise ValueError
 
     @property
-    def args(self) -> Any:
+    def args(self) -> Any:  # type: ignore[override]
         raise ValueError
 
 

@@ -15,6 +15,7 @@ import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -71,7 +72,7 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path / "logs" / ".journal"
 
 
-def leave_orphan(directory: Path, count: int = 10, **options: int) -> str:
+def leave_orphan(directory: Path, count: int = 10, **options: Any) -> str:
     """Have a process die that appended so many lines; return its producer."""
     producer = new_producer()
 

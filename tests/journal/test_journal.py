@@ -231,7 +231,7 @@ def test_a_batch_is_of_one_segment(make: Make) -> None:
     journal = make(max_bytes=1 << 17)
     expected = fill(journal, range(100), size=1000)
     firsts = []
-    found = []
+    found: list[tuple[int, str]] = []
     while (lines := journal.read(journal.settled, MANY)) is not None:
         firsts.append(lines.first)
         found += enumerate(messages(lines), lines.first)
@@ -260,7 +260,7 @@ def test_a_full_journal_says_so(make: Make) -> None:
 def test_room_comes_back(make: Make) -> None:
     """What was acknowledged makes room, over and over."""
     journal = make(max_bytes=1 << 16)
-    found = []
+    found: list[tuple[int, str]] = []
     for number in range(200):
         try:
             journal.append(line(str(number), 2500))

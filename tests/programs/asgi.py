@@ -1,7 +1,11 @@
 """The smallest ASGI application, for uvicorn."""
 
+from __future__ import annotations
 
-async def app(scope, receive, send):
+from starlette.types import Receive, Scope, Send
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer every request."""
     if scope["type"] == "lifespan":
         while True:

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
 RECORDS = 5000
 log = logging.getLogger("ending")
@@ -68,7 +69,7 @@ def end(way: str) -> None:
 
 def main(url: str, way: str, method: str = "fork") -> None:
     """Log, and end."""
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     if way == "process":
         configure(url)
         child = context.Process(target=work_in_child, args=(url,))

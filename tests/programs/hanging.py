@@ -11,11 +11,11 @@ class Hanging(logbatch.Transport):
 
     destination = None  # the journal is in memory
 
-    def send(self, batch):
+    def send(self, batch: logbatch.Batch) -> None:
         """Wait for ever."""
         threading.Event().wait()
 
-    def close(self):
+    def close(self) -> None:
         """Do nothing."""
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
@@ -10,9 +11,10 @@ from nbclient import NotebookClient
 
 async def main() -> None:
     """Do so."""
-    cells = [nbformat.v4.new_code_cell(text) for text in json.load(sys.stdin)]
-    notebook = nbformat.v4.new_notebook(cells=cells)
-    client = NotebookClient(notebook, kernel_name="python3")
+    form: Any = nbformat.v4
+    cells = [form.new_code_cell(text) for text in json.load(sys.stdin)]
+    notebook = form.new_notebook(cells=cells)
+    client: Any = NotebookClient(notebook, kernel_name="python3")
     async with client.async_setup_kernel():
         for index, cell in enumerate(cells):
             await client.async_execute_cell(cell, index)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+from pathlib import Path
 
 import pytest
 from make import P, Q
+from receivers import Client, MakeEntries, MakeEntry, Start, StartProcess
 
 from logbatch.server.run import Settings
 
 
 class TestTokens:
     @pytest.mark.parametrize("header", ["Bearer one", "bearer  one", "Bearer two"])
-    def test_accepted(self, start, line, header: str) -> None:
+    def test_accepted(self, start: Start, line: MakeEntry, header: str) -> None:
         """Each of the tokens is accepted."""
         client = start(tokens=("one", "two"))
         assert 200 == client.send([line("a")], Authorization=header).status_code
@@ -32,7 +34,7 @@ class TestTokens:
         ],
     )
     @pytest.mark.parametrize("path", ["/v1/logs", "/v1/log", "/otlp/v1/logs"])
-    def test_refused(self, start, line, header: str, path: str) -> None:
+    def test_refused(self, start: Start, line: MakeEntry, header: str, path: str) -> None:
         """Anything else is refused, and stores nothing."""
         client = start(tokens=("one", "two"))
         answer = client.send(
@@ -41,7 +43,7 @@ class TestTokens:
         assert (401, "Bearer") == (answer.status_code, answer.headers["www-authenticate"])
         assert [] == client.rows("message")
 
-    def test_what_is_open(self, start) -> None:
+    def test_what_is_open(self, start: Start) -> None:
         """Anybody may ask for the health, and with a token for the metrics."""
         client = start(tokens=("one",))
         assert 200 == client.get("/healthz", Authorization="").status_code
@@ -49,25 +51,25 @@ class TestTokens:
         assert 200 == client.get("/metrics").status_code
 
     @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])
-    def test_beyond_this_machine(self, tmp_path, host: str) -> None:
+    def test_beyond_this_machine(self, tmp_path: Path, host: str) -> None:
         """Where other machines can reach it, a token is a must."""
         with pytest.raises(ValueError, match="needs a token"):
             Settings(tmp_path, host)
         assert Settings(tmp_path, host, tokens=("x",)).tokens
 
     @pytest.mark.parametrize("token", ["", " ", "a b", "é", "a\n"])
-    def test_odd_tokens(self, tmp_path, token: str) -> None:
+    def test_odd_tokens(self, tmp_path: Path, token: str) -> None:
         """A token that could not be sent is refused at once."""
         with pytest.raises(ValueError, match="token"):
             Settings(tmp_path, tokens=(token,))
 
-    def test_tokens_are_not_shown(self, tmp_path) -> None:
+    def test_tokens_are_not_shown(self, tmp_path: Path) -> None:
         """A token stands in no repr."""
         assert "secret" not in repr(Settings(tmp_path, tokens=("secret",)))
 
 
 class TestBinding:
-    def test_to_the_first_token(self, start, lines) -> None:
+    def test_to_the_first_token(self, start: Start, lines: MakeEntries) -> None:
         """Who has another token can neither add to a producer nor ask for what is there."""
         client = start(tokens=("one", "two"))
         other = {"Authorization": "Bearer two"}
@@ -79,7 +81,7 @@ class TestBinding:
         assert 403 == client.send(lines(0, 1), f"{Q}/0-1").status_code
         assert ["n 0", "n 1"] == client.messages()
 
-    def test_after_a_restart(self, start, lines) -> None:
+    def test_after_a_restart(self, start: Start, lines: MakeEntries) -> None:
         """A binding outlives the receiver, in a private file that holds no token."""
         client = start(tokens=("secret-one", "secret-two"))
         client.send(lines(0, 1), f"{P}/0-1")
@@ -92,7 +94,7 @@ class TestBinding:
         assert 0o700 == stat.S_IMODE(folder.stat().st_mode)
         assert {0o600} == {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
 
-    def test_a_token_that_was_replaced(self, start, lines) -> None:
+    def test_a_token_that_was_replaced(self, start: Start, lines: MakeEntries) -> None:
         """Once a token is accepted no more, its producers go to the one that comes next."""
         client = start(tokens=("one", "two"))
         client.send(lines(0, 1), f"{P}/0-1")
@@ -101,7 +103,7 @@ class TestBinding:
         assert 200 == client.send(lines(0, 2), f"{P}/0-2").status_code
         assert 403 == client.send(lines(3, 3), f"{P}/3-3", Authorization="Bearer three").status_code
 
-    def test_a_damaged_file(self, start, lines, process) -> None:
+    def test_a_damaged_file(self, start: Start, lines: MakeEntries, process: StartProcess) -> None:
         """Bindings that cannot be read stop the receiver at its start, in one line."""
         client = start(tokens=("one",))
         client.stop()
@@ -109,7 +111,7 @@ class TestBinding:
         with pytest.raises(AssertionError, match=r"\(1, 'Error: .* cannot be used: "):
             process("--token", "one", directory=client.directory)
 
-    def test_a_file_that_is_busy(self, start, lines) -> None:
+    def test_a_file_that_is_busy(self, start: Start, lines: MakeEntries) -> None:
         """Bindings that cannot be kept now are no bug: the client comes again."""
         client = start(tokens=("one",))
         with sqlite3.connect(client.directory / ".receiver" / "bindings.sqlite3") as other:
@@ -122,7 +124,7 @@ class TestBinding:
 
 
 class TestCrossSite:
-    def test_pages_of_other_sites(self, client, line) -> None:
+    def test_pages_of_other_sites(self, client: Client, line: MakeEntry) -> None:
         """A page of another site may not send; one of our own may."""
         own = client.url
         for origin, status in [
@@ -132,7 +134,7 @@ class TestCrossSite:
             assert status == client.send([line("a")], Origin=origin).status_code, origin
         assert 403 == client.get("/metrics", Origin="http://evil.example").status_code
 
-    def test_names(self, client, line) -> None:
+    def test_names(self, client: Client, line: MakeEntry) -> None:
         """On loopback only the machine's own names are answered to: no rebound name of a page."""
         port = client.address[1]
         for host, status in [
@@ -143,7 +145,7 @@ class TestCrossSite:
         ]:  # fmt: skip
             assert status == client.send([line("a")], Host=host).status_code, host
 
-    def test_allowed_names(self, start, line) -> None:
+    def test_allowed_names(self, start: Start, line: MakeEntry) -> None:
         """More names can be allowed."""
         client = start(allowed_hosts=("logs.lan",))
         for host, status in [
@@ -154,7 +156,7 @@ class TestCrossSite:
         ]:
             assert status == client.send([line("a")], Host=host).status_code, host
 
-    def test_what_a_page_can_send_without_asking(self, client) -> None:
+    def test_what_a_page_can_send_without_asking(self, client: Client) -> None:
         """Forms and plain text are not taken; nor is anything allowed to pages that ask first."""
         for media in ("text/plain", "multipart/form-data", "application/x-www-form-urlencoded"):
             assert 415 == client.send(b"[]", Content_Type=media).status_code

@@ -7,18 +7,23 @@ import json
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import requests
 from make import P
+from receivers import Client, MakeEntries, MakeEntry, ReadAnswer, Start
 
 from logbatch.dataset.reader import Dataset
 from logbatch.disk import publish
 from logbatch.identity import new_producer
 from logbatch.storage.segments import list_segments
 
+T = TypeVar("T")
 TAKEN = {"success": True, "rejected": [], "duplicate": False}
 AGAIN = {"success": True, "logs_added": 0, "rejected": [], "duplicate": True}
 
@@ -29,7 +34,7 @@ def body(*entries: object) -> bytes:
 
 
 class TestForms:
-    def test_json(self, client, line) -> None:
+    def test_json(self, client: Client, line: MakeEntry) -> None:
         """An object with `logs`, and an array."""
         for given in ({"logs": [line("a"), line("b")]}, [line("c"), line("d")]):
             answer = client.send(given)
@@ -39,14 +44,14 @@ class TestForms:
     @pytest.mark.parametrize(
         "media", ["application/x-ndjson", "application/ndjson; charset=utf-8", "application/jsonl"]
     )
-    def test_ndjson(self, client, line, media: str) -> None:
+    def test_ndjson(self, client: Client, line: MakeEntry, media: str) -> None:
         """Lines."""
         data = "\n".join(json.dumps(line(text)) for text in "ab").encode()
         assert 2 == client.send(data, Content_Type=media).json()["logs_added"]
         assert ["a", "b"] == client.rows("message")
 
     @pytest.mark.parametrize("method", ["POST", "PATCH"])
-    def test_single(self, client, line, method: str) -> None:
+    def test_single(self, client: Client, line: MakeEntry, method: str) -> None:
         """One entry, under its identity or none."""
         assert 1 == client.send(line("a"), f"{P}/0-0", "/v1/log", method).json()["logs_added"]
         assert AGAIN == client.send(line("a"), f"{P}/0-0", "/v1/log", method).json()
@@ -60,10 +65,13 @@ class TestForms:
             answer["success"], answer["rejected"]
         )  # fmt: skip
 
-    def test_compressed(self, client, line) -> None:
+    def test_compressed(self, client: Client, line: MakeEntry) -> None:
         """Gzip and zstd, of several parts too."""
         data = body(line("a"))
-        packed = {"gzip": gzip.compress, "zstd": lambda d: pa.compress(d, "zstd", asbytes=True)}
+        packed: dict[str, Callable[[bytes], bytes]] = {
+            "gzip": gzip.compress,
+            "zstd": lambda data: pa.compress(data, "zstd", asbytes=True),
+        }
         for encoding, pack in packed.items():
             for sent in (pack(data), pack(data[:9]) + pack(data[9:])):
                 assert 1 == client.send(sent, Content_Encoding=encoding).json()["logs_added"]
@@ -71,7 +79,9 @@ class TestForms:
         assert 5 == len(client.rows("message"))
 
     @pytest.mark.parametrize("packed", [False, True])
-    def test_chunked(self, client, line, answer, packed: bool) -> None:
+    def test_chunked(
+        self, client: Client, line: MakeEntry, answer: ReadAnswer, packed: bool
+    ) -> None:
         """A body in chunks, without Content-Length, as OpenTelemetry's JavaScript SDK sends it."""
         data = gzip.compress(body(line("a"))) if packed else body(line("a"))
         encoding = b"Content-Encoding: gzip\r\n" if packed else b""
@@ -87,7 +97,7 @@ class TestForms:
             status, said = answer(connection)
         assert (200, 1) == (status, json.loads(said)["logs_added"])
 
-    def test_our_lines_are_kept_byte_for_byte(self, client) -> None:
+    def test_our_lines_are_kept_byte_for_byte(self, client: Client) -> None:
         """What is a line already is stored as it is, with its identity behind it."""
         own = (
             b'{"timestamp":"2026-11-21T10:00:00.10Z","level":"VIP","levelno":33,"logger":"a",'
@@ -98,19 +108,19 @@ class TestForms:
         stored = segment.path.read_bytes()
         assert own[:-1] + b',"producer":"%b","sequence":7}\n' % P.encode() == stored
 
-    def test_an_empty_batch(self, client) -> None:
+    def test_an_empty_batch(self, client: Client) -> None:
         """There may be nothing in a batch."""
         assert TAKEN | {"logs_added": 0} == client.send({"logs": []}).json()
         assert 400 == client.send({"logs": []}, f"{P}/0-0").status_code
 
-    def test_without_identity_at_least_once(self, client, line) -> None:
+    def test_without_identity_at_least_once(self, client: Client, line: MakeEntry) -> None:
         """Without an Idempotency-Key what is sent twice is stored twice."""
         for key in (None, None, "my-own-key", "my-own-key"):
             assert 1 == client.send([line("a")], key).json()["logs_added"]
         assert 4 == len(client.rows("message"))
         client.verify()
 
-    def test_a_producer_in_an_entry_is_no_identity(self, client, line) -> None:
+    def test_a_producer_in_an_entry_is_no_identity(self, client: Client, line: MakeEntry) -> None:
         """Who an entry says it is of is kept as an attribute."""
         client.send([line("a", producer=P, sequence=5)])
         [[producer, sequence, attributes]] = client.rows("producer", "sequence", "attributes")
@@ -119,13 +129,13 @@ class TestForms:
 
 
 class TestIdentity:
-    def test_again(self, client, lines) -> None:
+    def test_again(self, client: Client, lines: MakeEntries) -> None:
         """What is sent again is answered as a duplicate, and stored once."""
         assert TAKEN | {"logs_added": 3} == client.send(lines(0, 2), f"{P}/0-2").json()
         assert AGAIN == client.send(lines(0, 2), f"{P}/0-2").json()
         assert ["n 0", "n 1", "n 2"] == client.messages()
 
-    def test_cut_otherwise(self, client, lines) -> None:
+    def test_cut_otherwise(self, client: Client, lines: MakeEntries) -> None:
         """Ranges that overlap, come late or in another order are stored once."""
         sent = [(5, 9, 5), (0, 2, 3), (1, 6, 2), (0, 9, 0), (8, 12, 3), (20, 20, 1), (0, 20, 7)]
         for first, last, added in sent:
@@ -136,7 +146,9 @@ class TestIdentity:
         client.verify()
 
     @pytest.mark.parametrize("again", [(0, 4), (2, 2), (3, 8), (4, 9)])
-    def test_other_content(self, client, lines, again: tuple[int, int]) -> None:
+    def test_other_content(
+        self, client: Client, lines: MakeEntries, again: tuple[int, int]
+    ) -> None:
         """Other content under a range that is known is refused, and nothing of it is stored."""
         client.send(lines(0, 4), f"{P}/0-4")
         first, last = again
@@ -145,18 +157,20 @@ class TestIdentity:
         assert 409 == client.send(other, f"{P}/{first}-{last}").status_code
         assert [f"n {n}" for n in range(5)] == client.messages()
 
-    def test_any_field_counts(self, client, line) -> None:
+    def test_any_field_counts(self, client: Client, line: MakeEntry) -> None:
         """A difference in any field is one; one in spaces between tokens is none."""
         given = line("a", attributes={"k": 1}, host="h")
         client.send([given], f"{P}/0-0")
-        changed = [{"host": "g"}, {"timestamp": "2026-11-21T10:00:00.123457Z"}, {"levelno": 21},
-                   {"attributes": {"k": 2}}, {"thread": 1}]  # fmt: skip
+        changed: list[dict[str, object]] = [
+            {"host": "g"}, {"timestamp": "2026-11-21T10:00:00.123457Z"}, {"levelno": 21},
+            {"attributes": {"k": 2}}, {"thread": 1},
+        ]  # fmt: skip
         for change in changed:
             assert 409 == client.send([given | change], f"{P}/0-0").status_code, change
         spaced = json.dumps(given, indent=1).replace('{\n  "k": 1\n }', '{"k": 1}')
         assert AGAIN == client.send(f"[{spaced}]".encode(), f"{P}/0-0").json()
 
-    def test_without_a_time(self, client) -> None:
+    def test_without_a_time(self, client: Client) -> None:
         """An entry without a time of its own is the same when it comes again later."""
         given = [{"message": "a", "level": "INFO"}, {"message": "b", "level": "INFO"}]
         assert 2 == client.send(given, f"{P}/0-1").json()["logs_added"]
@@ -164,12 +178,12 @@ class TestIdentity:
         assert AGAIN == client.send(given[1:], f"{P}/1-1").json()
         assert 409 == client.send([given[0] | {"message": "x"}], f"{P}/1-1").status_code
 
-    def test_another_number_of_entries(self, client, lines) -> None:
+    def test_another_number_of_entries(self, client: Client, lines: MakeEntries) -> None:
         """A range of another length than the body is refused."""
         for key in (f"{P}/0-1", f"{P}/0-3", f"{P}/3-1"):
             assert 400 == client.send(lines(0, 2), key).status_code
 
-    def test_large_sequences(self, client, line) -> None:
+    def test_large_sequences(self, client: Client, line: MakeEntry) -> None:
         """Sequences may be as large as names of files take."""
         last = 10**17 - 1
         assert 1 == client.send([line("a")], f"{P}/{last}-{last}").json()["logs_added"]
@@ -178,7 +192,9 @@ class TestIdentity:
         assert ["a"] == client.messages()
 
     @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
-    def test_after_a_restart(self, start, lines, kind: str, tmp_path: Path) -> None:
+    def test_after_a_restart(
+        self, start: Start, lines: MakeEntries, kind: str, tmp_path: Path
+    ) -> None:
         """What an earlier receiver stored is known, whatever format it wrote."""
         first = start(format=kind)
         first.send(lines(0, 4), f"{P}/0-4")
@@ -194,7 +210,7 @@ class TestIdentity:
         third.verify()
 
     @pytest.mark.parametrize("groups", [3, 1000])
-    def test_after_a_compaction(self, start, lines, groups: int) -> None:
+    def test_after_a_compaction(self, start: Start, lines: MakeEntries, groups: int) -> None:
         """What was merged into another file, in another format and folder, is known."""
         client = start()
         for first in range(0, 30, 10):
@@ -216,7 +232,7 @@ class TestIdentity:
         assert 409 == client.send(other, f"{P}/8-22").status_code
         assert 1 == client.send(lines(25, 30), f"{P}/25-30").json()["logs_added"]
 
-    def test_a_producer_older_than_its_records(self, start, lines) -> None:
+    def test_a_producer_older_than_its_records(self, start: Start, lines: MakeEntries) -> None:
         """The id of a producer may lie about when it began: all days are looked at."""
         late = "7zzzzzzzzzzzzzzzzzzzzzzzzz"  # of the year 10889
         client = start()
@@ -224,7 +240,7 @@ class TestIdentity:
         client.stop()
         assert AGAIN == start().send(lines(0, 3), f"{late}/0-3").json()
 
-    def test_in_a_long_file(self, client, lines) -> None:
+    def test_in_a_long_file(self, client: Client, lines: MakeEntries) -> None:
         """In a file that grew long only the part that holds the range is looked at."""
         for first in range(0, 5000, 1000):
             client.send(lines(first, first + 999), f"{P}/{first}-{first + 999}")
@@ -236,7 +252,7 @@ class TestIdentity:
 
 
 class TestRejected:
-    def test_siblings_are_stored(self, client, line) -> None:
+    def test_siblings_are_stored(self, client: Client, line: MakeEntry) -> None:
         """A bad entry is named; those around it are stored under their own numbers."""
         given = [line("a"), {"level": "INFO"}, line("c"), 5, line("e")]
         reasons = [
@@ -248,14 +264,14 @@ class TestRejected:
         assert AGAIN | {"rejected": reasons} == client.send(given, f"{P}/0-4").json()
         assert [[0, "a"], [2, "c"], [4, "e"]] == client.rows("sequence", "message")
 
-    def test_a_bad_one_is_not_known(self, client, line) -> None:
+    def test_a_bad_one_is_not_known(self, client: Client, line: MakeEntry) -> None:
         """The number of an entry that was refused is free; that of one that is stored is not."""
         client.send([line("a"), {}], f"{P}/0-1")
         assert 409 == client.send([{}], f"{P}/0-0").status_code
         assert 1 == client.send([line("a"), line("b")], f"{P}/0-1").json()["logs_added"]
         assert ["a", "b"] == client.messages()
 
-    def test_all_of_them(self, client) -> None:
+    def test_all_of_them(self, client: Client) -> None:
         """Where nothing could be stored the answer is no success, but an answer."""
         answer = client.send([{}, 1], f"{P}/0-1")
         assert (200, False, 0, False, 2) == (
@@ -263,7 +279,7 @@ class TestRejected:
             len(answer.json()["rejected"]),
         )  # fmt: skip
 
-    def test_too_many_to_name(self, client, line) -> None:
+    def test_too_many_to_name(self, client: Client, line: MakeEntry) -> None:
         """Where naming them would take too long an answer, all of the batch is refused."""
         given = [line("a"), *[{}] * 1000]
         assert len(client.send(given).content) < 64 << 10
@@ -272,25 +288,25 @@ class TestRejected:
 
 
 class TestTogether:
-    def test_the_same_range_at_once(self, client, lines) -> None:
+    def test_the_same_range_at_once(self, client: Client, lines: MakeEntries) -> None:
         """Of many who send the same at once, one is told that it was stored."""
         for round_ in range(5):
             given = lines(round_ * 200, round_ * 200 + 199)
             key = f"{P}/{round_ * 200}-{round_ * 200 + 199}"
-            answers = at_once(8, lambda given=given, key=key: client.send(given, key))
+            answers = at_once(8, partial(client.send, given, key))
             added = sorted(answer.json()["logs_added"] for answer in answers)
             assert [0] * 7 + [200] == added
         assert [f"n {n}" for n in range(1000)] == client.messages()
         client.verify()
 
-    def test_overlapping_ranges_at_once(self, client, lines) -> None:
+    def test_overlapping_ranges_at_once(self, client: Client, lines: MakeEntries) -> None:
         """Ranges that overlap, sent at once, are stored once."""
         cuts = iter(
             [(0, 99), (50, 149), (100, 249), (0, 249), (240, 300), (10, 20), (0, 300), (7, 7)]
         )
         lock = threading.Lock()
 
-        def send() -> object:
+        def send() -> requests.Response:
             with lock:
                 first, last = next(cuts)
             return client.send(lines(first, last), f"{P}/{first}-{last}")
@@ -299,7 +315,7 @@ class TestTogether:
         assert 301 == sum(answer.json()["logs_added"] for answer in answers)
         assert [f"n {n}" for n in range(301)] == client.messages()
 
-    def test_hundreds_of_producers(self, client, lines) -> None:
+    def test_hundreds_of_producers(self, client: Client, lines: MakeEntries) -> None:
         """Each of many producers has one growing file, not one for each request."""
         producers = [new_producer() for _ in range(100)]
         for at in range(3):
@@ -311,10 +327,10 @@ class TestTogether:
         assert {2} == {each.last for each in list_segments(client.directory)}
 
 
-def at_once(count: int, call: Callable[[], object]) -> list[object]:
+def at_once(count: int, call: Callable[[], T]) -> list[T]:
     """Call something from many threads at one moment; return what it returned."""
     barrier = threading.Barrier(count)
-    found: list[object] = []
+    found: list[T] = []
 
     def work() -> None:
         barrier.wait(30)
@@ -338,7 +354,7 @@ def at_once(count: int, call: Callable[[], object]) -> list[object]:
         f"{P[:-1]}u/0-0", f"{P}/0-99999999999999999999", f"{P}/٠-٠".encode().decode("latin-1"),
     ],
 )  # fmt: skip
-def test_hostile_keys(client, line, key: str) -> None:
+def test_hostile_keys(client: Client, line: MakeEntry, key: str) -> None:
     """Nothing but a well-formed identity is one; no other key gets into the name of a file.
 
     What has the slash of an identity is refused: who sends it counts on being stored once.

@@ -6,13 +6,16 @@ import signal
 
 import pytest
 from clocks import elsewhen
+from receivers import MakeEntries, StartProcess
 
 PRODUCER = "01arz3ndektsv4rrffq69g5fav"
 YOUNG = "01xdyerg00m1sef5p9rymx7bbt"  # it began in 2036
 
 
 @pytest.mark.parametrize("kind", ["parquet", "jsonl"])
-def test_set_between_two_starts(process, lines, kind: str, monkeypatch) -> None:
+def test_set_between_two_starts(
+    process: StartProcess, lines: MakeEntries, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What was stored in 2036 is known ten and eleven years before, and after again."""
     for step, days in enumerate([3653, 0, -366, 1]):
         for name, text in elsewhen(days).items():

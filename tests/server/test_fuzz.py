@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 import requests
 from make import P
+from receivers import Client
 
 ROUNDS = 300
 MEDIA = [
@@ -58,7 +59,7 @@ def pack(body: bytes, encoding: str, chance: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_anything(client, seed: int) -> None:
+def test_anything(client: Client, seed: int) -> None:
     """Bodies, headers and paths of all kinds: only answers that are meant, and no bug."""
     chance = random.Random(seed)
     seen: dict[int, int] = {}
@@ -81,7 +82,7 @@ def test_anything(client, seed: int) -> None:
     client.rows("message")
 
 
-def test_bytes_on_the_wire(client) -> None:
+def test_bytes_on_the_wire(client: Client) -> None:
     """Bytes that are nearly HTTP end in an answer or a closed connection."""
     chance = random.Random(7)
     whole = (

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import time
+from collections.abc import Callable
 
 import pytest
+import requests
+from receivers import Client, MakeEntry, ReadAnswer, Start
 
 HEAD = b"POST /v1/logs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
 class TestSizes:
-    def test_a_plain_body(self, start, line) -> None:
+    def test_a_plain_body(self, start: Start, line: MakeEntry) -> None:
         """A plain body has its own limit, with Content-Length or without."""
         client = start(max_body_bytes=1000)
         data = json.dumps([line("x" * 1000)]).encode()
@@ -20,7 +24,7 @@ class TestSizes:
         assert 413 == client.send(iter([data[:9], data[9:]])).status_code
         assert 200 == client.send([line("x")]).status_code
 
-    def test_a_compressed_body(self, start, line) -> None:
+    def test_a_compressed_body(self, start: Start, line: MakeEntry) -> None:
         """A compressed body has one as it is sent, and another as it is inflated."""
         client = start(max_compressed_bytes=300, max_body_bytes=2000)
         small = gzip.compress(json.dumps([line("x" * 1000)]).encode())
@@ -29,30 +33,30 @@ class TestSizes:
         assert 413 == client.send(bomb, Content_Encoding="gzip").status_code
         assert 413 == client.send(small + b"x" * 300, Content_Encoding="gzip").status_code
 
-    def test_bombs(self, client) -> None:
+    def test_bombs(self, client: Client) -> None:
         """A body that inflates to gigabytes is refused at once."""
         packed = gzip.compress(bytes(400 << 20), 9)
         began = time.monotonic()
         assert 413 == client.send(packed, Content_Encoding="gzip").status_code
         assert time.monotonic() - began < 30
 
-    def test_records(self, start, line) -> None:
+    def test_records(self, start: Start, line: MakeEntry) -> None:
         """More records than allowed are refused."""
         client = start(max_records=10)
         assert [200, 413] == [client.send([line("a")] * n).status_code for n in (10, 11)]
 
-    def test_many_small_values(self, client) -> None:
+    def test_many_small_values(self, client: Client) -> None:
         """Millions of tiny entries are refused before any is built."""
         assert 413 == client.send(b"[" + b"1," * (20 << 20) + b"1]").status_code
 
-    def test_many_small_values_elsewhere(self, client) -> None:
+    def test_many_small_values_elsewhere(self, client: Client) -> None:
         """So are millions of values in one entry, or in what is no entry."""
         many = b"1," * (20 << 20) + b"1"
         for body in (b"[[%b]]", b'{"x":[%b]}', b'{"message":"a","level":"INFO","x":[%b]}'):
             for path in ("/v1/logs", "/v1/log", "/otlp/v1/logs"):
                 assert 413 == client.send(body % many, None, path).status_code
 
-    def test_depth(self, start, line) -> None:
+    def test_depth(self, start: Start, line: MakeEntry) -> None:
         """An entry that is nested too deeply is named, and nothing is stored."""
         client = start(max_depth=5)
         answer = client.send([line("a"), line("b", attributes={"x": [[[[]]]]})])
@@ -60,7 +64,7 @@ class TestSizes:
         assert 200 == client.send([line("a"), line("b", attributes={"x": [[]]})]).status_code
         assert 400 == client.send(b'{"logs":' + b"[" * 1_000_000).status_code
 
-    def test_memory(self, start, line, answer) -> None:
+    def test_memory(self, start: Start, line: MakeEntry, answer: ReadAnswer) -> None:
         """Where all bodies together would take too much, a client is told to come again."""
         client = start(max_body_bytes=2000, max_compressed_bytes=100, max_memory_bytes=2100)
         with client.connect() as slow:
@@ -71,7 +75,7 @@ class TestSizes:
             assert 200 == answer(slow)[0]
         assert 200 == client.send([line("x" * 1000)]).status_code
 
-    def test_the_answer_reaches_who_sends_too_much(self, start) -> None:
+    def test_the_answer_reaches_who_sends_too_much(self, start: Start) -> None:
         """A client that first sends all of its body reads why it was refused, and may go on."""
         client = start(max_body_bytes=1000)
         assert 413 == client.send(b"x" * (30 << 20)).status_code
@@ -79,7 +83,7 @@ class TestSizes:
 
 class TestDeadlines:
     @pytest.mark.parametrize("sent", [b"", b"POST /v1/logs HTTP/1.1\r\nHost: x\r\n", HEAD[:30]])
-    def test_slow_headers(self, start, answer, sent: bytes) -> None:
+    def test_slow_headers(self, start: Start, answer: ReadAnswer, sent: bytes) -> None:
         """Headers that are not there in time are answered 408."""
         client = start(header_timeout=0.3)
         with client.connect() as connection:
@@ -87,7 +91,7 @@ class TestDeadlines:
             assert 408 == answer(connection)[0]
             assert b"" == connection.recv(100)
 
-    def test_dripping_headers(self, start) -> None:
+    def test_dripping_headers(self, start: Start) -> None:
         """One byte after another does not put the deadline off."""
         client = start(header_timeout=0.5)
         with client.connect() as connection:
@@ -95,7 +99,9 @@ class TestDeadlines:
             assert drips_until_closed(connection)
             assert time.monotonic() - began < 5
 
-    def test_slow_headers_of_a_second_request(self, start, answer, line) -> None:
+    def test_slow_headers_of_a_second_request(
+        self, start: Start, answer: ReadAnswer, line: MakeEntry
+    ) -> None:
         """On a connection that is kept open the deadline begins with the next request."""
         client = start(header_timeout=1)
         data = json.dumps([line("a")]).encode()
@@ -106,7 +112,7 @@ class TestDeadlines:
             assert 408 == answer(connection)[0]
 
     @pytest.mark.parametrize("length", [b"Content-Length: 100", b"Transfer-Encoding: chunked"])
-    def test_a_slow_body(self, start, answer, length: bytes) -> None:
+    def test_a_slow_body(self, start: Start, answer: ReadAnswer, length: bytes) -> None:
         """A body that is not there in time is answered 408."""
         client = start(body_timeout=0.3)
         with client.connect() as connection:
@@ -115,7 +121,7 @@ class TestDeadlines:
             status, said = answer(connection)
             assert (408, False) == (status, json.loads(said)["success"])
 
-    def test_a_body_that_nobody_wants(self, start, answer) -> None:
+    def test_a_body_that_nobody_wants(self, start: Start, answer: ReadAnswer) -> None:
         """What is left of a refused body is not waited for longer than its deadline."""
         client = start(body_timeout=0.3)
         with client.connect() as connection:
@@ -125,7 +131,7 @@ class TestDeadlines:
             assert 404 == answer(connection)[0]
             assert b"" == connection.recv(100)
 
-    def test_a_dripping_body_that_nobody_wants(self, start, answer) -> None:
+    def test_a_dripping_body_that_nobody_wants(self, start: Start, answer: ReadAnswer) -> None:
         """Nor does a byte now and then put that off."""
         client = start(body_timeout=0.5)
         with client.connect() as connection:
@@ -137,7 +143,7 @@ class TestDeadlines:
             assert drips_until_closed(connection)
             assert time.monotonic() - began < 5
 
-    def test_a_body_that_nobody_wanted_but_came(self, start, answer) -> None:
+    def test_a_body_that_nobody_wanted_but_came(self, start: Start, answer: ReadAnswer) -> None:
         """Once all of a refused body came, the connection goes on as before."""
         client = start(body_timeout=10, header_timeout=1)
         refused = b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n"
@@ -148,7 +154,7 @@ class TestDeadlines:
                 connection.sendall(b"12345")
             assert 408 == answer(connection)[0]  # of the third, which never comes
 
-    def test_a_body_that_ends_early(self, client, line) -> None:
+    def test_a_body_that_ends_early(self, client: Client, line: MakeEntry) -> None:
         """A client that goes away in the middle of its body has stored nothing."""
         with client.connect() as connection:
             connection.sendall(HEAD + b"Content-Length: 100\r\n\r\n[")
@@ -158,23 +164,23 @@ class TestDeadlines:
 
 class TestForms:
     @pytest.mark.parametrize("media", ["text/plain", "", "application/x-www-form-urlencoded"])
-    def test_other_media(self, client, media: str) -> None:
+    def test_other_media(self, client: Client, media: str) -> None:
         """What is not said to be JSON is refused."""
         assert 415 == client.send(b"[]", Content_Type=media).status_code
 
     @pytest.mark.parametrize("encoding", ["br", "deflate", "gzip, gzip", "x"])
-    def test_other_encodings(self, client, encoding: str) -> None:
+    def test_other_encodings(self, client: Client, encoding: str) -> None:
         """A compression that is not known is refused."""
         assert 415 == client.send(b"[]", Content_Encoding=encoding).status_code
 
-    def test_other_paths(self, client) -> None:
+    def test_other_paths(self, client: Client) -> None:
         """Other paths are 404, other methods 405, both as JSON."""
         assert [404, 405, 404] == [
             client.get(path).status_code for path in ("/", "/v1/logs", "/v1/logs/../x")
         ]
         assert False is client.get("/").json()["success"]
 
-    def test_what_is_no_http(self, client, answer) -> None:
+    def test_what_is_no_http(self, client: Client, answer: ReadAnswer) -> None:
         """What is no HTTP is answered 400."""
         for sent in (
             b"hello\r\n\r\n",
@@ -186,7 +192,7 @@ class TestForms:
                 assert b" 400 " in connection.recv(1000)
 
 
-def drips_until_closed(connection) -> bool:
+def drips_until_closed(connection: socket.socket) -> bool:
     """Send a byte from time to time; tell whether there was an answer or an end within 20 s."""
     began = time.monotonic()
     connection.settimeout(0.05)
@@ -202,7 +208,7 @@ def drips_until_closed(connection) -> bool:
     return False
 
 
-def until(call, status: int):
+def until(call: Callable[[], requests.Response], status: int) -> requests.Response:
     """Call until the answer has a status."""
     deadline = time.monotonic() + 20
     while (answer := call()).status_code != status:

@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 
 import pytest
+from receivers import Client, StartProcess
 from waiting import wait_until
 
 from logbatch.handler import BatchHandler
@@ -42,8 +44,13 @@ def log_records(handler: BatchHandler, count: int) -> None:
         log.removeHandler(handler)
 
 
+def has_published(handler: BatchHandler, count: int) -> bool:
+    """Return whether so many records are delivered."""
+    return handler.stats().published >= count
+
+
 @pytest.mark.usefixtures("home")
-def test_a_batch_arrives_as_it_is(client) -> None:
+def test_a_batch_arrives_as_it_is(client: Client) -> None:
     """What the handler sends is stored under its identity, and nothing of it is refused."""
     handler = BatchHandler(client.url + "/v1/logs")
     log_records(handler, 100)
@@ -55,16 +62,17 @@ def test_a_batch_arrives_as_it_is(client) -> None:
 
 
 @pytest.mark.usefixtures("home")
-def test_the_receiver_is_killed(process) -> None:
+def test_the_receiver_is_killed(process: StartProcess) -> None:
     """It dies while the client sends, and comes back: each record is there once, in order."""
     receiver = process()
     port = receiver.url.rpartition(":")[2]
-    options = {"flush_interval": 0.02, "max_batch_size": 50, "close_timeout": 60}
-    handler = BatchHandler(receiver.url + "/v1/logs", **options)
+    handler = BatchHandler(
+        receiver.url + "/v1/logs", flush_interval=0.02, max_batch_size=50, close_timeout=60
+    )
     logging_thread = threading.Thread(target=log_records, args=(handler, RECORDS))
     logging_thread.start()
     for goal in (300, 1000, 2000):
-        wait_until(lambda goal=goal: handler.stats().published >= goal)
+        wait_until(partial(has_published, handler, goal))
         receiver.end(signal.SIGKILL)
         receiver = process("--port", port)
     logging_thread.join()
@@ -74,7 +82,7 @@ def test_the_receiver_is_killed(process) -> None:
 
 
 @pytest.mark.usefixtures("home")
-def test_the_client_is_killed(process) -> None:
+def test_the_client_is_killed(process: StartProcess) -> None:
     """What a killed client left is sent by the next one, under the old identity, once."""
     receiver = process("--token", "hidden-one")
     for first in (0, RECORDS):

@@ -10,6 +10,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from receivers import Client, ReadAnswer, StartProcess
 from servers import free_port, running
 from waiting import wait_until
 
@@ -39,7 +40,7 @@ RECORDS = 5000
 
 @pytest.mark.skipif(SYSLOG_NG is None, reason="syslog-ng is not installed: apt-get install"
                     " syslog-ng-core syslog-ng-mod-http")  # fmt: skip
-def test_syslog_ng(process, tmp_path: Path) -> None:
+def test_syslog_ng(process: StartProcess, tmp_path: Path) -> None:
     """Its http() destination delivers all, though the receiver is away for a while."""
     receiver = process("--token", "hidden-one")
     port = free_port()
@@ -47,7 +48,7 @@ def test_syslog_ng(process, tmp_path: Path) -> None:
     values = {"port": port, "url": receiver.url, "token": "hidden-one"}
     configuration.write_text(CONFIGURATION % values)
     own = [f"--{n}={tmp_path / f'sng.{n}'}" for n in ("persist-file", "pidfile", "control")]
-    command = [SYSLOG_NG, "-F", "--no-caps", "-f", str(configuration), *own]
+    command = [str(SYSLOG_NG), "-F", "--no-caps", "-f", str(configuration), *own]
     with (
         running(command, port, tmp_path),
         socket.create_connection(("127.0.0.1", port), timeout=30) as connection,
@@ -72,7 +73,7 @@ def send(connection: socket.socket, first: int, stop: int) -> None:
         connection.sendall(b"%d %b" % (len(text.encode()), text.encode()))
 
 
-def test_the_sdk_of_javascript(client, answer) -> None:
+def test_the_sdk_of_javascript(client: Client, answer: ReadAnswer) -> None:
     """Its bodies come in chunks of gzip without Content-Length, and with integers as numbers."""
     records = [
         {"timeUnixNano": "1795246121123456789", "observedTimeUnixNano": "1795246121124000000",

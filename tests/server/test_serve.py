@@ -14,6 +14,7 @@ import click
 import pytest
 import requests
 from make import P
+from receivers import MakeEntries, Process, StartProcess
 
 from logbatch.cli import main
 from logbatch.cli.serve import command
@@ -26,7 +27,7 @@ BATCH = 20
 
 
 class TestLife:
-    def test_sigterm(self, process, lines) -> None:
+    def test_sigterm(self, process: StartProcess, lines: MakeEntries) -> None:
         """It ends with 0, and its files have their final names."""
         receiver = process()
         receiver.client.send(lines(0, 4), f"{P}/0-4")
@@ -34,14 +35,16 @@ class TestLife:
         [segment] = list_segments(receiver.directory)
         assert (0, 4) == (segment.first, segment.last)
 
-    def test_ctrl_c(self, process, lines) -> None:
+    def test_ctrl_c(self, process: StartProcess, lines: MakeEntries) -> None:
         """Ctrl-C does the same, with the exit code of an interruption."""
         receiver = process()
         receiver.client.send(lines(0, 4), f"{P}/0-4")
         assert 130 == receiver.end(signal.SIGINT)[0]
         assert [4] == [each.last for each in list_segments(receiver.directory)]
 
-    def test_idle_connections_do_not_hold_it(self, process, lines) -> None:
+    def test_idle_connections_do_not_hold_it(
+        self, process: StartProcess, lines: MakeEntries
+    ) -> None:
         """Connections that are kept open do not keep it from ending."""
         receiver = process()
         with requests.Session() as session, receiver.client.connect():
@@ -49,7 +52,7 @@ class TestLife:
             assert 200 == session.get(receiver.url + "/healthz").status_code
             assert (0, "") == receiver.end()
 
-    def test_a_body_that_does_not_come_to_an_end(self, process) -> None:
+    def test_a_body_that_does_not_come_to_an_end(self, process: StartProcess) -> None:
         """Is answered when the receiver stops, and not as a bug of its own."""
         receiver = process()
         host, port = receiver.url.removeprefix("http://").split(":")
@@ -64,7 +67,7 @@ class TestLife:
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert b"the receiver is stopping" in answer
 
-    def test_sigkill(self, process, lines) -> None:
+    def test_sigkill(self, process: StartProcess, lines: MakeEntries) -> None:
         """What a killed one left growing is finished at the next start, and known."""
         first = process()
         first.client.send(lines(0, 4), f"{P}/0-4")
@@ -74,19 +77,21 @@ class TestLife:
         assert [4] == [each.last for each in list_segments(first.directory)]
         assert second.client.send(lines(0, 4), f"{P}/0-4").json()["duplicate"]
 
-    def test_one_for_a_directory(self, process, lines) -> None:
+    def test_one_for_a_directory(self, process: StartProcess, lines: MakeEntries) -> None:
         """A second receiver for the same directory says so and ends."""
         process()
         with pytest.raises(AssertionError, match=r"\(1, 'Error: another receiver writes to "):
             process()
 
-    def test_a_port_that_is_taken(self, process, tmp_path: Path) -> None:
+    def test_a_port_that_is_taken(self, process: StartProcess, tmp_path: Path) -> None:
         """A port that is taken is told in one line."""
         port = str(process().client.address[1])
         with pytest.raises(AssertionError, match=r"\(1, 'Error: cannot listen on 127.0.0.1:\d+: "):
             process("--port", port, directory=tmp_path / "other")
 
-    def test_a_token_of_the_environment(self, process, lines, monkeypatch) -> None:
+    def test_a_token_of_the_environment(
+        self, process: StartProcess, lines: MakeEntries, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """A token may stand in a variable, so that no command line shows it."""
         monkeypatch.setenv("LOGBATCH_TEST_TOKEN", "hidden-one")
         receiver = process("--token", "env:LOGBATCH_TEST_TOKEN")
@@ -95,7 +100,7 @@ class TestLife:
         assert 200 == receiver.client.send(lines(0, 1)).status_code
         assert (0, "") == receiver.end()
 
-    def test_tls(self, process, tmp_path: Path, lines) -> None:
+    def test_tls(self, process: StartProcess, tmp_path: Path, lines: MakeEntries) -> None:
         """With a certificate it speaks HTTPS."""
         certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
         made = subprocess.run(
@@ -114,7 +119,7 @@ class TestLife:
             )
         assert 2 == answer.json()["logs_added"]
 
-    def test_what_is_said_of_bad_requests(self, process) -> None:
+    def test_what_is_said_of_bad_requests(self, process: StartProcess) -> None:
         """What comes from the wire does not get to the terminal, nor does a token."""
         receiver = process("--token", "hidden-one")
         for sent in (b"\x1b[31mX\r\n\r\n", b"GET /\x1b[2J HTTP/1.1\r\nHost: localhost\r\n\r\n"):
@@ -140,7 +145,12 @@ class TestLife:
     ],
 )
 def test_the_format_is_the_one_that_was_named(
-    process, lines, tmp_path: Path, place: str, arguments: tuple[str, ...], ext: str
+    process: StartProcess,
+    lines: MakeEntries,
+    tmp_path: Path,
+    place: str,
+    arguments: tuple[str, ...],
+    ext: str,
 ) -> None:
     """A directory that is written as a transport says which files are meant."""
     receiver = process(*arguments, directory=place.format(tmp_path / "logs"))
@@ -191,7 +201,7 @@ def test_what_is_refused_at_the_start(
 
 
 class TestDisk:
-    def test_full(self, process, lines) -> None:
+    def test_full(self, process: StartProcess, lines: MakeEntries) -> None:
         """Where nothing more can be written the answer is 503, and all goes on once it can be."""
         limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, resource.RLIM_INFINITY))"
@@ -214,7 +224,9 @@ class TestDisk:
         receiver.client.verify()
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
-    def test_no_room_at_all(self, process, lines, tmp_path: Path) -> None:
+    def test_no_room_at_all(
+        self, process: StartProcess, lines: MakeEntries, tmp_path: Path
+    ) -> None:
         """The same on a disk that is full to the last byte."""
         place = tmp_path / "disk"
         place.mkdir()
@@ -250,7 +262,7 @@ def resource_limit(pid: int) -> None:
     resource.prlimit(pid, resource.RLIMIT_FSIZE, everything)
 
 
-def send(receiver, lines, first: int) -> requests.Response:
+def send(receiver: Process, lines: MakeEntries, first: int) -> requests.Response:
     """Send a batch of one producer."""
     last = first + BATCH - 1
     return receiver.client.send(lines(first, last), f"{P}/{first}-{last}")
@@ -259,17 +271,17 @@ def send(receiver, lines, first: int) -> requests.Response:
 class Place:
     """Where the receiver is that lives at the moment."""
 
-    def __init__(self, receiver) -> None:
+    def __init__(self, receiver: Process) -> None:
         self.receiver = receiver
         self._moved = threading.Condition()
 
-    def move(self, receiver) -> None:
+    def move(self, receiver: Process) -> None:
         """Report that another one has taken over."""
         with self._moved:
             self.receiver = receiver
             self._moved.notify_all()
 
-    def wait_for_another(self, receiver) -> None:
+    def wait_for_another(self, receiver: Process) -> None:
         """Wait until there is another than this one."""
         with self._moved:
             self._moved.wait_for(lambda: self.receiver is not receiver, 30)
@@ -278,7 +290,7 @@ class Place:
 class Sender(threading.Thread):
     """A client that sends batches until each of them is acknowledged, whatever happens."""
 
-    def __init__(self, place: Place, lines, batches: int) -> None:
+    def __init__(self, place: Place, lines: MakeEntries, batches: int) -> None:
         super().__init__()
         self.producer = new_producer()
         self.place = place
@@ -312,7 +324,7 @@ class Sender(threading.Thread):
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
-def test_killed_again_and_again(process, lines, kind: str) -> None:
+def test_killed_again_and_again(process: StartProcess, lines: MakeEntries, kind: str) -> None:
     """The receiver is killed under eight clients: what was acknowledged is there, once."""
     place = Place(process("--format", kind))
     senders = [Sender(place, lines, 40) for _ in range(8)]

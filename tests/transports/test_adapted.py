@@ -29,7 +29,7 @@ class Bare:
         self.batches: list[Batch] = []
         self.closed = 0
 
-    def send(self, batch: Batch) -> object:
+    def send(self, batch: Batch) -> Any:
         """Keep it, and return something that is no receipt."""
         self.batches.append(batch)
         return "200 OK"
@@ -58,11 +58,11 @@ class Full(Bare):
         self.begun: list[str] = []
         self.forks = 0
 
-    def send(self, batch: Batch) -> object:
+    def send(self, batch: Batch) -> Any:
         """Take no batches."""
         raise BatchUnsupportedError("no batches")
 
-    def send_single(self, batch: Batch) -> object:
+    def send_single(self, batch: Batch) -> Any:
         """Keep it."""
         self.singles.append(batch)
         return None
@@ -92,7 +92,7 @@ def app() -> Iterator[logging.Logger]:
 def test_what_an_object_lacks_has_the_default(home: Path) -> None:
     """It is sent to, closed, and taken for the only one of its class."""
     mine = Bare()
-    transport = build(mine)
+    transport: Any = build(mine)
     batch = Batch(new_producer(), 0, 0, b'{"message":"a"}\n')
     transport.send(batch)
     transport.send_single(batch)

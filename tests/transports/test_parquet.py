@@ -15,6 +15,7 @@ import msgspec
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from duck import ask
 from make import P, batch_of
 
 from logbatch.identity import SegmentName, new_producer
@@ -51,11 +52,8 @@ SMALL = {name: EVENT[name] for name in ("timestamp", "level", "levelno", "logger
 
 def count_duckdb(directory: Path) -> int:
     """Count rows with DuckDB, each of which must be another record."""
-    import duckdb
-
     query = f"SELECT count(*), count(DISTINCT (producer, sequence)) FROM '{directory}/*/*.parquet'"
-    with duckdb.connect() as connection:
-        rows, records = connection.sql(query).fetchall()[0]
+    ((rows, records),) = ask(query)
     assert rows == records
     return int(rows)
 
@@ -139,13 +137,12 @@ class TestFile:
 class TestEngines:
     def test_odd_characters(self, tmp_path: Path) -> None:
         """Every engine reads what may stand in a message, NUL included."""
-        import duckdb
         import polars
 
         build(f"parquet:{tmp_path}").send(batch_of(P, 0, EVENT))
         glob = f"{tmp_path}/*/*.parquet"
 
-        assert [(EVENT["message"],)] == duckdb.sql(f"SELECT message FROM '{glob}'").fetchall()
+        assert [(EVENT["message"],)] == ask(f"SELECT message FROM '{glob}'")
         assert [EVENT["message"]] == polars.scan_parquet(glob).collect()["message"].to_list()
         assert [EVENT["message"]] == (
             ds.dataset(tmp_path, format="parquet").to_table()["message"].to_pylist()
@@ -153,8 +150,6 @@ class TestEngines:
 
     def test_attributes_in_sql(self, tmp_path: Path) -> None:
         """Attributes can be asked for in SQL, promoted or not."""
-        import duckdb
-
         build(f"parquet:{tmp_path}", columns={"user_id": "int64"}).send(
             batch_of(P, 0, EVENT, SMALL)
         )
@@ -163,12 +158,10 @@ class TestEngines:
             FROM '{tmp_path}/*/*.parquet' ORDER BY sequence
         """
 
-        assert [(42, "/items", 1), (None, None, None)] == duckdb.sql(query).fetchall()
+        assert [(42, "/items", 1), (None, None, None)] == ask(query)
 
     def test_union_of_what_was_promoted(self, tmp_path: Path) -> None:
         """Files with different promoted columns can be read together."""
-        import duckdb
-
         for number, columns in enumerate(({}, {"user_id": "int64"}, {"path": "string"})):
             ParquetTransport(tmp_path, columns).send(batch_of(P, number, EVENT))
         query = f"""
@@ -176,7 +169,7 @@ class TestEngines:
             FROM read_parquet('{tmp_path}/*/*.parquet', union_by_name=true)
         """
 
-        assert [(1, 1, 3)] == duckdb.sql(query).fetchall()
+        assert [(1, 1, 3)] == ask(query)
         for engine in (count_duckdb, count_arrow):
             assert 3 == engine(tmp_path)
 

@@ -341,7 +341,7 @@ class TestEachRecordOnce:
         transport.send(make_batch(parent, 0, 4))
 
         def send() -> None:
-            transport.after_fork()  # type: ignore[attr-defined]
+            transport.after_fork()
             transport.send(make_batch(child, 0, 9))
             transport.close()
 
@@ -609,10 +609,10 @@ class TestRegistry:
 
     def test_dict_of_logging_config(self, tmp_path: Path) -> None:
         """The dict that logging.config makes resolves what refers to other places."""
-        config = logging.config.ConvertingDict(
+        config: Any = logging.config.ConvertingDict(
             {"type": "parquet", "path": "cfg://where", "columns": {"number": "cfg://kind"}}
         )
-        config.configurator = logging.config.BaseConfigurator(  # type: ignore[attr-defined]
+        config.configurator = logging.config.BaseConfigurator(
             {"where": str(tmp_path / "x"), "kind": "int64"}
         )
         transport = build(config)
