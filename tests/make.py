@@ -84,7 +84,7 @@ def logged_line(message: str, level: int = logging.INFO, **attributes: Any) -> b
 
 
 def with_identity(data: bytes, producer: str, first: int) -> bytes:
-    """Say in each line whose it is and which, as a JSONL file does."""
+    """Add producer and sequence to each line, as a JSONL file has them."""
     return b"".join(
         text[:-2] + b',"producer":"%b","sequence":%d}\n' % (producer.encode(), sequence)
         for sequence, text in enumerate(data.splitlines(keepends=True), first)

@@ -122,7 +122,7 @@ class ScriptedServer:
         """Producer and sequence of the committed records."""
         return [(producer, sequence) for producer, sequence, _ in self.stored]
 
-    def take(self, request: Request) -> Answer:
+    def handle(self, request: Request) -> Answer:
         """Remember a request and decide about it."""
         with self._changed:
             self.requests.append(request)
@@ -198,7 +198,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         raw = self.rfile.read(int(self.headers["Content-Length"]))
         body = _inflate(raw, self.headers.get("Content-Encoding"))
         request = Request(self.command, self.path, self.headers, body, raw)
-        answer = self.server.script.take(request)
+        answer = self.server.script.handle(request)
         if answer.hangs:
             self.server.script.letting_go.wait()
         if answer.status <= 0 or answer.hangs:
@@ -244,7 +244,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def _inflate(raw: bytes, encoding: str | None) -> bytes:

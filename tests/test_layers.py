@@ -75,7 +75,7 @@ MODULES = find_modules()
 
 
 def find_layer(module: str) -> int | None:
-    """Tell the index of a module's layer, or None for a module that has none."""
+    """Return the index of a module's layer, or None for a module that has none."""
     name = module.removeprefix("logbatch").removeprefix(".") or "__init__"
     for wanted in (name, *(f"{name[:end]}.*" for end in _ends(name))):
         for index, layer in enumerate(LAYERS):

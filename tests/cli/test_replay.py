@@ -24,7 +24,7 @@ _encoder = LineEncoder(service="s", host="h")
 
 
 def make_batch(producer: str, first: int, last: int) -> Batch:
-    """Take consecutive events out of those that were logged."""
+    """Make a batch of consecutive events out of those that were logged."""
     return batch_of(producer, first, *_LINES[first : last + 1])
 
 

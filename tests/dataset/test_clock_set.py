@@ -210,7 +210,7 @@ class Steps:
         self._steps = iter(steps)
 
     def wait(self, timeout: float) -> bool:
-        """Do the next step."""
+        """Run the next step."""
         step = next(self._steps, None)
         if step is not None:
             step()

@@ -83,12 +83,12 @@ def place(tmp_path: Path) -> Place:
 
 
 def found(rows: Iterable[dict[str, Any]]) -> list[tuple[str, int]]:
-    """Tell which records are among rows."""
+    """Return which records are among rows."""
     return [(row["producer"], row["sequence"]) for row in rows]
 
 
 def both_ways(dataset: Dataset) -> list[tuple[str, int]]:
-    """Tell which records a dataset has, by `rows` in order and by `to_table`, which must agree."""
+    """Return a dataset's records, by `rows` in order and by `to_table`, which must agree."""
     rows = found(dataset.rows())
     table = dataset.to_table(["producer", "sequence"])
     assert sorted(rows) == sorted(found(table.to_pylist()))
@@ -376,7 +376,7 @@ class Steps:
         self.steps = iter(steps)
 
     def wait(self, timeout: float) -> bool:
-        """Do the next step."""
+        """Run the next step."""
         assert 0 < timeout <= 0.1
         step = next(self.steps, None)
         if step is not None:

@@ -9,7 +9,7 @@ from nbclient import NotebookClient
 
 
 async def main() -> None:
-    """Do so."""
+    """Run the cells, print what the last one returned, and kill the kernel."""
     cells = [nbformat.v4.new_code_cell(text) for text in json.load(sys.stdin)]
     notebook = nbformat.v4.new_notebook(cells=cells)
     client = NotebookClient(notebook, kernel_name="python3")

@@ -264,7 +264,7 @@ class Place:
         self._moved = threading.Condition()
 
     def move(self, receiver) -> None:
-        """Say that another one has taken over."""
+        """Have requests served by another one from now on."""
         with self._moved:
             self.receiver = receiver
             self._moved.notify_all()
