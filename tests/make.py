@@ -102,6 +102,16 @@ def batch_of(producer: str, first: int, *events: dict[str, Any] | bytes) -> Batc
     return Batch(producer, first, first + data.count(b"\n") - 1, data)
 
 
+def named_line(producer: str, number: int) -> bytes:
+    """Make the line of an event whose message names the record."""
+    return encode(event(f"{producer}/{number}", attributes={"number": number}))
+
+
+def named_batch(producer: str, first: int, last: int) -> Batch:
+    """Make a batch of such lines."""
+    return batch_of(producer, first, *(named_line(producer, n) for n in range(first, last + 1)))
+
+
 def publish(directory: Path, *batches: Batch, kind: str = "parquet", **options: Any) -> None:
     """Publish batches as files of a kind."""
     transport = build({"type": kind, "path": directory}, **options)

@@ -21,13 +21,6 @@ from logbatch.transports.base import Batch
 
 A, B = new_producer(), new_producer()
 _encoder = LineEncoder(service="s", host="h")
-
-
-def make_batch(producer: str, first: int, last: int) -> Batch:
-    """Make a batch of consecutive events out of those that were logged."""
-    return batch_of(producer, first, *_LINES[first : last + 1])
-
-
 _LINES = [
     _encoder.text(
         f"message {n} ümläut \x00 \u2028",
@@ -40,6 +33,11 @@ _LINES = [
 """Lines as a handler makes them, with values that are easily lost."""
 
 
+def logged(producer: str, first: int, last: int) -> Batch:
+    """Make a batch of these lines."""
+    return batch_of(producer, first, *_LINES[first : last + 1])
+
+
 def letter(producer: str, sequence: int) -> bytes:
     """Make a dead letter."""
     event = {"timestamp": "2026-11-21T10:00:00Z", "level": "INFO", "message": f"m{sequence}"}
@@ -50,7 +48,7 @@ def letter(producer: str, sequence: int) -> bytes:
 @pytest.mark.parametrize("kind", ["parquet", "jsonl", "growing", "zstd"])
 def test_a_directory_comes_back_as_it_was_logged(tmp_path: Path, kind: str) -> None:
     """The same lines, whatever the files were."""
-    batches = [make_batch(A, 0, 2), make_batch(A, 5, 9), make_batch(B, 3, 4)]
+    batches = [logged(A, 0, 2), logged(A, 5, 9), logged(B, 3, 4)]
     options = {"compression": "zstd"} if kind == "zstd" else {}
     if kind == "growing":
         transport = build("jsonl:logs")
@@ -68,7 +66,7 @@ def test_a_directory_comes_back_as_it_was_logged(tmp_path: Path, kind: str) -> N
 
 def test_batches_are_bounded(tmp_path: Path) -> None:
     """In records, and each is there once."""
-    publish(Path("logs"), make_batch(A, 0, 24))
+    publish(Path("logs"), logged(A, 0, 24))
 
     found = list(batches_of_directory(tmp_path / "logs", 10))
     assert [(0, 9), (10, 19), (20, 24)] == [(each.first, each.last) for each in found]
@@ -90,7 +88,7 @@ def test_batches_are_bounded_in_bytes(tmp_path: Path) -> None:
 
 def test_a_directory_is_sent_to_a_server(capsys: pytest.CaptureFixture[str]) -> None:
     """With the identities that the records have."""
-    publish(Path("logs"), make_batch(A, 0, 2), make_batch(A, 5, 9))
+    publish(Path("logs"), logged(A, 0, 2), logged(A, 5, 9))
     with scripted(503, Answer(0)) as server:
         assert 0 == main(["replay", "logs", "--to", server.url])
 
@@ -100,8 +98,8 @@ def test_a_directory_is_sent_to_a_server(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_a_directory_takes_each_record_once() -> None:
     """However often it is sent, and cut otherwise."""
-    publish(Path("logs"), make_batch(A, 0, 9), kind="jsonl")
-    publish(Path("copy"), make_batch(A, 3, 4))
+    publish(Path("logs"), logged(A, 0, 9), kind="jsonl")
+    publish(Path("copy"), logged(A, 3, 4))
     for _ in range(2):
         assert 0 == main(["replay", "logs", "--to", "parquet:copy"])
 

@@ -9,12 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import msgspec
 import pytest
 from clocks import DAY, producer_born, with_clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from make import MIDNIGHT
+from make import MIDNIGHT, encode, event
 
 from logbatch.dataset.reader import Dataset
 from logbatch.dataset.rows import Row, row_order
@@ -52,7 +51,7 @@ class Process:
     def publish(self) -> None:
         """Publish what was logged; the files bear the time that the clock shows now."""
         before = self._files()
-        lines = b"".join(map(make_line, self.logged[self._sent :]))
+        lines = b"".join(map(line_of, self.logged[self._sent :]))
         self.transport.send(Batch(self.producer, self._sent, len(self.logged) - 1, lines))
         self._sent = len(self.logged)
         for path in {path for path, _ in self._files() - before}:
@@ -70,11 +69,11 @@ class Process:
         self.transport.close()
 
 
-def make_line(at: float) -> bytes:
+def line_of(at: float) -> bytes:
     """Make the line of a record that was logged at a time."""
     moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds")
     stamp = moment.replace("+00:00", "Z")
-    return msgspec.json.encode({"timestamp": stamp, "level": "INFO", "message": "m"}) + b"\n"
+    return encode(event(timestamp=stamp))
 
 
 def check(directory: Path, processes: list[Process]) -> None:
