@@ -90,7 +90,7 @@ class Bench:
             self.session.journal.append(logged_line(text))
 
     def step(self) -> float:
-        """Run one step, and what the worker runs behind it."""
+        """Run one step, and what the worker does behind it."""
         wait = self.flusher.step()
         self.inbox.answer()
         return wait

@@ -30,7 +30,7 @@ LAYERS = [
     ["batching.*"],
     ["dedupe", "frontend", "handler", "processor", "attach", "testing"],
     ["dataset.*"],
-    ["capture.*", "server.*"],
+    ["server.*"],
     ["cli.*"],
     ["__main__", "__init__"],
 ]
@@ -156,6 +156,14 @@ def test_every_module_has_a_layer(module: str) -> None:
     """A new module is given its place in the order of the layers."""
     if find_layer(module) is None:
         pytest.fail(f"{module} has no layer: add it to LAYERS in tests/test_layers.py")
+
+
+def test_every_name_in_the_layers_is_that_of_a_module() -> None:
+    """A module that is renamed or removed leaves nothing behind in `LAYERS`."""
+    names = {module.removeprefix("logbatch.") for module in MODULES} | {"__init__"}
+    stale = [name for layer in LAYERS for name in layer if name.removesuffix(".*") not in names]
+
+    assert [] == stale
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))

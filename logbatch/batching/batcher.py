@@ -204,7 +204,7 @@ class Batcher:
                     return None
 
     def _make_room(self, session: Session, deadline: float) -> bool:
-        """Do what `when_full` says; return whether to try again."""
+        """Apply `when_full`; return whether to try again."""
         if not self._inbox.full:
             self._inbox.full = True
             self._wake(session, 0)

@@ -133,8 +133,7 @@ class Delivery:
     def _accept(self, part: _Part, receipt: Receipt | None) -> list[_Part]:
         """Count what was accepted; return the rest."""
         batch = part.batch
-        if not isinstance(receipt, Receipt):  # another package's `send` may return anything
-            receipt = Receipt()
+        receipt = receipt or Receipt()
         taken = Ranges([(batch.first, batch.last)]) if receipt.taken is None else receipt.taken
         rest = [_slice(batch, *hole) for hole in taken.missing(batch.first, batch.last)]
         if rest == [batch]:

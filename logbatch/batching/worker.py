@@ -107,7 +107,7 @@ class Worker:
                     self.start()
 
     def _step(self) -> float:
-        """Do one step and answer who waits; return the seconds until the next."""
+        """Run one step and release those who wait; return the seconds until the next."""
         with self._working:
             wait = self._try_step()
             if self._has_nothing_left():

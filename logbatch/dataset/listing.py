@@ -68,7 +68,7 @@ def find_folders(directory: Path) -> list[Path]:
 
 
 def find_segment(path: Path) -> Segment | None:
-    """Tell what a file is by its name; None where it is no segment that can be read."""
+    """Return what a file is by its name; None where it is no segment that can be read."""
     segment = parse_segment(path)
     return segment if segment is not None and segment.ext in EXTENSIONS else None
 
@@ -85,7 +85,7 @@ def find_moved(segment: Segment) -> Segment | None:
 
 
 def is_foreign(path: Path) -> bool:
-    """Tell whether a name looks like a file of records, but is none of ours."""
+    """Return whether a name looks like a file of records, but is none of ours."""
     return _RECORDS.fullmatch(path.name) is not None and find_segment(path) is None
 
 

@@ -28,9 +28,9 @@ from starlette.routing import Route
 
 from logbatch.server.access import JSON, LINES, PROTOBUF, Access, find_media_type
 from logbatch.server.body import find_encoding, read_body
-from logbatch.server.ingest import Intake, Sent
+from logbatch.server.ingest import Ingest, Sent
 from logbatch.server.limits import Limits, Refusal
-from logbatch.server.memory import Room, Share
+from logbatch.server.memory import Memory, Share
 from logbatch.server.metrics import CONTENT_TYPE, Metrics
 from logbatch.server.otlp import MEDIA as OTLP
 from logbatch.server.otlp import encode_refusal
@@ -63,8 +63,8 @@ class Receiver:
         self._limits = limits
         self._trouble = trouble or Trouble()
         self._metrics = Metrics()
-        self._room = Room(limits.max_memory_bytes)
-        self._intake = Intake(store, limits, self._metrics)
+        self._memory = Memory(limits.max_memory_bytes)
+        self._ingest = Ingest(store, limits, self._metrics)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="logbatch-receiver")
         self.app = Starlette(
             routes=[
@@ -101,20 +101,20 @@ class Receiver:
     async def _otlp(self, request: Request) -> Response:
         token = self._access.find_token(request)
         media = find_media_type(request, OTLP)
-        with Share(self._room) as share:
+        with Share(self._memory) as share:
             body = await read_body(request, self._limits, share)
             sent = Sent(body, find_encoding(request), media, False, None, token, share)
-            answer = await self._in_thread(lambda: self._intake.ingest_otlp(sent))
+            answer = await self._in_thread(lambda: self._ingest.ingest_otlp(sent))
         return Response(answer, media_type=media)
 
     async def _receive(self, request: Request, *, single: bool) -> Response:
         token = self._access.find_token(request)
         media = find_media_type(request, _BATCHES)
         key = Key.parse(request.headers.get("idempotency-key"))
-        with Share(self._room) as share:
+        with Share(self._memory) as share:
             body = await read_body(request, self._limits, share)
             sent = Sent(body, find_encoding(request), media, single, key, token, share)
-            answer = await self._in_thread(lambda: self._intake.ingest(sent))
+            answer = await self._in_thread(lambda: self._ingest.ingest(sent))
         return Response(answer, media_type=JSON)
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:

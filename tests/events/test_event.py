@@ -178,7 +178,7 @@ def test_any_record_makes_a_row(fields: dict[str, Any]) -> None:
     st.sampled_from([None, "Task-1", ""]),
     st.sampled_from([None, 5]),
 )
-def test_the_fast_path_gives_the_same_line(
+def test_the_fast_path_comes_to_the_same(
     extra: dict[str, Any], args: list[Any], task: str | None, process: int | None
 ) -> None:
     """Whether a record is an ordinary one cannot be seen from its line."""
