@@ -120,7 +120,7 @@ class Worker:
             return self._flusher.step()
         except BaseException as error:
             text = f"internal error while delivering: {describe(error)}"
-            fate = f"events stay in the journal; retrying in {_RETRY:.0f} s"
+            fate = f"the events are kept; retrying in {_RETRY:.0f} s; report a bug if it goes on"
             self._trouble.say("flusher", f"{text}; {fate}", error)
             return _RETRY
         finally:

@@ -56,15 +56,28 @@ def find_folders(directory: Path) -> list[Path]:
     Raises:
         DatasetError: The directory is not there, or is none, or may not be read.
     """
-    try:
-        os.scandir(directory).close()
-    except FileNotFoundError:
-        raise DatasetError(f"there is no directory {directory}") from None
-    except NotADirectoryError:
-        raise DatasetError(f"{directory} is not a directory") from None
-    except OSError as error:
-        raise DatasetError(f"{directory} cannot be read: {error.strerror}") from None
+    list_directory(directory)
     return list_folders(directory)
+
+
+def list_directory(directory: Path, hint: str = "") -> list[str]:
+    """List the names in a dataset's directory.
+
+    Args:
+        directory: The directory.
+        hint: Added to the message where there is no directory.
+
+    Raises:
+        DatasetError: The directory is not there, or is none, or may not be read.
+    """
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        raise DatasetError(f"there is no directory {directory}{hint}") from None
+    except NotADirectoryError:
+        raise DatasetError(f"{directory} is a file, not a directory") from None
+    except OSError as error:
+        raise DatasetError(f"cannot read {directory}: {error.strerror}") from None
 
 
 def find_segment(path: Path) -> Segment | None:

@@ -42,6 +42,7 @@ _BATCHES = frozenset((JSON, *LINES))
 
 _T = TypeVar("_T")
 _Endpoint = Callable[[Request], Awaitable[Response]]
+_KEPT = "nothing was acknowledged, so senders that retry lose nothing"
 _encode = msgspec.json.Encoder().encode
 
 
@@ -147,7 +148,9 @@ class Receiver:
             except asyncio.CancelledError:  # we are told to stop, and have waited long enough
                 response = _refusal(Refusal(503, "the receiver is stopping", retry_after=5))
             except Exception as error:
-                self._trouble.say("bug", f"a request failed: {describe(error)}", error)
+                self._trouble.say(
+                    "bug", f"a request failed: {describe(error)}; {_KEPT}; report a bug", error
+                )
                 response = _refusal(Refusal(503, "the receiver failed", retry_after=5))
             path = request.scope["path"]  # one of ours, or this would not be its endpoint
             self._metrics.requests.labels(path, response.status_code).inc()
@@ -159,7 +162,9 @@ class Receiver:
     def _tell_trouble(self, refusal: Refusal) -> None:
         cause = refusal.__cause__
         if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE and cause is not None:
-            self._trouble.say("store", f"cannot store: {describe(cause)}", cause)
+            self._trouble.say(
+                "store", f"cannot store: {describe(cause)}; {_KEPT}; check the disk", cause
+            )
 
     async def _not_found(self, _request: Request, error: Exception) -> Response:
         """Answer where there is no such path (404), or none for this method (405)."""

@@ -280,7 +280,9 @@ class _Upkeep:
                     if isinstance(writer, JsonlTransport):
                         writer.rotate_idle()
             except TemporaryError as error:
-                self._trouble.say("upkeep", f"cannot rotate files: {describe(error)}", error)
+                text = f"cannot rotate idle files: {describe(error)}"
+                fate = f"their records are stored; trying again in {_UPKEEP:.0f} s"
+                self._trouble.say("upkeep", f"{text}; {fate}", error)
 
 
 @contextlib.contextmanager

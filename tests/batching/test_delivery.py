@@ -31,6 +31,9 @@ from logbatch.trouble import Trouble
 Told = tuple[str, str, BaseException | None]
 
 
+UNKEPT = "1 event was rejected: bad; lost: with durability='memory' no dead letters are kept"
+
+
 class Desk:
     """A delivery with everything around it, and the journal's side of the account."""
 
@@ -209,7 +212,7 @@ def test_without_a_directory_refused_records_are_only_counted() -> None:
     desk.deliver(make_batch(0, 1))
 
     assert [(1, 1)] == desk.settled
-    assert [("rejected", "1 event was rejected: bad", None)] == desk.told
+    assert [("rejected", UNKEPT, None)] == desk.told
 
 
 def test_a_refusal_of_nothing_is_a_success() -> None:
@@ -258,7 +261,7 @@ def test_a_refusal_that_fits_no_record_is_one_of_the_whole_batch(index: Any) -> 
 
     assert [0, 2] == desk.taken
     assert 1 == desk.rejected
-    assert [("rejected", "1 event was rejected: bad", None)] == desk.told
+    assert [("rejected", UNKEPT, None)] == desk.told
 
 
 def test_a_directory_that_cannot_be_written_loses_the_letters_and_nothing_else(

@@ -17,10 +17,11 @@ from logbatch.dataset.reader import Dataset
 from logbatch.events.event import LineEncoder
 from logbatch.identity import new_producer
 from logbatch.transports import build
-from logbatch.transports.base import Batch
 
 A, B = new_producer(), new_producer()
 _encoder = LineEncoder(service="s", host="h")
+
+
 _LINES = [
     _encoder.text(
         f"message {n} ümläut \x00 \u2028",
@@ -33,11 +34,6 @@ _LINES = [
 """Lines as a handler makes them, with values that are easily lost."""
 
 
-def logged(producer: str, first: int, last: int) -> Batch:
-    """Make a batch of these lines."""
-    return batch_of(producer, first, *_LINES[first : last + 1])
-
-
 def letter(producer: str, sequence: int) -> bytes:
     """Make a dead letter."""
     event = {"timestamp": "2026-11-21T10:00:00Z", "level": "INFO", "message": f"m{sequence}"}
@@ -48,7 +44,11 @@ def letter(producer: str, sequence: int) -> bytes:
 @pytest.mark.parametrize("kind", ["parquet", "jsonl", "growing", "zstd"])
 def test_a_directory_comes_back_as_it_was_logged(tmp_path: Path, kind: str) -> None:
     """The same lines, whatever the files were."""
-    batches = [logged(A, 0, 2), logged(A, 5, 9), logged(B, 3, 4)]
+    batches = [
+        batch_of(A, 0, *_LINES[0:3]),
+        batch_of(A, 5, *_LINES[5:10]),
+        batch_of(B, 3, *_LINES[3:5]),
+    ]
     options = {"compression": "zstd"} if kind == "zstd" else {}
     if kind == "growing":
         transport = build("jsonl:logs")
@@ -66,7 +66,7 @@ def test_a_directory_comes_back_as_it_was_logged(tmp_path: Path, kind: str) -> N
 
 def test_batches_are_bounded(tmp_path: Path) -> None:
     """In records, and each is there once."""
-    publish(Path("logs"), logged(A, 0, 24))
+    publish(Path("logs"), batch_of(A, 0, *_LINES[0:25]))
 
     found = list(batches_of_directory(tmp_path / "logs", 10))
     assert [(0, 9), (10, 19), (20, 24)] == [(each.first, each.last) for each in found]
@@ -88,7 +88,7 @@ def test_batches_are_bounded_in_bytes(tmp_path: Path) -> None:
 
 def test_a_directory_is_sent_to_a_server(capsys: pytest.CaptureFixture[str]) -> None:
     """With the identities that the records have."""
-    publish(Path("logs"), logged(A, 0, 2), logged(A, 5, 9))
+    publish(Path("logs"), batch_of(A, 0, *_LINES[0:3]), batch_of(A, 5, *_LINES[5:10]))
     with scripted(503, Answer(0)) as server:
         assert 0 == main(["replay", "logs", "--to", server.url])
 
@@ -98,8 +98,8 @@ def test_a_directory_is_sent_to_a_server(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_a_directory_takes_each_record_once() -> None:
     """However often it is sent, and cut otherwise."""
-    publish(Path("logs"), logged(A, 0, 9), kind="jsonl")
-    publish(Path("copy"), logged(A, 3, 4))
+    publish(Path("logs"), batch_of(A, 0, *_LINES[0:10]), kind="jsonl")
+    publish(Path("copy"), batch_of(A, 3, *_LINES[3:5]))
     for _ in range(2):
         assert 0 == main(["replay", "logs", "--to", "parquet:copy"])
 
@@ -154,6 +154,7 @@ def test_what_is_rejected_again_is_told(capsys: pytest.CaptureFixture[str]) -> N
     assert "3 records accepted in 2 batches\n" == told.out
     assert "1 record rejected again" in told.err
     assert "1 event was rejected: answered 422" in told.err
+    assert "; kept where it was read from\n" in told.err
 
 
 def test_a_server_that_takes_nothing_is_given_up(capsys: pytest.CaptureFixture[str]) -> None:

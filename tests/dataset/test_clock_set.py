@@ -51,7 +51,7 @@ class Process:
     def publish(self) -> None:
         """Publish what was logged; the files bear the time that the clock shows now."""
         before = self._files()
-        lines = b"".join(map(line_of, self.logged[self._sent :]))
+        lines = b"".join(map(line_at, self.logged[self._sent :]))
         self.transport.send(Batch(self.producer, self._sent, len(self.logged) - 1, lines))
         self._sent = len(self.logged)
         for path in {path for path, _ in self._files() - before}:
@@ -69,7 +69,7 @@ class Process:
         self.transport.close()
 
 
-def line_of(at: float) -> bytes:
+def line_at(at: float) -> bytes:
     """Make the line of a record that was logged at a time."""
     moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds")
     stamp = moment.replace("+00:00", "Z")

@@ -104,7 +104,7 @@ def test_a_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:
         Dataset(tmp_path / "nothing")
     file = tmp_path / "file"
     file.touch()
-    with pytest.raises(DatasetError, match=r"file is not a directory"):
+    with pytest.raises(DatasetError, match=r"file is a file, not a directory"):
         Dataset(file)
 
 
