@@ -24,7 +24,7 @@ def configure() -> None:
 
 
 def square(number: int) -> int:
-    """Work."""
+    """Return the square of a number, and log it."""
     log.info("squaring %d", number, extra={"number": number})
     return number * number
 

@@ -22,7 +22,7 @@ _T = TypeVar("_T", bound=Transport)
 
 
 def with_clock(transport: _T, clock: ManualClock) -> _T:
-    """Give a transport to a directory a clock, for the time of day and for the age of files."""
+    """Set the clock of a transport to a directory, for the time of day and for the age of files."""
     assert isinstance(transport, DirectoryTransport)
     transport.now = clock
     if isinstance(transport, JsonlTransport):

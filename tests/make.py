@@ -94,7 +94,7 @@ def logged_line(message: str, level: int = logging.INFO, **attributes: Any) -> b
 
 
 def with_identity(data: bytes, producer: str, first: int) -> bytes:
-    """Write into each line whose it is and which, as a JSONL file does."""
+    """Add producer and sequence to each line, as a JSONL file has them."""
     return b"".join(
         text[:-2] + b',"producer":"%b","sequence":%d}\n' % (producer.encode(), sequence)
         for sequence, text in enumerate(data.splitlines(keepends=True), first)
@@ -110,6 +110,16 @@ def batch_of(producer: str, first: int, *events: dict[str, Any] | bytes) -> Batc
     """Make a batch of events, or of lines."""
     data = b"".join(each if isinstance(each, bytes) else encode(each) for each in events)
     return Batch(producer, first, first + data.count(b"\n") - 1, data)
+
+
+def named_line(producer: str, number: int) -> bytes:
+    """Make the line of an event whose message names the record."""
+    return encode(event(f"{producer}/{number}", attributes={"number": number}))
+
+
+def named_batch(producer: str, first: int, last: int) -> Batch:
+    """Make a batch of such lines."""
+    return batch_of(producer, first, *(named_line(producer, n) for n in range(first, last + 1)))
 
 
 def publish(directory: Path, *batches: Batch, kind: str = "parquet", **options: Any) -> None:

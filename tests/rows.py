@@ -7,6 +7,8 @@ import logging
 from typing import Any
 
 import msgspec
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
 
 from logbatch.events.event import LineEncoder
 from logbatch.events.fields import Event
@@ -33,6 +35,17 @@ class Unequal:
 
     def __bool__(self) -> bool:
         raise ValueError("no")
+
+
+def make_json_values(max_leaves: int) -> SearchStrategy[Any]:
+    """Make values that JSON can hold as they are, with texts that UTF-8 can."""
+    text = st.text(st.characters(exclude_categories=["Cs"]))
+    finite = st.floats(allow_nan=False, allow_infinity=False)
+    return st.recursive(
+        st.none() | st.booleans() | st.integers() | finite | text,
+        lambda inner: st.lists(inner, max_size=5) | st.dictionaries(text, inner, max_size=5),
+        max_leaves=max_leaves,
+    )
 
 
 def read(line: bytes) -> dict[str, Any]:

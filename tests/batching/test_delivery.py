@@ -92,7 +92,7 @@ class Picky(CapturingTransport):
         self.reason = reason
 
     def send(self, batch: Batch) -> Receipt | None:
-        """Take it or refuse it."""
+        """Accept it or refuse it."""
         if self.poison.intersection(range(batch.first, batch.last + 1)):
             self.answer(RejectedError(self.reason))
         return super().send(batch)
@@ -424,7 +424,7 @@ def test_a_fallback_that_dies_half_way_repeats_and_loses_nothing() -> None:
 
 
 class Partly(CapturingTransport):
-    """Takes only the events of some sequences, of whatever it is sent."""
+    """Accepts only the events of some sequences, of whatever it is sent."""
 
     def __init__(self, limits: list[tuple[int, int]]) -> None:
         super().__init__()
@@ -432,7 +432,7 @@ class Partly(CapturingTransport):
         self.stored: list[int] = []
 
     def send(self, batch: Batch) -> Receipt | None:
-        """Take the part of the batch that lies within the next limit."""
+        """Accept the part of the batch that lies within the next limit."""
         self.attempts.append(batch)
         first, last = self.limits.pop(0) if self.limits else (batch.first, batch.last)
         self.stored += range(max(first, batch.first), min(last, batch.last) + 1)

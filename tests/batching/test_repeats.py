@@ -52,7 +52,7 @@ class Bench:
             self.collapser.append(line(text, level), level)
 
     def flush_due(self) -> float | None:
-        """Run what the flusher runs."""
+        """Store the counts that are due, as the flusher does."""
         return self.collapser.flush_due(lambda line: self._store(line, 0))
 
     @property
@@ -62,7 +62,7 @@ class Bench:
 
 
 def told(times: int) -> str:
-    """Return the events that report repeats."""
+    """Return the message that counts repeats."""
     return f"last message repeated {times} times"
 
 

@@ -32,7 +32,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pace import cpu_seconds
-from rows import Raising
+from rows import Raising, make_json_values
 
 from logbatch.events.encoder import encode_value, is_small, spare_room, text_of
 from logbatch.events.values import MAX_DEPTH, MAX_ITEMS, fit_text
@@ -40,18 +40,7 @@ from logbatch.events.values import MAX_DEPTH, MAX_ITEMS, fit_text
 MIB = 1 << 20
 Point = namedtuple("Point", "x y")
 
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_categories=["Cs"])),
-    lambda inner: (
-        st.lists(inner, max_size=5)
-        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=5)
-    ),
-    max_leaves=20,
-)
+json_values = make_json_values(max_leaves=20)
 
 
 class Recursing:

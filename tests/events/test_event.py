@@ -30,7 +30,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pace import cpu_seconds
-from rows import Capture, Raising, Unequal, read
+from rows import Capture, Raising, Unequal, make_json_values, read
 from structlog.contextvars import bound_contextvars
 
 from logbatch.events.event import LineEncoder
@@ -40,18 +40,7 @@ STANDARD = tuple(logging.makeLogRecord({}).__dict__)
 
 ENCODER = LineEncoder(service="app", host="here")
 
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_categories=["Cs"])),
-    lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=4)
-    ),
-    max_leaves=10,
-)
+json_values = make_json_values(max_leaves=10)
 names = st.text(st.characters(exclude_categories=["Cs"])).filter(
     lambda name: name not in {*STANDARD, "message", "asctime", "taskName"}
 )

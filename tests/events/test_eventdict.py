@@ -269,11 +269,11 @@ class Structured:
         )
 
     def pop_rows(self) -> list[dict[str, Any]]:
-        """Return the rows since the last time."""
-        taken = [*self.rows, *map(read, self.handler.lines)]
+        """Return the rows since the last call, and forget them."""
+        found = [*self.rows, *map(read, self.handler.lines)]
         self.rows.clear()
         self.handler.lines.clear()
-        return taken
+        return found
 
 
 def event_row(logger: Any, method: str, event_dict: Any) -> dict[str, Any]:

@@ -703,12 +703,18 @@ def test_a_file_system_without_room_for_segments(directory: Path) -> None:
 # ---------------------------------------------------------------------- others' files in the way
 
 
-def test_a_link_in_the_place_of_a_segment(directory: Path) -> None:
-    """A link that was planted where a segment goes is not followed, and stays; lines go on."""
-    victim = directory.parent / "victim"
-    producer = new_producer()
+@pytest.fixture
+def victim(directory: Path) -> Path:
+    """A file of somebody else's, beside a directory for journals that is there."""
     directory.mkdir(parents=True)
-    victim.write_text("mine")
+    path = directory.parent / "victim"
+    path.write_text("mine")
+    return path
+
+
+def test_a_link_in_the_place_of_a_segment(directory: Path, victim: Path) -> None:
+    """A link that was planted where a segment goes is not followed, and stays; lines go on."""
+    producer = new_producer()
     (directory / f"{producer}-0.journal").symlink_to(victim)
     (directory / f"{producer}-1.journal").write_text("mine")
     journal = Journal(directory, producer)
@@ -720,12 +726,9 @@ def test_a_link_in_the_place_of_a_segment(directory: Path) -> None:
     assert numbered(1) == drain(journal)
 
 
-def test_a_link_in_the_place_of_the_state(directory: Path) -> None:
+def test_a_link_in_the_place_of_the_state(directory: Path, victim: Path) -> None:
     """A link that was planted where the state goes is not followed."""
-    victim = directory.parent / "victim"
     producer = new_producer()
-    directory.mkdir(parents=True)
-    victim.write_text("mine")
     (directory / f"{producer}.state").symlink_to(victim)
     journal = Journal(directory, producer)
     journal.append(line("0"))
@@ -735,11 +738,8 @@ def test_a_link_in_the_place_of_the_state(directory: Path) -> None:
     journal.close()
 
 
-def test_odd_things_in_the_directory(directory: Path) -> None:
+def test_odd_things_in_the_directory(directory: Path, victim: Path) -> None:
     """Links, pipes and folders under the names of journals hinder neither adopting nor reading."""
-    victim = directory.parent / "victim"
-    directory.mkdir(parents=True)
-    victim.write_text("mine")
     for producer, index in ((new_producer(), 0), (leave_orphan(directory, 5), 1)):
         (directory / f"{producer}-{index}.journal").symlink_to(victim)
         os.mkfifo(directory / f"{producer}-{index + 1}.journal")

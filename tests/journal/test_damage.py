@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import signal
@@ -20,12 +21,8 @@ from logbatch.journal import Journal, adopt, read_pending
 
 MANY = 1 << 40
 SIZE = 200  # bytes of a line
+line = functools.partial(padded_line, size=SIZE)
 OWNER, SLOT = 1024, 256  # bytes in the state file
-
-
-def line(number: int, size: int = SIZE) -> bytes:
-    """A line whose message is its number, of an exact size."""
-    return padded_line(number, size)
 
 
 def number_of(piece: bytes) -> int:
@@ -68,7 +65,7 @@ class Orphan:
         if pid == 0:
             journal = Journal(self.directory, self.producer, max_bytes=max_bytes, power=power)
             for number in range(count):
-                journal.append(line(number, size))
+                journal.append(padded_line(number, size))
             work(journal)
             os.kill(os.getpid(), signal.SIGKILL)
         os.waitpid(pid, 0)

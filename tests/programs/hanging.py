@@ -16,7 +16,7 @@ class Hanging(logbatch.Transport):
         threading.Event().wait()
 
     def close(self) -> None:
-        """Do nothing."""
+        """Return at once."""
 
 
 logger = logging.getLogger("hanging")

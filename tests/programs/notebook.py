@@ -10,7 +10,7 @@ from nbclient import NotebookClient
 
 
 async def main() -> None:
-    """Do so."""
+    """Run the cells, print what the last one returned, and kill the kernel."""
     form: Any = nbformat.v4
     cells = [form.new_code_cell(text) for text in json.load(sys.stdin)]
     notebook = form.new_notebook(cells=cells)

@@ -276,7 +276,7 @@ class Place:
         self._moved = threading.Condition()
 
     def move(self, receiver: Process) -> None:
-        """Report that another one has taken over."""
+        """Have requests served by another one from now on."""
         with self._moved:
             self.receiver = receiver
             self._moved.notify_all()

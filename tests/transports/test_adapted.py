@@ -59,7 +59,7 @@ class Full(Bare):
         self.forks = 0
 
     def send(self, batch: Batch) -> Any:
-        """Take no batches."""
+        """Refuse it: there are only single sends."""
         raise BatchUnsupportedError("no batches")
 
     def send_single(self, batch: Batch) -> Any:

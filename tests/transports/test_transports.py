@@ -26,7 +26,7 @@ from children import Child, Shared, child, own_mounts
 from clocks import with_clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from make import MIDNIGHT, P, batch_of, encode, event
+from make import MIDNIGHT, P, batch_of, named_batch, named_line
 
 from logbatch.errors import TemporaryError
 from logbatch.identity import Ranges, new_producer
@@ -52,17 +52,6 @@ KINDS: dict[str, dict[str, Any]] = {
 def kind(request: pytest.FixtureRequest) -> dict[str, Any]:
     """The options of each kind of transport."""
     return KINDS[request.param]
-
-
-def make_line(producer: str, number: int) -> bytes:
-    """Make the line of an event whose message tells which one it is."""
-    return encode(event(f"{producer}/{number}", attributes={"number": number}))
-
-
-def make_batch(producer: str, first: int, last: int) -> Batch:
-    """Make a batch of such lines."""
-    lines = (make_line(producer, number) for number in range(first, last + 1))
-    return batch_of(producer, first, b"".join(lines))
 
 
 def read(directory: Path) -> list[tuple[str, int, str]]:
@@ -107,7 +96,7 @@ class TestEachRecordOnce:
             transport = build({**KINDS[name], "path": directory})
             first = 0
             for messages in batches:
-                lines = [make_line(producer, 0) for _ in messages]
+                lines = [named_line(producer, 0) for _ in messages]
                 for index, message in enumerate(messages):
                     event = {**msgspec.json.decode(lines[index]), "message": message}
                     lines[index] = msgspec.json.encode(event) + b"\n"
@@ -124,10 +113,10 @@ class TestEachRecordOnce:
         """A batch that is sent again, by the same transport or another, is there once."""
         producer = new_producer()
         transport = build({**kind, "path": tmp_path})
-        transport.send(make_batch(producer, 0, 9))
-        transport.send(make_batch(producer, 0, 9))
+        transport.send(named_batch(producer, 0, 9))
+        transport.send(named_batch(producer, 0, 9))
         other = build({**kind, "path": tmp_path})
-        other.send(make_batch(producer, 0, 9))
+        other.send(named_batch(producer, 0, 9))
 
         assert expect(producer, 9) == read(tmp_path)
 
@@ -136,9 +125,9 @@ class TestEachRecordOnce:
         producer = new_producer()
         transport = build({**kind, "path": tmp_path})
         for first, last in [(0, 4), (3, 9), (20, 25), (0, 22), (0, 30), (15, 16)]:
-            transport.send(make_batch(producer, first, last))
+            transport.send(named_batch(producer, first, last))
         transport.close()
-        transport.send(make_batch(producer, 0, 30))
+        transport.send(named_batch(producer, 0, 30))
 
         assert expect(producer, 30) == read(tmp_path)
 
@@ -146,12 +135,12 @@ class TestEachRecordOnce:
         """A batch that is sent again on the next day is where it was."""
         producer, clock = new_producer(), ManualClock(MIDNIGHT - 60)
         transport = with_clock(build({**kind, "path": tmp_path}), clock)
-        transport.send(make_batch(producer, 0, 9))
+        transport.send(named_batch(producer, 0, 9))
         clock.now += 120
-        transport.send(make_batch(producer, 0, 9))
+        transport.send(named_batch(producer, 0, 9))
         assert not (tmp_path / "date=2026-11-22").exists()
 
-        transport.send(make_batch(producer, 0, 19))
+        transport.send(named_batch(producer, 0, 19))
         transport.close()
 
         assert expect(producer, 19) == read(tmp_path)
@@ -163,7 +152,7 @@ class TestEachRecordOnce:
         """A batch whose name perhaps did not reach the disk is not acknowledged, nor doubled."""
         producer, clock = new_producer(), ManualClock(MIDNIGHT - 60)
         transport = with_clock(build({**kind, "path": tmp_path}), clock)
-        transport.send(make_batch(producer, 0, 4))
+        transport.send(named_batch(producer, 0, 4))
         transport.close()
         broken, fsync, tried = [True], os.fsync, []
 
@@ -176,10 +165,10 @@ class TestEachRecordOnce:
         monkeypatch.setattr(os, "fsync", fail_on_folders)
         for _ in range(2):
             with pytest.raises(TemporaryError, match="Input/output error"):
-                transport.send(make_batch(producer, 5, 9))
+                transport.send(named_batch(producer, 5, 9))
         broken.clear()
         clock.now += 120
-        transport.send(make_batch(producer, 5, 12))
+        transport.send(named_batch(producer, 5, 12))
         transport.close()
 
         assert len(tried) >= 2
@@ -192,7 +181,7 @@ class TestEachRecordOnce:
         producer = new_producer()
         large = {"rotate_bytes": 1 << 20} if kind["type"] == "jsonl" else {}
         transport = build({**kind, "path": tmp_path, **large})
-        transport.send(make_batch(producer, 0, 4))
+        transport.send(named_batch(producer, 0, 4))
         failed: list[int] = []
         synced: list[int] = []
         keep: list[int] = []
@@ -210,8 +199,8 @@ class TestEachRecordOnce:
 
         monkeypatch.setattr(os, "fsync", fail_once)
         with pytest.raises(TemporaryError, match="Input/output error"):
-            transport.send(make_batch(producer, 5, 9))
-        transport.send(make_batch(producer, 5, 12))
+            transport.send(named_batch(producer, 5, 9))
+        transport.send(named_batch(producer, 5, 12))
         transport.close()
         os.close(*keep)
 
@@ -230,7 +219,7 @@ class TestEachRecordOnce:
         """Ctrl-C at any system call passes through; the batch, cut otherwise, is there once."""
         producer, clock = new_producer(), ManualClock(MIDNIGHT - 60)
         transport = with_clock(build({**kind, "path": tmp_path}), clock)
-        transport.send(make_batch(producer, 0, 4))
+        transport.send(named_batch(producer, 0, 4))
         left = [call]
 
         def interrupt(real: Any) -> Any:
@@ -250,9 +239,9 @@ class TestEachRecordOnce:
                 patch.setattr(os, name, interrupt(getattr(os, name)))
             for _ in range(2):
                 with contextlib.suppress(KeyboardInterrupt):
-                    transport.send(make_batch(producer, 5, 9))
+                    transport.send(named_batch(producer, 5, 9))
         clock.now += 120
-        transport.send(make_batch(producer, 3, 12))
+        transport.send(named_batch(producer, 3, 12))
         transport.close()
 
         assert expect(producer, 12) == read(tmp_path)
@@ -261,11 +250,11 @@ class TestEachRecordOnce:
         """Another process is told what is there: of all days, closed or not."""
         producer, clock = new_producer(), ManualClock(MIDNIGHT - 60)
         transport = with_clock(build({**kind, "path": tmp_path}), clock)
-        transport.send(make_batch(producer, 0, 9))
+        transport.send(named_batch(producer, 0, 9))
         clock.now += 120
-        transport.send(make_batch(producer, 10, 19))
-        transport.send(make_batch(producer, 30, 39))
-        transport.send(make_batch(new_producer(), 0, 99))
+        transport.send(named_batch(producer, 10, 19))
+        transport.send(named_batch(producer, 30, 39))
+        transport.send(named_batch(new_producer(), 0, 99))
         other = build({**kind, "path": tmp_path})
 
         assert Ranges([(0, 19), (30, 39)]) == other.published(producer)
@@ -276,9 +265,9 @@ class TestEachRecordOnce:
         """What was written as JSON Lines is not written again as Parquet."""
         producer = new_producer()
         jsonl = build(f"jsonl:{tmp_path}")
-        jsonl.send(make_batch(producer, 0, 9))
+        jsonl.send(named_batch(producer, 0, 9))
         parquet = build(f"parquet:{tmp_path}")
-        parquet.send(make_batch(producer, 0, 19))
+        parquet.send(named_batch(producer, 0, 19))
         jsonl.close()
 
         assert Ranges([(0, 19)]) == parquet.published(producer)
@@ -289,7 +278,7 @@ class TestEachRecordOnce:
         producer = new_producer()
         transport = build({**kind, "path": tmp_path})
         transport.published(producer).add(0, 100)
-        transport.send(make_batch(producer, 0, 9))
+        transport.send(named_batch(producer, 0, 9))
 
         assert expect(producer, 9) == read(tmp_path)
 
@@ -300,7 +289,7 @@ class TestEachRecordOnce:
         before = len(os.listdir("/proc/self/fd"))
         for first in (0, 5, 10):
             for producer in producers:
-                transport.send(make_batch(producer, first, first + 4))
+                transport.send(named_batch(producer, first, first + 4))
         assert len(os.listdir("/proc/self/fd")) <= before + 9
         transport.close()
 
@@ -310,8 +299,8 @@ class TestEachRecordOnce:
         """A batch that does not hold as many lines as it says is refused, and leaves nothing."""
         producer = new_producer()
         transport = build({**kind, "path": tmp_path})
-        transport.send(make_batch(producer, 0, 4))
-        lines = make_batch(producer, 5, 9).lines
+        transport.send(named_batch(producer, 0, 4))
+        lines = named_batch(producer, 5, 9).lines
         for last in (8, 10):
             with pytest.raises(ValueError, match=f"{producer}/5-{last} holds 5 lines"):
                 transport.send(Batch(producer, 5, last, lines))
@@ -325,10 +314,10 @@ class TestEachRecordOnce:
         producer = new_producer()
         transport = build({**kind, "path": tmp_path})
         transport.close()
-        transport.send(make_batch(producer, 0, 4))
+        transport.send(named_batch(producer, 0, 4))
         transport.close()
         transport.close()
-        transport.send(make_batch(producer, 5, 9))
+        transport.send(named_batch(producer, 5, 9))
         transport.close()
 
         assert expect(producer, 9) == read(tmp_path)
@@ -338,15 +327,15 @@ class TestEachRecordOnce:
         """A forked child writes its own files, and does not disturb those of its parent."""
         parent, child = new_producer(), new_producer()
         transport = build({**kind, "path": tmp_path})
-        transport.send(make_batch(parent, 0, 4))
+        transport.send(named_batch(parent, 0, 4))
 
         def send() -> None:
             transport.after_fork()
-            transport.send(make_batch(child, 0, 9))
+            transport.send(named_batch(child, 0, 9))
             transport.close()
 
         Child(send).wait()
-        transport.send(make_batch(parent, 5, 9))
+        transport.send(named_batch(parent, 5, 9))
         transport.close()
 
         assert sorted(expect(parent, 9) + expect(child, 9)) == read(tmp_path)
@@ -362,7 +351,7 @@ def kill_a_sender(
         transport = build(options)
         for first in range(0, 100 - size, size):
             for producer in producers:
-                transport.send(make_batch(producer, first, first + size - 1))
+                transport.send(named_batch(producer, first, first + size - 1))
                 acknowledged.value += 1
         signal.pause()
 
@@ -385,7 +374,7 @@ def test_killed_at_any_moment(kind: dict[str, Any], tmp_path: Path, moment: int)
         assert sum(map(len, known.values())) == len(read(tmp_path))
     for producer in producers:
         for first in range(0, 100, 5):
-            heir.send(make_batch(producer, first, first + 4))
+            heir.send(named_batch(producer, first, first + 4))
     heir.close()
 
     assert sorted(row for each in producers for row in expect(each, 99)) == read(tmp_path)
@@ -398,7 +387,7 @@ def test_heir_killed_too(kind: dict[str, Any], tmp_path: Path) -> None:
     for size in (7, 5, 3, 11):
         kill_a_sender(options, producers, size, 4, 50 * size)
     heir = build(options)
-    heir.send(make_batch(producers[0], 0, 99))
+    heir.send(named_batch(producers[0], 0, 99))
     heir.close()
 
     assert expect(producers[0], 99) == read(tmp_path)
@@ -411,11 +400,11 @@ class TestTrouble:
         (tmp_path / "file").write_bytes(b"")
         transport = build({**kind, "path": tmp_path / "file" / "logs"})
         with pytest.raises(TemporaryError) as caught:
-            transport.send(make_batch(producer, 0, 9))
+            transport.send(named_batch(producer, 0, 9))
         assert f"cannot write to {tmp_path}/file/logs: Not a directory" == str(caught.value)
 
         (tmp_path / "file").unlink()
-        transport.send(make_batch(producer, 0, 9))
+        transport.send(named_batch(producer, 0, 9))
         transport.close()
 
         assert expect(producer, 9) == read(tmp_path / "file" / "logs")
@@ -424,12 +413,12 @@ class TestTrouble:
         """When somebody removes the folder of the day, the next batch makes it again."""
         producer = new_producer()
         transport = build({**kind, "path": tmp_path})
-        transport.send(make_batch(producer, 0, 4))
+        transport.send(named_batch(producer, 0, 4))
         (folder,) = tmp_path.iterdir()
         for path in folder.iterdir():
             path.unlink()
         folder.rmdir()
-        transport.send(make_batch(producer, 5, 9))
+        transport.send(named_batch(producer, 5, 9))
         transport.close()
 
         assert expect(producer, 9)[5:] == read(tmp_path)
@@ -439,14 +428,14 @@ class TestTrouble:
 
         def send() -> None:
             transport = build({**kind, "path": tmp_path})
-            transport.send(make_batch(P, 0, 4))
+            transport.send(named_batch(P, 0, 4))
             resource.setrlimit(resource.RLIMIT_FSIZE, (1500, -1))
             for _ in range(2):
                 with pytest.raises(TemporaryError, match="File too large"):
-                    transport.send(make_batch(P, 5, 999))
+                    transport.send(named_batch(P, 5, 999))
             assert [] == temporaries(tmp_path)
             resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))
-            transport.send(make_batch(P, 5, 1009))
+            transport.send(named_batch(P, 5, 1009))
             transport.close()
 
         Child(send).wait()
@@ -461,16 +450,16 @@ class TestTrouble:
 
         def send() -> None:
             transport = build({**kind, "path": path})
-            transport.send(make_batch("x", 0, -1))
+            transport.send(named_batch("x", 0, -1))
             root = os.geteuid() == 0
             if root:
                 os.seteuid(65534)
             with pytest.raises(TemporaryError, match="Permission denied"):
-                transport.send(make_batch(P, 0, 4))
+                transport.send(named_batch(P, 0, 4))
             if root:
                 os.seteuid(0)
             path.chmod(0o700)
-            transport.send(make_batch(P, 0, 4))
+            transport.send(named_batch(P, 0, 4))
             transport.close()
 
         Child(send).wait()
@@ -496,7 +485,8 @@ class TestTrouble:
             own_mounts()
             subprocess.run(["sh", "-c", prepare], check=True)
             lines = [
-                make_line(P, n).replace(b"INFO", os.urandom(400).hex().encode()) for n in range(905)
+                named_line(P, n).replace(b"INFO", os.urandom(400).hex().encode())
+                for n in range(905)
             ]
             transport = build({**kind, "path": tmp_path})
             transport.send(batch_of(P, 0, *lines[:5]))
@@ -521,14 +511,14 @@ class TestFiles:
         transport.close()
         assert [] == list(tmp_path.iterdir())
 
-        transport.send(make_batch(new_producer(), 0, 0))
+        transport.send(named_batch(new_producer(), 0, 0))
         assert (tmp_path / "a" / "b").is_dir()
 
     def test_private(self, kind: dict[str, Any], tmp_path: Path) -> None:
         """What is made can be read by its owner only."""
         transport = build({**kind, "path": tmp_path / "logs"})
-        transport.send(make_batch(new_producer(), 0, 9))
-        transport.send(make_batch(new_producer(), 0, 9))
+        transport.send(named_batch(new_producer(), 0, 9))
+        transport.send(named_batch(new_producer(), 0, 9))
         transport.close()
         paths = [tmp_path / "logs", *(tmp_path / "logs").rglob("*")]
 
@@ -543,7 +533,7 @@ class TestFiles:
         transport = build({**kind, "path": "logs"})
         (tmp_path / "elsewhere").mkdir()
         monkeypatch.chdir(tmp_path / "elsewhere")
-        transport.send(make_batch(new_producer(), 0, 9))
+        transport.send(named_batch(new_producer(), 0, 9))
         transport.close()
 
         assert 10 == len(read(tmp_path / "logs"))
@@ -557,13 +547,13 @@ class TestFiles:
         """What a crash left under a temporary name is removed, whatever the clock shows then."""
         clock = ManualClock(MIDNIGHT - 60)
         transport = with_clock(build({**kind, "path": tmp_path}), clock)
-        transport.send(make_batch(new_producer(), 0, 9))
+        transport.send(named_batch(new_producer(), 0, 9))
         (folder,) = tmp_path.iterdir()
         for name in (".part-0123456789abcdef.tmp", "mine.tmp"):
             (folder / name).write_bytes(b"x")
             os.utime(folder / name, (0, 0))
         clock.now += years * 365 * 86_400 + 120
-        transport.send(make_batch(new_producer(), 0, 9))
+        transport.send(named_batch(new_producer(), 0, 9))
 
         assert [folder / "mine.tmp"] == temporaries(tmp_path)
 
@@ -591,17 +581,17 @@ class TestRegistry:
     def test_options_in_a_url(self, tmp_path: Path) -> None:
         """Options may follow a question mark; one that is given beside the URL wins."""
         transport = build("jsonl:logs?compression=gzip&rotate_bytes=1", compression="zstd")
-        transport.send(make_batch(P, 0, 4))
-        transport.send(make_batch(P, 5, 9))
+        transport.send(named_batch(P, 0, 4))
+        transport.send(named_batch(P, 5, 9))
         transport.close()
 
         assert [".zst", ".zst"] == [each.suffix for each in (tmp_path / "logs").rglob("*.jsonl.*")]
 
     def test_options_beside(self, tmp_path: Path) -> None:
         """Options beside the URL or in the dict reach the transport; None is as if not given."""
-        build("parquet:a", columns={"number": "int64"}, compression=None).send(make_batch(P, 0, 1))
+        build("parquet:a", columns={"number": "int64"}, compression=None).send(named_batch(P, 0, 1))
         build({"type": "parquet", "path": "b", "columns": {"number": "int64"}}).send(
-            make_batch(P, 0, 1)
+            named_batch(P, 0, 1)
         )
         for name in "ab":
             (path,) = (tmp_path / name).rglob("*.parquet")
@@ -616,7 +606,7 @@ class TestRegistry:
             {"where": str(tmp_path / "x"), "kind": "int64"}
         )
         transport = build(config)
-        transport.send(make_batch(P, 0, 1))
+        transport.send(named_batch(P, 0, 1))
 
         (path,) = (tmp_path / "x").rglob("*.parquet")
         assert [0, 1] == pq.read_table(path, partitioning=None)["number"].to_pylist()

@@ -43,7 +43,7 @@ class Plain:
         """Deliver it."""
 
     def close(self) -> None:
-        """Do nothing."""
+        """Return at once."""
 
 
 class Full:
@@ -83,7 +83,7 @@ class Derived(Transport):
         """Deliver it."""
 
     def close(self) -> None:
-        """Do nothing."""
+        """Return at once."""
 
 
 def transports() -> Iterator[BatchHandler]:

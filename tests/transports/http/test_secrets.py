@@ -41,7 +41,7 @@ class Texts:
         self.found: list[str] = []
 
     def on_error(self, kind: str, text: str, error: BaseException | None) -> None:
-        """Take a trouble, with everything that a traceback would show."""
+        """Keep a trouble, with everything that a traceback would show."""
         self.found.append(f"{kind}: {text} {error!r}")
         while error is not None:
             self.found += traceback.format_exception(error)
@@ -49,11 +49,11 @@ class Texts:
             error = error.__cause__ or error.__context__
 
     def look(self, handler: BatchHandler) -> None:
-        """Take what a handler says of itself."""
+        """Keep what a handler says of itself."""
         self.found += [repr(handler), str(handler), repr(handler.stats()), repr(vars(handler))]
 
     def read(self, folder: Path) -> None:
-        """Take all names and contents of files."""
+        """Keep all names and contents of files."""
         for path in folder.rglob("*"):
             self.found.append(str(path))
             if path.is_file():
@@ -148,7 +148,7 @@ def test_no_answer_brings_a_secret_to_light(
 
 
 def cut(request: Request) -> Answer:
-    """Echo a secret so late that only its beginning is kept."""
+    """Answer with a secret so late that only its beginning is kept."""
     return Answer(400, {"error": "x" * 490 + TOKEN})
 
 
@@ -171,7 +171,7 @@ def quiet(peer: Any) -> None:
 
 
 def garbage(peer: Any) -> None:
-    """Echo what was sent where a status should be."""
+    """Answer with what was sent where a status should be."""
     request = peer.read()
     peer.write(request.head if request else b"")
 

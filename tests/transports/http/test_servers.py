@@ -48,7 +48,7 @@ def send(url: str, messages: list[str], **options: Any) -> dict[str, Any]:
 
 
 def flask(port: int) -> list[str]:
-    """Return how the example is started."""
+    """Return the command that starts the example."""
     return [sys.executable, "-m", "flask", "--app", str(RECEIVER), "run", "--port", str(port)]
 
 
@@ -164,7 +164,7 @@ class ClickHouse:
             assert reply.ok, reply.text
 
     def url(self, form: str, **settings: Any) -> str:
-        """Return where batches go: the query and the server's settings stand in the URL."""
+        """Return the URL for batches: the query and the server's settings stand in the URL."""
         query = f"INSERT INTO logs FORMAT {form}"
         return f"{self.origin}/?{urlencode({'query': query, **settings})}"
 
