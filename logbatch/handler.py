@@ -13,7 +13,7 @@ from logbatch.dedupe import taken_by_processor, way_of, ways
 from logbatch.events.event import LineEncoder
 from logbatch.frontend import Frontend
 from logbatch.options import OPTION_NAMES, BatchOptions, parse_level
-from logbatch.transports import build
+from logbatch.transports import build, check_handler_variables
 from logbatch.trouble import describe
 
 
@@ -77,7 +77,7 @@ class BatchHandler(Frontend, logging.Handler):  # type: ignore[misc]  # flush an
         batcher = self._batcher
         try:
             if delivering and record.thread in delivering:
-                batcher.refuse()
+                batcher.suppress()
             elif not (ways and self._way in ways and taken_by_processor(self._way)):
                 batcher.append(self._encode(record), record.levelno)
         except Exception as error:
@@ -119,6 +119,7 @@ def make_batcher(
     rest = {name: value for name, value in keywords.items() if name not in OPTION_NAMES}
     if columns is not None:
         rest["columns"] = columns
+    check_handler_variables()
     built = build(transport, **rest)
     options = BatchOptions.build(own, defaults=getattr(built, "defaults", None))
     batcher = Batcher(built, options)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, Protocol
 
 from logbatch.stats import Stats
+from logbatch.version import VERSION
 
 _QUANTILES = {"p50": "0.5", "p90": "0.9", "p99": "0.99", "max": "1"}
 
@@ -79,8 +80,8 @@ FIGURES = (
         _each("reason", lambda s: s.dropped),
     ),
     Figure(
-        *("refused_events", "counter", "{event}", "Events that the delivery itself logged"),
-        _one(lambda s: s.refused),
+        *("suppressed_events", "counter", "{event}", "Events that the delivery itself logged"),
+        _one(lambda s: s.suppressed),
     ),
     Figure(
         *("collapsed_events", "counter", "{event}", "Repeated events that were folded away"),
@@ -257,7 +258,7 @@ def _find_place(to: Any) -> tuple[Any, Callable[[Group], object]]:
     if hasattr(to, "create_observable_counter"):
         return to, lambda group: _observe(group, to)
     if hasattr(to, "get_meter"):
-        return _find_place(to.get_meter("logbatch", _version()))
+        return _find_place(to.get_meter("logbatch", VERSION))
     if hasattr(to, "register") and hasattr(to, "collect"):
         return to, lambda group: to.register(_Collector(group))
     raise ValueError(
@@ -271,21 +272,12 @@ def _find_own_place() -> tuple[Any, Callable[[Group], object]]:
         return _find_place(prometheus.REGISTRY)
     if (metrics := sys.modules.get("opentelemetry.metrics")) is not None:
         # The module stands for the global provider, which may be set later on.
-        return metrics, lambda group: _observe(group, metrics.get_meter("logbatch", _version()))
+        return metrics, lambda group: _observe(group, metrics.get_meter("logbatch", VERSION))
     raise ValueError(
         "there is nothing to export metrics to: neither prometheus_client nor"
         " opentelemetry.metrics is loaded; install and import one of them"
         " (prometheus-client, opentelemetry-sdk), or pass to="
     )
-
-
-def _version() -> str | None:
-    import importlib.metadata  # it takes long
-
-    try:
-        return importlib.metadata.version("logbatch")
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _after_fork() -> None:

@@ -1,7 +1,7 @@
 """Every setting of the batcher: its meaning, default, limits, and where a value may come from.
 
-A value is looked for in this order: keyword (or dictConfig key), environment variable
-`LOGBATCH_<NAME>`, the transport's own default, the default below.  A wrong one is a `ValueError`
+A value comes from the first of: keyword (or dictConfig key), environment variable
+`LOGBATCH_<NAME>`, the transport's own default, the default below.  A wrong one raises `ValueError`
 when the handler is built.
 """
 
@@ -14,8 +14,10 @@ import logging
 import operator
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeVar, cast
+
+from logbatch.levels import number_of
 
 ENVIRONMENT_PREFIX = "LOGBATCH_"
 NEVER = 1 << 31  # a level that no event reaches
@@ -117,13 +119,11 @@ class BatchOptions:
 def from_env(environ: Mapping[str, str]) -> dict[str, Any]:
     """Read the options that stand in `LOGBATCH_<NAME>` variables.
 
-    A variable with the prefix that is no option is let be, unless it looks like a misspelt one.
-    One that is empty counts as not set.
+    A variable with the prefix that is no option is ignored; one that is empty counts as not set.
 
     Raises:
-        ValueError: A value is out of range, or a name looks misspelt; the text names the variable.
+        ValueError: A value is out of range; the text names the variable.
     """
-    check_variables(environ, OPTION_NAMES, OPTION_NAMES - {"on_error"})
     found: dict[str, Any] = {}
     for variable, value in environ.items():
         prefix, _, name = variable.partition("_")
@@ -137,28 +137,6 @@ def from_env(environ: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def check_variables(environ: Mapping[str, str], known: Set[str], names: Set[str]) -> None:
-    """Look for misspelt options in the environment.
-
-    Args:
-        environ: The environment.
-        known: Names that are in order.
-        names: Names that one which is not may be meant for.
-
-    Raises:
-        ValueError: A variable looks like a misspelt name.
-    """
-    for variable, value in environ.items():
-        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-        if not variable.startswith(ENVIRONMENT_PREFIX) or name in known or not value.strip():
-            continue
-        if close := difflib.get_close_matches(name, sorted(names), 1, 0.85):
-            raise ValueError(
-                f"environment variable {variable} is no option of logbatch; "
-                f"did you mean {ENVIRONMENT_PREFIX}{close[0].upper()}?"
-            )
-
-
 def check_known(given: Iterable[str], known: Iterable[str]) -> None:
     """Raise a ValueError for the first name that is not known, saying which was meant."""
     names = sorted(known)
@@ -169,44 +147,49 @@ def check_known(given: Iterable[str], known: Iterable[str]) -> None:
 
 def _hint(given: str, names: Iterable[str]) -> str:
     """Say which name was meant or, where none is close, which there are."""
+    close = find_close(given, names)
+    return f"; did you mean {close!r}?" if close else f"; known are: {', '.join(names)}"
+
+
+def find_close(given: str, names: Iterable[str]) -> str | None:
+    """Return the name that was probably meant; None where no one is close."""
     folded = {name.casefold(): name for name in names}
-    if close := difflib.get_close_matches(given.strip().casefold(), folded, 1):
-        return f"; did you mean {folded[close[0]]!r}?"
-    return f"; known are: {', '.join(folded.values())}"
+    close = difflib.get_close_matches(given.strip().casefold(), folded, 1)
+    return folded[close[0]] if close else None
 
 
-def parse_level(level: int | str, name: str = "level") -> int:
+def parse_level(level: int | str) -> int:
     """Turn a level's name or number into its number.
 
     Raises:
         ValueError: There is no such level.
     """
-    return _parse_level(level, name, {}, "a level's name or number")
+    return _level("level", level, "a level's name or number")
 
 
-def _parse_level(level: object, name: str, more: Mapping[str, int], rule: str) -> int:
-    named = {**logging.getLevelNamesMapping(), **more}
-    number = _find_level(level, {text.casefold(): number for text, number in named.items()})
+def _level(name: str, value: object, rule: str, *more: str) -> int:
+    number = _find_level(value)
     if number is None:
-        hint = _hint(level, named) if isinstance(level, str) else ""
-        raise ValueError(f"{name}={level!r} must be {rule}{hint}")
+        names = (*logging.getLevelNamesMapping(), *more)
+        hint = _hint(value, names) if isinstance(value, str) else ""
+        raise ValueError(f"{name}={value!r} must be {rule}{hint}")
     return number
 
 
-def _find_level(level: object, named: Mapping[str, int]) -> int | None:
-    if isinstance(level, str):
+def _find_level(value: object) -> int | None:
+    if isinstance(value, str):
+        number = number_of(value)
         with contextlib.suppress(ValueError):
-            text = level.strip().casefold()
-            return named[text] if text in named else int(text)
-    if isinstance(level, int) and not isinstance(level, bool):
-        return int(level)  # a member of an IntEnum becomes a plain number
+            return int(value) if number is None else number
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)  # a member of an IntEnum becomes a plain number
     return None
 
 
 def _flush_level(name: str, value: Any) -> int:
-    if value is None:
+    if value is None or (isinstance(value, str) and value.strip().casefold() == "never"):
         return NEVER
-    return _parse_level(value, name, {"never": NEVER}, "a level's name or number, or 'never'")
+    return _level(name, value, "a level's name or number, or 'never'", "never")
 
 
 def seconds(low: float, high: float) -> Callable[[str, Any], float]:

@@ -59,7 +59,7 @@ class BatchProcessor(Frontend):
         batcher = self._batcher
         try:
             if delivering and threading.get_ident() in delivering:
-                batcher.refuse()
+                batcher.suppress()
             else:
                 level, line = self._encode.event_dict(logger, method_name, event_dict)
                 batcher.append(line, level)

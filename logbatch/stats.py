@@ -19,7 +19,7 @@ class Stats:
         pending: Events that wait in the journal.
         rejected: Events the destination refused; they are dead letters.
         dropped: Events lost, by reason.
-        refused: Events that the delivery itself logged; they were never accepted.
+        suppressed: Events that the delivery itself logged; they were never accepted.
         collapsed: Events that repeated the one before and were folded away (`collapse_repeats`);
             they were never accepted.
         recovered: Events of other processes, which had died, that this one published.
@@ -47,7 +47,7 @@ class Stats:
     pending: int = 0
     rejected: int = 0
     dropped: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    refused: int = 0
+    suppressed: int = 0
     collapsed: int = 0
     recovered: int = 0
     batches: int = 0

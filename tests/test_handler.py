@@ -208,7 +208,7 @@ def test_options_come_from_the_environment_and_a_keyword_wins(monkeypatch, tmp_p
 
 
 def test_a_transport_that_logs_does_not_feed_itself(transport):
-    """What is logged inside `send` is refused and counted; all else is taken."""
+    """What is logged inside `send` is suppressed and counted; all else is taken."""
     logger = logging.Logger("root.like", logging.DEBUG)
 
     class Chatty(CapturingTransport):
@@ -223,7 +223,7 @@ def test_a_transport_that_logs_does_not_feed_itself(transport):
         assert handler.flush()
         assert handler.flush()
         assert ["a"] == chatty.messages
-        assert 1 == handler.stats().refused
+        assert 1 == handler.stats().suppressed
 
 
 def test_an_exception_in_a_value_does_not_reach_the_application(logger, handler, transport):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import logbatch
+from logbatch.version import VERSION
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,4 +47,9 @@ def test_the_changelog_knows_the_version() -> None:
     lines = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines()
     newest = next(line for line in lines if line.startswith("## "))
 
-    assert newest.startswith(f"## [{metadata.version('logbatch')}] - ")
+    assert newest.startswith(f"## [{VERSION}] - ")
+
+
+def test_the_package_knows_its_version() -> None:
+    """The version in the code is that of the installed package."""
+    assert VERSION == metadata.version("logbatch")

@@ -22,7 +22,7 @@ def test_new_statistics_are_empty() -> None:
         "pending": 0,
         "rejected": 0,
         "dropped": {},
-        "refused": 0,
+        "suppressed": 0,
         "collapsed": 0,
         "recovered": 0,
         "batches": 0,

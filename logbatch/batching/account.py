@@ -14,7 +14,7 @@ def make_stats(
     sent: Delivery,
     flusher: Flusher,
     trouble: Trouble,
-    refused: int,
+    suppressed: int,
     collapsed: int,
 ) -> Stats:
     """Return the state at this instant.
@@ -24,7 +24,7 @@ def make_stats(
         sent: What was sent.
         flusher: What was flushed and recovered.
         trouble: What went wrong.
-        refused: Events that a delivery itself logged.
+        suppressed: Events that a delivery itself logged.
         collapsed: Events folded away as repeats.
     """
     return Stats(
@@ -33,7 +33,7 @@ def make_stats(
         pending=tally.pending,
         rejected=tally.rejected,
         dropped=dict(tally.dropped),
-        refused=refused,
+        suppressed=suppressed,
         collapsed=collapsed,
         recovered=flusher.recovered["events"],
         batches=sent.batches,

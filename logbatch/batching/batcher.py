@@ -97,7 +97,7 @@ class Batcher:
         self._working = threading.RLock()  # held by the one thread that delivers
         self._signals: SimpleQueue[None] = SimpleQueue()
         self._requests: deque[Request] = deque()
-        self._refused = 0
+        self._suppressed = 0
         self._past = Tally()
         self._sessions: list[Session] = []  # all that are not folded into `_past`
         self._worker: int | None = None  # the thread that is inside a step
@@ -231,9 +231,9 @@ class Batcher:
     def _signal(self) -> None:
         self._signals.put(None)
 
-    def refuse(self) -> None:
+    def suppress(self) -> None:
         """Count an event that the delivery itself logged; it would feed on itself for ever."""
-        self._refused += 1
+        self._suppressed += 1
 
     # ------------------------------------------------------------------ the flusher's thread
 
@@ -455,7 +455,7 @@ class Batcher:
             tally = sum((session.tally() for session in self._sessions), self._past)
         collapsed = self._repeats.collapsed if self._repeats is not None else 0
         return make_stats(
-            tally, self.delivery, self.flusher, self._trouble, self._refused, collapsed
+            tally, self.delivery, self.flusher, self._trouble, self._suppressed, collapsed
         )
 
     def _fold_ended(self) -> None:

@@ -9,17 +9,14 @@ journal is told, so that a crash half way repeats nothing that is done.  Everyth
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-import msgspec
-
+from logbatch.batching.dead_letters import DeadLetters
 from logbatch.errors import BatchUnsupportedError, RejectedError, TemporaryError
 from logbatch.identity import Ranges
 from logbatch.transports.base import Batch, Receipt
@@ -83,7 +80,7 @@ class Delivery:
         self.calls = self.batches = self.events = self.bytes = self.retries = 0
         self.single_calls = self.singles = self.skipped = 0
         self.seconds: deque[float] = deque(maxlen=1024)
-        self._rejected_directory = rejected
+        self._dead_letters = DeadLetters(rejected)
         self._trouble = trouble
         self._clock = clock
         self._singly_until = float("-inf")
@@ -209,7 +206,7 @@ class Delivery:
             events = "1 event was" if len(reasons) == 1 else f"{len(reasons)} events were"
             text = f"{events} rejected: {next(iter(reasons.values()))}"
             try:
-                kept = self._write_letters(part.batch, reasons, status)
+                kept = self._dead_letters.write(part.batch, reasons, status)
                 text += f"; kept in {kept}" if kept else ""
             except OSError as error:
                 text += f"; no dead letter could be kept: {describe(error)}"
@@ -217,58 +214,6 @@ class Delivery:
         if len(reasons) < len(part.batch):
             self._count(part, len(part.batch) - len(reasons))
         return len(reasons)
-
-    def _write_letters(
-        self, batch: Batch, reasons: Mapping[int, str], status: int | None
-    ) -> Path | None:
-        """Write them to a file; return which, None where there is none."""
-        if self._rejected_directory is None:
-            return None
-        now = datetime.now(UTC)
-        letters = [
-            _letter(batch, index, line, reasons[index], status, now)
-            for index, line in enumerate(batch.split_lines())
-            if index in reasons
-        ]
-        self._rejected_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._rejected_directory / f"{batch.producer}.jsonl"
-        _append(path, b"".join(letters))
-        return path
-
-
-def _letter(
-    batch: Batch, index: int, line: bytes, reason: str, status: int | None, now: datetime
-) -> bytes:
-    letter = {
-        "time": now,
-        "status": status,
-        "reason": str(reason).encode(errors="backslashreplace").decode(),
-        "producer": batch.producer,
-        "sequence": batch.first + index,
-        "event": msgspec.Raw(line.rstrip(b"\n")),
-    }
-    return msgspec.json.encode(letter) + b"\n"
-
-
-def _append(path: Path, data: bytes) -> None:
-    """Append to a private file, on the disk when it returns; all of it or, on failure, nothing."""
-    with open(path, "a+b", buffering=0, opener=_open_private) as file:
-        end = file.seek(0, os.SEEK_END)
-        file.seek(max(end - 1, 0))
-        if file.read(1) not in (b"", b"\n"):
-            data = b"\n" + data  # a line that a crash cut off must not take the next one with it
-        try:
-            left = memoryview(data)
-            while left:
-                left = left[file.write(left) :]
-            os.fsync(file.fileno())
-        except OSError:
-            file.truncate(end)
-            raise
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
 
 
 def _slice(batch: Batch, first: int, last: int) -> Batch:

@@ -7,11 +7,14 @@ warnings is drawn wherever there is at least one, however many other records sta
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from rich.text import Text
+
+from logbatch.epoch import SECOND, to_datetime
 
 
 class Band(NamedTuple):
@@ -26,9 +29,9 @@ class Band(NamedTuple):
 
 
 BANDS = (
-    Band("ERROR", 40, "red", "█", "E", True),
-    Band("WARNING", 30, "yellow", "▓", "W", True),
-    Band("INFO", 20, "green", "▒", "i", False),
+    Band("ERROR", logging.ERROR, "red", "█", "E", True),
+    Band("WARNING", logging.WARNING, "yellow", "▓", "W", True),
+    Band("INFO", logging.INFO, "green", "▒", "i", False),
     Band("DEBUG", -(2**31), "bright_black", "░", ".", False),
 )
 """From the bottom of a bar to its top."""
@@ -39,19 +42,17 @@ def band_of(levelno: int) -> int:
     return next(at for at, band in enumerate(BANDS) if levelno >= band.least)
 
 
-_SECOND = 1_000_000
 _STEPS = tuple(
     seconds * unit
     for unit, amounts in (
         (1_000, (1, 2, 5, 10, 20, 50, 100, 200, 500)),
-        (_SECOND, (1, 2, 5, 10, 15, 30)),
-        (60 * _SECOND, (1, 2, 5, 10, 15, 30)),
-        (3600 * _SECOND, (1, 2, 3, 6, 12)),
-        (86400 * _SECOND, (1, 2, 7, 14, 30, 90, 365, 3650, 36500)),
+        (SECOND, (1, 2, 5, 10, 15, 30)),
+        (60 * SECOND, (1, 2, 5, 10, 15, 30)),
+        (3600 * SECOND, (1, 2, 3, 6, 12)),
+        (86400 * SECOND, (1, 2, 7, 14, 30, 90, 365, 3650, 36500)),
     )
     for seconds in amounts
 )
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Counts = Sequence[int]
 """How many records of each band, in the order of `BANDS`."""
@@ -76,15 +77,15 @@ class Axis(NamedTuple):
 
     def time(self, index: int) -> datetime:
         """Return when a span begins."""
-        return _EPOCH + timedelta(microseconds=self.start + index * self.step)
+        return to_datetime(self.start + index * self.step)
 
     @property
     def span(self) -> str:
         """The length of one span in words: `10 s`, `500 ms`, `1 h`."""
-        for unit, name in ((86400 * _SECOND, "d"), (3600 * _SECOND, "h"), (60 * _SECOND, "min")):
+        for unit, name in ((86400 * SECOND, "d"), (3600 * SECOND, "h"), (60 * SECOND, "min")):
             if self.step % unit == 0:
                 return f"{self.step // unit} {name}"
-        return f"{self.step / _SECOND:g} s" if self.step >= _SECOND else f"{self.step / 1000:g} ms"
+        return f"{self.step / SECOND:g} s" if self.step >= SECOND else f"{self.step / 1000:g} ms"
 
 
 def stack(counts: Counts, highest: int, height: int) -> list[int]:
@@ -175,10 +176,10 @@ def _time_label(axis: Axis, index: int) -> str:
         time = axis.time(index)
     except OverflowError:
         return "…"
-    if axis.step >= 86400 * _SECOND:
+    if axis.step >= 86400 * SECOND:
         return f"{time:%Y-%m-%d}"
-    if axis.step >= 3600 * _SECOND:
+    if axis.step >= 3600 * SECOND:
         return f"{time:%m-%d %H:%M}"
-    if axis.step >= 60 * _SECOND:
+    if axis.step >= 60 * SECOND:
         return f"{time:%H:%M}"
-    return f"{time:%H:%M:%S}" + (f".{time.microsecond // 1000:03}" if axis.step < _SECOND else "")
+    return f"{time:%H:%M:%S}" + (f".{time.microsecond // 1000:03}" if axis.step < SECOND else "")

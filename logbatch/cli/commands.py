@@ -9,7 +9,6 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Sequence
-from importlib import metadata
 from typing import Any
 
 import click
@@ -17,6 +16,7 @@ import click
 from logbatch.cli.escape import escape, escape_lines
 from logbatch.cli.terminal import discard_stdout, use_safe_streams
 from logbatch.errors import LogbatchError
+from logbatch.version import VERSION
 
 _COMMANDS = ("demo", "tail", "query", "stats", "verify", "recover", "replay", "serve")
 _CLOSED_PIPE = 141  # 128 + SIGPIPE, as the shell reports it for other tools
@@ -49,15 +49,8 @@ class _Commands(click.Group):
 
 def _show_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        click.echo(f"logbatch {_version()}")
+        click.echo(f"logbatch {VERSION}")
         ctx.exit()
-
-
-def _version() -> str:
-    try:
-        return metadata.version("logbatch")
-    except metadata.PackageNotFoundError:
-        return "(not installed)"
 
 
 @click.group(
@@ -126,7 +119,7 @@ def _report_bug(error: Exception) -> int:
     try:
         handle, path = tempfile.mkstemp(prefix="logbatch-bug-", suffix=".txt")
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"logbatch {_version()}, Python {sys.version}\n{text}")
+            file.write(f"logbatch {VERSION}, Python {sys.version}\n{text}")
     except OSError:
         click.echo("\n".join(escape_lines(text)), err=True)
     else:

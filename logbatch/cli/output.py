@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any, TextIO
 
 from rich.cells import cell_len
@@ -19,6 +18,7 @@ from rich.text import Text
 
 from logbatch.cli.escape import escape, to_json, to_text
 from logbatch.cli.terminal import Terminal, new_table, plain_text
+from logbatch.epoch import to_datetime
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -90,7 +90,7 @@ def _values(column: Any) -> list[Any]:
     if pa.types.is_timestamp(kind) and kind.tz is not None:
         # By hand: Arrow would look for a database of time zones, which not every machine has.
         naive = column.cast(pa.timestamp("us", kind.tz), safe=False).cast(pa.int64())
-        return [None if at is None else _moment(at) for at in naive.to_pylist()]
+        return [None if at is None else to_datetime(at) for at in naive.to_pylist()]
     if pa.types.is_timestamp(kind):
         column = column.cast(pa.timestamp("us"), safe=False)
     values: list[Any] = column.to_pylist()
@@ -106,11 +106,6 @@ def _interval(months: int, days: int, nanoseconds: int) -> str:
         clock = f"{int(seconds // 3600)}:{int(seconds // 60 % 60):02}:{seconds % 60:09.6f}"
         words.append(("-" if nanoseconds < 0 else "") + clock.rstrip("0").rstrip("."))
     return " ".join(words)
-
-
-def _moment(micros: int) -> datetime:
-    seconds, rest = divmod(micros, 1_000_000)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
 
 
 def _write_json(table: pa.Table, file: TextIO, _safe: bool) -> None:

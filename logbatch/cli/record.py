@@ -7,6 +7,7 @@ text in a message can pass for another record.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -18,7 +19,13 @@ Piece = tuple[str, str]
 """Text, and the name of its rich style."""
 
 _BARE = re.compile(r"[^\s\"'=,{}\[\]()\\]+")
-_STYLES = ((50, "bold white on red"), (40, "bold red"), (30, "yellow"), (20, "green"), (0, "dim"))
+_STYLES = (
+    (logging.CRITICAL, "bold white on red"),
+    (logging.ERROR, "bold red"),
+    (logging.WARNING, "yellow"),
+    (logging.INFO, "green"),
+    (logging.NOTSET, "dim"),
+)
 
 
 def level_style(levelno: int | None) -> str:

@@ -11,7 +11,7 @@ from logbatch.batching.recovery import recover
 from logbatch.cli.destination import build_transport, sending_options
 from logbatch.cli.directory import find_directory
 from logbatch.cli.terminal import counted
-from logbatch.storage.arrow import COLUMNS
+from logbatch.storage.columns import COLUMNS
 from logbatch.storage.segments import Segment, list_segments
 from logbatch.transports import VARIABLE, build
 from logbatch.transports.base import Transport

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -20,11 +19,11 @@ from logbatch.cli.summary import COLUMNS, Process, Summary, Top, summarise
 from logbatch.cli.terminal import Terminal, color_option, counted, new_table, plain_text
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.reader import Dataset
+from logbatch.epoch import to_datetime
 
 _HEIGHT = 9
 _LABEL = 8
 _BAR = 16
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @click.command("stats")
@@ -136,7 +135,5 @@ def _sizes(sizes: Sequence[Size]) -> Table:
 
 def _period(first: int, last: int) -> tuple[str, str]:
     """Write when something began and ended; the day is not said twice."""
-    begin, end = (
-        f"{_EPOCH + timedelta(microseconds=at):%Y-%m-%d %H:%M:%S}" for at in (first, last)
-    )
+    begin, end = (f"{to_datetime(at):%Y-%m-%d %H:%M:%S}" for at in (first, last))
     return begin, end[11:] if begin[:10] == end[:10] else end

@@ -7,7 +7,6 @@ its bytes may be others, as a Parquet file keeps values and not lines.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,15 @@ from logbatch.dataset.pieces import FIXED, Damaged
 from logbatch.dataset.snapshot import Snapshot
 from logbatch.dataset.source import TRIES, Source
 from logbatch.dataset.tables import read_rest
+from logbatch.epoch import to_text
 from logbatch.identity import Ranges, is_producer
 from logbatch.journal import read_pending
-from logbatch.storage.line import FIELDS, Line
+from logbatch.storage.columns import FIELDS
+from logbatch.storage.line import Line
 from logbatch.transports.base import Batch
 
 MOST_BYTES = 1 << 20  # of the lines of a batch; a single longer one goes alone
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COLUMNS = (*FIELDS, "producer", "sequence")
 
 
@@ -99,14 +99,9 @@ def _lines_of_table(table: pa.Table) -> Iterator[tuple[str, int, bytes]]:
 def _values(table: pa.Table, name: str) -> list[Any]:
     column: Any = table.column(name)
     if name == "timestamp":
-        return [_write_time(at) for at in column.cast("int64").to_pylist()]
+        return list(map(to_text, column.cast("int64").to_pylist()))
     values: list[Any] = column.to_pylist()
     return [msgspec.Raw(text.encode()) for text in values] if name == "attributes" else values
-
-
-def _write_time(microseconds: int) -> str:
-    moment = _EPOCH + timedelta(microseconds=microseconds)
-    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def batches_of_letters(

@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -23,9 +23,11 @@ import pyarrow.parquet as pq
 
 from logbatch.dataset.listing import Vanished, cut_identity, find_moved, find_runs
 from logbatch.dataset.snapshot import Part, Spans, Tail
+from logbatch.epoch import to_microseconds
 from logbatch.identity import Ranges
-from logbatch.storage.arrow import COLUMNS, PROMOTED_TYPES, table_from_lines
+from logbatch.storage.arrow import PROMOTED_TYPES, table_from_lines
 from logbatch.storage.arrow import schema as make_schema
+from logbatch.storage.columns import COLUMNS
 
 pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
 
@@ -205,10 +207,9 @@ def _bounds(seconds: Sequence[bytes]) -> tuple[float, float]:
 
 def _micros(second: bytes) -> float:
     try:
-        moment = datetime.fromisoformat(second.decode()).replace(tzinfo=UTC)
+        return to_microseconds(datetime.fromisoformat(second.decode()))
     except ValueError:
         return 0
-    return int(moment.timestamp()) * 1_000_000
 
 
 def _open(part: Part) -> pa.NativeFile:

@@ -21,7 +21,7 @@ from logbatch.dataset.source import Source
 from logbatch.dataset.tables import scan
 from logbatch.errors import DatasetError
 from logbatch.journal import read_pending
-from logbatch.storage.arrow import COLUMNS
+from logbatch.storage.columns import COLUMNS
 
 POLL = 0.1  # seconds between two looks of `follow`
 

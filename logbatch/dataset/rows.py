@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from logbatch.storage.arrow import COLUMNS
+from logbatch.epoch import to_datetime
+from logbatch.storage.columns import COLUMNS
 from logbatch.storage.line import Line, salvage
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 _NAMES = tuple(COLUMNS)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BAD = (msgspec.MsgspecError, ValueError, RecursionError)
 
 _decode_line = msgspec.json.Decoder(Line).decode
@@ -34,7 +34,7 @@ def rows_of_table(table: pa.Table) -> Iterator[Row]:
 
 def _values(column: Any, name: str) -> list[Any]:
     if name == "timestamp":  # by hand: Arrow would look for a database of time zones
-        return [_EPOCH + timedelta(microseconds=at) for at in column.cast("int64").to_pylist()]
+        return list(map(to_datetime, column.cast("int64").to_pylist()))
     values: list[Any] = column.to_pylist()
     return [_attributes(text) for text in values] if name == "attributes" else values
 

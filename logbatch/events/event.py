@@ -34,7 +34,6 @@ from logbatch.events.context import (
 from logbatch.events.encoder import encode_fields, spare_room, text_of
 from logbatch.events.eventdict import (
     format_message,
-    level_number,
     now_utc,
     take_callsite,
     take_failure,
@@ -49,7 +48,8 @@ from logbatch.events.eventdict import (
 from logbatch.events.fast_path import FORMATTED, NAME_BYTES, TOLD_BY_STRUCTLOG, QuickEncoder
 from logbatch.events.logrecord import columns_of, extra_of, get
 from logbatch.events.stacktrace import Failure, from_exc_info, from_text, split_message
-from logbatch.events.values import name_of
+from logbatch.events.values import name_of as type_name
+from logbatch.levels import name_of, number_of_method
 
 _TEMPLATE_BYTES = 65_536
 _TRACE_BYTES = 262_144
@@ -179,7 +179,7 @@ class LineEncoder(QuickEncoder):
         try:
             return read(*source)
         except Exception as error:  # near the recursion limit anything can fail
-            text = f"<{name_of(type(error))} while this event was read>"
+            text = f"<{type_name(type(error))} while this event was read>"
         with contextlib.suppress(Exception):
             return Event(message=text, **columns_of(source[0]))
         return Event(now_utc(), "ERROR", logging.ERROR, "logbatch", text)
@@ -306,7 +306,7 @@ class LineEncoder(QuickEncoder):
     def _take(self, event: Event, items: dict[str, Any]) -> None:
         """Take what structlog's processors say once more of what a record has said already."""
         level = items.get("level")
-        if isinstance(level, str) and level_number(level) == event.levelno:
+        if isinstance(level, str) and number_of_method(level) == event.levelno:
             del items["level"]
         place = {"pathname": event.pathname, "lineno": event.lineno, "func_name": event.func_name}
         same = {"logger": event.logger, "level_number": event.levelno}
@@ -326,7 +326,7 @@ class LineEncoder(QuickEncoder):
     def _read_text(
         self, text: str, level: int, logger: str, attributes: Mapping[str, Any] | None
     ) -> Event:
-        event = Event(now_utc(), str(logging.getLevelName(level)), level, logger, text)
+        event = Event(now_utc(), name_of(level), level, logger, text)
         _add_caller(event, None)
         event.attributes = dict(attributes or {})
         return event

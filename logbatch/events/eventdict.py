@@ -25,49 +25,28 @@ from logbatch.events.stacktrace import (
     render_stack,
 )
 from logbatch.events.values import fit_text
+from logbatch.levels import name_of, number_of_method
 
-# Levels, and the methods of structlog's loggers that `logging` has no level for.
-_LEVELS = {
-    "notset": logging.NOTSET,
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "msg": logging.INFO,
-    "log": logging.INFO,
-    "warn": logging.WARNING,
-    "warning": logging.WARNING,
-    "err": logging.ERROR,
-    "error": logging.ERROR,
-    "exception": logging.ERROR,
-    "failure": logging.ERROR,
-    "fatal": logging.CRITICAL,
-    "critical": logging.CRITICAL,
-}
 _CALLSITE = ("pathname", "lineno", "func_name")
 _TEMPLATE_BYTES = 65_536
 _TIME_BYTES = 16  # len("2026-11-21T03:56"): a shorter text is no moment
 
 
-def level_number(name: str) -> int | None:
-    """Return the number of a level or a method; None where it is neither."""
-    number = _LEVELS.get(name.lower())
-    return logging.getLevelNamesMapping().get(name.upper()) if number is None else number
-
-
 def take_level(items: dict[str, Any], method_name: str) -> tuple[str, int]:
     """Take name and number of the level.  A method that is no level counts as INFO."""
     level = items.get("level")
-    number = level_number(level) if isinstance(level, str) else None
+    number = number_of_method(level) if isinstance(level, str) else None
     if number is not None:
         del items["level"]
     else:
-        number = level_number(method_name)
+        number = number_of_method(method_name)
     if number is None:
         number = logging.INFO
         name = method_name.upper() or "INFO"
         if isinstance(level, str) and level == method_name:
             del items["level"]
     else:
-        name = str(logging.getLevelName(number))
+        name = name_of(number)
     take_same(items, {"level_number": number})
     return name, number
 

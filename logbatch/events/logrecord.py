@@ -10,8 +10,9 @@ import logging
 from typing import Any
 
 from logbatch.events.context import task_name, trace_ids
-from logbatch.events.eventdict import level_number, now_utc, read_time
+from logbatch.events.eventdict import now_utc, read_time
 from logbatch.events.fast_path import FORMATTED, STANDARD
+from logbatch.levels import name_of, number_of_method
 
 _NOT_EXTRA = frozenset((*STANDARD, *FORMATTED, "taskName"))
 
@@ -55,8 +56,8 @@ def _level_of(record: logging.LogRecord) -> tuple[str, int]:
         name = ""
     if isinstance(number, int):
         number = max(-(1 << 31), min(int.__int__(number), (1 << 31) - 1))
-        return name or str(logging.getLevelName(number)), number
-    number = level_number(name)
+        return name or name_of(number), number
+    number = number_of_method(name)
     return ("NOTSET", logging.NOTSET) if number is None else (name, number)
 
 

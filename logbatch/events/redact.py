@@ -32,15 +32,13 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from logbatch.storage.columns import COLUMNS
+
 REDACTED = "[redacted]"
 
-_TEXTS = ("message", "template", "exception_message", "stacktrace")
-_HARMLESS = frozenset(
-    (
-        *("timestamp", "level", "levelno", "logger", "pathname", "lineno", "func_name"),
-        *("process", "thread", "thread_name", "task", "trace_id", "span_id", "service", "host"),
-    )
-)
+_HARMLESS = frozenset(name for name, column in COLUMNS.items() if not column.secret)
+# A pattern that is meant for tokens may match the name of any class.
+_TEXTS = tuple(COLUMNS.keys() - _HARMLESS - {"attributes", "exception_type"})
 _REDACTED = b'"[redacted]"'
 
 # A string of JSON and, where it is a key, its colon; what else opens or closes a container.

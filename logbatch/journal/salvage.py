@@ -12,27 +12,21 @@ import errno
 import os
 import re
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from logbatch.journal.files import make_directory, open_file, sync_directory
+from logbatch.storage.columns import COLUMNS, FIELDS, JSON_TYPES
 
 _CHUNK = 1 << 20
-_INTEGERS = ("levelno", "lineno", "process", "thread")
-_TEXTS = (
-    *("level", "logger", "message", "template", "exception_type", "exception_message"),
-    *("stacktrace", "pathname", "func_name", "thread_name", "task", "trace_id", "span_id"),
-    *("service", "host"),
-)
+_TYPES = {"timestamp": JSON_TYPES["timestamp"], "string": str, "int32": int, "int64": int}
 _Line = msgspec.defstruct(
     "_Line",
     [
-        ("timestamp", Annotated[datetime, msgspec.Meta(tz=True)]),
-        *((name, int | None, None) for name in _INTEGERS),
-        *((name, str | None, None) for name in _TEXTS),
+        ("timestamp", _TYPES["timestamp"]),
+        *((name, _TYPES[COLUMNS[name].type] | None, None) for name in FIELDS[1:-1]),
         ("attributes", dict[str, msgspec.Raw] | None, None),
     ],
     gc=False,

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from logbatch.server.json_size import has_more_entries, is_deeper
 from logbatch.server.limits import Limits, Refusal
 from logbatch.server.normalise import Rejected, normalise
-from logbatch.storage.line import Int32, Int64, format_time
+from logbatch.storage.columns import COLUMNS, FIELDS, JSON_TYPES
+from logbatch.storage.line import format_time
 
 _T = TypeVar("_T")
 
@@ -41,38 +42,25 @@ class _Object(msgspec.Struct, gc=False):
     """Any JSON object; nothing of it is kept."""
 
 
-class _Own(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """A line that needs no work: what `logbatch.storage.line.Line` is, strictly."""
-
-    timestamp: Annotated[datetime, msgspec.Meta(tz=True)]
-    level: str
-    levelno: Int32
-    logger: str
-    message: str
-    template: str | None = None
-    exception_type: str | None = None
-    exception_message: str | None = None
-    stacktrace: str | None = None
-    pathname: str | None = None
-    lineno: Int32 | None = None
-    func_name: str | None = None
-    process: Int64 | None = None
-    thread: Int64 | None = None
-    thread_name: str | None = None
-    task: str | None = None
-    trace_id: str | None = None
-    span_id: str | None = None
-    service: str | None = None
-    host: str | None = None
-    attributes: _Object | None = None
-
-
 class _Envelope(msgspec.Struct, gc=False):
     """`{"logs": […]}`, as syslog-ng and our own clients send it."""
 
     logs: list[msgspec.Raw]
 
 
+def _strict_field(name: str) -> tuple[Any, ...]:
+    column = COLUMNS[name]
+    kind = JSON_TYPES[column.type]
+    return (name, kind) if column.required else (name, kind | None, None)
+
+
+# A line that needs no work: what `logbatch.storage.line.Line` is, strictly.
+_Own = msgspec.defstruct(
+    "_Own",
+    [*map(_strict_field, FIELDS[:-1]), ("attributes", _Object | None, None)],
+    gc=False,
+    forbid_unknown_fields=True,
+)
 _own = msgspec.json.Decoder(_Own)
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode

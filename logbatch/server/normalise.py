@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from logbatch.server.levels import level_of_name, level_of_number
-from logbatch.storage.line import Int32, parse_time, salvage
+from logbatch.levels import from_name, name_of
+from logbatch.storage.columns import Int32
+from logbatch.storage.line import parse_time, salvage
 
 _MESSAGES = ("message", "msg", "MESSAGE")
 _LEVELS = ("level", "severity", "levelname", "PRIORITY")
@@ -101,15 +102,15 @@ def _take_level(found: _Fields) -> tuple[str, int]:
             return _find_level(value, number)
     if number is None:
         raise Rejected("it has no level")
-    return level_of_number(number)
+    return name_of(number), number
 
 
 def _find_level(value: str | int, number: int | None) -> tuple[str, int]:
     if isinstance(value, int):
-        return level_of_number(value)
+        return name_of(value), value
     if number is not None:
         return value, number
-    known = level_of_name(value)
+    known = from_name(value)
     if known is None:
         raise Rejected("its level is unknown")
     return known

@@ -18,46 +18,47 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
 
+from logbatch.epoch import to_datetime
+from logbatch.levels import from_severity
 from logbatch.server.access import JSON, PROTOBUF
 from logbatch.server.entries import Checked
-from logbatch.server.levels import level_of_severity
 from logbatch.server.limits import Limits, Refusal
 from logbatch.server.normalise import Rejected
+from logbatch.storage.columns import COLUMNS
 from logbatch.storage.line import Line, format_time
 
 MEDIA = frozenset((JSON, PROTOBUF))
 
 LARGEST = 1 << 20  # bytes of one record, resource or scope: an empty attribute is two of them
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TRACE = re.compile(r"[0-9a-f]{32}")
 _SPAN = re.compile(r"[0-9a-f]{16}")
 _encode = msgspec.json.Encoder().encode
 
-# Attribute -> column and its type.  Of two names for one column the first is today's.
-_COLUMNS: dict[str, tuple[str, int]] = {
-    "exception.type": ("exception_type", 0),
-    "exception.message": ("exception_message", 0),
-    "exception.stacktrace": ("stacktrace", 0),
-    "code.file.path": ("pathname", 0),
-    "code.filepath": ("pathname", 0),
-    "code.function.name": ("func_name", 0),
-    "code.function": ("func_name", 0),
-    "code.line.number": ("lineno", 32),
-    "code.lineno": ("lineno", 32),
-    "thread.id": ("thread", 64),
-    "thread.name": ("thread_name", 0),
-    "process.pid": ("process", 64),
-}  # 0 for text, else the bits of an integer
+# Attribute -> column.  Of two names for one column the first is today's.
+_COLUMNS = {
+    "exception.type": "exception_type",
+    "exception.message": "exception_message",
+    "exception.stacktrace": "stacktrace",
+    "code.file.path": "pathname",
+    "code.filepath": "pathname",
+    "code.function.name": "func_name",
+    "code.function": "func_name",
+    "code.line.number": "lineno",
+    "code.lineno": "lineno",
+    "thread.id": "thread",
+    "thread.name": "thread_name",
+    "process.pid": "process",
+}
 _OF_RESOURCE = {
-    "service.name": ("service", 0),
-    "host.name": ("host", 0),
-    "process.pid": ("process", 64),
+    "service.name": "service",
+    "host.name": "host",
+    "process.pid": "process",
 }
 
 
@@ -122,7 +123,7 @@ def check(found: Found, limits: Limits, now: float) -> Checked:
 
 
 def _make_line(record: LogRecord, origin: Origin, received: str) -> bytes:
-    level, number = level_of_severity(record.severity, record.severity_text)
+    level, number = from_severity(record.severity, record.severity_text)
     columns: dict[str, Any] = dict(origin.columns)
     attributes = {**origin.attributes, **_take_columns(record.attributes, _COLUMNS, columns)}
     if record.event:
@@ -148,27 +149,31 @@ def _message(record: LogRecord) -> str:
 
 
 def _take_columns(
-    given: dict[str, Any], names: dict[str, tuple[str, int]], columns: dict[str, Any]
+    given: dict[str, Any], names: dict[str, str], columns: dict[str, Any]
 ) -> dict[str, Any]:
     """Add to the columns what fits them; return what is left."""
     rest = {}
     for name, value in given.items():
-        column, bits = names.get(name, ("", 0))
-        if column and column not in columns and _fits(value, bits):
+        column = names.get(name)
+        if column is not None and column not in columns and _fits(value, COLUMNS[column].type):
             columns[column] = value
         else:
             rest[name] = value
     return rest
 
 
-def _fits(value: object, bits: int) -> bool:
-    if bits == 0:
+_BITS = {"int32": 32, "int64": 64}
+
+
+def _fits(value: object, kind: str) -> bool:
+    if kind == "string":
         return isinstance(value, str)
+    bits = _BITS[kind]
     return type(value) is int and -(1 << (bits - 1)) <= value < 1 << (bits - 1)
 
 
 def _time(nanoseconds: int) -> str:
-    return format_time(_EPOCH + timedelta(microseconds=nanoseconds // 1000))
+    return format_time(to_datetime(nanoseconds // 1000))
 
 
 def _identity(text: str, form: re.Pattern[str]) -> str | None:

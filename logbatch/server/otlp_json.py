@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from logbatch.levels import SEVERITY_NUMBERS
 from logbatch.server.entries import check_text
 from logbatch.server.limits import Limits, Refusal
 from logbatch.server.normalise import Rejected
@@ -147,7 +148,7 @@ def _time(given: int | str | None) -> int:
 def _severity(given: int | str | None) -> int:
     """Return the number of a severity; some write the name that it has in the protocol."""
     number = _integer(given or 0)
-    return number if isinstance(number, int) else _SEVERITIES.get(number, 0)
+    return number if isinstance(number, int) else SEVERITY_NUMBERS.get(number, 0)
 
 
 def _integer(given: int | str) -> int | str:
@@ -156,13 +157,6 @@ def _integer(given: int | str) -> int | str:
     if len(text) <= 20 and text.removeprefix("-").isdecimal() and text.isascii():
         return int(text)
     return text
-
-
-_SEVERITIES = {
-    f"SEVERITY_NUMBER_{name}{step or ''}": 1 + 4 * index + max(step - 1, 0)
-    for index, name in enumerate(("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"))
-    for step in (0, 2, 3, 4)
-}
 
 
 def _attributes(holder: Any, max_depth: int) -> dict[str, Any]:

@@ -23,61 +23,25 @@ import math
 import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from itertools import accumulate, chain
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from logbatch.storage.line import FIELDS, Int64, decode_lines, salvage
+from logbatch import epoch
+from logbatch.storage.columns import COLUMNS, FIELDS, JSON_TYPES
+from logbatch.storage.line import decode_lines, salvage
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-COLUMNS: Mapping[str, str] = {
-    "timestamp": "timestamp",
-    "level": "string",
-    "levelno": "int32",
-    "logger": "string",
-    "message": "string",
-    "template": "string",
-    "attributes": "string",
-    "exception_type": "string",
-    "exception_message": "string",
-    "stacktrace": "string",
-    "pathname": "string",
-    "lineno": "int32",
-    "func_name": "string",
-    "process": "int64",
-    "thread": "int64",
-    "thread_name": "string",
-    "task": "string",
-    "trace_id": "string",
-    "span_id": "string",
-    "service": "string",
-    "host": "string",
-    "producer": "string",
-    "sequence": "int64",
-}
-"""The fixed columns and their types."""
-
-NEVER_NULL = frozenset(
-    ("timestamp", "level", "levelno", "logger", "message", "attributes", "producer", "sequence")
-)
-
 PROMOTED_TYPES: Mapping[str, Any] = {
-    "int64": Int64,
-    "float64": float,
-    "bool": bool,
-    "string": str,
-    "timestamp": Annotated[datetime, msgspec.Meta(tz=True)],
+    name: JSON_TYPES[name] for name in ("int64", "float64", "bool", "string", "timestamp")
 }
 """The types that a promoted column can have, and how a value is decoded."""
 
 _PLAIN_NAME = re.compile(r'[^"\\\x00-\x1f\x7f\ud800-\udfff]+')
 _NOT_FINITE = {b'"NaN"': math.nan, b'"Infinity"': math.inf, b'"-Infinity"': -math.inf}
-_FIRST_MOMENT = -62_135_596_800_000_000  # microseconds from 1970 to the begin of the year 1
-_LAST_MOMENT = 253_402_300_799_999_999  # and to the end of 9999
 _BLOCK = 3000  # rows from which on a block of arrays is made
 _SHARED = 4096  # rows of the arrays of one value that blocks share
 _CHUNK = 64 << 10  # bytes of lines that are decoded in one go
@@ -139,10 +103,12 @@ def schema(extra: Mapping[str, str] | None = None) -> pa.Schema:
     """
     import pyarrow as pa
 
-    return pa.schema(
-        pa.field(name, _arrow_type(kind), nullable=name not in NEVER_NULL)
-        for name, kind in {**COLUMNS, **(extra or {})}.items()
-    )
+    fixed = [
+        pa.field(name, _arrow_type(column.type), nullable=not column.required)
+        for name, column in COLUMNS.items()
+    ]
+    promoted = [pa.field(name, _arrow_type(kind)) for name, kind in (extra or {}).items()]
+    return pa.schema([*fixed, *promoted])
 
 
 @functools.cache
@@ -257,7 +223,7 @@ def _make_arrays(
         elif name == "timestamp":
             arrays[name] = _make_moments(values)
         else:
-            arrays[name] = _make_array(values, COLUMNS[name])
+            arrays[name] = _make_array(values, COLUMNS[name].type)
         pause()
     return arrays
 
@@ -292,7 +258,7 @@ def _make_moments(values: list[str]) -> pa.Array[Any]:
 
     moments = _make_plain(values, "string").cast(_arrow_type("timestamp"))
     limits: Any = pc.min_max(moments)
-    if limits["min"].value < _FIRST_MOMENT or limits["max"].value > _LAST_MOMENT:
+    if limits["min"].value < epoch.FIRST or limits["max"].value > epoch.LAST:
         raise ValueError("Python has no such year")
     return moments
 

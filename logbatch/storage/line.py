@@ -16,10 +16,12 @@ import contextlib
 import logging
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
+from logbatch.levels import name_of, number_of
+from logbatch.storage.columns import COLUMNS, FIELDS, JSON_TYPES
 from logbatch.storage.segments import born
 
 
@@ -49,17 +51,12 @@ class Line(msgspec.Struct, gc=False, forbid_unknown_fields=True, omit_defaults=T
     attributes: msgspec.Raw = msgspec.Raw(b"{}")
 
 
-FIELDS: tuple[str, ...] = Line.__struct_fields__
-
-Int32 = Annotated[int, msgspec.Meta(ge=-(1 << 31), le=(1 << 31) - 1)]
-Int64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
-
 decode_lines = msgspec.json.Decoder(Line).decode_lines
 """Decode lines that fit; it counts JSON values, not newlines, and does not check ranges."""
 
-_integers = {"levelno": Int32, "lineno": Int32, "process": Int64, "thread": Int64}
+_types = {name: JSON_TYPES[COLUMNS[name].type] for name in FIELDS} | {"timestamp": str}
 _decoders: dict[str, msgspec.json.Decoder[Any]] = {
-    name: msgspec.json.Decoder(_integers.get(name, str)) for name in FIELDS
+    name: msgspec.json.Decoder(kind) for name, kind in _types.items()
 }
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _find_timestamp = re.compile(rb'"timestamp":"([0-9T:.Z+-]{19,40})"').search
@@ -101,7 +98,7 @@ def _sort_out(found: dict[str, msgspec.Raw]) -> tuple[dict[str, Any], dict[str, 
                 values[name] = _decoders[name].decode(raw)
             except _UNDECODABLE:
                 odd[name] = raw
-                if name not in _integers and name != "timestamp":
+                if COLUMNS[name].type == "string":
                     values[name] = bytes(raw).decode(errors="backslashreplace")
     return values, odd
 
@@ -109,9 +106,9 @@ def _sort_out(found: dict[str, msgspec.Raw]) -> tuple[dict[str, Any], dict[str, 
 def _fill_in(values: dict[str, Any]) -> dict[str, Any]:
     """Give a value to each column that must have one."""
     if "level" not in values:
-        values["level"] = logging.getLevelName(values.get("levelno", 0))
+        values["level"] = name_of(values.get("levelno", 0))
     if "levelno" not in values:
-        values["levelno"] = logging.getLevelNamesMapping().get(values["level"].upper(), 0)
+        values["levelno"] = number_of(values["level"]) or logging.NOTSET
     return {"logger": "", "message": "", **values}
 
 

@@ -10,19 +10,19 @@ name is the scheme of the URL and the `type` of the dict, its object is a callab
 from __future__ import annotations
 
 import difflib
-import inspect
 import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from logbatch.options import ENVIRONMENT_PREFIX, OPTION_NAMES, check_known, check_variables
+from logbatch.options import OPTION_NAMES, check_known, find_close
 from logbatch.transports.base import Transport
+from logbatch.transports.environment import check_variables, read_options, variable_of
+from logbatch.transports.parameters import Parameters
 
 ENTRY_POINTS = "logbatch.transports"
 VARIABLE = "LOGBATCH_TRANSPORT"
 
-_NOT_FROM_ENVIRONMENT = {"path", "columns", "now", "url", "fields", "headers"}
 _scheme = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):").match
 _RULE = (
     'must be a URL ("parquet:logs"), a dict ({"type": "parquet", "path": "logs"}), '
@@ -51,10 +51,21 @@ def build(transport: Any = None, **options: Any) -> Transport:
         return _from_mapping(transport, options)
     if isinstance(transport, type) or not _is_transport(transport):
         raise ValueError(f"transport: a {type(transport).__name__} is none; it {_RULE}")
-    if options:
-        check_known(options, OPTION_NAMES)
-        raise ValueError(f"{next(iter(options))!r} must be given to the transport object itself")
+    for name in options:
+        if find_close(name, OPTION_NAMES):
+            check_known([name], OPTION_NAMES)
+        raise ValueError(f"{name!r} must be given to the transport object itself")
     return cast(Transport, transport)
+
+
+def check_handler_variables() -> None:
+    """Look in the environment for misspelt options of the handler.
+
+    Raises:
+        ValueError: A variable looks like one.
+    """
+    names = OPTION_NAMES - {"on_error"} | {"transport"}
+    check_variables({name: name for name in names}, _list_kinds)
 
 
 def _is_transport(value: object) -> bool:
@@ -79,9 +90,11 @@ def _from_url(url: str, options: dict[str, Any]) -> Transport:
         raise ValueError(
             'transport: the URL does not begin with a kind; a directory is "parquet:logs"'
         )
-    factory = _find_factory(match[1].lower())
-    _check_options(factory, options)
-    return _make(factory, options, lambda given: factory.from_url(url, **given))
+    kind = match[1].lower()
+    factory = _find_factory(kind)
+    parameters = Parameters.of(factory)
+    _check_names(parameters, options)
+    return _make(kind, parameters, options, lambda given: factory.from_url(url, **given))
 
 
 def _from_mapping(given: Mapping[str, Any], options: dict[str, Any]) -> Transport:
@@ -96,55 +109,39 @@ def _from_mapping(given: Mapping[str, Any], options: dict[str, Any]) -> Transpor
         raise ValueError(f"{misplaced[0]!r} belongs beside the transport's dict, not inside it")
     values |= options
     factory = _find_factory(kind)
-    _check_options(factory, values)
-    _check_complete(kind, factory, values)
-    return _make(factory, values, lambda given: factory(**given))
+    parameters = Parameters.of(factory)
+    _check_names(parameters, values)
+    for name in parameters.needed:
+        if name not in values:
+            raise ValueError(f"transport {kind!r} needs {name!r}")
+    return _make(kind, parameters, values, lambda given: factory(**given))
 
 
 def _make(
-    factory: Any, options: Mapping[str, Any], make: Callable[[dict[str, Any]], Any]
+    kind: str,
+    parameters: Parameters,
+    options: Mapping[str, Any],
+    make: Callable[[dict[str, Any]], Any],
 ) -> Transport:
     """Make a transport with its options and those that only the environment has."""
-    found = _from_environment(factory)
+    found = read_options(kind, parameters, options, _list_kinds)
     try:
         return cast(Transport, make({**found, **options}))
     except ValueError as error:
         text = str(error)
         for name in found.keys() - options.keys():
             if re.match(rf"{name}\b", text):
-                raise ValueError(f"environment variable {_variable(name)}: {text}") from None
+                raise ValueError(
+                    f"environment variable {variable_of(kind, name)}: {text}"
+                ) from None
         raise
 
 
-def _from_environment(factory: Any) -> dict[str, str]:
-    """Read the options of a transport that stand in `LOGBATCH_<NAME>` variables."""
-    names = inspect.signature(factory).parameters.keys() - _NOT_FROM_ENVIRONMENT
-    check_variables(os.environ, {*names, *OPTION_NAMES, "transport"}, names)
-    found = {name: os.environ.get(_variable(name)) for name in names}
-    return {name: value for name, value in found.items() if value}
-
-
-def _variable(name: str) -> str:
-    return ENVIRONMENT_PREFIX + name.upper()
-
-
-def _check_options(factory: Any, given: Mapping[str, Any]) -> None:
-    """Name the first option that the factory does not take, and which was meant."""
-    parameters = inspect.signature(factory).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return
-    names = {parameter.name for parameter in parameters} - {"now"}  # that is for tests
-    check_known([name for name in given if name not in {*names, "now"}], names | OPTION_NAMES)
-
-
-def _check_complete(kind: str, factory: Any, given: Mapping[str, Any]) -> None:
-    for name, parameter in inspect.signature(factory).parameters.items():
-        needed = parameter.default is parameter.empty and parameter.kind not in (
-            parameter.VAR_KEYWORD,
-            parameter.VAR_POSITIONAL,
-        )
-        if needed and name not in given:
-            raise ValueError(f"transport {kind!r} needs {name!r}")
+def _check_names(parameters: Parameters, given: Mapping[str, Any]) -> None:
+    """Name the first option that the transport does not take, and which was meant."""
+    if not parameters.any:
+        names = parameters.names - {"now"}  # that is for tests
+        check_known([name for name in given if name not in {*names, "now"}], names | OPTION_NAMES)
 
 
 def _http() -> Any:
@@ -177,11 +174,9 @@ _BUILT_IN: Mapping[str, Callable[[], Any]] = {
 def _find_factory(kind: str) -> Any:
     if kind in _BUILT_IN:
         return _BUILT_IN[kind]()
-    from importlib.metadata import entry_points
-
-    registered = {each.name: each for each in entry_points(group=ENTRY_POINTS)}
+    registered = _registered()
     if kind not in registered:
-        raise ValueError(_tell_unknown(kind, {*_BUILT_IN, *registered}))
+        raise ValueError(_explain_unknown(kind, {*_BUILT_IN, *registered}))
     try:
         return registered[kind].load()
     except Exception as error:
@@ -189,7 +184,18 @@ def _find_factory(kind: str) -> Any:
         raise ValueError(f"transport {kind!r} ({where}) cannot be loaded: {error}") from error
 
 
-def _tell_unknown(kind: str, known: set[str]) -> str:
+def _list_kinds() -> set[str]:
+    """Return the names of all kinds; this searches the installed packages."""
+    return {*_BUILT_IN, *_registered()}
+
+
+def _registered() -> dict[str, Any]:
+    from importlib.metadata import entry_points
+
+    return {each.name: each for each in entry_points(group=ENTRY_POINTS)}
+
+
+def _explain_unknown(kind: str, known: set[str]) -> str:
     close = difflib.get_close_matches(kind, sorted(known), 1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return (

@@ -10,7 +10,7 @@ from typing import Any
 from logbatch.storage.segments import publish, read_blocks, sync_folder
 
 
-def compress(path: Path, method: str) -> None:
+def compress_file(path: Path, method: str) -> None:
     """Replace a file by its compressed form; a crash may leave both, which count as one.
 
     Raises:

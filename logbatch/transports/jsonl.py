@@ -37,11 +37,11 @@ from logbatch.storage.segments import (
     sync_folder,
 )
 from logbatch.transports.base import Batch
-from logbatch.transports.compress import COMPRESSIONS, compress
+from logbatch.transports.compress import COMPRESSIONS, compress_file
 from logbatch.transports.directory import DirectoryTransport
 from logbatch.transports.growing import GrowingFile, SyncError, measure
 
-_COMPRESS = choice(*COMPRESSIONS, "none")
+_COMPRESSION = choice(*COMPRESSIONS, "none")
 _OPEN = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -53,7 +53,7 @@ class JsonlTransport(DirectoryTransport):
             by the first batch.
         rotate_bytes: Size that a file does not exceed, unless by a single batch.
         rotate_seconds: Age from which on the next batch goes into another file.
-        compress: `"zstd"` or `"gzip"`: compress files when they are rotated.  None does not.
+        compression: `"zstd"` or `"gzip"` compresses files when they are rotated; `"none"` does not.
         now: Seconds since 1970, for the day's folder and the age of files.
         remembered: Producers of which it is kept in mind what is written.
         open_files: Files that are open at one time; of more producers the one that sent longest
@@ -76,7 +76,7 @@ class JsonlTransport(DirectoryTransport):
         path: str | os.PathLike[str],
         rotate_bytes: int = 128 << 20,
         rotate_seconds: float = 86_400,
-        compress: str | None = None,
+        compression: str = "none",
         *,
         now: Callable[[], float] = time.time,
         remembered: int = 64,
@@ -88,7 +88,7 @@ class JsonlTransport(DirectoryTransport):
         self._idle_seconds = idle_seconds
         self._rotate_bytes = _check_number("rotate_bytes", rotate_bytes, "bytes")
         self._rotate_seconds = _check_number("rotate_seconds", rotate_seconds, "seconds")
-        self._compress = _COMPRESS("compress", compress or "none")
+        self._compression = _COMPRESSION("compression", compression or "none")
         self._files: dict[str, GrowingFile] = {}  # by producer, the one used last at the end
 
     def send(self, batch: Batch) -> None:
@@ -205,9 +205,9 @@ class JsonlTransport(DirectoryTransport):
         final = path.with_name(_name(producer, first, last))
         os.rename(path, final)
         self._unsynced.add(final.parent)
-        if self._compress != "none":
+        if self._compression != "none":
             with contextlib.suppress(OSError):  # it may as well stay as it is
-                compress(final, self._compress)
+                compress_file(final, self._compression)
 
     def _give_up(self, file: GrowingFile) -> None:
         """Copy what is safe into a fresh file: the pages of one whose fsync failed are not."""

@@ -176,7 +176,7 @@ def test_without_any_log(capsys: pytest.CaptureFixture[str]) -> None:
     assert "; name a DIR, or set LOGBATCH_TRANSPORT\n" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("value", ["parquet:{}", "jsonl://{}?compress=zstd"])
+@pytest.mark.parametrize("value", ["parquet:{}", "jsonl://{}?compression=zstd"])
 def test_the_default_directory(
     value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -59,7 +59,7 @@ def letter(producer: str, sequence: int) -> bytes:
 def test_a_directory_comes_back_as_it_was_logged(tmp_path: Path, kind: str) -> None:
     """The same lines, whatever the files were."""
     batches = [make_batch(A, 0, 2), make_batch(A, 5, 9), make_batch(B, 3, 4)]
-    options = {"compress": "zstd"} if kind == "zstd" else {}
+    options = {"compression": "zstd"} if kind == "zstd" else {}
     if kind == "growing":
         transport = build("jsonl:logs")
         for batch in batches:

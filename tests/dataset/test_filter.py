@@ -13,11 +13,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from logbatch.dataset.filter.language import Filter
-from logbatch.dataset.filter.terms import KINDS, OPERATORS, fold, make_term
+from logbatch.dataset.filter.terms import OPERATORS, fold, make_term
 from logbatch.errors import FilterError
+from logbatch.storage.columns import COLUMNS
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 TYPES = {"time": pa.timestamp("us", "UTC"), "number": pa.int64()}
+KINDS = {name: column.kind for name, column in COLUMNS.items()}
 SCHEMA = pa.schema([(name, TYPES.get(kind, pa.string())) for name, kind in KINDS.items()])
 
 

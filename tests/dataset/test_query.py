@@ -20,7 +20,8 @@ from logbatch.dataset.query import parse_size
 from logbatch.dataset.reader import Dataset
 from logbatch.dataset.source import DatasetWarning
 from logbatch.errors import QueryError
-from logbatch.storage.arrow import COLUMNS, table_from_lines
+from logbatch.storage.arrow import table_from_lines
+from logbatch.storage.columns import COLUMNS
 
 pytest.importorskip("duckdb")
 

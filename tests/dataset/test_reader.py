@@ -26,7 +26,8 @@ from logbatch.errors import DatasetError, FilterError
 from logbatch.handler import BatchHandler
 from logbatch.identity import new_producer
 from logbatch.journal import Journal
-from logbatch.storage.arrow import COLUMNS, schema, table_from_lines
+from logbatch.storage.arrow import schema, table_from_lines
+from logbatch.storage.columns import COLUMNS
 from logbatch.transports.jsonl import JsonlTransport
 from logbatch.transports.parquet import ParquetTransport
 
@@ -569,7 +570,7 @@ def busy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path,
     """A directory that three loggers write to in the smallest batches, files rotating."""
     path = tmp_path / "busy"
     path.mkdir()
-    options = {"rotate_bytes": 3000, "compress": "zstd"} if "jsonl" in request.node.name else {}
+    options = {"rotate_bytes": 3000, "compression": "zstd"} if "jsonl" in request.node.name else {}
     handlers = [
         BatchHandler(request.param(path, **options), flush_interval=0.01, max_batch_size=20)
         for _ in range(3)

@@ -25,6 +25,7 @@ from logbatch.batching.recovery import recover
 from logbatch.events.event import LineEncoder
 from logbatch.events.redact import REDACTED, Redactor
 from logbatch.options import BatchOptions
+from logbatch.storage.columns import COLUMNS
 from logbatch.testing import CapturingTransport
 from logbatch.transports import build
 
@@ -108,6 +109,15 @@ def test_an_escaped_key_is_found() -> None:
 
     expected = line.replace(b'"a"', b'"[redacted]"').replace(b'"b"', b'"[redacted]"')
     assert expected == Redactor(["password"])(line)
+
+
+@pytest.mark.parametrize("name", [n for n, c in COLUMNS.items() if c.type == "string"])
+def test_patterns_look_where_secrets_may_be(name: str) -> None:
+    """A pattern takes a text out of each column that may hold a secret, but for a class's name."""
+    line = json.dumps({"message": "x", name: SECRET}).encode() + b"\n"
+    taken = json.loads(Redactor((), [re.compile(SECRET)])(line))[name]
+
+    assert (COLUMNS[name].secret and name != "exception_type") is (taken == REDACTED)
 
 
 def test_values_that_were_cut_are_taken() -> None:

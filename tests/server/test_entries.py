@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from logbatch.server import entries
 from logbatch.server.json_size import has_many_values, has_more_entries, is_deeper
-from logbatch.server.levels import level_of_name, level_of_severity
 from logbatch.server.limits import Limits, Refusal
 from logbatch.storage.line import Line
 
@@ -239,26 +238,3 @@ class TestChecking:
                 assert msgspec.json.decode(line, type=Line).message == next(
                     values[index][name] for name in ("message", "msg") if name in values[index]
                 )
-
-
-def test_severities_are_the_inverse_of_levels() -> None:
-    """The severities that Python's levels become lead back to these levels."""
-    pairs = [
-        (5, 10),
-        (8, 15),
-        (9, 20),
-        (12, 25),
-        (13, 30),
-        (16, 35),
-        (17, 40),
-        (20, 45),
-        (21, 50),
-        (24, 60),
-    ]
-    assert [n for _, n in pairs] == [level_of_severity(s)[1] for s, _ in pairs]
-    assert ("VIP", 25) == level_of_severity(12, "VIP")
-    assert ("WARNING", 30) == level_of_severity(13, "WARN")
-    assert ("ERROR", 40) == level_of_severity(0, "error")
-    assert ("NOTSET", 0) == level_of_severity(0)
-    assert ("odd", 0) == level_of_severity(99, "odd")
-    assert level_of_name("no such level") is None

@@ -191,10 +191,10 @@ class TestRotation:
 
         assert {f"{DAY}/{P}-0-4.jsonl", f"{DAY}/{Q}-0.jsonl"} == set(files(tmp_path))
 
-    @pytest.mark.parametrize(("compress", "end"), [("zstd", ".zst"), ("gzip", ".gz")])
-    def test_compressed(self, compress: str, end: str, tmp_path: Path, clock: Clock) -> None:
+    @pytest.mark.parametrize(("compression", "end"), [("zstd", ".zst"), ("gzip", ".gz")])
+    def test_compressed(self, compression: str, end: str, tmp_path: Path, clock: Clock) -> None:
         """When it is rotated a file is compressed, and the plain one goes away."""
-        transport = JsonlTransport(tmp_path, compress=compress, now=clock)
+        transport = JsonlTransport(tmp_path, compression=compression, now=clock)
         transport.send(make_batch(0, 30_000))
         assert {f"{DAY}/{P}-0.jsonl"} == set(files(tmp_path))
 
@@ -209,7 +209,7 @@ class TestRotation:
         self, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A file that cannot be compressed stays as it is; nothing is held up by that."""
-        transport = JsonlTransport(tmp_path, compress="gzip", rotate_bytes=1, now=clock)
+        transport = JsonlTransport(tmp_path, compression="gzip", rotate_bytes=1, now=clock)
         transport.send(make_batch(0, 4))
         rename = os.rename
 
@@ -229,7 +229,7 @@ class TestRotation:
 
     def test_crash_while_compressing(self, tmp_path: Path, clock: Clock) -> None:
         """Where a crash left both forms, records count once, and the plain form goes away."""
-        transport = JsonlTransport(tmp_path, compress="gzip", now=clock)
+        transport = JsonlTransport(tmp_path, compression="gzip", now=clock)
         transport.send(make_batch(0, 9))
         transport.close()
         (tmp_path / DAY / f"{P}-0-9.jsonl").write_bytes(stored(0, 9))
@@ -277,7 +277,7 @@ class TestAfterACrash:
         dead.send(make_batch(0, 4))
         dead.after_fork()  # lets go of the file, as a death does
 
-        assert Ranges([(0, 4)]) == JsonlTransport(tmp_path, compress="gzip").published(P)
+        assert Ranges([(0, 4)]) == JsonlTransport(tmp_path, compression="gzip").published(P)
         assert {f"{DAY}/{P}-0-4.jsonl.gz"} == set(files(tmp_path))
 
     def test_a_living_owner_is_left_alone(self, tmp_path: Path, clock: Clock) -> None:
@@ -462,12 +462,12 @@ class TestInterference:
 
 
 class TestEngines:
-    @pytest.mark.parametrize("compress", [None, "zstd", "gzip"])
-    def test_duckdb(self, compress: str | None, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("compression", ["none", "zstd", "gzip"])
+    def test_duckdb(self, compression: str, tmp_path: Path) -> None:
         """DuckDB reads rotated files by their ending, compressed or not."""
         import duckdb
 
-        transport = JsonlTransport(tmp_path, compress=compress)
+        transport = JsonlTransport(tmp_path, compression=compression)
         transport.send(make_batch(0, 999))
         transport.close()
         query = "SELECT count(*), min(sequence), max(sequence), min(producer) FROM '{}'"

@@ -21,8 +21,9 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from logbatch.dataset.filter.terms import OPERATORS, TIME, Mistake, Part, Term, make_term
+from logbatch.dataset.filter.terms import OPERATORS, Mistake, Part, Term, make_term
 from logbatch.errors import FilterError
+from logbatch.storage.columns import TIME
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -17,15 +17,12 @@ import pyarrow.dataset as ds
 
 from logbatch.dataset.filter.terms import (
     COMPARISONS,
-    LEVEL,
-    NUMBER,
-    TEXT,
-    TIME,
     Term,
     as_object,
     find,
     fold,
 )
+from logbatch.storage.columns import LEVEL, NUMBER, TEXT, TIME
 
 pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
 

@@ -21,45 +21,18 @@ import operator as operators
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import Any, Literal
 
 import msgspec
 
+from logbatch.epoch import to_datetime, to_microseconds, to_text
 from logbatch.options import parse_level
+from logbatch.storage.columns import ATTRIBUTE, COLUMNS, LEVEL, NUMBER, TEXT, TIME
 
 Part = Literal["name", "operator", "value"]
 Test = Callable[[Any], bool]
-
-TIME, LEVEL, NUMBER, TEXT, ATTRIBUTE = "time", "level", "number", "text", "attribute"
-
-KINDS: Mapping[str, str] = {
-    "timestamp": TIME,
-    "level": LEVEL,
-    "levelno": NUMBER,
-    "logger": TEXT,
-    "message": TEXT,
-    "template": TEXT,
-    "attributes": ATTRIBUTE,
-    "exception_type": TEXT,
-    "exception_message": TEXT,
-    "stacktrace": TEXT,
-    "pathname": TEXT,
-    "lineno": NUMBER,
-    "func_name": TEXT,
-    "process": NUMBER,
-    "thread": NUMBER,
-    "thread_name": TEXT,
-    "task": TEXT,
-    "trace_id": TEXT,
-    "span_id": TEXT,
-    "service": TEXT,
-    "host": TEXT,
-    "producer": TEXT,
-    "sequence": NUMBER,
-}
-"""The fixed columns, and what a filter may ask of them."""
 
 ORDERINGS: Mapping[str, Callable[[Any, Any], bool]] = {
     ">": operators.gt,
@@ -70,8 +43,6 @@ ORDERINGS: Mapping[str, Callable[[Any, Any], bool]] = {
 COMPARISONS = {**ORDERINGS, "=": operators.eq, "!=": operators.ne}
 OPERATORS = (*COMPARISONS, "~")
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,300}")
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?[smhdw])+")
@@ -175,7 +146,7 @@ def make_term(
         if operator != "=":
             raise Mistake(f"{name} is written with =, not {operator}", "operator")
         operator, name = (">=" if name == "since" else "<"), "timestamp"
-    kind = KINDS.get(name, ATTRIBUTE)
+    kind = COLUMNS[name].kind if name in COLUMNS else ATTRIBUTE
     if operator == "~":
         if not value:
             raise Mistake("a text to look for is missing", "value")
@@ -184,7 +155,7 @@ def make_term(
     operand: Any = Operand(value)
     if kind == TIME:
         operand = parse_time(value, now)
-        value = _time_text(_EPOCH + operand * _MICROSECOND) or value
+        value = to_text(operand)
     elif kind == LEVEL:
         column, operand = "levelno", _level(value)
     else:
@@ -209,8 +180,8 @@ def parse_time(value: str, now: datetime) -> int:
             moment = now - timedelta(**steps)
         else:
             moment = datetime.fromisoformat(value)
-        micros = _micros(moment)
-        _EPOCH + micros * _MICROSECOND  # an offset can lead out of what a datetime holds
+        micros = to_microseconds(moment)
+        to_datetime(micros)  # an offset can lead out of what a datetime holds
         return micros
     except OverflowError:
         raise Mistake(f"{value!r} is too far away", "value") from None
@@ -274,7 +245,7 @@ def _check_text(text: str, part: Part) -> None:
 
 
 def _place(name: str) -> tuple[str, str | None]:
-    if name in KINDS:
+    if name in COLUMNS:
         return name, None
     path = name.removeprefix("attributes.")
     if not path:
@@ -295,14 +266,9 @@ def _check_value(name: str, operator: str, operand: Operand, kind: str) -> None:
         raise Mistake(f"{name} holds text, which takes =, != and ~, not {operator}", "operator")
     equality = kind == NUMBER and operator in ("=", "!=") and not operand.is_null
     if (operator in ORDERINGS or equality) and operand.number is None:
-        close = get_close_matches(name, KINDS, 1, 0.75) if kind == ATTRIBUTE else []
+        close = get_close_matches(name, COLUMNS, 1, 0.75) if kind == ATTRIBUTE else []
         hint = f"; did you mean {close[0]}{operator}?" if close and close[0] != name else ""
         raise Mistake(f"{name}{operator} needs a number, not {operand.text!r}{hint}", "value")
-
-
-def _micros(moment: datetime) -> int:
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (aware - _EPOCH) // _MICROSECOND
 
 
 def _as_moment(value: Any) -> datetime | None:
@@ -318,16 +284,13 @@ def _instant(value: Any) -> int | None:
     if isinstance(value, int):
         return value
     moment = _as_moment(value)
-    return None if moment is None else _micros(moment)
+    return None if moment is None else to_microseconds(moment)
 
 
 def _time_text(value: Any) -> str | None:
     """Write a time in the one form that `~` looks in, and that `parse_time` reads again."""
     micros = _instant(value)
-    if micros is None:
-        return None
-    moment = datetime(1970, 1, 1) + micros * _MICROSECOND
-    return moment.isoformat(timespec="microseconds") + "Z"
+    return None if micros is None else to_text(micros)
 
 
 def _comparison(compare: Callable[[Any, Any], bool], operand: int) -> Test:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from logbatch.options import switch
-from logbatch.storage.line import FIELDS
+from logbatch.storage.columns import FIELDS
 from logbatch.transports.http.credentials import parse_url
 
 _OURS = frozenset(

@@ -7,8 +7,6 @@ wait, to try again, to halve, to send singly and to keep dead letters is the bat
 from __future__ import annotations
 
 import contextlib
-import functools
-import importlib.metadata
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -34,6 +32,7 @@ from logbatch.transports.http.options import (
     check_proxies,
     check_verify,
 )
+from logbatch.version import VERSION
 
 if TYPE_CHECKING:
     import requests
@@ -207,7 +206,7 @@ class HttpTransport(Transport):
     def _make_headers(self, batch: Batch, address: Address, kind: str) -> dict[str, str]:
         headers = {
             "Content-Type": kind,
-            "User-Agent": _user_agent(),
+            "User-Agent": f"logbatch/{VERSION}",
             "Accept": "application/json",
             "Accept-Encoding": "identity",  # a small answer may be a large one, compressed
             **self._headers,
@@ -349,14 +348,6 @@ def _open_session() -> tuple[requests.Session, Deadline]:
     for scheme in ("http://", "https://"):
         session.mount(scheme, DeadlineAdapter(deadline))
     return session, deadline
-
-
-@functools.cache
-def _user_agent() -> str:
-    try:
-        return f"logbatch/{importlib.metadata.version('logbatch')}"
-    except importlib.metadata.PackageNotFoundError:
-        return "logbatch"
 
 
 def _read(answer: Any) -> bytes:

@@ -1,0 +1,103 @@
+"""Options in environment variables, and variables that look like misspelt options.
+
+An option of the handler is read from `LOGBATCH_<NAME>`, one of a transport from
+`LOGBATCH_<KIND>_<NAME>`: what is set for one kind of transport is neither read nor checked where
+another one is built.  A variable that is empty counts as not set.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+from logbatch.options import ENVIRONMENT_PREFIX, OPTION_NAMES
+from logbatch.transports.parameters import Parameters
+
+_NOT_HERE = frozenset(("path", "url", "columns", "fields", "headers"))
+"""Where to, and what no text says well: these must be given in the program."""
+
+_SAME = {"https": "http"}
+_LIKE = 0.85  # from here on a variable is taken for a misspelt one
+_LIKE_OWN = 0.6  # the same, where it begins with the name of the transport's kind
+
+
+def variable_of(kind: str, name: str) -> str:
+    """Return the variable of a transport's option."""
+    return f"{ENVIRONMENT_PREFIX}{_prefix(kind)}{name}".upper()
+
+
+def read_options(
+    kind: str,
+    parameters: Parameters,
+    given: Iterable[str],
+    list_kinds: Callable[[], Iterable[str]],
+) -> dict[str, str]:
+    """Read the options of a transport.
+
+    Args:
+        kind: The kind of transport.
+        parameters: What it takes.
+        given: The options that are given in the program; they win.
+        list_kinds: Called for the names of all kinds.
+
+    Raises:
+        ValueError: A variable looks like a misspelt option, or like one that cannot be set here.
+    """
+    prefix = _prefix(kind)
+    allowed = parameters.names - _NOT_HERE
+    found = {}
+    for rest, value in _variables().items():
+        name = rest.removeprefix(prefix)
+        if rest in OPTION_NAMES or name == rest:
+            continue
+        if name in allowed or (parameters.any and name not in _NOT_HERE):
+            found[name] = value
+        elif name in parameters.names:
+            raise ValueError(f"{_named(rest)}: {name} cannot be set in the environment")
+        elif close := difflib.get_close_matches(name, sorted(allowed), 1, _LIKE_OWN):
+            raise ValueError(_explain_misspelt(rest, prefix + close[0]))
+    meant = {name: prefix + name for name in allowed - set(given)}
+    check_variables(meant | {whole: whole for whole in meant.values()}, list_kinds)
+    return found
+
+
+def check_variables(meant: Mapping[str, str], list_kinds: Callable[[], Iterable[str]]) -> None:
+    """Look for variables that are like options, but are no option of any kind of transport.
+
+    Args:
+        meant: What may stand there for an option, and the option.
+        list_kinds: Called for the names of all kinds.
+
+    Raises:
+        ValueError: There is one.
+    """
+    for rest in _variables():
+        if rest in OPTION_NAMES or rest == "transport":
+            continue
+        close = difflib.get_close_matches(rest, sorted(meant), 1, _LIKE)
+        if close and not rest.startswith(tuple(map(_prefix, list_kinds()))):
+            raise ValueError(_explain_misspelt(rest, meant[close[0]]))
+
+
+def _variables() -> dict[str, str]:
+    """Return those with our prefix that are set: what follows it, in lower case, and the value."""
+    return {
+        variable.removeprefix(ENVIRONMENT_PREFIX).lower(): value
+        for variable, value in os.environ.items()
+        if variable.startswith(ENVIRONMENT_PREFIX) and value.strip()
+    }
+
+
+def _prefix(kind: str) -> str:
+    return re.sub(r"\W", "_", _SAME.get(kind, kind).lower()) + "_"
+
+
+def _named(rest: str) -> str:
+    return f"environment variable {ENVIRONMENT_PREFIX}{rest.upper()}"
+
+
+def _explain_misspelt(rest: str, meant: str) -> str:
+    hint = f"did you mean {ENVIRONMENT_PREFIX}{meant.upper()}?"
+    return f"{_named(rest)} is no option of logbatch; {hint}"
