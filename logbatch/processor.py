@@ -42,8 +42,13 @@ class BatchProcessor(Frontend):
         export_metrics: Any = None,
         **options: Any,
     ) -> None:
-        batcher, self._encode = make_batcher(transport, columns, options)
-        self._final = final
+        batcher, encoder = make_batcher(transport, columns, options)
+        self._encode = encoder.event_dict
+        self._end: type[Exception] | None = None
+        if final:
+            from structlog import DropEvent  # whoever makes a processor has it loaded, or will
+
+            self._end = DropEvent
         self.way = dedupe.way_of(batcher.transport)
         self._open(batcher, export_metrics)
         dedupe.ways.add(self.way)
@@ -61,14 +66,12 @@ class BatchProcessor(Frontend):
             if delivering and threading.get_ident() in delivering:
                 batcher.suppress()
             else:
-                level, line = self._encode.event_dict(logger, method_name, event_dict)
+                level, line = self._encode(logger, method_name, event_dict)
                 batcher.append(line, level)
         except Exception as error:
             batcher.report("processor", f"an event could not be taken: {describe(error)}", error)
-        if self._final:
-            from structlog import DropEvent  # who calls this has it loaded
-
-            raise DropEvent
+        if self._end is not None:
+            raise self._end
         return event_dict
 
     def __repr__(self) -> str:

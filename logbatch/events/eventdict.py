@@ -15,6 +15,7 @@ from typing import Any
 
 from logbatch.events.context import find_caller
 from logbatch.events.encoder import encode_value, is_small, text_of
+from logbatch.events.fields import TEMPLATE_BYTES
 from logbatch.events.stacktrace import (
     STACK_HEADER,
     Failure,
@@ -28,7 +29,6 @@ from logbatch.events.values import fit_text
 from logbatch.levels import name_of, number_of_method
 
 _CALLSITE = ("pathname", "lineno", "func_name")
-_TEMPLATE_BYTES = 65_536
 _TIME_BYTES = 16  # len("2026-11-21T03:56"): a shorter text is no moment
 
 
@@ -120,7 +120,7 @@ def template_of(value: object, text: str, limit: int) -> str:
         text: The text, cut to `limit`.
         limit: Bytes of a message.
     """
-    limit = min(limit, _TEMPLATE_BYTES)
+    limit = min(limit, TEMPLATE_BYTES)
     if len(text) <= limit // 6:
         return text
     return fit_text(value if isinstance(value, str) else text, limit)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
 from datetime import UTC, datetime
+from logging import getLevelName
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
@@ -33,7 +34,6 @@ from logbatch.events.fast_path import (
     tame_value,
 )
 from logbatch.events.fields import NAME_BYTES
-from logbatch.levels import name_of
 
 # What a column tells, or what asks for something.
 _DOUBTFUL = frozenset(
@@ -113,7 +113,7 @@ class FastEvents:
             if context:
                 _check_not_awaited(context)
                 items = {**unmerged_values(), **items}
-            frame = _find_caller(_getframe(1))
+            frame = _find_caller(_getframe(2))  # behind the processor's own
             code, at = frame.f_code, frame.f_lasti
             place = self._places.get((id(code), at)) or self._learn_place(frame)
             if items:
@@ -141,7 +141,7 @@ class FastEvents:
             name = ""
         key = method_name, items.get("level"), name
         level = self._levels.get(key) or self._learn_level(key)
-        if level.name != name_of(level.number):  # it was given another name since
+        if level.name != getLevelName(level.number):  # it was given another name since
             level = self._learn_level(key)
         items.pop("level", None)
         return level
@@ -200,14 +200,14 @@ def _moment_of(items: dict[str, Any]) -> datetime:
     told = items.pop("timestamp", None)
     if told is None:
         return datetime.fromtimestamp(time.time(), UTC)
-    if type(told) is str:
-        require(len(told) == _ISO_LENGTH and told[-1] == "Z" and told[10] == "T")
+    if type(told) is str and len(told) == _ISO_LENGTH and told[-1] == "Z":
         moment = datetime.fromisoformat(told)
-        require(moment.tzinfo is UTC)
-    else:
-        require(type(told) is float)
+    elif type(told) is float:
         moment = datetime.fromtimestamp(told, UTC)
-    require(moment.microsecond)  # whole seconds have a meaning of their own
+    else:
+        raise Unusual
+    if not moment.microsecond:  # whole seconds have a meaning of their own
+        raise Unusual
     return moment
 
 
@@ -216,30 +216,31 @@ def _check_not_awaited(context: Context) -> None:
     require(all(not variable.name.startswith("_ASYNC_CALLING") for variable in context))
 
 
-_OURS, _STRUCTLOG, _LOGGING, _OTHER = range(4)
-_PACKAGES = {__name__.partition(".")[0]: _OURS, "structlog": _STRUCTLOG, "logging": _LOGGING}
+# By module name: whether a frame of it is structlog's, and whether it stands between structlog and
+# the call: two plain dicts, which is the fastest there is.
+_is_structlogs: dict[str, bool] = {}
+_is_between: dict[str, bool] = {}
 
 
-class _Packages(dict[str, int]):
-    """Which of the packages that matter here a module belongs to, by its name."""
-
-    def __missing__(self, name: str) -> int:
-        if len(self) > _MAX_PLACES:
-            self.clear()
-        found = self[name] = _PACKAGES.get(name.partition(".")[0], _OTHER)
-        return found
-
-
-_package_of = _Packages()
+def _learn_module(name: str) -> None:
+    if len(_is_between) >= _MAX_PLACES:
+        _is_structlogs.clear()
+        _is_between.clear()
+    package = name.partition(".")[0]
+    _is_between[name] = package in ("structlog", "logging")
+    _is_structlogs[name] = package == "structlog"
 
 
 def _find_caller(start: FrameType) -> FrameType:
     """Find the frame that called structlog, behind ours and those of other processors."""
     frame: FrameType | None = start
-    while frame is not None and _package_of[frame.f_globals["__name__"]] is not _STRUCTLOG:
-        frame = frame.f_back
-    while frame is not None and _package_of[frame.f_globals["__name__"]] in (_STRUCTLOG, _LOGGING):
-        frame = frame.f_back
-    if frame is None:
-        raise Unusual
+    try:
+        while not _is_structlogs[frame.f_globals["__name__"]]:  # type: ignore[union-attr]
+            frame = frame.f_back  # type: ignore[union-attr]
+        while _is_between[frame.f_globals["__name__"]]:  # type: ignore[union-attr]
+            frame = frame.f_back  # type: ignore[union-attr]
+    except KeyError as error:
+        _learn_module(error.args[0])
+        return _find_caller(start)
+    assert frame is not None
     return frame

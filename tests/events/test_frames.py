@@ -24,13 +24,12 @@ def _left(ahead: str) -> int:
 
 
 def _right(ahead: str) -> int:
-    text = f"é{ahead}"; return len(text) + _STEPS[ahead[0]](ahead[1:])  # noqa: E702
+    text = f"é{ahead}"
+    return len(text) + _STEPS[ahead[0]](ahead[1:])
 
 
 def _spread(ahead: str) -> int:
-    return _STEPS[
-        ahead[0]
-    ](
+    return _STEPS[ahead[0]](
         ahead[1:],
     )
 
