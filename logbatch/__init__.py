@@ -1,6 +1,6 @@
 """Batched, queryable, crash-proof logs for applications that use `logging` or structlog.
 
-The public names, and nothing else.  What needs pyarrow is imported when it is asked for.
+The public names, and nothing else.  Those that read a log are imported when they are asked for.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,8 @@ from logbatch.attach import attach
 from logbatch.errors import (
     BatchUnsupportedError,
     DatasetError,
+    DatasetWarning,
+    DeniedError,
     FilterError,
     LogbatchError,
     QueryError,
@@ -17,30 +19,39 @@ from logbatch.errors import (
     TransportError,
 )
 from logbatch.handler import BatchHandler
-from logbatch.options import BatchOptions
+from logbatch.identity import Ranges
+from logbatch.keywords import Options
 from logbatch.processor import BatchProcessor
 from logbatch.stats import Stats
-from logbatch.transports.base import Batch, Transport
+from logbatch.transports.base import Batch, Receipt, Transport
+from logbatch.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from logbatch.dataset.filter.language import Filter
     from logbatch.dataset.reader import Dataset
 
 __all__ = [
     "Batch",
     "BatchHandler",
-    "BatchOptions",
     "BatchProcessor",
     "BatchUnsupportedError",
     "Dataset",
     "DatasetError",
+    "DatasetWarning",
+    "DeniedError",
+    "Filter",
     "FilterError",
     "LogbatchError",
+    "Options",
     "QueryError",
+    "Ranges",
+    "Receipt",
     "RejectedError",
     "Stats",
     "TemporaryError",
     "Transport",
     "TransportError",
+    "__version__",
     "attach",
 ]
 
@@ -50,4 +61,12 @@ def __getattr__(name: str) -> Any:
         from logbatch.dataset.reader import Dataset
 
         return Dataset
+    if name == "Filter":
+        from logbatch.dataset.filter.language import Filter
+
+        return Filter
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

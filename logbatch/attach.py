@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from logbatch.handler import BatchHandler
+from logbatch.transports.base import Transport
 
 
 @contextmanager
 def attach(
-    transport: Any = None, logger: logging.Logger | str | None = None, **fields: Any
+    transport: str | Mapping[str, Any] | Transport | BatchHandler | None = None,
+    logger: logging.Logger | str | None = None,
+    **fields: Any,
 ) -> Iterator[BatchHandler]:
     """Log everything inside a `with` to a transport, with fields bound to each record.
 
-    At the end, also when the job raises, everything is delivered (within `close_timeout`), and the
-    handler is closed and taken away again.
+    At the end, also when the job raises, everything is delivered (within `close_timeout` seconds,
+    5 by default), and the handler is closed and removed.
 
     Args:
         transport: As for `BatchHandler`; or a `BatchHandler`, for one with options.  One that the
@@ -28,8 +31,11 @@ def attach(
 
     Yields:
         The handler.
+
+    Raises:
+        ValueError: The transport is unknown or wrong.
     """
-    import structlog.contextvars  # 25 ms that only users of this pay
+    import structlog.contextvars  # it takes 25 ms, which only users of this pay
 
     target = logger if isinstance(logger, logging.Logger) else logging.getLogger(logger)
     handler = transport if isinstance(transport, BatchHandler) else BatchHandler(transport)

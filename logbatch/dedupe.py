@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import sys
 from types import FrameType
-from typing import Any
+
+from logbatch.transports.adapted import given_object
+from logbatch.transports.base import Transport
 
 _OURS = __name__.partition(".")[0]
 
@@ -18,9 +20,9 @@ _OURS = __name__.partition(".")[0]
 ways: set[object] = set()
 
 
-def way_of(transport: Any) -> object:
-    """Tell two destinations apart: by name, else by object."""
-    return getattr(transport, "destination", None) or id(transport)
+def way_of(transport: Transport) -> object:
+    """Return what tells a destination from others: its name, else the application's object."""
+    return transport.destination or id(given_object(transport))
 
 
 def taken_by_processor(way: object) -> bool:

@@ -1,4 +1,4 @@
-"""Times as numbers: microseconds since 1970, in UTC, which is what every file stores."""
+"""Times as numbers: microseconds since 1970, in UTC, as every file stores them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def to_datetime(microseconds: int) -> datetime:
     """Return the time in UTC.
 
     Raises:
-        OverflowError: Its year is not one of 1 to 9999.
+        OverflowError: The year is not in 1 to 9999.
     """
     return _EPOCH + timedelta(microseconds=microseconds)
 
@@ -25,10 +25,10 @@ def to_microseconds(moment: datetime) -> int:
 
 
 def to_text(microseconds: int) -> str:
-    """Return the time in the one form that is searched and sent: `2026-11-21T10:00:03.123456Z`.
+    """Return the time in the form `2026-11-21T10:00:03.123456Z`.
 
     Raises:
-        OverflowError: Its year is not one of 1 to 9999.
+        OverflowError: The year is not in 1 to 9999.
     """
     return f"{to_datetime(microseconds).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 

@@ -2,13 +2,15 @@
 
     LogbatchError
     ├── TransportError                what `Transport.send` raises; it says what to do next
-    │   ├── TemporaryError            keep the batch and try it again later
-    │   │   └── DeniedError           the same, but slowly: we are not let in
-    │   ├── RejectedError             these records are refused for good
+    │   ├── TemporaryError            keep the batch and retry later
+    │   │   └── DeniedError           the same, but rarely: the credentials are not accepted
+    │   ├── RejectedError             these records are rejected for good
     │   └── BatchUnsupportedError     there is no batch endpoint: send the records one by one
     ├── DatasetError                  a directory cannot be read as a dataset
     ├── FilterError (ValueError)      a `where` filter does not parse; it points at the place
-    └── QueryError                    a SQL query was refused or failed
+    └── QueryError                    a SQL query was not allowed, or failed
+
+    DatasetWarning (UserWarning)      part of a directory cannot be read, and was left out
 
 A wrong option is a plain `ValueError`, raised when a handler or processor is built.
 `BatchHandler`, `BatchProcessor`, `flush` and `close` raise none of these into the application.
@@ -25,15 +27,15 @@ class LogbatchError(Exception):
 
 
 class TransportError(LogbatchError):
-    """Base of the three answers, besides returning, that `Transport.send` can give."""
+    """Base of what `Transport.send` raises; returning acknowledges."""
 
 
 class TemporaryError(TransportError):
-    """Say that the batch was not taken but may be later; it stays in the journal.
+    """Raise it where a batch was not accepted but may be later; it stays in the journal.
 
     Args:
         message: What happened, for `stats()` and stderr.  It must hold no secret.
-        retry_after: Seconds to wait before the next try; None leaves it to the backoff.
+        retry_after: Seconds to wait before the next try; None means the backoff's.
     """
 
     def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
@@ -43,19 +45,19 @@ class TemporaryError(TransportError):
 
 
 class DeniedError(TemporaryError):
-    """Say that the destination does not let us in: a token is missing, wrong or out of date.
+    """Raise it where a token is missing, wrong or expired.
 
-    The batch stays in the journal; as somebody has to do something first, tries are rare.
+    The batch stays in the journal; as somebody has to act first, retries are rare.
     """
 
 
 class RejectedError(TransportError):
-    """Say that records were refused and must not be sent again.
+    """Raise it where records are rejected and must not be sent again.
 
     Args:
         reasons: Either a mapping of index in the batch to reason: those records become dead
-            letters and all others count as taken; or one reason for the batch as a whole, of
-            which nothing was taken: it is halved until the records that are refused are found.
+            letters, and all others count as acknowledged; or one reason for the whole batch, of
+            which nothing was accepted: it is halved until the rejected records are found.
         status: The status code of the answer, for the dead letters; None where there is none.
     """
 
@@ -68,14 +70,14 @@ class RejectedError(TransportError):
 
 
 class BatchUnsupportedError(TransportError):
-    """Say that the destination takes single records only.
+    """Raise it where the destination accepts single records only.
 
-    The batcher then gives each record to `Transport.send_single`, with the same identity.
+    Each record is then sent by the transport's `send_single`, with the same identity.
 
     Args:
         message: What happened.
-        recheck: Seconds until batches are tried again; 0 sends only this one singly, None leaves
-            it to the batcher (ten minutes).
+        recheck: Seconds until batches are tried again; 0 sends only this batch singly, None means
+            ten minutes.
     """
 
     def __init__(self, message: str = "", *, recheck: float | None = None) -> None:
@@ -85,6 +87,10 @@ class BatchUnsupportedError(TransportError):
 
 class DatasetError(LogbatchError):
     """A directory is missing, or is not one that logbatch can read."""
+
+
+class DatasetWarning(UserWarning):
+    """Part of a directory cannot be read, and was left out."""
 
 
 class FilterError(LogbatchError, ValueError):
@@ -107,4 +113,4 @@ class FilterError(LogbatchError, ValueError):
 
 
 class QueryError(LogbatchError):
-    """A SQL query was refused, or it failed or ran out of time or memory."""
+    """A SQL query was not allowed, failed, or ran out of time or memory."""

@@ -5,37 +5,102 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from logbatch.batching.batcher import Batcher
 from logbatch.batching.delivery import delivering
 from logbatch.dedupe import taken_by_processor, way_of, ways
 from logbatch.events.event import LineEncoder
 from logbatch.frontend import Frontend
+from logbatch.keywords import Options
+from logbatch.metrics import MetricsPlace
 from logbatch.options import OPTION_NAMES, BatchOptions, parse_level
 from logbatch.transports import build, check_handler_variables
+from logbatch.transports.base import Transport
 from logbatch.trouble import describe
 
 
 class BatchHandler(Frontend, logging.Handler):  # type: ignore[misc]  # flush and close tell more
-    """Gathers records into batches and delivers them in the background.
+    """Collects records into batches and delivers them in the background.
 
     `emit` encodes the record on the caller's thread and copies it into a journal that survives the
-    process; it neither raises nor waits.  A formatter, where one is set, does not change what is
-    stored.
+    process; it neither raises nor waits.  A formatter does not change what is stored.
 
     Args:
-        transport: Where to: a URL (`"parquet:logs"`, `"jsonl:/var/log/app"`), a dict with `type`,
-            or an object with `send` and `close`.  None takes `LOGBATCH_TRANSPORT`, else Parquet
-            files in the user's log directory.
-        level: Records below it are not taken.
-        columns: Attributes that also get a typed column, by name: `{"user_id": "int64"}`.
-        export_metrics: Call `export_metrics` at once: with what is given here, or, for True, with
-            nothing.
-        **options: Those of `BatchOptions` and those of the transport.
+        transport: Where to: a URL (`"parquet:logs"`, `"jsonl:/var/log/app"`, `"https://…"`), a
+            dict with `type`, or an object with `send` and `close`.  None reads
+            `LOGBATCH_TRANSPORT`; where that is not set, it means Parquet files in the user's log
+            directory.
+        level: Records below it are ignored.
+        columns: Attributes that also get a typed column in Parquet files, by name:
+            `{"user_id": "int64"}`.  Types: int64, float64, bool, string, timestamp.
+        export_metrics: A registry or a meter to call `export_metrics` with; True calls it without.
+        **options: See below.
+
+    Options of every transport, in the environment `LOGBATCH_<NAME>`:
+        flush_interval: Seconds the oldest event may wait before its batch is sent, or
+            `"adaptive"`: 0.5 while events flow, 2.0 while they trickle.  Default 1.0.
+        max_batch_size: Events that make a batch due, and the most in one.  Default 100,000; over
+            HTTP 5,000; for an object 10,000.
+        max_batch_bytes: The same in bytes of JSON.  Default 16 MiB; over HTTP 2 MiB; for an
+            object 4 MiB.
+        flush_level: Events of this level and above are sent at once, with all before them: a name,
+            a number, or `"never"`.  Default `"ERROR"`.
+        durability: `"process"`: no accepted event is lost however the process ends.  `"power"`:
+            nor when the machine loses power; each call waits for the disk.  `"memory"`: no journal
+            file; what was not sent is lost with the process.  Default `"process"`.
+        max_journal_bytes: The most bytes that may wait in the journal.  Default 1 GiB.
+        when_full: What to do when the journal is full: `"drop_newest"`, `"drop_oldest"`, or
+            `"block"`: wait for room, then drop the newest.  Default `"drop_newest"`.
+        block_timeout: Seconds a call may wait with `"block"`.  Default 1.0.
+        close_timeout: Seconds `close` and `flush` may take; what is left stays in the journal.
+            Default 5.0.
+        max_value_bytes: A longer message or value is cut, and its full length noted.  Default
+            1 MiB.
+        service: The `service` column.  Default: `OTEL_SERVICE_NAME`, else the program's name.
+        host: The `host` column.  Default: the machine's name.
+        redact: Names of attributes whose values become "[redacted]", at any depth and in either
+            case, before anything is written; one text may hold several, with commas.  Default
+            none.
+        redact_patterns: Regular expressions; what matches becomes "[redacted]" in messages,
+            exceptions and texts among the attributes; one text is a JSON array of them, or one.
+            Default none.
+        collapse_repeats: Store a run of identical events as the first one and a count.  A process
+            that is killed loses the count since it was last stored.  Default False.
+        on_error: A function of (kind, text, exception or None), called when something goes wrong,
+            on the thread where it does.  What it raises is ignored.  Default None.
+
+    Options of files, in the environment `LOGBATCH_PARQUET_<NAME>` and `LOGBATCH_JSONL_<NAME>`:
+        compression: Of Parquet files: `"zstd"`, `"snappy"`, `"gzip"`, `"lz4"`, `"brotli"`,
+            `"none"`; default `"zstd"`.  Of JSON Lines files that are rotated: `"zstd"`, `"gzip"`,
+            `"none"`; default `"none"`.
+        rotate_bytes: The most bytes in a JSON Lines file.  Default 128 MiB.
+        rotate_seconds: Seconds after which a JSON Lines file is rotated.  Default 86,400.
+
+    Options of HTTP, in the environment `LOGBATCH_HTTP_<NAME>` (not `fields` and `headers`):
+        body: The form of a batch: `"logs"` (`{"logs": […]}`), `"array"` or `"ndjson"`.  Default
+            `"logs"`.
+        fields: New names for keys of an event; None leaves one out.  Default none.
+        compression: `"gzip"`, `"zstd"`, `"none"`, or `"auto"`: gzip from 1 kB on.  Default
+            `"auto"`.
+        headers: More headers.  Default none.
+        token: Sent as `Authorization: Bearer`: the text, `"env:NAME"`, or a function that returns
+            it.  Default none.
+        account: A name for whose logs these are, if several programs of this user send to one URL
+            with different tokens.  Default none.
+        single_url: Where single events go if there is no batch endpoint.  Default: the URL.
+        single_method: `"POST"`, `"PATCH"` or `"PUT"` for those.  Default `"POST"`.
+        batch_recheck: Seconds until a missing batch endpoint is tried again.  Default 600.
+        fallback: `"any"`: send singly also after a network error or a 5xx.  `"missing"`: only
+            where there is no batch endpoint.  Default `"missing"`.
+        timeout: Seconds a whole request may take.  Default 10.
+        proxies: A proxy's URL, or a mapping of schemes to them.  Default none.
+        verify: Verify the server's certificate, or the path of those to trust.  Default True.
+        insecure: Allow a secret over plain `http:`, or `verify=False`.  Default False.
+        accept_html: Take a web page with a status of 2xx for an acknowledgement.  Default False.
 
     Raises:
-        ValueError: An option or the transport is unknown or out of range, or there is nothing to
+        ValueError: The transport or an option is unknown or out of range, or there is nothing to
             export metrics to.
     """
 
@@ -43,12 +108,12 @@ class BatchHandler(Frontend, logging.Handler):  # type: ignore[misc]  # flush an
 
     def __init__(
         self,
-        transport: Any = None,
+        transport: str | Mapping[str, Any] | Transport | None = None,
         *,
         level: int | str = logging.NOTSET,
         columns: Mapping[str, str] | None = None,
-        export_metrics: Any = None,
-        **options: Any,
+        export_metrics: bool | MetricsPlace | None = None,
+        **options: Unpack[Options],
     ) -> None:
         # First what may fail: `logging` keeps, and at exit flushes, what its __init__ has seen.
         level = parse_level(level)
@@ -59,10 +124,10 @@ class BatchHandler(Frontend, logging.Handler):  # type: ignore[misc]  # flush an
         logging.Handler.__init__(self, level)
 
     def handle(self, record: logging.LogRecord) -> Any:
-        """Take a record if the filters let it pass.
+        """Store a record if the filters let it pass.
 
-        The handler's lock is not taken: nothing here needs it, and `logging` holds it while it
-        flushes and closes.
+        This does not acquire the handler's lock: nothing here needs it, and `logging` holds it
+        while it flushes and closes.
         """
         if not self.filters:
             self.emit(record)
@@ -73,7 +138,7 @@ class BatchHandler(Frontend, logging.Handler):  # type: ignore[misc]  # flush an
         return passed
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Encode a record and put it into the journal."""
+        """Encode a record and append it to the journal."""
         batcher = self._batcher
         try:
             if delivering and record.thread in delivering:
@@ -81,12 +146,17 @@ class BatchHandler(Frontend, logging.Handler):  # type: ignore[misc]  # flush an
             elif not (ways and self._way in ways and taken_by_processor(self._way)):
                 batcher.append(self._encode(record), record.levelno)
         except Exception as error:
-            batcher.report("handler", f"a record could not be taken: {describe(error)}", error)
+            batcher.report(
+                "handler", f"cannot store a record, it may be lost: {describe(error)}", error
+            )
 
     def close(self, timeout: float | None = None) -> bool:  # type: ignore[override]
-        """Deliver what is there and release everything, within `close_timeout` seconds.
+        """Deliver what is pending and release everything.
 
-        What cannot be delivered stays in the journal.  A record logged afterwards is still taken.
+        What cannot be delivered in time stays in the journal.  The handler can be used again.
+
+        Args:
+            timeout: Seconds this may take; None means `close_timeout`.
 
         Returns:
             Whether everything was delivered.
@@ -102,26 +172,28 @@ class BatchHandler(Frontend, logging.Handler):  # type: ignore[misc]  # flush an
 
 
 def make_batcher(
-    transport: Any,
+    transport: str | Mapping[str, Any] | Transport | None,
     columns: Mapping[str, str] | None,
-    keywords: Mapping[str, Any],
+    keywords: Options,
     complain: Callable[[logging.LogRecord], object] | None = None,
 ) -> tuple[Batcher, LineEncoder]:
-    """Build what a handler and a processor have in common; starts no thread, opens no file.
+    """Build what a handler and a processor have in common; this starts no thread, opens no file.
 
     Args:
         transport: As for `BatchHandler`.
         columns: As for `BatchHandler`.
         keywords: Options of the batcher and of the transport.
-        complain: Told of a record whose arguments do not fit its message.
+        complain: Called with a record whose arguments do not fit its message.
     """
-    own = {name: value for name, value in keywords.items() if name in OPTION_NAMES}
-    rest = {name: value for name, value in keywords.items() if name not in OPTION_NAMES}
+    own: dict[str, Any] = {}
+    rest: dict[str, Any] = {}
+    for name, value in keywords.items():
+        (own if name in OPTION_NAMES else rest)[name] = value
     if columns is not None:
         rest["columns"] = columns
     check_handler_variables()
     built = build(transport, **rest)
-    options = BatchOptions.build(own, defaults=getattr(built, "defaults", None))
+    options = BatchOptions.build(own, defaults=built.defaults)
     batcher = Batcher(built, options)
     if options.redacts and getattr(complain, "__func__", None) in _PRINTS_THE_RECORD:
         complain = partial(_complain_briefly, batcher)
@@ -138,6 +210,7 @@ _PRINTS_THE_RECORD = (None, logging.Handler.handleError)
 
 
 def _complain_briefly(batcher: Batcher, record: logging.LogRecord) -> None:
-    """Say where a message and its arguments do not fit, without either: they may hold a secret."""
+    """Report where a message does not fit its arguments, but neither: they may hold a secret."""
     place = f"{record.pathname}:{record.lineno}"
-    batcher.report("format", f"the arguments of a message do not fit it, at {place}")
+    told = f"the arguments of a message do not fit it, at {place}; both are stored, unformatted"
+    batcher.report("format", told)

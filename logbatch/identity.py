@@ -22,14 +22,31 @@ _SEGMENT = re.compile(
 )
 
 
-def new_producer() -> str:
-    """Make the id of one process incarnation: 26 characters, random, sortable by time.
+_of_process = (0, b"")  # a process id, and the bytes that are in all ids which it makes
 
-    The form is a ULID in lower case (48 bits of milliseconds, 80 random bits).
+
+def new_producer() -> str:
+    """Make the id of a producer: 26 characters, random, sortable by time.
+
+    The form is a ULID in lower case: 48 bits of milliseconds, 80 random bits.  The first 40 of
+    these are the same in all ids of one process, and others after a fork: see `process_of`.
     Source: https://github.com/ulid/spec
     """
-    number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    global _of_process  # noqa: PLW0603  # not every fork calls Python's hooks, so the pid tells
+    pid = os.getpid()
+    if pid != _of_process[0]:
+        _of_process = (pid, os.urandom(5))
+    random = int.from_bytes(_of_process[1] + os.urandom(5), "big")
+    number = (time.time_ns() // 1_000_000) << 80 | random
     return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def process_of(producer: str) -> str:
+    """Return what the ids of all producers of one process have in common, and no others have.
+
+    A process has a producer for each handler and processor, and another one after it was closed.
+    """
+    return producer[10:18]
 
 
 def is_producer(text: str) -> bool:

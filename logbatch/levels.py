@@ -1,19 +1,19 @@
-"""Every level: its name, its number, and what others call it.
+"""Levels: their names and numbers, and what other systems call them.
 
-A level is what `logging` says it is.  A program can add levels of its own at any time, so `logging`
-is asked anew for each name.  Names are compared without regard to case.
+`logging` defines the levels.  A program can add its own at any time, so `logging` is asked each
+time.  Names are compared in any case.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 TRACE = 5
 NOTICE = 25
-_UNNAMED = {TRACE: "TRACE", NOTICE: "NOTICE"}  # levels that `logging` has no name for
+_UNNAMED = {TRACE: "TRACE", NOTICE: "NOTICE"}  # levels without a name in `logging`
 
-# What syslog, journald and other libraries call levels that `logging` calls otherwise.
+# Names of levels in syslog, journald and other libraries that are not those of `logging`.
 _ALIASES = {
     "trace": TRACE,
     "verbose": TRACE,
@@ -30,7 +30,7 @@ _ALIASES = {
     "panic": logging.CRITICAL,
 }
 
-# The methods of structlog's loggers, those of `logging` among them.
+# The methods of structlog's loggers, which include those of `logging`.
 _METHODS = {
     "notset": logging.NOTSET,
     "debug": logging.DEBUG,
@@ -47,7 +47,7 @@ _METHODS = {
     "critical": logging.CRITICAL,
 }
 
-# Where the severities of OpenTelemetry begin, and the level that each of them is at least.
+# The lowest severity of OpenTelemetry for each level.
 _SEVERITIES = (
     (24, "CRITICAL", 60),
     (21, "CRITICAL", logging.CRITICAL),
@@ -67,34 +67,36 @@ SEVERITY_NUMBERS: Mapping[str, int] = {
     for index, name in enumerate(("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"))
     for step in (0, 2, 3, 4)
 }
-"""The severities of OpenTelemetry by the names that they have in its protocol."""
+"""The severities of OpenTelemetry by their names in its protocol."""
 
 
 def known() -> dict[str, int]:
-    """Return the levels that `logging` knows now, by their names in lower case."""
+    """Return the levels that `logging` knows now, by their folded names."""
     return {name.casefold(): number for name, number in logging.getLevelNamesMapping().items()}
 
 
-def name_of(number: int) -> str:
-    """Return what `logging` calls a level; `"Level 17"` where it has no name."""
-    return str(logging.getLevelName(number))
+name_of: Callable[[int], str] = logging.getLevelName
+"""Returns the name of a level in `logging`; `"Level 17"` if it has none."""
 
 
 def number_of(name: str) -> int | None:
-    """Return the number of a level of `logging`, or of one that others call so; None if unknown."""
+    """Return the number of a level by its name in `logging` or elsewhere; None if unknown."""
     name = name.strip().casefold()
     number = known().get(name)
     return _ALIASES.get(name) if number is None else number
 
 
 def number_of_method(name: str) -> int | None:
-    """Return the level of a method of structlog's, or of a level's name; None if it is neither."""
-    number = _METHODS.get(name.lower())
-    return known().get(name.casefold()) if number is None else number
+    """Return the number of a level by a method of structlog or by its name; None if unknown."""
+    number = _METHODS.get(name)
+    if number is None:
+        name = name.casefold()
+        number = _METHODS.get(name, known().get(name))
+    return number
 
 
 def from_name(name: str) -> tuple[str, int] | None:
-    """Return a level by its name or by what others call it, as name and number; None if unknown."""
+    """Return name and number of a level by its name in `logging` or elsewhere; None if unknown."""
     name = name.strip().casefold()
     number = known().get(name)
     if number is not None:
@@ -104,13 +106,13 @@ def from_name(name: str) -> tuple[str, int] | None:
 
 
 def from_severity(severity: int, text: str = "") -> tuple[str, int]:
-    """Return the level of a severity of OpenTelemetry, as name and number.
+    """Return name and number of the level for a severity of OpenTelemetry.
 
     Source: https://opentelemetry.io/docs/specs/otel/logs/data-model/#field-severitynumber
 
     Args:
         severity: From 1 to 24; anything else is not specified.
-        text: What the sender calls it; it is the name of the level where that is of its own making.
+        text: What the sender calls it; this is the name of the level if it is not a known one.
     """
     for least, name, number in _SEVERITIES:
         if 24 >= severity >= least:

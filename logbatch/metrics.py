@@ -1,11 +1,11 @@
-"""The figures of `stats()` for Prometheus or OpenTelemetry, where the application has either.
+"""Export the figures of `stats()` to Prometheus or OpenTelemetry, if the application has either.
 
-One table says what the figures are; two small classes hand it over.  Both are asked by the other
-side and then read `stats()`: nothing is counted twice, and a call that logs does nothing more.
-There is one set of metrics for a registry or a meter, and in it a row for each handler that lives;
-the labels `destination` and `source` ("handler", "handler-2", "processor") tell them apart.
+One table defines the metrics.  Both libraries call back when they want values, and `stats()` is
+read then: nothing is counted twice, and a logging call does no more than without.  A registry or a
+meter gets one set of metrics, with a row for each handler that exists; the labels `destination` and
+`source` ("handler", "handler-2", "processor") tell them apart.
 
-prometheus_client's multiprocess mode reads no metrics of this kind; scrape each process there.
+prometheus_client's multiprocess mode reads no metrics of this kind: scrape each process there.
 """
 
 from __future__ import annotations
@@ -26,21 +26,55 @@ Row = tuple[dict[str, str], float]
 
 
 class Source(Protocol):
-    """What tells its figures."""
+    """What has figures to export."""
 
     def stats(self) -> Stats:
         """Return them."""
+
+
+class Registry(Protocol):
+    """What is asked of a `prometheus_client.CollectorRegistry`."""
+
+    def register(self, collector: Any, /) -> object:
+        """Ask the collector for its metrics from now on."""
+
+    def collect(self) -> Any:
+        """Return the metrics of all collectors."""
+
+
+class Meter(Protocol):
+    """What is asked of an OpenTelemetry `Meter`."""
+
+    def create_observable_counter(
+        self, name: str, callbacks: Any = ..., unit: str = ..., description: str = ...
+    ) -> object:
+        """Make a counter that calls back."""
+
+    def create_observable_gauge(
+        self, name: str, callbacks: Any = ..., unit: str = ..., description: str = ...
+    ) -> object:
+        """Make a gauge that calls back."""
+
+
+class MeterProvider(Protocol):
+    """What is asked of an OpenTelemetry `MeterProvider`."""
+
+    def get_meter(self, name: str, version: str | None = ..., /) -> Any:
+        """Return a meter."""
+
+
+MetricsPlace = Registry | Meter | MeterProvider
 
 
 class Figure(NamedTuple):
     """One metric.
 
     Attributes:
-        name: Without the prefix, and the suffixes that Prometheus wants.
+        name: Without the prefix, and without the suffixes of Prometheus.
         kind: A counter only grows.
-        unit: As OpenTelemetry writes it: "{event}", "By", "s", "1".
-        text: What it counts.
-        rows: Takes it from the statistics: labels and value.
+        unit: In the notation of OpenTelemetry: "{event}", "By", "s", "1".
+        text: The description.
+        rows: Reads it from the statistics: labels and value.
     """
 
     name: str
@@ -72,9 +106,17 @@ def _seconds(stats: Stats) -> dict[str, float]:
 
 
 FIGURES = (
-    Figure("accepted_events", "counter", "{event}", "Events taken", _one(lambda s: s.accepted)),
-    Figure("events", "counter", "{event}", "What became of them", _each("outcome", _outcomes)),
-    Figure("pending_events", "gauge", "{event}", "Events that wait", _one(lambda s: s.pending)),
+    Figure("accepted_events", "counter", "{event}", "Events accepted", _one(lambda s: s.accepted)),
+    Figure(
+        "events",
+        "counter",
+        "{event}",
+        "Events that are settled, by outcome",
+        _each("outcome", _outcomes),
+    ),
+    Figure(
+        "pending_events", "gauge", "{event}", "Events in the journal", _one(lambda s: s.pending)
+    ),
     Figure(
         *("dropped_events", "counter", "{event}", "Events lost, by reason"),
         _each("reason", lambda s: s.dropped),
@@ -84,15 +126,15 @@ FIGURES = (
         _one(lambda s: s.suppressed),
     ),
     Figure(
-        *("collapsed_events", "counter", "{event}", "Repeated events that were folded away"),
+        *("collapsed_events", "counter", "{event}", "Repeated events that were collapsed"),
         _one(lambda s: s.collapsed),
     ),
     Figure(
-        *("recovered_events", "counter", "{event}", "Events published for processes that died"),
+        *("recovered_events", "counter", "{event}", "Events of dead processes that were published"),
         _one(lambda s: s.recovered),
     ),
     Figure(
-        *("skipped_events", "counter", "{event}", "Events acknowledged but not stored there"),
+        *("skipped_events", "counter", "{event}", "Events acknowledged but not stored"),
         _one(lambda s: s.skipped),
     ),
     Figure("batches", "counter", "{batch}", "Batches acknowledged", _one(lambda s: s.batches)),
@@ -102,10 +144,16 @@ FIGURES = (
     ),
     Figure("requests", "counter", "{request}", "Sends attempted", _one(lambda s: s.requests)),
     Figure(
-        *("saved_requests", "gauge", "{request}", "Sends fewer than one for each event"),
+        *("saved_requests", "gauge", "{request}", "Sends saved against one for each event"),
         _one(lambda s: s.requests_saved),
     ),
-    Figure("retries", "counter", "{retry}", "Sends that failed", _one(lambda s: s.retries)),
+    Figure(
+        "retries",
+        "counter",
+        "{retry}",
+        "Sends that failed and are retried",
+        _one(lambda s: s.retries),
+    ),
     Figure(
         *("batch_success", "gauge", "1", "Share of batch sends that were acknowledged"),
         _one(lambda s: s.batch_success_rate),
@@ -115,12 +163,12 @@ FIGURES = (
         _one(lambda s: s.fallback_share),
     ),
     Figure(
-        *("flushes", "counter", "{flush}", "Flushes begun, by what made them due"),
+        *("flushes", "counter", "{flush}", "Flushes begun, by trigger"),
         _each("trigger", lambda s: s.flushes),
     ),
-    Figure("errors", "counter", "{error}", "Troubles, by kind", _each("kind", lambda s: s.errors)),
+    Figure("errors", "counter", "{error}", "Errors, by kind", _each("kind", lambda s: s.errors)),
     Figure(
-        *("send_duration", "gauge", "s", "Time that one of the last 1,024 sends took"),
+        *("send_duration", "gauge", "s", "Duration of the last 1,024 sends"),
         _each("quantile", _seconds),
     ),
 )
@@ -129,14 +177,14 @@ _SUFFIXES = {"By": "_bytes", "s": "_seconds", "1": "_ratio"}
 
 
 class Group:
-    """The sources that are told of at one place."""
+    """The sources that one registry or meter shows."""
 
     def __init__(self) -> None:
         self._labels: weakref.WeakKeyDictionary[Source, dict[str, str]]
         self._labels = weakref.WeakKeyDictionary()
 
     def add(self, source: Source, destination: str, kind: str) -> None:
-        """Tell of a source as long as it lives; its labels are those of no other."""
+        """Show a source as long as it exists, with labels that no other one has."""
         if source in self._labels:
             return
         taken = [labels for _, labels in self._living()]
@@ -150,7 +198,7 @@ class Group:
         return list(self._labels.items())
 
     def read(self) -> list[tuple[Stats, dict[str, str]]]:
-        """Read the statistics of all that live, each with its labels."""
+        """Read the statistics of all sources that exist, each with its labels."""
         return [(source.stats(), labels) for source, labels in self._living()]
 
 
@@ -158,17 +206,17 @@ class Group:
 
 
 class _Collector:
-    """What a registry of prometheus_client asks."""
+    """What a registry of prometheus_client calls."""
 
     def __init__(self, group: Group) -> None:
         self._group = group
 
     def describe(self) -> Iterator[Any]:
-        """Name the metrics, so that the registry finds clashes without a reading."""
+        """Return the metrics without values, for the registry to find duplicate names."""
         return self._families([])
 
     def collect(self) -> Iterator[Any]:
-        """Read the metrics."""
+        """Return the metrics with their values."""
         return self._families(self._group.read())
 
     def _families(self, readings: list[tuple[Stats, dict[str, str]]]) -> Iterator[Any]:
@@ -192,7 +240,7 @@ def _prometheus_name(figure: Figure) -> str:
 
 
 def _observe(group: Group, meter: Any) -> None:
-    """Make an instrument of each figure."""
+    """Create an instrument for each figure."""
     for figure in FIGURES:
         make = (
             meter.create_observable_counter
@@ -224,19 +272,19 @@ def _callback(group: Group, figure: Figure) -> Callable[[Any], list[Any]]:
 
 
 _groups: weakref.WeakKeyDictionary[Any, Group] = weakref.WeakKeyDictionary()
-_lock = threading.RLock()  # which group belongs to which place; not held while anything is read
+_lock = threading.RLock()  # guards `_groups`; not held while figures are read
 
 
-def export(source: Source, destination: str, kind: str, to: Any = None) -> None:
-    """Tell of a source in a registry of Prometheus or a meter of OpenTelemetry while it lives.
+def export(source: Source, destination: str, kind: str, to: MetricsPlace | None = None) -> None:
+    """Show a source in a registry of Prometheus or a meter of OpenTelemetry while it exists.
 
     Args:
         source: What has the figures.
         destination: Where its events go, for a label.
         kind: What it is, for a label.
         to: A `prometheus_client.CollectorRegistry`, or an OpenTelemetry `Meter` or
-            `MeterProvider`.  None takes prometheus_client's own registry if the application has
-            that package loaded, else OpenTelemetry's global provider if it has that.
+            `MeterProvider`.  None means prometheus_client's own registry if the application has
+            imported that package, else OpenTelemetry's global provider if it has imported that.
 
     Raises:
         ValueError: There is none of these, or the registry has metrics of these names.
@@ -252,7 +300,7 @@ def export(source: Source, destination: str, kind: str, to: Any = None) -> None:
 
 
 def _find_place(to: Any) -> tuple[Any, Callable[[Group], object]]:
-    """Return whom the group belongs to, and how it becomes known there."""
+    """Return what the group belongs to, and how to register it there."""
     if to is None:
         return _find_own_place()
     if hasattr(to, "create_observable_counter"):
@@ -262,8 +310,8 @@ def _find_place(to: Any) -> tuple[Any, Callable[[Group], object]]:
     if hasattr(to, "register") and hasattr(to, "collect"):
         return to, lambda group: to.register(_Collector(group))
     raise ValueError(
-        f"to={to!r} must be a CollectorRegistry of prometheus_client, or a Meter or MeterProvider"
-        " of OpenTelemetry"
+        f"export_metrics={to!r} must be a CollectorRegistry of prometheus_client, or a Meter or"
+        " MeterProvider of OpenTelemetry"
     )
 
 
@@ -275,8 +323,8 @@ def _find_own_place() -> tuple[Any, Callable[[Group], object]]:
         return metrics, lambda group: _observe(group, metrics.get_meter("logbatch", VERSION))
     raise ValueError(
         "there is nothing to export metrics to: neither prometheus_client nor"
-        " opentelemetry.metrics is loaded; install and import one of them"
-        " (prometheus-client, opentelemetry-sdk), or pass to="
+        " opentelemetry.metrics is imported; install and import one of them"
+        " (prometheus-client, opentelemetry-sdk), or pass a registry or a meter"
     )
 
 

@@ -1,4 +1,4 @@
-"""Every setting of the batcher: its meaning, default, limits, and where a value may come from.
+"""Every option of the batcher: its default, its limits, and where a value may come from.
 
 A value comes from the first of: keyword (or dictConfig key), environment variable
 `LOGBATCH_<NAME>`, the transport's own default, the default below.  A wrong one raises `ValueError`
@@ -31,38 +31,9 @@ _Number = TypeVar("_Number", int, float)
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOptions:
-    """How events are gathered into batches, and what happens at the limits.
+    """How events are collected into batches, and what happens at the limits: checked values.
 
-    Attributes:
-        flush_interval: Seconds the oldest event may wait before its batch is sent, or
-            `"adaptive"`: 0.5 s while events flow, 2 s while they trickle.
-        max_batch_size: Events that make a batch due, and the most that one batch holds.
-        max_batch_bytes: The same, in bytes of JSON.
-        flush_level: Events of this level and above are sent at once, with all before them.
-            A name, a number, or `"never"` (also None).
-        durability: `"process"`: nothing accepted is lost however the process ends.
-            `"power"`: nor when the machine does; each call waits for the disk.
-            `"memory"`: no journal file; what was not sent is lost with the process.
-        max_journal_bytes: The most the journal may take while the destination is away.
-        when_full: What gives way when the journal is full: `"drop_newest"`, `"drop_oldest"`, or
-            `"block"` (the caller waits up to `block_timeout`, then the newest is dropped).
-        block_timeout: Seconds a call may wait for room when `when_full` is `"block"`.
-        close_timeout: Seconds `close` may take; what is left stays in the journal.
-        max_value_bytes: A longer message or value is cut, with a mark and its full length.
-        service: The `service` column; None takes the program's name.
-        host: The `host` column; None takes the machine's name.
-        redact: Names of attributes whose values are replaced by "[redacted]", at any depth and
-            without regard to case, before anything is written anywhere.  One text may hold
-            several, with commas.
-        redact_patterns: Regular expressions; what matches one is replaced by "[redacted]" in
-            messages, exception texts, stack traces and texts among the attributes.  One text is
-            a JSON array of them, or else one pattern.
-        collapse_repeats: Store the first of a run of events with the same logger, level, message,
-            attributes and exception, and then how often it was repeated: when something else is
-            logged, at `flush` and `close`, and every `flush_interval`.  A process that is killed
-            loses the number of the repeats since it was last stored, and nothing else.
-        on_error: Called with (kind, text, exception or None) when something goes wrong, on the
-            thread where it does.  It may not raise; if it does, that is ignored.
+    `logbatch.BatchHandler` documents each; a transport may have other defaults.
     """
 
     flush_interval: float | Literal["adaptive"] = 1.0

@@ -4,30 +4,48 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, MutableMapping
-from typing import Any
+from typing import Any, Unpack
 
 from logbatch import dedupe
 from logbatch.batching.delivery import delivering
 from logbatch.frontend import Frontend
 from logbatch.handler import make_batcher
+from logbatch.keywords import Options
+from logbatch.metrics import MetricsPlace
+from logbatch.transports.base import Transport
 from logbatch.trouble import describe
 
 
 class BatchProcessor(Frontend):
-    """A structlog processor that takes each event and passes it on unchanged.
+    """A structlog processor that stores each event and passes it on unchanged.
 
     Put it before whatever renders the event to a text.  Where the chain ends in a standard library
-    logger that has a `BatchHandler` for the same destination, an event is taken once, here.
+    logger that has a `BatchHandler` for the same destination, an event is stored once, by this.
 
     Args:
-        transport: As for `BatchHandler`.
+        transport: Where to: a URL (`"parquet:logs"`, `"jsonl:/var/log/app"`, `"https://…"`), a
+            dict with `type`, or an object with `send` and `close`.  None reads
+            `LOGBATCH_TRANSPORT`; where that is not set, it means Parquet files in the user's log
+            directory.
         final: End the chain here (`structlog.DropEvent`): nothing is rendered or printed.
-        columns: As for `BatchHandler`.
-        export_metrics: As for `BatchHandler`.
-        **options: As for `BatchHandler`, without `level`: the chain filters by level.
+        columns: Attributes that also get a typed column in Parquet files, by name:
+            `{"user_id": "int64"}`.  Types: int64, float64, bool, string, timestamp.
+        export_metrics: A registry or a meter to call `export_metrics` with; True calls it without.
+        **options: Those of `BatchHandler`, which documents them, with their units and defaults:
+            seconds: flush_interval (1.0, or "adaptive"), block_timeout (1.0), close_timeout (5.0);
+            events: max_batch_size (100,000; over HTTP 5,000; for an object 10,000);
+            bytes: max_batch_bytes (16 MiB; over HTTP 2 MiB; for an object 4 MiB),
+            max_journal_bytes (1 GiB), max_value_bytes (1 MiB);
+            words: flush_level ("ERROR"), durability ("process"), when_full ("drop_newest");
+            service, host, redact, redact_patterns, collapse_repeats (False), on_error;
+            files: compression (Parquet "zstd", JSON Lines "none"), rotate_bytes (128 MiB),
+            rotate_seconds (86,400);
+            HTTP: body ("logs"), fields, compression ("auto"), headers, token, account, single_url,
+            single_method ("POST"), batch_recheck (600 seconds), fallback ("missing"), timeout (10
+            seconds), proxies, verify (True), insecure (False), accept_html (False).
 
     Raises:
-        ValueError: An option or the transport is unknown or out of range, or there is nothing to
+        ValueError: The transport or an option is unknown or out of range, or there is nothing to
             export metrics to.
     """
 
@@ -35,16 +53,16 @@ class BatchProcessor(Frontend):
 
     def __init__(
         self,
-        transport: Any = None,
+        transport: str | Mapping[str, Any] | Transport | None = None,
         *,
         final: bool = False,
         columns: Mapping[str, str] | None = None,
-        export_metrics: Any = None,
-        **options: Any,
+        export_metrics: bool | MetricsPlace | None = None,
+        **options: Unpack[Options],
     ) -> None:
         batcher, encoder = make_batcher(transport, columns, options)
         self._encode = encoder.event_dict
-        self._end: type[Exception] | None = None
+        self._end: type[BaseException] | None = None
         if final:
             from structlog import DropEvent  # whoever makes a processor has it loaded, or will
 
@@ -56,7 +74,7 @@ class BatchProcessor(Frontend):
     def __call__(
         self, logger: Any, method_name: str, event_dict: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
-        """Take an event.
+        """Store an event and return it.
 
         Raises:
             structlog.DropEvent: `final` is set.
@@ -69,7 +87,9 @@ class BatchProcessor(Frontend):
                 level, line = self._encode(logger, method_name, event_dict)
                 batcher.append(line, level)
         except Exception as error:
-            batcher.report("processor", f"an event could not be taken: {describe(error)}", error)
+            batcher.report(
+                "processor", f"cannot store an event, it may be lost: {describe(error)}", error
+            )
         if self._end is not None:
             raise self._end
         return event_dict

@@ -1,4 +1,4 @@
-"""What a handler tells about itself."""
+"""The statistics of a handler or a processor."""
 
 from __future__ import annotations
 
@@ -14,32 +14,29 @@ class Stats:
     At every instant `accepted == published + pending + rejected + sum(dropped.values())`.
 
     Attributes:
-        accepted: Events taken from the application (and logbatch's own about losses).
-        published: Events the destination acknowledged.
-        pending: Events that wait in the journal.
-        rejected: Events the destination refused; they are dead letters.
-        dropped: Events lost, by reason.
-        suppressed: Events that the delivery itself logged; they were never accepted.
-        collapsed: Events that repeated the one before and were folded away (`collapse_repeats`);
-            they were never accepted.
-        recovered: Events of other processes, which had died, that this one published.
+        accepted: Events accepted from the application, and logbatch's own about losses.
+        published: Events that the destination acknowledged.
+        pending: Events that are still in the journal.
+        rejected: Events that the destination rejected for good; they are dead letters.
+        dropped: Events that were lost, by reason.
+        suppressed: Events that the delivery itself logged; they are not accepted.
+        collapsed: Events that repeated the one before (`collapse_repeats`); they are not accepted.
+        recovered: Events of dead processes that this one published.
         batches: Batches acknowledged.
         records_per_batch: Their mean size, in events.
         bytes_per_batch: Their mean size, in bytes.
-        requests: Sends attempted, with success or not.
-        requests_saved: Requests fewer than one for each event that was delivered.
-        batch_success_rate: Batches acknowledged, as a share of the sends of batches that were
-            attempted; None before the first.
-        fallback_share: Events that were sent singly because there was no batch endpoint, as a
-            share of those delivered.
-        skipped: Events that the destination acknowledged but said it did not store.
-        flushes: Flushes begun, by trigger: age, size, bytes, level, full,
-            asked, close.
-        retries: Sends that failed and are, or were, tried again.
-        errors: Troubles, by kind.
-        last_error: The newest trouble in one sentence.
-        flush_seconds: Seconds one send takes: quantiles "p50", "p90", "p99" and "max" of the last
-            1,024.
+        requests: Sends attempted, successful or not.
+        requests_saved: How many fewer than one for each event that was delivered.
+        batch_success_rate: The share of batch sends that was acknowledged, from 0 to 1; None
+            before the first.
+        fallback_share: The share of delivered events that was sent singly, for lack of a batch
+            endpoint, from 0 to 1.
+        skipped: Events that the destination acknowledged but reported as not stored.
+        flushes: Flushes begun, by trigger: age, size, bytes, level, full, asked, close.
+        retries: Sends that failed and are retried.
+        errors: Errors, by kind.
+        last_error: The latest error in one sentence.
+        flush_seconds: Seconds that the last 1,024 sends took: "p50", "p90", "p99" and "max".
     """
 
     accepted: int = 0
@@ -69,7 +66,7 @@ class Stats:
         return dataclasses.asdict(self)
 
     def summary(self) -> str:
-        """Tell in one line what the batches were good for."""
+        """Return in one line what was sent, what batching saved, and what went wrong."""
         rate = self.batch_success_rate
         parts = [
             f"{_counted(self.published, 'record')} in {_counted(self.batches, 'batch')}"
@@ -94,7 +91,7 @@ def share(part: float, whole: float) -> float | None:
 
 
 def _percent(value: float) -> str:
-    """Write a share; what is not quite all or nothing never reads as if it was."""
+    """Format a share; one that is not quite 0 or 1 is never shown as 0% or 100%."""
     if 0 < value < 1:
         return f"{min(max(value * 100, 0.1), 99.9):.1f}%"
     return f"{value:.0%}"

@@ -1,4 +1,4 @@
-"""Test doubles that logbatch uses itself and ships: a transport that remembers, a clock by hand."""
+"""Test doubles: a transport that records what it is sent, and a clock that is set by hand."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from logbatch.transports.base import Batch, Receipt, Transport
 
 
 class CapturingTransport(Transport):
-    """Keeps every batch it is sent, and fails when it is told to.
+    """Keeps every batch that it is sent, and fails as scripted.
 
     Its journal is in memory, unless a `destination` is given.
 
     Args:
         answers: What the next calls of `send` do, one after the other: None acknowledges, a
             `Receipt` is returned, an exception is raised.  When they are used up, every call
-            acknowledges; they need not end (`itertools.repeat(TemporaryError("down"))`).
-        destination: A name for the destination, for a journal in files.
+            acknowledges; they may be endless (`itertools.repeat(TemporaryError("down"))`).
+        destination: A name for the destination; with one, the journal is in files.
 
     Attributes:
-        batches: What was acknowledged.
-        attempts: What was sent, whatever became of it.
-        singles: Of these, what was sent singly for want of a batch endpoint.
+        batches: The batches that were acknowledged.
+        attempts: All batches that were sent.
+        singles: Those of them that were sent singly, for lack of a batch endpoint.
         closed: How often `close` was called.
     """
 
@@ -43,16 +43,16 @@ class CapturingTransport(Transport):
         self._changed = threading.Condition()
 
     def answer(self, *answers: Receipt | BaseException | None) -> None:
-        """Say what the next calls of `send` do, after those that were said before."""
+        """Script the next calls of `send`, after those that are scripted already."""
         self.answer_with(answers)
 
     def answer_with(self, answers: Iterable[Receipt | BaseException | None]) -> None:
-        """Say the same by an iterable, which may be asked for without end."""
+        """Do the same by an iterable, which may be endless."""
         with self._changed:
             self._answers = chain(self._answers, answers)
 
     def send(self, batch: Batch) -> Receipt | None:
-        """Remember the batch, or raise the next answer."""
+        """Keep the batch and return the next answer, or raise it."""
         with self._changed:
             self.attempts.append(batch)
             answer = next(self._answers, None)
@@ -64,7 +64,7 @@ class CapturingTransport(Transport):
         return answer
 
     def send_single(self, batch: Batch) -> Receipt | None:
-        """Do the same, and remember that it was the endpoint for single events."""
+        """Do the same, and note that it came to the endpoint for single events."""
         self.singles.append(batch)
         return self.send(batch)
 
@@ -83,21 +83,24 @@ class CapturingTransport(Transport):
         return [event["message"] for event in self.events]
 
     def wait_for(self, events: int, timeout: float = 10.0) -> bool:
-        """Wait until so many events were acknowledged; tell whether they were in time.
+        """Wait until so many events were acknowledged.
 
         Args:
             events: How many in all.
-            timeout: Seconds to wait at the most.
+            timeout: Seconds to wait at most.
+
+        Returns:
+            Whether they were, in time.
         """
         with self._changed:
             return self._changed.wait_for(lambda: sum(map(len, self.batches)) >= events, timeout)
 
 
 class ManualClock:
-    """A clock that stands still until it is told to go on.
+    """A clock that stands still until it is advanced.
 
     Args:
-        now: Where it begins, in seconds.
+        now: What it shows at first, in seconds.
     """
 
     def __init__(self, now: float = 0.0) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 import pytest
+from make import make_batch
 
 from logbatch.errors import TemporaryError
 from logbatch.transports.base import Batch
@@ -158,18 +159,10 @@ def answering(*answers: bytes) -> tuple[Play, list[Raw]]:
     return play, requests
 
 
-LINES = [b'{"message":"%d"}\n' % number for number in range(100)]
-
-
-def batch(first: int, last: int) -> Batch:
-    """Make a batch of some records."""
-    return Batch("p" * 26, first, last, b"".join(LINES[first : last + 1]))
-
-
 def refusal(url: str, sent: Batch | None = None, **options: Any) -> str:
     """Send a batch that is not taken, and return why."""
     transport = HttpTransport(url, **{"timeout": 5, **options})
     with pytest.raises(TemporaryError) as caught:
-        transport.send(sent or batch(0, 2))
+        transport.send(sent or make_batch(0, 2))
     transport.close()
     return str(caught.value)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-PATIENCE = 30.0  # seconds that a server may take to start, or to end
+from waiting import PATIENCE, wait_until
 
 
 def free_port() -> int:
@@ -23,26 +23,33 @@ def free_port() -> int:
 
 @contextmanager
 def running(
-    command: Sequence[str], port: int, folder: Path, ending: signal.Signals = signal.SIGTERM
+    command: Sequence[str | Path],
+    port: int,
+    folder: Path,
+    ending: signal.Signals = signal.SIGTERM,
+    **variables: str,
 ) -> Iterator[None]:
     """Run a server until the block ends; what it says is kept in `server.log`."""
     log = folder / "server.log"
+    env = os.environ | variables
     with log.open("ab") as file:
-        process = subprocess.Popen(command, cwd=folder, stdout=file, stderr=file)
+        process = subprocess.Popen(command, cwd=folder, env=env, stdout=file, stderr=file)
     try:
-        _wait_for(process, port, log)
+        wait_for(process, port, log)
         yield
     finally:
         process.send_signal(ending)
         process.wait(PATIENCE)
 
 
-def _wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while process.poll() is None and time.monotonic() < deadline:
-        with socket.socket() as client:
-            client.settimeout(1)
-            if client.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    raise AssertionError(f"the server did not start ({process.poll()}): {log.read_text()}")
+def wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Return once a server takes connections; fail with what it said where it does not."""
+    wait_until(lambda: process.poll() is not None or listens(port), f"port {port}")
+    assert process.poll() is None, log.read_text()
+
+
+def listens(port: int) -> bool:
+    """Return whether somebody takes connections at a port."""
+    with socket.socket() as client:
+        client.settimeout(1)
+        return client.connect_ex(("127.0.0.1", port)) == 0

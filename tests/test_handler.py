@@ -10,6 +10,7 @@ import threading
 import time
 
 import pytest
+from waiting import wait_until
 
 import logbatch
 from logbatch.testing import CapturingTransport
@@ -374,9 +375,7 @@ def test_a_handler_that_is_dropped_ends_its_thread_and_publishes(tmp_path):
     handler.handle(logging.makeLogRecord({"msg": "dropped"}))
     del handler
     gc.collect()
-    pause, deadline = threading.Event(), time.monotonic() + 20
-    while set(os.listdir("/proc/self/task")) - before and time.monotonic() < deadline:
-        pause.wait(0.02)
+    wait_until(lambda: not set(os.listdir("/proc/self/task")) - before, "the end of the thread")
     assert ["dropped"] == logbatch.Dataset(tmp_path).to_table()["message"].to_pylist()
     assert [] == os.listdir(tmp_path / ".journal")
 

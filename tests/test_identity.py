@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from itertools import pairwise
 
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logbatch.identity import Ranges, SegmentName, is_producer, new_producer
+from logbatch.identity import Ranges, SegmentName, is_producer, new_producer, process_of
 
 numbers = st.integers(0, 60)
 spans = st.tuples(numbers, numbers).map(lambda pair: (min(pair), max(pair)))
@@ -96,6 +98,25 @@ class TestProducer:
     def test_each_is_another(self) -> None:
         """Ids are not repeated."""
         assert 1000 == len({new_producer() for _ in range(1000)})
+
+    def test_tells_its_process(self) -> None:
+        """Ids of one process have a part in common, which those of its children have not."""
+        code = "from logbatch.identity import new_producer as new\nimport os\nold = new()\n"
+        code += "print(old, new(), flush=True)\nif not os.fork(): print(new(), new(), flush=True)"
+        made = [
+            subprocess.run(
+                [sys.executable, "-W", "ignore", "-c", code],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout.split()
+            for _ in range(2)
+        ]
+        processes = [process_of(producer) for ids in made for producer in ids]
+
+        assert 8 == len(set(made[0] + made[1]))
+        assert processes[::2] == processes[1::2]
+        assert 4 == len(set(processes))
 
     def test_has_its_form(self) -> None:
         """An id is recognised as one."""

@@ -312,7 +312,7 @@ except ValueError as error:
     print(error)
 print({{"prometheus_client", "opentelemetry"}} & set(sys.modules))
 """)
-    assert "neither prometheus_client nor opentelemetry.metrics is loaded" in shown
+    assert "neither prometheus_client nor opentelemetry.metrics is imported" in shown
     assert "prometheus-client, opentelemetry-sdk" in shown
     assert shown.endswith("set()\n")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import inspect
 import logging
 import re
 from decimal import Decimal
@@ -53,15 +52,6 @@ def test_the_defaults_are_the_documented_ones() -> None:
     }
 
     assert expected == dataclasses.asdict(BatchOptions())
-
-
-def test_every_option_is_documented() -> None:
-    """The docstring names each option, in the order of the fields, and no other."""
-    text = inspect.getdoc(BatchOptions) or ""
-    documented = re.findall(r"^    (\w+): ", text, re.MULTILINE)
-
-    assert [field.name for field in dataclasses.fields(BatchOptions)] == documented
-    assert frozenset(documented) == OPTION_NAMES
 
 
 def test_options_are_values() -> None:

@@ -1,18 +1,14 @@
 """Real programs, unchanged but for their logging configuration, keep every record."""
 
 import os
-import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from servers import free_port, running
 
 from logbatch import Dataset
 from logbatch.batching.recovery import recover
@@ -21,39 +17,6 @@ from logbatch.transports import build
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PROGRAMS = Path(__file__).parent / "programs"
 REQUESTS = 50
-
-
-def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-@contextmanager
-def server(logs: Path, port: int, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server until the block ends, then terminate it."""
-    environment = os.environ | {"LOGBATCH_TRANSPORT": f"parquet:{logs}"}
-    process = subprocess.Popen(
-        [sys.executable, *command], env=environment, cwd=PROGRAMS, stderr=subprocess.DEVNULL
-    )
-    try:
-        wait_for_port(process, port)
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
-
-
-def wait_for_port(process: subprocess.Popen[bytes], port: int) -> None:
-    """Return once the server takes connections."""
-    deadline = time.monotonic() + 30
-    while process.poll() is None and time.monotonic() < deadline:
-        with socket.socket() as client:
-            client.settimeout(1)
-            if client.connect_ex(("127.0.0.1", port)) == 0:
-                return
-    raise AssertionError(f"the server did not start: {process.poll()}")
 
 
 def get(url: str) -> int:
@@ -69,7 +32,8 @@ def test_a_flask_app_keeps_every_record(tmp_path: Path):
     """What a Flask app and its server log is there once, though SIGTERM ended it."""
     logs, port = tmp_path / "logs", free_port()
     app = str(EXAMPLES / "flask_app.py")
-    with server(logs, port, "-m", "flask", "--app", app, "run", "--port", str(port)):
+    command = [sys.executable, "-m", "flask", "--app", app, "run", "--port", str(port)]
+    with running(command, port, tmp_path, LOGBATCH_TRANSPORT=f"parquet:{logs}"):
         statuses = [get(f"http://127.0.0.1:{port}/items/{n}") for n in range(REQUESTS)]
     assert 5 == statuses.count(404)
     recover(build(f"parquet:{logs}"))
@@ -86,8 +50,9 @@ def test_uvicorn_with_a_log_config_keeps_every_record(tmp_path: Path, workers: i
     """Uvicorn's access log is there once, from one process or from several."""
     logs, port = tmp_path / "logs", free_port()
     config = str(EXAMPLES / "uvicorn_logging.json")
-    command = ["-m", "uvicorn", "asgi:app", "--port", str(port), "--log-config", config]
-    with server(logs, port, *command, "--workers", str(workers)):
+    command = [sys.executable, "-m", "uvicorn", "asgi:app", "--app-dir", str(PROGRAMS)]
+    command += ["--port", str(port), "--log-config", config, "--workers", str(workers)]
+    with running(command, port, tmp_path, LOGBATCH_TRANSPORT=f"parquet:{logs}"):
         assert [200] * REQUESTS == [get(f"http://127.0.0.1:{port}/{n}") for n in range(REQUESTS)]
     recover(build(f"parquet:{logs}"))
     messages = [row["message"] for row in Dataset(logs).rows("logger=uvicorn.access")]

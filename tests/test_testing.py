@@ -6,19 +6,17 @@ import threading
 from itertools import repeat
 
 import pytest
+from make import P, batch_of
 
 from logbatch.errors import RejectedError, TemporaryError
 from logbatch.identity import Ranges
 from logbatch.testing import CapturingTransport, ManualClock
 from logbatch.transports.base import Batch, Transport
 
-PRODUCER = "01m7y4mnsn285g6hxmhvdgyfrf"
-
 
 def batch(*messages: str, first: int = 0) -> Batch:
     """Make a batch of events with these messages."""
-    lines = "".join(f'{{"message":"{message}"}}\n' for message in messages)
-    return Batch(PRODUCER, first, first + len(messages) - 1, lines.encode())
+    return batch_of(P, first, *({"message": message} for message in messages))
 
 
 def test_batches_are_kept_in_order() -> None:
@@ -31,9 +29,9 @@ def test_batches_are_kept_in_order() -> None:
     assert [one, other] == transport.batches == transport.attempts
     assert ["a", "b", "c"] == transport.messages
     assert [
-        {"message": "a", "producer": PRODUCER, "sequence": 0},
-        {"message": "b", "producer": PRODUCER, "sequence": 1},
-        {"message": "c", "producer": PRODUCER, "sequence": 2},
+        {"message": "a", "producer": P, "sequence": 0},
+        {"message": "b", "producer": P, "sequence": 1},
+        {"message": "c", "producer": P, "sequence": 2},
     ] == transport.events
 
 
@@ -104,7 +102,7 @@ def test_it_is_a_transport() -> None:
 
     assert isinstance(transport, Transport)
     assert 2 == transport.closed
-    assert Ranges() == transport.published(PRODUCER)
+    assert Ranges() == transport.published(P)
 
 
 def test_waiting_ends_when_the_events_are_there() -> None:

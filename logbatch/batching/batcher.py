@@ -23,10 +23,9 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from logbatch.batching.account import make_stats
-from logbatch.batching.delivery import Delivery, Sender, delivering
+from logbatch.batching.delivery import Delivery, delivering
 from logbatch.batching.flusher import Flusher
 from logbatch.batching.lifetime import process
-from logbatch.batching.places import defaults_of, journal_directory
 from logbatch.batching.repeats import Collapser
 from logbatch.batching.session import FAR, Request, Session, Tally
 from logbatch.batching.triggers import FLOWING
@@ -36,7 +35,7 @@ from logbatch.identity import new_producer
 from logbatch.journal import Journal, JournalFull, JournalStopped
 from logbatch.options import BatchOptions
 from logbatch.stats import Stats
-from logbatch.transports.base import Transport
+from logbatch.transports.base import Transport, journal_directory
 from logbatch.trouble import Trouble, describe
 
 _POLL = 0.01  # seconds between two looks for room, when a caller waits for it
@@ -59,15 +58,16 @@ class Batcher:
 
     def __init__(
         self,
-        transport: Sender,
+        transport: Transport,
         options: BatchOptions | None = None,
         *,
         directory: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.transport = transport
-        self.options = options or BatchOptions.build({}, defaults=defaults_of(transport))
-        self.directory = directory or journal_directory(transport, self.options)
+        self.options = options or BatchOptions.build({}, defaults=transport.defaults)
+        in_memory = self.options.durability == "memory"
+        self.directory = None if in_memory else directory or journal_directory(transport)
         self._clock = clock
         self._urgent_level = self.options.flush_level
         self._begin()
@@ -148,7 +148,7 @@ class Batcher:
         """
         session = self._session
         try:
-            session.journal.write(line)
+            session.writer.write(line)
         except ValueError:
             taken = self._append_anew(line)
             if taken is None:
@@ -158,7 +158,7 @@ class Batcher:
             if (
                 next(session.ticks) >= session.wake_at
                 or level >= self._urgent_level
-                or session.journal.position() >= session.wake_offset
+                or session.writer.position() >= session.wake_offset
             ):
                 self._wake(session, level)
         except ValueError:
@@ -334,8 +334,7 @@ class Batcher:
             self._limit_transport(None)
 
     def _limit_transport(self, seconds: float | None) -> None:
-        if isinstance(self.transport, Transport):
-            self.transport.patience = seconds
+        self.transport.patience = seconds
 
     # ------------------------------------------------------------------ flush and close
 
@@ -471,7 +470,7 @@ class Batcher:
         for session in self._sessions:
             session.journal.abandon()
         self.flusher.abandon()
-        getattr(self.transport, "after_fork", lambda: None)()
+        self.transport.after_fork()
         self._begin()
 
 

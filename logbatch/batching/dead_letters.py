@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
+from logbatch.disk import append_lines, make_directory
 from logbatch.transports.base import Batch
 
 
@@ -47,9 +47,9 @@ class DeadLetters:
             for index, line in enumerate(batch.split_lines())
             if index in reasons
         ]
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(self._directory, sync=True)
         path = self._directory / f"{batch.producer}.jsonl"
-        _append(path, b"".join(letters))
+        append_lines(path, b"".join(letters))
         return path
 
 
@@ -65,24 +65,3 @@ def _letter(
         "event": msgspec.Raw(line.rstrip(b"\n")),
     }
     return msgspec.json.encode(letter) + b"\n"
-
-
-def _append(path: Path, data: bytes) -> None:
-    """Append to a private file, on the disk when it returns; all of it or, on failure, nothing."""
-    with open(path, "a+b", buffering=0, opener=_open_private) as file:
-        end = file.seek(0, os.SEEK_END)
-        file.seek(max(end - 1, 0))
-        if file.read(1) not in (b"", b"\n"):
-            data = b"\n" + data  # a line that a crash cut off must not take the next one with it
-        try:
-            left = memoryview(data)
-            while left:
-                left = left[file.write(left) :]
-            os.fsync(file.fileno())
-        except OSError:
-            file.truncate(end)
-            raise
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)

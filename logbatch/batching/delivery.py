@@ -14,12 +14,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from logbatch.batching.dead_letters import DeadLetters
 from logbatch.errors import BatchUnsupportedError, RejectedError, TemporaryError
 from logbatch.identity import Ranges
-from logbatch.transports.base import Batch, Receipt
+from logbatch.transports.base import Batch, Receipt, Transport
 from logbatch.trouble import Trouble, describe
 
 RECHECK = 600.0  # seconds until a missing batch endpoint is tried again
@@ -27,16 +27,6 @@ RECHECK = 600.0  # seconds until a missing batch endpoint is tried again
 delivering: set[int] = set()
 """The threads that are inside a transport now, of whichever handler: what one of two handlers logs
 while it sends would otherwise be sent by the other, and so on for ever."""
-
-
-class Sender(Protocol):
-    """What delivery asks of a transport; `Transport.send_single` may be missing."""
-
-    def send(self, batch: Batch) -> Receipt | None:
-        """Deliver a batch, or raise."""
-
-    def close(self) -> None:
-        """Release what is held."""
 
 
 class _Part(NamedTuple):
@@ -70,7 +60,7 @@ class Delivery:
 
     def __init__(
         self,
-        transport: Sender,
+        transport: Transport,
         rejected: Path | None,
         trouble: Trouble,
         clock: Callable[[], float] = time.monotonic,
@@ -143,7 +133,7 @@ class Delivery:
         send = self.transport.send
         if part.single:
             self.single_calls += 1
-            send = getattr(self.transport, "send_single", send)
+            send = self.transport.send_single
         self.calls += 1
         started = self._clock()
         try:
@@ -154,7 +144,7 @@ class Delivery:
     def _accept(self, part: _Part, receipt: Receipt | None) -> list[_Part]:
         """Count what was taken; return the rest."""
         batch = part.batch
-        if not isinstance(receipt, Receipt):  # another package's transport may return anything
+        if not isinstance(receipt, Receipt):  # another package's `send` may return anything
             receipt = Receipt()
         taken = Ranges([(batch.first, batch.last)]) if receipt.taken is None else receipt.taken
         rest = [_slice(batch, *hole) for hole in taken.missing(batch.first, batch.last)]

@@ -182,7 +182,7 @@ class Flusher:
                 return due
             session.ticks = count(came)
             session.wake_at = came + (triggers.size - events - 1 if events else 0)
-            session.wake_offset = session.journal.position() + triggers.bytes - waiting
+            session.wake_offset = session.writer.position() + triggers.bytes - waiting
             # Look again after the marks are set: an event that came in between did not see them.
             if session.journal.count() <= session.wake_at:
                 return due
@@ -304,10 +304,9 @@ class Flusher:
         if self._directory is None:
             return
         known: dict[str, Ranges] = {}
-        ask = getattr(self._delivery.transport, "published", lambda producer: Ranges())
 
         def published(producer: str) -> Ranges:
-            known[producer] = ask(producer)
+            known[producer] = self._delivery.transport.published(producer)
             return known[producer]
 
         for journal in adopt(self._directory, published=published, on_trouble=self._trouble.say):

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from logbatch.batching.batcher import Batcher
-from logbatch.batching.delivery import Sender
 from logbatch.batching.lifetime import process
-from logbatch.batching.places import defaults_of, journal_directory
 from logbatch.errors import TemporaryError
 from logbatch.journal import read_pending
 from logbatch.options import BatchOptions
+from logbatch.transports.base import Transport, journal_directory
 
 
 class Recovered(NamedTuple):
@@ -23,7 +22,7 @@ class Recovered(NamedTuple):
 
 
 def recover(
-    transport: Sender, *, meant_for: Sender | None = None, on_error: Any = None
+    transport: Transport, *, meant_for: Transport | None = None, on_error: Any = None
 ) -> Recovered:
     """Publish what processes that died left in the journals of a destination.
 
@@ -36,8 +35,8 @@ def recover(
         What was done.  Journals of living processes are not touched and not counted.
     """
     keywords = {"on_error": on_error} if on_error else {}
-    options = BatchOptions.build(keywords, defaults=defaults_of(transport))
-    directory = journal_directory(meant_for or transport, options)
+    options = BatchOptions.build(keywords, defaults=transport.defaults)
+    directory = journal_directory(meant_for or transport)
     batcher = Batcher(transport, options, directory=directory)
     process.forget(batcher)  # what is left is not tried again at exit
     try:

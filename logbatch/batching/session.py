@@ -69,6 +69,7 @@ class Session:
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
+        self.writer = journal.writer
         self.lock = threading.RLock()
         self.ticks = count()
         self.wake_at = 0

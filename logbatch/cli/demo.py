@@ -24,6 +24,7 @@ from logbatch.cli.record import shown, shown_short
 from logbatch.cli.sizes import measure, readable
 from logbatch.cli.terminal import Terminal, counted
 from logbatch.dataset.reader import Dataset
+from logbatch.disk import make_directory
 
 _TAIL_LINES = 12
 _FURNITURE = 8  # lines of a terminal that are not the tail's
@@ -93,7 +94,7 @@ def command(seconds: float, rate: float, directory: Path | None) -> None:
     """
     terminal = Terminal()
     directory = directory or _new_directory()
-    directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory)
     _introduce(terminal, directory, seconds)
     recent, summaries = _run(terminal, directory, seconds, rate)
     if not terminal.is_interactive:

@@ -32,7 +32,7 @@ def find_directory(given: Path | None) -> Path:
     Raises:
         DatasetError: There is no such directory, or it holds no log.
     """
-    path = _default() if given is None else parse_directory(str(given))
+    path = _default() if given is None else parse_directory(str(given))[1]
     hint = "" if given else "; name a DIR, or set LOGBATCH_TRANSPORT"
     try:
         names = os.listdir(path)
@@ -49,30 +49,42 @@ def find_directory(given: Path | None) -> Path:
     return path
 
 
-def parse_directory(text: str) -> Path:
+def parse_directory(text: str) -> tuple[str | None, Path]:
     """Read a directory, which may be written as a transport is: `parquet:logs`.
 
+    Returns:
+        The kind of files that it names, None for a mere path; and the path.
+
     Raises:
-        DatasetError: It is a URL of something else.
+        DatasetError: It is a URL of something else, or a wrong one.
     """
-    kind, colon, rest = text.partition(":")
-    if colon and kind in ("parquet", "jsonl"):
-        text = rest
-    elif colon and kind.lower() in ("http", "https"):
+    kind = text.partition(":")[0].lower() if ":" in text else None
+    if kind in ("http", "https"):
         raise DatasetError(f"{kind}:… is no directory; what was sent there is at the server")
-    return Path(text).expanduser()
+    if kind not in ("parquet", "jsonl"):
+        return None, Path(text).expanduser()
+    path = _path_of(text)
+    assert path is not None
+    return kind, path
 
 
 def _default() -> Path:
-    from logbatch.transports import build
-
-    try:
-        path = getattr(build(), "path", None)
-    except ValueError as error:
-        raise DatasetError(str(error)) from None
-    if not isinstance(path, Path):
+    path = _path_of(None)
+    if path is None:
         raise DatasetError("LOGBATCH_TRANSPORT names no directory of this machine; name a DIR")
     return path
+
+
+def _path_of(url: str | None) -> Path | None:
+    """Return the directory that a URL, or by default the environment, names; None for others."""
+    from logbatch.transports import build
+    from logbatch.transports.directory import DirectoryTransport
+
+    try:
+        transport = build(url)
+    except ValueError as error:
+        raise DatasetError(str(error)) from None
+    return transport.path if isinstance(transport, DirectoryTransport) else None
 
 
 def user_log_path(name: str) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from logbatch.cli.output import FORMATS, show_table, write_parquet, write_text
 from logbatch.cli.terminal import Terminal, color_option, use_utf8
 from logbatch.dataset.query import parse_size
 from logbatch.dataset.reader import Dataset
+from logbatch.disk import replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -166,13 +166,5 @@ def _replacing(output: Path) -> Iterator[IO[bytes]]:
         with open(output, "wb") as file:
             yield file
         return
-    with tempfile.NamedTemporaryFile(
-        dir=output.parent, prefix=f".{output.name}-", delete=False
-    ) as temporary:
-        try:
-            yield temporary
-            temporary.flush()
-            os.replace(temporary.name, output)
-        except BaseException:
-            os.unlink(temporary.name)
-            raise
+    with replacing(output) as descriptor, open(descriptor, "wb", closefd=False) as file:
+        yield file

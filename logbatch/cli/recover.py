@@ -9,7 +9,7 @@ import click
 
 from logbatch.batching.recovery import recover
 from logbatch.cli.destination import build_transport, sending_options
-from logbatch.cli.directory import find_directory
+from logbatch.cli.directory import find_directory, parse_directory
 from logbatch.cli.terminal import counted
 from logbatch.storage.columns import COLUMNS
 from logbatch.storage.segments import Segment, list_segments
@@ -30,8 +30,8 @@ _TYPES = {
 @click.option(
     "--to",
     metavar="KIND|URL",
-    help="Of a DIR: files to write, parquet or jsonl.  [default: as the newest ones there, else "
-    "parquet]  Of a URL: another place to send to.",
+    help="Of a DIR: files to write, parquet or jsonl.  [default: as DIR says, else as the newest "
+    "ones there, else parquet]  Of a URL: another place to send to.",
 )
 @sending_options
 def command(place: str | None, to: str | None, token: str | None, headers: tuple[str, ...]) -> None:
@@ -57,10 +57,12 @@ def command(place: str | None, to: str | None, token: str | None, headers: tuple
     elif token is not None or headers:
         raise click.UsageError("--token and --header are for a URL")
     else:
-        done = recover(_transport(find_directory(Path(place) if place else None), to))
+        kind = parse_directory(place)[0] if place else None
+        done = recover(_transport(find_directory(Path(place) if place else None), to or kind))
     if done.producers:
-        told = f"published {counted(done.events, 'record')} of {counted(done.producers, 'process')}"
-        click.echo(f"{told} that had died")
+        published = counted(done.events, "record")
+        journals = counted(done.producers, "journal")
+        click.echo(f"published {published} from {journals} of processes that had died")
     elif not done.left:
         click.echo("nothing to recover: no dead process left anything")
     if done.left:

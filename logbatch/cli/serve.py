@@ -6,12 +6,15 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from logbatch.cli.directory import parse_directory
 from logbatch.server.limits import Limits
+
+if TYPE_CHECKING:
+    from logbatch.server.run import Settings
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -28,7 +31,7 @@ def _limit(name: str, text: str) -> Callable[[_F], _F]:
 
 
 @click.command("serve")
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("directory", metavar="DIR")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8321, show_default=True, help="0 for any free."
@@ -45,9 +48,8 @@ def _limit(name: str, text: str) -> Callable[[_F], _F]:
     "--format",
     "kind",
     type=click.Choice(["jsonl", "parquet"]),
-    default="jsonl",
-    show_default=True,
-    help="jsonl: a growing file for each sender; parquet: a file for each request.",
+    help="jsonl: a growing file for each sender; parquet: a file for each request."
+    "  [default: as DIR says, else jsonl]",
 )
 @click.option(
     "--allow-host",
@@ -67,17 +69,19 @@ def _limit(name: str, text: str) -> Callable[[_F], _F]:
 @_limit("max_memory_bytes", "Of all bodies at one time.")
 @_limit("max_connections", "At one time.")
 def command(
-    directory: Path,
+    directory: str,
     host: str,
     port: int,
     tokens: tuple[str, ...],
-    kind: str,
+    kind: str | None,
     allowed_hosts: tuple[str, ...],
     tls_cert: Path | None,
     tls_key: Path | None,
     **limits: Any,
 ) -> None:
     """Receive records over HTTP, and write them to DIR.
+
+    DIR is a path, or says which files are meant: parquet:PATH, jsonl:PATH.
 
     Batches are taken on /v1/logs, single records on /v1/log, OTLP on /otlp/v1/logs.  What is
     answered with success is on the disk; what our own clients send is stored once, however often
@@ -86,19 +90,20 @@ def command(
     \b
     Examples:
       logbatch serve logs
-      logbatch serve logs --port 0
+      logbatch serve parquet:logs --port 0
       logbatch serve logs --host 0.0.0.0 --token env:LOG_TOKEN
     """
     from logbatch.server.access import is_loopback
     from logbatch.server.run import Settings, serve
 
+    named, path = parse_directory(directory)
     try:
         settings = Settings(
-            parse_directory(str(directory)).absolute(),
+            path.absolute(),
             host,
             port,
             tuple(map(_resolve, tokens)),
-            kind,
+            _choose_format(directory, named, kind),
             allowed_hosts,
             tls_cert,
             tls_key,
@@ -108,16 +113,30 @@ def command(
         raise click.ClickException(_name_option(str(error))) from None
     if not (is_loopback(host) or tls_cert):
         click.echo("tokens and records come in plain text: --tls-cert encrypts them", err=True)
-    serve(settings, lambda url, _stop: click.echo(_tell(settings.directory, url)))
+    serve(settings, lambda url, _stop: click.echo(_announce(settings, url)))
 
 
-def _tell(directory: Path, url: str) -> str:
+def _choose_format(directory: str, named: str | None, asked: str | None) -> str:
+    """Return the format of the files, which DIR or `--format` may say.
+
+    Raises:
+        UsageError: They contradict each other, or DIR says more than that.
+    """
+    if named and "?" in directory:
+        raise click.UsageError(f"{directory}: the receiver takes no options of files")
+    if named and asked and named != asked:
+        raise click.UsageError(f"{directory} means {named} files, --format {asked} others")
+    return named or asked or "jsonl"
+
+
+def _announce(settings: Settings, url: str) -> str:
     """Say what to do now; the first line is for programs, too."""
+    files = {"jsonl": "JSON Lines", "parquet": "Parquet"}[settings.format]
     return (
         f"listening on {url}\n"
         f"batches: {url}/v1/logs\n"
         f"OTLP:    {url}/otlp/v1/logs\n"
-        f"writing to {directory}; Ctrl-C ends it"
+        f"writing {files} files to {settings.directory}; Ctrl-C ends it"
     )
 
 

@@ -9,10 +9,13 @@ import pyarrow as pa
 import pyarrow.compute
 
 from logbatch.cli.chart import BANDS, Axis, Counts, band_of
+from logbatch.identity import process_of
 
-_KEPT = ("process", "service", "host")
+_KEPT = ("process", "service", "host", "producer")
 COLUMNS = ("timestamp", "levelno", "logger", "message", "template", *_KEPT)
 """The columns that are needed."""
+
+_COUNTED = ("count_all", "time_min", "time_max")
 
 pc: Any = pyarrow.compute  # its stubs know neither plain numbers nor chunks everywhere
 _ERROR = BANDS[0].least
@@ -115,20 +118,25 @@ def _top(table: pa.Table, name: str, top: int) -> list[Top]:
 
 
 def _processes(table: pa.Table) -> list[Process]:
+    """Count by process: its id may be that of an earlier one, and it may have several producers."""
     counted = table.group_by(list(_KEPT)).aggregate(
         [([], "count_all"), ("time", "min"), ("time", "max")]
     )
-    return [
-        Process(
-            row["process"],
-            row["service"] or "",
-            row["host"] or "",
-            row["count_all"],
-            row["time_min"],
-            row["time_max"],
-        )
-        for row in _most_first(counted, "time_min").to_pylist()
-    ]
+    found: dict[tuple[Any, ...], Process] = {}
+    for row in counted.to_pylist():
+        pid, service, host, producer = (row[name] for name in _KEPT)
+        key = (pid, service, host, process_of(producer))
+        part = Process(pid, service or "", host or "", *(row[name] for name in _COUNTED))
+        found[key] = _join(found[key], part) if key in found else part
+    return sorted(found.values(), key=lambda each: (-each.records, each.first))
+
+
+def _join(one: Process, other: Process) -> Process:
+    return one._replace(
+        records=one.records + other.records,
+        first=min(one.first, other.first),
+        last=max(one.last, other.last),
+    )
 
 
 def _most_first(counted: pa.Table, then: str) -> pa.Table:

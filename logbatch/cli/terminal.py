@@ -21,7 +21,6 @@ from logbatch.cli.escape import escape
 from logbatch.cli.record import Piece
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_PIPE_WIDTH = 80
 
 
 class Terminal(Console):
@@ -99,9 +98,9 @@ def color_option(command: _F) -> _F:
     return option(command)
 
 
-def plain_text(value: str, style: str = "") -> Text:
+def plain_text(value: str) -> Text:
     """Wrap text that came from a log for rich, escaped."""
-    return Text(escape(value), style=style)
+    return Text(escape(value))
 
 
 def counted(number: int, noun: str) -> str:

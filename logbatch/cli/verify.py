@@ -26,9 +26,10 @@ _MOST_SPANS = 3
 def command(directory: Path | None, as_json: bool, color: str) -> None:
     """Check that every record is there, and is there once.
 
-    Each process numbers its records 0, 1, 2 and so on.  Here stands for each which numbers are in
-    files (present), still in its journal (pending), nowhere (missing), or there more than once
-    (twice).  What was dropped or refused, and said so, is listed apart.
+    Each handler or processor, until it is closed, is a producer and numbers its records 0, 1, 2
+    and so on.  The table shows for each which numbers are in files (present), still in its journal
+    (pending), nowhere (missing), or there more than once (twice).  What was dropped or rejected,
+    and reported as such, is listed below it.
 
     Exit code 1 means that records are missing or there twice, or that a file cannot be read.
 
@@ -58,7 +59,7 @@ def _show(report: Report, terminal: Terminal) -> None:
 
 
 def _table(report: Report) -> Table:
-    table = new_table("process", "present", "pending", "missing", "twice")
+    table = new_table("producer", "present", "pending", "missing", "twice")
     table.columns[0].no_wrap = True
     for one in report.producers:
         table.add_row(
@@ -95,7 +96,7 @@ def _conclusion(report: Report) -> Text:
     whole = not (report.gaps or report.repeated or report.problems)
     return Text.assemble(
         (counted(present + pending, "record"), "bold"),
-        f" of {counted(len(report.producers), 'process')}: ",
+        f" of {counted(report.processes, 'process')}: ",
         (f"{report.gaps:,} missing, {report.repeated:,} twice", "green" if whole else "bold red"),
         f", {pending:,} pending",
     )

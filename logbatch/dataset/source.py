@@ -17,16 +17,12 @@ import pyarrow as pa
 from logbatch.dataset.listing import Grown, Vanished
 from logbatch.dataset.pieces import FIXED, Damaged, Footer, footer
 from logbatch.dataset.snapshot import Part, ReadPending, Snapshot, take
-from logbatch.errors import DatasetError
+from logbatch.errors import DatasetError, DatasetWarning
 
 _T = TypeVar("_T")
 
 _SPARE = 1000  # footers of files that went away that are kept at least
 TRIES = 20  # snapshots in a row that are out of date before a reader gives up
-
-
-class DatasetWarning(UserWarning):
-    """Something in a directory could not be read, and was left out."""
 
 
 class Source:

@@ -24,7 +24,7 @@ from logbatch.dataset.pieces import FIXED, Damaged, blocks, read
 from logbatch.dataset.snapshot import Part, ReadPending, Spans, make_part, present
 from logbatch.dataset.source import Source
 from logbatch.dataset.tables import scan
-from logbatch.identity import Ranges, is_producer
+from logbatch.identity import Ranges, is_producer, process_of
 from logbatch.journal import read_pending
 from logbatch.storage.segments import Segment, list_segments
 
@@ -99,6 +99,11 @@ class Report:
     def repeated(self) -> int:
         """How many records are there more than once."""
         return sum(count(producer.twice) for producer in self.producers)
+
+    @property
+    def processes(self) -> int:
+        """How many processes logged them; each has one producer or more."""
+        return len({process_of(producer.producer) for producer in self.producers})
 
     @property
     def ok(self) -> bool:

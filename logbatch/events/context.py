@@ -1,7 +1,7 @@
-"""What surrounds a logging call: bound values, task, trace, caller, and the program's names.
+"""The context of a logging call: bound values, task, trace, caller, and the program's names.
 
-Nothing is imported for it.  structlog, asyncio and OpenTelemetry are asked only where the
-application has loaded them already.
+Nothing is imported for this: structlog, asyncio and OpenTelemetry are asked only if the application
+has imported them.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pathlib import PurePath
 from types import FrameType
 from typing import Any
 
-_NOT_SET = ...  # what structlog.contextvars leaves behind for a value that was taken away
+_NOT_SET = ...  # what structlog.contextvars stores for a value that was unbound
 
 
 def bound_values(context: Context) -> dict[str, Any]:
-    """Return what `structlog.contextvars` has bound, in the order in which it was bound last."""
+    """Return what `structlog.contextvars` has bound, in the order of binding."""
     module = sys.modules.get("structlog.contextvars")
     prefix = getattr(module, "STRUCTLOG_KEY_PREFIX", None)
     if prefix is None:
@@ -33,10 +33,10 @@ def bound_values(context: Context) -> dict[str, Any]:
 
 
 def unmerged_values() -> dict[str, Any]:
-    """Return the bound values that structlog's own chain does not put into its events.
+    """Return the bound values that structlog's chain does not merge into its events.
 
-    Where `merge_contextvars` is configured, what comes out of the chain is final: a processor may
-    have taken a secret away again.
+    If `merge_contextvars` is configured, the result of the chain is final: a processor may have
+    removed a secret.
     """
     context = copy_context()
     values = bound_values(context) if context else {}
@@ -70,19 +70,19 @@ def trace_ids() -> tuple[str | None, str | None]:
         if span.is_valid:
             return f"{span.trace_id:032x}", f"{span.span_id:016x}"
         return None, None
-    except Exception:  # the package is being imported, or is another one
+    except Exception:  # it is still being imported, or is another package
         return None, None
 
 
 # ------------------------------------------------------------------ who called structlog
 
-_OURS = __name__.partition(".")[0]  # the package that all our frames are in
+_OURS = __name__.partition(".")[0]  # the package of all our frames
 
 
 def came_through_structlog() -> bool:
-    """Tell whether it was structlog that called the standard library's logger."""
+    """Return whether structlog called the standard library's logger."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and _package_of(frame) != "logging":  # our handler, or one made of it
+    while frame is not None and _package_of(frame) != "logging":  # our handler, or a subclass of it
         frame = frame.f_back
     while frame is not None and _package_of(frame) == "logging":
         frame = frame.f_back
@@ -100,14 +100,14 @@ def find_caller(
     """Find the frame that called structlog.
 
     Args:
-        callsite: What the event says of its `pathname`, `lineno` and `func_name`.  It may be from
-            `CallsiteParameterAdder`, which can be told to leave out frames; or from the
-            application, and mean something else altogether.
-        skip: Further frames to leave out (`stacklevel`).
-        start: The frame, where it is known.
+        callsite: `pathname`, `lineno` and `func_name` in the event.  They may be from
+            `CallsiteParameterAdder`, which can be configured to skip frames; or from the
+            application, with another meaning.
+        skip: Number of further frames to skip (`stacklevel`).
+        start: The frame, if it is known.
 
     Returns:
-        The frame, and whether it is the one that `callsite` tells of.
+        The frame, and whether `callsite` describes it.
     """
     frame = start or _calling_frame()
     while frame is not None and frame.f_back is not None and skip > 0:
@@ -126,7 +126,7 @@ def _callsite_of(frame: FrameType) -> dict[str, object]:
 
 
 def _calling_frame() -> FrameType | None:
-    """Return the frame behind those of structlog, or behind ours if there are none."""
+    """Return the frame that called structlog, or that called us if structlog did not."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and _package_of(frame) == _OURS:
         frame = frame.f_back
@@ -146,7 +146,7 @@ def awaiting_caller() -> tuple[FrameType | None, tuple[int, str] | None]:
     Returns:
         The frame, and id and name of its thread.
     """
-    # By name, for they are structlog's own; without them the row says less, but is no worse.
+    # By name: they are private to structlog.  Without them the row only holds less.
     found = {variable.name: value for variable, value in copy_context().items()}
     frame, thread = found.get("_ASYNC_CALLING_STACK"), found.get("_ASYNC_CALLING_THREAD")
     if not isinstance(frame, FrameType):

@@ -1,27 +1,28 @@
-"""The total JSON encoder: any Python value becomes JSON, in little time and little room.
+"""The total JSON encoder: any Python value becomes JSON, in bounded time and memory.
 
-No `Exception` comes out of this module; a `BaseException` such as KeyboardInterrupt, raised inside
-an object's own method, passes through.  Nothing is shared between calls and nothing of a value is
-kept, so an object may log from its own `__repr__`, and any number of threads may encode at once.
+No function here raises an `Exception`; a `BaseException` such as KeyboardInterrupt, raised by an
+object's own method, passes through.  No state is shared between calls and no value is kept, so an
+object may log from its own `__repr__`, and any number of threads may encode at once.
 
-What is JSON already comes out as it went in.  Everything else becomes text or plain data:
+Plain JSON data is encoded unchanged.  Everything else becomes text or plain data:
 
     integer of any size      a JSON number; as hexadecimal text from 2,000 bits
     NaN, infinities          "NaN", "Infinity", "-Infinity"; null is None and nothing else
     lone surrogate           the six characters \\udc80
     bytes                    their text where they are UTF-8, else a Python literal: "b'\\xff'"
     tuple, set, deque        an array; sets are sorted where that is possible
-    key that is no text      its JSON as text; a second key of the same text gets " (2)" after it
+    key that is not a string its JSON as text; a second key of the same text gets " (2)" after it
     dataclass, attrs, Struct an object of its fields, but those with `repr=False`
     Enum                     its value
     Decimal, UUID, Path      str()
     date, time, datetime     ISO 8601, with "Z" for UTC; a naive one has no offset
     timedelta                seconds
     numpy                    what `item()` and `tolist()` give; its dates as text
-    anything else            repr(); if that fails, a text that says so
+    anything else            repr(); if that fails, a text saying so
 
-At the limits: what is longer than `limit` bytes, deeper than `MAX_DEPTH`, or, where it is not plain
-JSON data, has more than `MAX_ITEMS` parts, is cut and says so: "…[cut: 5242880 characters in all]".
+At the limits: a value longer than `limit` bytes, nested deeper than `MAX_DEPTH`, or, if it is not
+plain JSON data, with more than `MAX_ITEMS` items, is cut and marked: "…[cut: 5242880 characters in
+all]".
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ from logbatch.events.values import (
     MAX_ITEMS,
     SCALARS,
     Conversion,
+    failure_text,
     fit_text,
     name_of,
-    tell_failure,
 )
 
 _MANY = 100
@@ -55,7 +56,7 @@ def encode_value(value: object, limit: int) -> bytes:
 
     Args:
         value: Anything.
-        limit: Bytes of JSON from which on the value is cut.  A mark may exceed it by a little.
+        limit: Most bytes of JSON; a longer value is cut.  The mark may exceed it slightly.
     """
     try:
         if type(value) in SCALARS:
@@ -70,14 +71,14 @@ def encode_value(value: object, limit: int) -> bytes:
 
 
 def encode_fields(fields: Mapping[Any, object], limit: int) -> dict[str, msgspec.Raw]:
-    """Encode the values of a mapping, each for itself.
+    """Encode the values of a mapping one by one.
 
     Args:
         fields: Anything, by name.
-        limit: Bytes of JSON from which on a value is cut; all of them may take twice as much.
+        limit: Most bytes of JSON of one value; all values together may take twice as much.
 
     Returns:
-        JSON by name, which can be encoded for sure.
+        JSON by name; encoding it cannot fail.
     """
     room = 2 * limit
     result: dict[str, msgspec.Raw] = {}
@@ -101,10 +102,10 @@ def _encode_carefully(value: object, limit: int) -> bytes:
 
 
 def spare_room(values: Collection[Any], room: int, depth: int = MAX_DEPTH) -> int:
-    """Tell how many of `room` bytes are left after values that are plain JSON data.
+    """Return how many of `room` bytes are left after values that are plain JSON data.
 
-    Sizes are estimated from below.  The answer is negative where the room does not suffice, and
-    where anything is not plain: of another type, not finite, huge, too deep.
+    Sizes are estimated from below.  The result is negative if the values do not fit, or if
+    anything is not plain: another type, not finite, huge, nested too deeply.
     """
     room -= 2 * len(values)
     if room < 0 or depth < 0:
@@ -143,7 +144,7 @@ def _spare_room_of_keys(keys: Iterable[object], room: int) -> int:
 
 
 def _spare_room_of_many(values: Collection[Any], room: int, depth: int) -> int:
-    """Do it for what is in many containers as if it was in one: a call for each takes too long."""
+    """Check the items of many containers as if they were in one; a call for each is too slow."""
     room -= 2 * sum(map(len, values))
     if room < 0:
         return -1
@@ -155,9 +156,9 @@ def _spare_room_of_many(values: Collection[Any], room: int, depth: int) -> int:
 
 
 def text_of(value: object, limit: int) -> str:
-    """Return str() of any value, cut to `limit` bytes; text that says so where str() fails.
+    """Return str() of any value, cut to `limit` bytes; if str() fails, a text saying so.
 
-    A built-in container whose str() would take long is shown as the JSON of its beginning.
+    A built-in container whose str() would be slow is shown as the JSON of its first items.
     """
     kind = type(value)
     if kind is str:
@@ -166,12 +167,12 @@ def text_of(value: object, limit: int) -> str:
         is_quick = issubclass(kind, str) or is_small(value, limit // 4)
         text = str(value) if is_quick else encode_value(value, limit).decode()
     except Exception as error:
-        text = tell_failure(kind, error)
+        text = failure_text(kind, error)
     return fit_text(text, limit)
 
 
 def is_small(value: object, room: int) -> bool:
-    """Tell whether str() of a value is short, as far as built-in types can tell."""
+    """Return whether str() of a value is short, judging by the built-in types in it."""
     ahead: list[Any] = [value]
     while ahead and room > 0:
         part = ahead.pop()

@@ -1,10 +1,12 @@
-"""Events: how a LogRecord, a structlog event or a text becomes one line of JSON.
+"""How a LogRecord, a structlog event or a text becomes one line of JSON.
 
-A line is made wholly within the call that logs: when it returns, no record, exception, frame or
-value is referenced any more.  Whatever comes in, a line comes out, and no `Exception`; what cannot
-be read is marked text in that line.  No line is longer than about three times `max_value_bytes`
-plus 450 KiB.  An encoder may be used by any number of threads at once, and again from within an
-object's `__repr__` while that is being encoded.
+A line is made entirely within the logging call: when it returns, no record, exception, frame or
+value is referenced any more.  Any input makes a line and never raises an `Exception`; what cannot
+be read becomes marked text in the line.  A line is at most about three times `max_value_bytes` plus
+450 KiB long.  An encoder may be used by any number of threads at once, and again from an object's
+`__repr__` while that is being encoded.
+
+An ordinary record takes `fast_path`; everything else is read by `reading` and written by `fields`.
 """
 
 from __future__ import annotations
@@ -25,15 +27,15 @@ from logbatch.events.values import name_of
 
 
 class LineEncoder:
-    """Makes lines: `record` of a LogRecord, `event_dict` of a structlog event, `text` of a text.
+    """Makes lines: `record` from a LogRecord, `event_dict` from a structlog event, `text`.
 
     Args:
-        service: The `service` column; None takes `OTEL_SERVICE_NAME`, else the script's name.
-        host: The `host` column; None takes the machine's name.
+        service: The `service` column; None means `OTEL_SERVICE_NAME`, else the script's name.
+        host: The `host` column; None means the machine's name.
         max_value_bytes: A message or an attribute whose JSON is longer is cut; all attributes
             together may have twice as much.
         complain: Called with a record whose arguments do not fit its message, while that exception
-            is being handled.  None prints it to stderr, as every handler of `logging` does where
+            is being handled.  None prints it to stderr, as the handlers of `logging` do if
             `logging.raiseExceptions` is set.
     """
 
@@ -75,7 +77,7 @@ class LineEncoder:
     def text(
         self, text: str, *, level: int, logger: str, attributes: Mapping[str, Any] | None = None
     ) -> bytes:
-        """Make the line of a text that comes from no logging call.
+        """Make the line of a text that did not come from a logging call.
 
         Args:
             text: The message.
@@ -87,7 +89,7 @@ class LineEncoder:
 
 
 def _read(read: Callable[..., Event], *source: Any) -> Event:
-    """Make an event of what came in; if that fails, of the failure."""
+    """Return the event that `read` returns; if it fails, one that says so."""
     try:
         return read(*source)
     except Exception as error:  # near the recursion limit anything can fail
@@ -98,5 +100,5 @@ def _read(read: Callable[..., Event], *source: Any) -> Event:
 
 
 def _print_complaint(record: logging.LogRecord) -> None:
-    """Say on stderr, as `logging` does, that a message and its arguments do not fit."""
+    """Print to stderr, as `logging` does, that arguments do not fit their message."""
     (logging.lastResort or logging.Handler()).handleError(record)

@@ -1,7 +1,8 @@
-"""What a structlog event says: each `take_*` removes from the event what a column tells.
+"""The columns of a structlog event: each `pop_*` removes a column from the event and returns it.
 
-What is left in the end are the attributes.  A key is taken only where it means what structlog's own
-processors mean by it; a field of the application that has the same name stays an attribute.
+What is left in the end are the attributes.  A key is removed only if it has the meaning that
+structlog's own processors give it; a field of the application with the same name stays an
+attribute.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from logbatch.events.values import fit_text
 from logbatch.levels import name_of, number_of_method
 
 _CALLSITE = ("pathname", "lineno", "func_name")
-_TIME_BYTES = 16  # len("2026-11-21T03:56"): a shorter text is no moment
+_TIME_BYTES = 16  # len("2026-11-21T03:56"): a shorter text is not a time
 
 
-def take_level(items: dict[str, Any], method_name: str) -> tuple[str, int]:
-    """Take name and number of the level.  A method that is no level counts as INFO."""
+def pop_level(items: dict[str, Any], method_name: str) -> tuple[str, int]:
+    """Pop name and number of the level.  A method that is not a level counts as INFO."""
     level = items.get("level")
     number = number_of_method(level) if isinstance(level, str) else None
     if number is not None:
@@ -47,12 +48,12 @@ def take_level(items: dict[str, Any], method_name: str) -> tuple[str, int]:
             del items["level"]
     else:
         name = name_of(number)
-    take_same(items, {"level_number": number})
+    drop_same(items, {"level_number": number})
     return name, number
 
 
-def take_logger(items: dict[str, Any], name: object) -> str:
-    """Take the name of the logger: that of the logger itself, or what `add_logger_name` says."""
+def pop_logger(items: dict[str, Any], name: object) -> str:
+    """Pop the name of the logger, which is its own name or that from `add_logger_name`."""
     told = items.get("logger")
     if isinstance(told, str) and (told == name or not isinstance(name, str)):
         del items["logger"]
@@ -60,24 +61,24 @@ def take_logger(items: dict[str, Any], name: object) -> str:
     return name if isinstance(name, str) else ""
 
 
-def take_time(items: dict[str, Any], now: datetime) -> datetime:
-    """Take the time of the event; one that cannot be read stays, and it is now."""
+def pop_time(items: dict[str, Any], now: datetime) -> datetime:
+    """Pop the time of the event; one that cannot be read stays, and `now` is returned."""
     if "timestamp" not in items:
         return now
     moment = read_time(items["timestamp"], now)
     if moment is None:
         return now
     del items["timestamp"]
-    # A text in whole seconds, as by structlog's default, would put all of a second in one place.
+    # Whole seconds, structlog's default, would lose the order of events within a second.
     is_this_second = moment.microsecond == 0 and timedelta() <= now - moment < timedelta(seconds=1)
     return now if is_this_second else moment
 
 
 def read_time(value: object, now: datetime) -> datetime | None:
-    """Read a moment in any of structlog's forms: seconds since 1970, or ISO 8601.
+    """Read a time in any of structlog's forms: seconds since 1970, or ISO 8601.
 
-    A text without an offset is local time, as `TimeStamper(utc=False)` writes it, except where it
-    is the current time in UTC, as a `TimeStamper` with a format of its own writes it.
+    A text without an offset is local time, as `TimeStamper(utc=False)` writes it, unless it is the
+    current time in UTC, as a `TimeStamper` with its own format writes it.
     """
     try:
         if isinstance(value, float | int) and not isinstance(value, bool):
@@ -89,15 +90,15 @@ def read_time(value: object, now: datetime) -> datetime | None:
         if value.tzinfo is None and abs(value.replace(tzinfo=UTC) - now) < timedelta(minutes=1):
             value = value.replace(tzinfo=UTC)
         value = value.astimezone(UTC)
-        return datetime.combine(value.date(), value.time(), UTC)  # no subclass
-    except Exception:  # out of range, or a subclass that is no moment, such as pandas' NaT
+        return datetime.combine(value.date(), value.time(), UTC)  # not of a subclass
+    except Exception:  # out of range, or a subclass that is not a time, such as pandas' NaT
         return None
 
 
-def take_message(items: dict[str, Any], limit: int) -> tuple[str, str]:
-    """Take message and template.
+def pop_message(items: dict[str, Any], limit: int) -> tuple[str, str]:
+    """Pop message and template.
 
-    Arguments that do not fit the message stay among the attributes, as `args`.
+    Arguments that do not fit the message stay in the attributes, as `args`.
     """
     key = next((key for key in ("event", "message", "msg") if key in items), "event")
     event = items.pop(key, None)
@@ -113,12 +114,12 @@ def take_message(items: dict[str, Any], limit: int) -> tuple[str, str]:
 
 
 def template_of(value: object, text: str, limit: int) -> str:
-    """Return the template that a text of some value makes; it is of a message's beginning only.
+    """Return the template of a message: at most its first 64 KiB.
 
     Args:
-        value: What the text was made of.
-        text: The text, cut to `limit`.
-        limit: Bytes of a message.
+        value: The message as it was logged.
+        text: Its text, cut to `limit`.
+        limit: Most bytes of a message.
     """
     limit = min(limit, TEMPLATE_BYTES)
     if len(text) <= limit // 6:
@@ -133,7 +134,7 @@ def _unwrap(args: Any) -> Any:
 
 
 def format_message(template: str, args: Any, limit: int) -> str:
-    """Put the arguments into a message as `logging` does; what is too long is cut before that."""
+    """Format a message as `logging` does; arguments that are too long are cut first."""
     if type(args) is tuple:
         args = tuple(_tame(value, limit) for value in args)
     elif type(args) is dict and not is_small(args, limit // 4):
@@ -150,8 +151,8 @@ def _tame(value: Any, limit: int) -> Any:
     return value if is_small(value, limit // 4) else encode_value(value, limit // 2).decode()
 
 
-def take_failure(items: dict[str, Any], limit: int) -> Failure | None:
-    """Take the exception, whether it is rendered already or not."""
+def pop_failure(items: dict[str, Any], limit: int) -> Failure | None:
+    """Pop the exception, whether it is rendered already or not."""
     failure = from_exc_info(items.pop("exc_info", None), limit)
     rendered = items.get("exception")
     if failure is not None:
@@ -161,7 +162,7 @@ def take_failure(items: dict[str, Any], limit: int) -> Failure | None:
     if not isinstance(rendered, list) or not _is_stacks(rendered):
         return None
     if not any("locals" in frame for stack in rendered for frame in stack["frames"]):
-        del items["exception"]  # the columns say it all
+        del items["exception"]  # the columns hold all of it
     return from_dicts(rendered, limit)
 
 
@@ -172,8 +173,8 @@ def _is_stacks(rendered: list[Any]) -> bool:
     )
 
 
-def take_stack(items: dict[str, Any]) -> str | None:
-    """Take the stack that `StackInfoRenderer` has rendered or `stack_info=True` asks for."""
+def pop_stack(items: dict[str, Any]) -> str | None:
+    """Pop the stack that `StackInfoRenderer` has rendered, or that `stack_info=True` requests."""
     for key in ("stack", "stack_info"):
         text = items.get(key)
         if isinstance(text, str) and text.startswith(STACK_HEADER):
@@ -185,14 +186,14 @@ def take_stack(items: dict[str, Any]) -> str | None:
     return render_stack(find_caller({})[0]) if asked is True else None
 
 
-def take_callsite(
+def pop_callsite(
     items: dict[str, Any], start: FrameType | None
 ) -> tuple[str | None, int | None, str | None]:
-    """Take path, line and function of the call, looking for them on the stack.
+    """Pop path, line and function of the call; they are read from the stack.
 
     Args:
         items: The event.
-        start: The frame of the call, where it is known.
+        start: The frame of the call, if it is known.
     """
     callsite = {key: items[key] for key in _CALLSITE if type(items.get(key)) in (str, int)}
     skip = items.pop("stacklevel") - 1 if type(items.get("stacklevel")) is int else 0
@@ -205,8 +206,8 @@ def take_callsite(
     return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
 
 
-def take_same(items: dict[str, Any], columns: Mapping[str, object]) -> None:
-    """Take what says the same as a column does."""
+def drop_same(items: dict[str, Any], columns: Mapping[str, object]) -> None:
+    """Remove the items that repeat a column."""
     for key, value in columns.items():
         if key in items and type(items[key]) is type(value) and items[key] == value:
             del items[key]

@@ -22,7 +22,7 @@ import msgspec
 from msgspec import Raw
 
 from logbatch.events.context import task_name, unmerged_values
-from logbatch.events.eventdict import take_level
+from logbatch.events.eventdict import pop_level
 from logbatch.events.fast_path import (
     LONG,
     MAX_NAMES,
@@ -55,7 +55,7 @@ _modules = sys.modules
 
 class _Level(NamedTuple):
     number: int
-    name: str
+    named: str  # by `logging`, at that time
     before: Raw  # of the message: level, number and logger
 
 
@@ -141,7 +141,7 @@ class FastEvents:
             name = ""
         key = method_name, items.get("level"), name
         level = self._levels.get(key) or self._learn_level(key)
-        if level.name != getLevelName(level.number):  # it was given another name since
+        if level.named != getLevelName(level.number):  # it was given another name since
             level = self._learn_level(key)
         items.pop("level", None)
         return level
@@ -151,12 +151,12 @@ class FastEvents:
         require(type(logger) is str and len(logger) < NAME_BYTES // 6)
         require(type(method_name) is str and (told is None or type(told) is str))
         items = {} if told is None else {"level": told}
-        name, number = take_level(items, method_name)
+        name, number = pop_level(items, method_name)
         require(not items and 0 < len(name) < NAME_BYTES // 6)
         before = Raw(encode(name) + join((("levelno", number), ("logger", logger))))
         if len(self._levels) >= _MAX_LEVELS:
             self._levels.clear()
-        level = self._levels[key] = _Level(number, name, before)
+        level = self._levels[key] = _Level(number, getLevelName(number), before)
         return level
 
     def _learn_place(self, frame: FrameType) -> _Place:
@@ -240,7 +240,10 @@ def _find_caller(start: FrameType) -> FrameType:
         while _is_between[frame.f_globals["__name__"]]:  # type: ignore[union-attr]
             frame = frame.f_back  # type: ignore[union-attr]
     except KeyError as error:
-        _learn_module(error.args[0])
+        (name,) = error.args
+        if name in _is_between:  # a module without a name
+            raise Unusual from None
+        _learn_module(name)
         return _find_caller(start)
     assert frame is not None
     return frame

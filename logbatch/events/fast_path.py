@@ -1,13 +1,13 @@
-"""The quick way: the line of an ordinary record, which is most of what a logging call costs.
+"""The fast path: the line of an ordinary record, which is most of what a logging call costs.
 
-A record is ordinary if it is a plain `logging.LogRecord` with a text for its message, no exception,
-and nothing in it that is very long.  Its line is the very one that the careful way comes to, which
-all other records go, and so do those with which anything goes wrong here.
+A record is ordinary if it is a plain `logging.LogRecord` with a string as message, no exception,
+and nothing very long in it.  All other records, and those for which anything fails here, take the
+careful path, which makes the same line of an ordinary record.
 
-What stays the same from call to call is encoded once, after a close look at its types, and then
-remembered: by place (logger, level, file, line, function), by thread, and by the names of the extra
-fields.  A memory that is full starts anew.  No lock is needed: what two threads learn at the same
-time is the same, and it is stored in one step.
+What stays the same from call to call is encoded once, after its types were checked, and cached: by
+place (logger, level, file, line, function), by thread, and by the names of the extra fields.  A
+full cache is emptied.  No lock is needed: two threads that fill an entry at the same time store the
+same value, in one step.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from logbatch.events.fields import NAME_BYTES
 from logbatch.events.values import MAX_DEPTH, TEXTS
 
 STANDARD = tuple(logging.LogRecord("", 0, "", 0, "", (), None).__dict__)  # Pythons differ
-FORMATTED = ("message", "asctime")  # what another handler's formatter leaves on a record
+FORMATTED = ("message", "asctime")  # what a formatter of another handler sets on a record
 
 _LogRecord = logging.LogRecord
 encode = msgspec.json.Encoder().encode
@@ -46,14 +46,14 @@ _HAS_TASK = "taskName" in STANDARD
 _PLACE = ("name", "levelname", "levelno", "pathname", "lineno", "funcName")
 _CALLER = ("process", "thread", "threadName")
 _REST = ("msg", "args", "exc_info", "exc_text", "stack_info", "created")
-_TASK = "taskName" if _HAS_TASK else "exc_text"  # which is None where it matters
-# All standard fields are read, the five that no column needs as well: if all are there, then the
-# extra ones are those that come after, or else a standard name is among those.
+_TASK = "taskName" if _HAS_TASK else "exc_text"  # which is None on the fast path
+# All standard fields are read, also the five that no column needs: if none is missing, the extra
+# fields are those that follow, and none of them has a standard name.
 _UNUSED = [name for name in STANDARD if name not in {*_PLACE, *_CALLER, *_REST, _TASK}]
 _read_place = itemgetter(*_PLACE)
 _read_caller = itemgetter(*_CALLER)
 _read_rest = itemgetter(*_REST, _TASK, *_UNUSED)
-# What may be no extra field: what structlog passes on, the task of a record from a newer Python.
+# Names that need not be extra fields: structlog passes them on, or a newer Python sets them.
 TOLD_BY_STRUCTLOG = frozenset(("level", "logger", "timestamp", "exception", "stack"))
 _DOUBTFUL = TOLD_BY_STRUCTLOG | {*STANDARD, "taskName", "_logger", "_name"}
 
@@ -68,7 +68,7 @@ _MAX_MISSES = 16
 
 
 class Unusual(Exception):
-    """The record is not an ordinary one."""
+    """The record is not ordinary."""
 
 
 class Callers:
@@ -85,7 +85,7 @@ class Callers:
     def __init__(self, service: str | None, host: str | None) -> None:
         self._program = join((("service", service), ("host", host)))
         self.known: dict[tuple[Any, ...], tuple[_Make, Raw]] = {}
-        self._beginnings: dict[tuple[Any, ...], bytes] = {}  # of the same, without the program
+        self._beginnings: dict[tuple[Any, ...], bytes] = {}  # the same without service and host
         self._tasks: dict[tuple[Any, ...], Raw] = {}  # of the same, by what comes between
 
     def learn(self, key: tuple[Any, ...]) -> tuple[_Make, Raw]:
@@ -106,7 +106,7 @@ class Callers:
         return caller
 
     def with_task(self, key: tuple[Any, ...], whence: Raw, task: str | None) -> Raw:
-        """Put a task and a trace between what is said of the caller and of the program."""
+        """Insert task and trace between the columns of the caller and those of the program."""
         trace_id, span_id = trace_ids()
         if not (task or trace_id):
             return whence
@@ -124,10 +124,10 @@ class Callers:
 
 @lru_cache(maxsize=16)
 def _line_type(first: str) -> _Make:
-    """Make the type of a line in parts: each holds the value of its key and the keys after that.
+    """Make the type of a line in parts: each field holds its value and the keys that follow it.
 
     Args:
-        first: The first key that tells of the caller; not every record has a process.
+        first: The first key of the caller; not every record has a process.
     """
     keys = ["timestamp", "level", "message", "template", "pathname", first]
     fields: list[Any] = [*keys, ("attributes", Any, None)]
@@ -135,12 +135,12 @@ def _line_type(first: str) -> _Make:
 
 
 class FastPath:
-    """Makes the lines of ordinary records, and leaves all others to the careful way.
+    """Makes the lines of ordinary records, and passes all others to the careful path.
 
     Args:
         callers: What is known of processes and threads.
-        limit: Bytes of the longest value, and of the longest line; a longer one may have to be cut.
-        record_carefully: Makes the line of a record that may hold anything.
+        limit: Most bytes of a value, and of a line; in a longer one a value may have to be cut.
+        record_carefully: Makes the line of any record.
     """
 
     def __init__(
@@ -178,7 +178,7 @@ class FastPath:
                 shape = place.shapes.get(len(fields)) or place.learn_shape(fields)
                 try:
                     values = shape.read(fields)
-                except KeyError:  # there are other names than the last time
+                except KeyError:  # the names differ from the last time
                     shape = place.learn_shape(fields)
                     values = shape.read(fields)
                 attributes = shape.make(*values)
@@ -208,7 +208,7 @@ class FastPath:
             )
             if len(line) <= limit:
                 return line
-        except Exception:  # whatever it is, it is nothing for the quick way
+        except Exception:  # whatever it is, it is not ordinary
             pass
         return self._record_carefully(record)
 
@@ -234,7 +234,7 @@ def require(condition: object) -> None:
 
 
 def join(pairs: Iterable[tuple[str, object]]) -> bytes:
-    """Encode what follows in an object that has begun already."""
+    """Encode pairs as the continuation of a JSON object."""
     return b"".join(
         b',"%b":%b' % (key.encode(), encode(value)) for key, value in pairs if value is not None
     )
@@ -244,7 +244,7 @@ def join(pairs: Iterable[tuple[str, object]]) -> bytes:
 
 
 class _Place:
-    """What is known of the place of a logging call."""
+    """What is cached for the place of a logging call."""
 
     __slots__ = ("_misses", "_newest", "after", "before", "shapes")
 
@@ -256,7 +256,7 @@ class _Place:
         self._misses = 0
 
     def learn_shape(self, fields: dict[str, Any]) -> _Shape:
-        """Find what the extra fields are; a place that has ever other ones remembers none."""
+        """Cache the names of the extra fields; a place where they keep changing caches none."""
         names = tuple(islice(fields, _COUNT, None))
         if names != self._newest:
             self._newest = names
@@ -268,7 +268,7 @@ class _Place:
 
 
 class _Shape(NamedTuple):
-    """The extra fields of a record: how to read them, and what to make of their values."""
+    """The extra fields of a record: how to read them, and how to make the attributes."""
 
     names: tuple[str, ...]
     read: Callable[[dict[str, Any]], tuple[Any, ...]]
@@ -297,7 +297,7 @@ def _shape_of(names: tuple[str, ...]) -> _Shape:
 def _reader(
     kept: tuple[str, ...], names: tuple[str, ...]
 ) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
-    """Return what reads some of the fields, and fails if not all of them are there."""
+    """Return a function that reads fields and raises KeyError if one is missing."""
     if kept == names and len(names) > 1:
         return itemgetter(*names)
 
@@ -349,7 +349,7 @@ def _is_plain(container: Any, depth: int) -> bool:
 
 
 def _add_bound(context: Context, shape: _Shape | None, attributes: Any, limit: int) -> Any:
-    """Put the bound values before the extra fields, of which one of the same name wins."""
+    """Put the bound values before the extra fields, which win over a bound value."""
     bound = bound_values(context)
     if not bound:
         return attributes

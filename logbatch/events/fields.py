@@ -1,4 +1,4 @@
-"""An event: the fields of one log occurrence, and the line that they make."""
+"""An event: the fields of one log occurrence, and how they are written as a line."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class EventWriter:
     Args:
         service: The `service` column.
         host: The `host` column.
-        limit: Bytes of JSON from which on a message or an attribute is cut.
+        limit: Most bytes of JSON of a message or an attribute.
     """
 
     def __init__(self, service: str | None, host: str | None, limit: int) -> None:
@@ -94,14 +94,14 @@ class EventWriter:
         self._short_limit = min(limit, NAME_BYTES)
 
     def line(self, event: Event) -> bytes:
-        """Encode an event whose columns may still hold anything; its attributes always do."""
+        """Encode an event; its columns and attributes may hold any value."""
         event.service = self._service
         event.host = self._host
         try:
             line = _encode_lines((event,)) if _is_plain(event) else b""
         except Exception:  # a lone surrogate
             line = b""
-        # In a line that is short there is nothing too long.
+        # In a short line nothing is too long.
         return line if 0 < len(line) <= self._short_limit else self._fitted_line(event)
 
     def _fitted_line(self, event: Event) -> bytes:
@@ -133,7 +133,7 @@ def _column(value: object, limit: int) -> str | None:
 
 
 def short(value: object) -> str | None:
-    """Return what a short column holds of any value; None where that is empty."""
+    """Return any value as the text of a short column; None if that is empty."""
     return _column(value, NAME_BYTES)
 
 
@@ -141,7 +141,7 @@ def short(value: object) -> str | None:
 
 
 def add_failure(event: Event, failure: Failure | None, stack: str | None) -> None:
-    """Fill in an exception, and put `stack_info` after it."""
+    """Fill in the exception, with `stack_info` after it."""
     if failure is not None:
         event.exception_type, event.exception_message, event.stacktrace = failure
     if stack:
@@ -149,11 +149,11 @@ def add_failure(event: Event, failure: Failure | None, stack: str | None) -> Non
 
 
 def add_caller(event: Event, awaiting: tuple[int, str] | None) -> None:
-    """Fill in process, thread and task of this very call.
+    """Fill in process, thread and task of the current call.
 
     Args:
         event: The event.
-        awaiting: Id and name of the thread that awaits this call, where it is another one.
+        awaiting: Id and name of the thread that awaits this call, if that is another one.
     """
     event.process = os.getpid()
     if awaiting is None:
@@ -164,7 +164,7 @@ def add_caller(event: Event, awaiting: tuple[int, str] | None) -> None:
 
 
 def caller_of(event: Event) -> dict[str, object]:
-    """Return what an event says of its process and thread."""
+    """Return the columns of process and thread."""
     return {
         "process": event.process,
         "thread": event.thread,

@@ -1,7 +1,7 @@
-"""What a LogRecord says, whoever made it.
+"""The columns of a LogRecord, whoever made it.
 
-A record can come from another process, from a subclass with properties, or from a filter that has
-put anything anywhere.  Each column is read on its own, and is None where it makes no sense.
+A record may come from another process, from a subclass with properties, or from a filter that has
+stored anything anywhere.  Each column is read on its own, and is None if its value is unusable.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def get(record: logging.LogRecord, name: str) -> Any:
 
 
 def columns_of(record: logging.LogRecord) -> dict[str, Any]:
-    """Return what a record says about itself, but for its content; texts may be anything yet."""
+    """Return the columns of a record except its content; texts may still be of any type."""
     now = now_utc()
     level, levelno = _level_of(record)
     logger, path, task = get(record, "name"), get(record, "pathname"), get(record, "taskName")
@@ -64,7 +64,7 @@ def _level_of(record: logging.LogRecord) -> tuple[str, int]:
 def _number(value: Any, bits: int) -> int | None:
     """Return an integer that fits a column of so many bits."""
     if isinstance(value, str) and value.isdecimal() and len(value) < 20:
-        value = int(value)  # the record has been JSON once
+        value = int(value)  # the record was JSON once
     if not isinstance(value, int) or isinstance(value, bool):
         return None
     value = int.__int__(value)
@@ -72,6 +72,6 @@ def _number(value: Any, bits: int) -> int | None:
 
 
 def extra_of(record: logging.LogRecord) -> dict[str, Any]:
-    """Return the fields that are neither the standard library's own nor left by a formatter."""
+    """Return the fields that neither the standard library nor a formatter has set."""
     fields = dict(record.__dict__)  # another thread may be adding to it
     return {name: value for name, value in fields.items() if name not in _NOT_EXTRA}

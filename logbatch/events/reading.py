@@ -1,4 +1,4 @@
-"""What was logged becomes an event: a record of logging, an event of structlog, or a text."""
+"""Read what was logged into an event: a record of logging, a structlog event, or a text."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from logbatch.events.context import (
 )
 from logbatch.events.encoder import text_of
 from logbatch.events.eventdict import (
+    drop_same,
     format_message,
     now_utc,
-    take_callsite,
-    take_failure,
-    take_level,
-    take_logger,
-    take_message,
-    take_same,
-    take_stack,
-    take_time,
+    pop_callsite,
+    pop_failure,
+    pop_level,
+    pop_logger,
+    pop_message,
+    pop_stack,
+    pop_time,
     template_of,
 )
 from logbatch.events.fast_path import FORMATTED, TOLD_BY_STRUCTLOG
@@ -36,10 +36,10 @@ from logbatch.levels import name_of, number_of_method
 
 
 class Reader:
-    """Reads events; their columns and attributes may hold anything yet.
+    """Reads events; their columns and attributes may still hold any value.
 
     Args:
-        limit: Bytes of JSON from which on a message or an attribute is cut.
+        limit: Most bytes of JSON of a message or an attribute.
         complain: Called with a record whose arguments do not fit its message, while that exception
             is being handled.
     """
@@ -91,7 +91,7 @@ class Reader:
             self._read_prepared(event)
 
     def _read_prepared(self, event: Event) -> None:
-        """Take apart what QueueHandler has put together; the template is lost."""
+        """Split what QueueHandler has joined; the template is lost."""
         event.template = None
         event.message, failure, stack = split_message(event.message)
         add_failure(event, failure, stack)
@@ -112,11 +112,11 @@ class Reader:
         is_structlogs = items.pop("_from_structlog", False)  # within ProcessorFormatter
         record = items.pop("_record", None)
         if isinstance(record, logging.LogRecord):
-            # Not what else is on the record: it is for the chain to put it into the event, and a
-            # processor may have taken a secret away again.
+            # Nothing else from the record: the chain decides what gets into the event, and a
+            # processor may have removed a secret.
             event = Event(message="", **columns_of(record))
             left_behind = {name: get(record, name) for name in FORMATTED}  # for ExtraAdder to find
-            take_same(items, left_behind)
+            drop_same(items, left_behind)
             self._drop_repeated(event, items)
             self._move_content(event, items)
             if not is_structlogs:
@@ -128,37 +128,39 @@ class Reader:
         return event
 
     def _read_call(self, items: dict[str, Any], logger: object, method_name: str) -> Event:
-        """Read what there is to know about a call of structlog itself."""
+        """Read a call of structlog itself."""
         now = now_utc()
         if method_name == "exception" and "exception" not in items:
             items.setdefault("exc_info", True)  # as the method of that name does in `logging`
-        level, levelno = take_level(items, method_name)
-        name = take_logger(items, getattr(logger, "name", None))
-        event = Event(take_time(items, now), level, levelno, name, "")
+        level, levelno = pop_level(items, method_name)
+        name = pop_logger(items, getattr(logger, "name", None))
+        event = Event(pop_time(items, now), level, levelno, name, "")
         self._move_content(event, items)
         frame, thread = awaiting_caller()
-        event.pathname, event.lineno, event.func_name = take_callsite(items, frame)
+        event.pathname, event.lineno, event.func_name = pop_callsite(items, frame)
         add_caller(event, thread)
-        take_same(items, caller_of(event))
+        drop_same(items, caller_of(event))
         return event
 
     def _drop_repeated(self, event: Event, items: dict[str, Any]) -> None:
-        """Take what structlog's processors say once more of what a record has said already."""
+        """Remove the items that structlog's processors have copied from the record."""
         level = items.get("level")
         if isinstance(level, str) and number_of_method(level) == event.levelno:
             del items["level"]
         place = {"pathname": event.pathname, "lineno": event.lineno, "func_name": event.func_name}
         same = {"logger": event.logger, "level_number": event.levelno}
-        take_same(items, same | place | caller_of(event))
-        event.timestamp = take_time(items, event.timestamp)
+        drop_same(items, same | place | caller_of(event))
+        event.timestamp = pop_time(items, event.timestamp)
 
     def _move_content(self, event: Event, items: dict[str, Any]) -> None:
-        event.message, event.template = take_message(items, self._limit)
+        """Move message, template and exception from the items to the event."""
+        event.message, event.template = pop_message(items, self._limit)
         self._move_failure(event, items)
 
     def _move_failure(self, event: Event, items: dict[str, Any]) -> None:
-        failure = take_failure(items, self._trace_limit)
-        add_failure(event, failure, take_stack(items))
+        """Move the exception from the items to the event."""
+        failure = pop_failure(items, self._trace_limit)
+        add_failure(event, failure, pop_stack(items))
 
     # ------------------------------------------------------------------ a text
 

@@ -1,23 +1,23 @@
-"""Secrets are taken out of a line before it is written anywhere.
+"""Redaction: secrets are removed from a line before it is written anywhere.
 
-The value of an attribute whose name is in the list becomes "[redacted]", whatever it was and
-however deep it is.  What matches a pattern becomes "[redacted]" in the message, its template, the
-exception's message, the stack trace, and every text among the attributes.  All else stays as it
-is, byte for byte: no number is read, no key moves.
+The value of an attribute whose name is in the list becomes "[redacted]", whatever its type and
+depth.  What matches a pattern becomes "[redacted]" in the message, its template, the exception's
+message, the stack trace, and every string in the attributes.  Everything else stays as it is, byte
+for byte: no number is parsed, no key moves.
 
-What is not looked into, and what to do there:
+What is not searched, and what to do about it:
 
-- text that a logging call has put into its message, also by `%(password)s`: names cannot help,
-  patterns can.  The same holds for the repr() of an object, for JSON inside a text, and for pairs:
-  in `[("authorization", …)]`, as raw headers are often kept, there is no name.
-- numbers and the names of attributes: patterns are for texts.  Redact a number by its name.
-- the other columns: logger, path, function, thread, task, service, host.
-- a match that `max_value_bytes` has cut in two: the pattern sees what is left.
+- text that a logging call has put into its message, also by `%(password)s`: names cannot find it,
+  patterns can.  The same holds for the repr() of an object, for JSON inside a string, and for
+  pairs: in `[("authorization", …)]`, as raw headers are often kept, there is no name.
+- numbers and the names of attributes: patterns are for strings.  Redact a number by its name.
+- the other columns: logger, path, function, thread, task, service, host, the exception's type.
+- a match that `max_value_bytes` has cut in two: the pattern sees only what is left.
 
-A pattern runs on the caller's thread, and nothing stops one that takes for ever on some text.
+A pattern runs on the caller's thread, and nothing stops one that never ends on some text.
 
-When anything fails here, the record stays, but nothing that may hold a secret does: message,
-template, exception, attributes are dropped, and the message says so.
+If redaction fails, the record is stored without anything that may hold a secret: message, template,
+exception and attributes are dropped, and the message says so.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ OnFailure = Callable[[str, str, BaseException | None], object]
 
 
 class Redactor:
-    """Makes of a line one without the secrets; this never raises an Exception.
+    """Removes the secrets from a line; never raises an Exception.
 
     Args:
-        names: Names of attributes, compared without regard to case.
+        names: Names of attributes, in any case.
         patterns: Regular expressions.
-        on_failure: Told (kind, text, exception) when a line could not be looked through.
+        on_failure: Called with (kind, text, exception) when a line could not be searched.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Redactor:
         self._on_failure = on_failure
 
     def __call__(self, line: bytes) -> bytes:
-        """Return the line without the secrets; the same one where there are none.
+        """Return the line without the secrets; the same object if there are none.
 
         Args:
             line: One line of JSON, newline and all.
@@ -94,8 +94,8 @@ class Redactor:
         return _without_content(line, kind)
 
     def _may_have_name(self, line: bytes) -> bool:
-        """Tell whether a name stands in the line: a look that costs little, and misses none."""
-        if b"\\" in line and rb"\u" in line:  # an escape may spell any letter
+        """Return whether a name may be in the line: a cheap check that misses none."""
+        if b"\\" in line and rb"\u" in line:  # an escape may stand for any letter
             return True
         at = line.find(b'"attributes"')
         if at < 0:
@@ -118,7 +118,7 @@ class Redactor:
         return _encode_lines(({**fields, **changed},)) if changed else line
 
     def _redact_values(self, data: bytes) -> bytes:
-        """Walk over all the keys and texts of a piece of JSON, once and without recursion."""
+        """Walk over all keys and strings of a piece of JSON, once and without recursion."""
         kept: list[bytes] = []
         done = at = 0
         while found := _STRING.search(data, at):
@@ -140,7 +140,7 @@ class Redactor:
         )
 
     def _redact_text(self, data: bytes) -> bytes | None:
-        """Return the JSON of a text without what matches; None where nothing does."""
+        """Return the JSON of a string without what matches; None if nothing does."""
         if not self._patterns or not data.startswith(b'"'):
             return None
         text = before = _decode_text(data)
@@ -155,7 +155,7 @@ def _replacement(found: re.Match[str]) -> str:
 
 
 def _end_of_value(data: bytes, at: int) -> int:
-    """Return where the value ends that begins at a place, or after the space that is there."""
+    """Return the end of the value that begins at an offset, or after the space there."""
     if scalar := _SCALAR.match(data, at):
         return scalar.end()
     depth = 0
@@ -168,14 +168,14 @@ def _end_of_value(data: bytes, at: int) -> int:
 
 
 def _without_content(line: bytes, kind: str) -> bytes:
-    """Keep where and when an event was, and say why the rest is gone."""
+    """Return a line with the harmless columns only, and a message saying why."""
     fields: dict[str, Any] = {
         "timestamp": datetime.now(UTC),
         "level": "ERROR",
         "levelno": logging.ERROR,
         "logger": "logbatch",
     }
-    with contextlib.suppress(Exception):  # it may be no event at all
+    with contextlib.suppress(Exception):  # it may not be an event at all
         fields |= {key: raw for key, raw in _decode_fields(line).items() if key in _HARMLESS}
     fields["message"] = f"[redacted: {kind} while this event was looked through]"
     return _encode_lines((fields,))

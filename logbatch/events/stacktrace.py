@@ -1,10 +1,10 @@
-"""Exceptions as text: just what the standard library prints, and bounded where that is too much.
+"""Exceptions as text: what the standard library prints, bounded where that is too much.
 
 An exception of the usual size is printed by `traceback` itself, with its chain, groups, notes and
-hints.  Where a traceback has more than `_MAX_FRAMES` frames, or there are more exceptions than
-`_MAX_EXCEPTIONS`, the form is the same, but there is only the beginning and the end of each list,
-and the text says how many were left out.  No more than `limit` bytes come out.  Nothing is raised,
-and no exception, traceback or frame is referenced afterwards.
+hints.  If a traceback has more than `_MAX_FRAMES` frames, or there are more than `_MAX_EXCEPTIONS`
+exceptions, the form is the same, but only the first and last of each list are printed, and the text
+says how many are left out.  The result is at most `limit` bytes long.  Nothing is raised, and no
+exception, traceback or frame is referenced afterwards.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ALL_FRAMES = 250  # of all tracebacks together
 _MAX_CHAIN = 16
 _MAX_EXCEPTIONS = 32
 _MAX_WIDTH = 15  # of a group, as in the standard library
-_FAR = 10_000  # links that are counted before we give up
+_FAR = 10_000  # most links of a chain that are followed
 _TEXT_BYTES = 65_536  # of one exception's own message
 
 _GROUP = BaseExceptionGroup
@@ -42,7 +42,7 @@ _CONTEXT = "\nDuring handling of the above exception, another exception occurred
 
 
 class Failure(NamedTuple):
-    """What the columns say about an exception."""
+    """The columns that describe an exception."""
 
     type: str | None
     message: str | None
@@ -53,8 +53,11 @@ def from_exc_info(exc_info: object, limit: int) -> Failure | None:
     """Describe what was given as `exc_info`: an exception, a triple, or True for the current one.
 
     Args:
-        exc_info: As for `logging`.  None where it says that there is no exception.
-        limit: Bytes of the stack trace.
+        exc_info: As for `logging`.
+        limit: Most bytes of the stack trace.
+
+    Returns:
+        None if there is no exception.
     """
     kind, error, trace = _as_triple(exc_info)
     if error is None:
@@ -84,7 +87,7 @@ def _as_triple(exc_info: Any) -> tuple[Any, BaseException | None, TracebackType 
 
 
 def message_of(error: BaseException) -> str:
-    """Return str() of an exception; one that is very long or fails is replaced or cut."""
+    """Return str() of an exception, cut if it is very long, replaced if it fails."""
     try:
         is_group = isinstance(error, BaseExceptionGroup)  # which does not print its members
         if is_group or all(is_small(part, _TEXT_BYTES) for part in error.args):
@@ -106,7 +109,7 @@ def render_stack(frame: FrameType | None) -> str:
 
 
 def _squeeze(text: str, limit: int) -> str:
-    """Cut a text in its middle: a stack trace says the most at its end."""
+    """Cut the middle out of a text: a stack trace says most at its end."""
     text = text.removesuffix("\n")
     if len(text) <= limit // 2:
         return fit_text(text, limit)
@@ -158,7 +161,7 @@ def _print_one(error: BaseException, trace: TracebackType | None, relation: str)
     if isinstance(error, _TOLD_IN_FULL) or getattr(error, "__notes__", None) is not None:
         printer = traceback.TracebackException(kind, error, trace, limit=0, compact=True)
         return f"{frames}{''.join(printer.format_exception_only())}{relation}"
-    module = kind.__module__
+    module: Any = kind.__module__  # a class may say anything
     if not isinstance(module, str):
         module = "<unknown>"
     name = kind.__qualname__ if module in _BARE else f"{module}.{kind.__qualname__}"
@@ -170,12 +173,12 @@ def _print_one(error: BaseException, trace: TracebackType | None, relation: str)
 
 
 def _render_alone(error: BaseException, trace: TracebackType | None) -> str:
-    """Print an exception that cannot tell what it comes from, or has no arguments to look at."""
+    """Print an exception without its chain, which could not be read."""
     return "".join(_Bounded().one(error, trace))
 
 
 def _is_usual(error: BaseException, trace: TracebackType | None) -> bool:
-    """Tell whether the standard library's own output is of a bearable size."""
+    """Return whether the standard library's own output is small enough."""
     ahead: list[tuple[BaseException, TracebackType | None]] = [(error, trace)]
     seen: set[int] = set()
     frames = 0
@@ -217,7 +220,7 @@ class _Bounded:
     def chain(self, error: BaseException, trace: TracebackType | None) -> Iterator[str]:
         """Print an exception and what led to it, the oldest first."""
         links, is_all = _links(error, trace)
-        # The oldest ones tell where the trouble began, the newest ones where it came out.
+        # The oldest exceptions show where the failure began, the newest where it surfaced.
         oldest = _MAX_CHAIN // 4 if is_all else 0
         newest = _MAX_CHAIN - oldest
         for index, (link, its_trace, relation) in enumerate(reversed(links)):
@@ -231,7 +234,7 @@ class _Bounded:
                 yield f"{relation}\n"
 
     def one(self, error: BaseException, trace: TracebackType | None) -> Iterator[str]:
-        """Print one exception without what led to it."""
+        """Print one exception without its chain."""
         self.exceptions -= 1
         if trace is not None:
             yield f"{_HEADER}\n"
@@ -268,10 +271,11 @@ class _Bounded:
 def _links(
     error: BaseException, trace: TracebackType | None
 ) -> tuple[list[tuple[BaseException, TracebackType | None, str]], bool]:
-    """Follow the chain from an exception to the oldest; tell whether that was reached.
+    """Follow the chain from an exception to the oldest.
 
     Returns:
-        Each exception with its traceback and how it led to the one before.
+        Each exception with its traceback and how it led to the one before; and whether the oldest
+        was reached.
     """
     links = [(error, trace, "")]
     seen = {id(error)}
@@ -310,12 +314,12 @@ _NEVER_RAISED = re.compile(r"[^\W\d][\w.]*(?:Error|Exception|Exit|Group|Interrup
 
 
 def is_printed(text: str) -> bool:
-    """Tell whether a text is a printed exception; it has no traceback if it was never raised."""
+    """Return whether a text is a printed exception; one never raised has no traceback."""
     return _HEADER in text or _NEVER_RAISED.match(text) is not None
 
 
 def from_text(text: str, limit: int) -> Failure:
-    """Describe an exception that somebody has printed in the standard library's form."""
+    """Describe an exception that was printed in the standard library's form."""
     final = _FINAL.fullmatch(_final_lines(text))
     stacktrace = _squeeze(text, limit)
     if final is None:
@@ -326,7 +330,7 @@ def from_text(text: str, limit: int) -> Failure:
 
 
 def _final_lines(text: str) -> str:
-    """Return what comes after the frames of the last traceback: the exception's own lines."""
+    """Return the lines after the frames of the last traceback: the exception's own."""
     starts = list(_START.finditer(text))
     if not starts:
         return text if _NEVER_RAISED.match(text) else ""
@@ -339,7 +343,7 @@ def _final_lines(text: str) -> str:
 
 
 def split_message(text: str) -> tuple[str, Failure | None, str | None]:
-    """Take apart what `logging.Formatter.format` has joined: message, exception, stack info."""
+    """Split what `logging.Formatter.format` has joined into message, exception, stack info."""
     text, stack = _split_before(text, _STACK_START)
     text, trace = _split_before(text, _START)
     return text, from_text(trace, len(trace) * 6) if trace else None, stack
@@ -387,12 +391,12 @@ _FRAME_KEYS = ("filename", "lineno", "name")
 
 
 def _find_live(failure: Failure, limit: int) -> Failure | None:
-    """Describe the exception that is being handled, if it is the one that was rendered.
+    """Describe the exception that is being handled, if it is the rendered one.
 
-    It knows its module, and can be printed in full; a rendered one has lost that.
+    Unlike the rendered text, it has its module and can be printed in full.
     """
     error = sys.exception()
     if error is None or type(error).__name__ != (failure.type or "").rpartition(".")[2]:
         return None
-    is_same = (failure.message or "").startswith(message_of(error))  # notes may come after it
+    is_same = (failure.message or "").startswith(message_of(error))  # notes may follow it
     return from_exc_info(error, limit) if is_same else None

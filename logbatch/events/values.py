@@ -1,7 +1,7 @@
-"""Odd values made plain: what `encoder` does with everything that is not JSON already.
+"""Conversion of values that are not JSON to plain data, for `encoder`.
 
-The table of what becomes of what is in `encoder`'s description.  A new type is a line in one of the
-two tables below: a scalar becomes one piece of plain data, a container is taken apart.
+`encoder`'s docstring lists the result for each type.  To support a new type, add a line to one of
+the two tables below: a scalar is converted to one plain value, a container is split into items.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from uuid import UUID
 
 import msgspec
 
-MAX_DEPTH = 30  # a receiver takes 32: these, the event and its attributes
+MAX_DEPTH = 30  # a receiver accepts 32: these, the event and its attributes
 MAX_ITEMS = 10_000
 
 KEY_BYTES = 1024  # of the name of a field
-_NUMBER_BITS = 2000  # every reader of JSON that we know of takes 600 digits, in quadratic time
+_NUMBER_BITS = 2000  # the JSON parsers we know accept 600 digits, in quadratic time
 _encode = msgspec.json.Encoder().encode
 
 
 def fit_text(text: str, limit: int) -> str:
-    """Return the text, cut if its JSON is longer than `limit` bytes, and always encodable."""
+    """Return the text in encodable form, cut if its JSON is longer than `limit` bytes."""
     return _fit(text, limit, len(text) > limit, f"{len(text)} characters in all")
 
 
 def _fit(text: str, limit: int, is_long: bool, size: str) -> str:
-    text = str.__str__(text)[:limit]  # before all else: it may be of 100 MB, or of a subclass
+    text = str.__str__(text)[:limit]  # first of all: it may be 100 MB long, or of a subclass
     try:
         used = len(_encode(text))
     except UnicodeEncodeError:
@@ -62,30 +62,30 @@ def name_of(kind: type) -> str:
     return name if module == "builtins" or type(module) is not str else f"{module}.{name}"
 
 
-def tell_failure(kind: type, error: Exception) -> str:
-    """Say what stands for a value that could not be read."""
+def failure_text(kind: type, error: Exception) -> str:
+    """Return the text that replaces a value that could not be read."""
     return f"<{name_of(kind)}: {name_of(type(error))} while it was read>"
 
 
 class _Parts(NamedTuple):
-    """The beginning of a container, copied: the container may change, the copy does not."""
+    """A copy of the first items of a container, which may change meanwhile."""
 
     items: list[Any]
     total: int
     is_keyed: bool = False
-    is_scalar: bool = False  # an array of no dimensions is its one item
+    is_scalar: bool = False  # an array without dimensions is its one item
 
 
 class Conversion:
-    """Turns one value into plain data.  It lives for one call."""
+    """Converts one value to plain data.  Used for one call."""
 
     def __init__(self, room: int) -> None:
         self.room = room
         self.items = MAX_ITEMS
-        self.open: set[int] = set()  # the containers that we are inside of
+        self.open: set[int] = set()  # ids of the containers around the current value
 
     def convert(self, value: object) -> object:
-        """Return a value as data that can be encoded for sure."""
+        """Return a value as data that can always be encoded."""
         self.items -= 1
         self.room -= 2
         if value is None or value is True or value is False:
@@ -96,16 +96,16 @@ class Conversion:
                 return self.convert(value._value_)  # type: ignore[attr-defined]
             if (scalar := _find(SCALARS, kind)) is not None:
                 return self.charge(scalar(value, max(self.room, 0)))
-            if (take := _find(_TAKERS, kind) or _find_taker(kind)) is not None:
-                return self._build(value, take)
+            if (split := _find(_SPLITTERS, kind) or _find_splitter(kind)) is not None:
+                return self._build(value, split)
             if _is_numpy(kind, "generic"):
                 return self._numpy_scalar(value)
             return self.charge(repr(value))
         except Exception as error:
-            return self.charge(tell_failure(kind, error))
+            return self.charge(failure_text(kind, error))
 
     def charge(self, plain: object) -> object:
-        """Take what a scalar needs from the room; a text is cut to it."""
+        """Subtract the size of a scalar from the room; a text is cut to fit."""
         if isinstance(plain, str):
             plain = fit_text(plain, max(self.room, 0))
             self.room -= len(_encode(plain))
@@ -115,15 +115,15 @@ class Conversion:
 
     def _numpy_scalar(self, value: Any) -> object:
         plain = str(value) if value.dtype.kind in "mM" else value.item()
-        # A number wider than Python's own stays what it is.
+        # `item()` of a number that Python's types cannot hold returns numpy's type again.
         return self.convert(str(plain) if type(plain) is type(value) else plain)
 
-    def _build(self, value: object, take: Callable[[Any, int], _Parts]) -> object:
+    def _build(self, value: object, split: Callable[[Any, int], _Parts]) -> object:
         if id(value) in self.open:
             return self.charge("…[cycle]")
         if len(self.open) >= MAX_DEPTH:
             return self.charge(f"…[cut: deeper than {MAX_DEPTH} levels]")
-        parts = _retry(take, value, max(self.items, 0))
+        parts = _retry(split, value, max(self.items, 0))
         if parts.is_scalar:
             return self.convert(parts.items[0])
         self.open.add(id(value))
@@ -168,12 +168,12 @@ class Conversion:
         return text
 
 
-def _retry(take: Callable[[Any, int], _Parts], value: object, room: int) -> _Parts:
-    """Copy from a container; another thread may be changing it, which is a RuntimeError."""
+def _retry(split: Callable[[Any, int], _Parts], value: object, room: int) -> _Parts:
+    """Copy from a container; a RuntimeError means that another thread changed it meanwhile."""
     for _ in range(3):
         with contextlib.suppress(RuntimeError):
-            return take(value, room)
-    return take(value, room)
+            return split(value, room)
+    return split(value, room)
 
 
 def _find(table: Mapping[type, Any], kind: type) -> Any:
@@ -205,7 +205,7 @@ def _float(value: float, _: int) -> float | str:
 
 
 def _string(value: str, _: int) -> str:
-    # A subclass may show less than it holds, as a secret does: take what it shows.
+    # The str() of a subclass may hide its content, as that of a secret does: respect it.
     return str.__str__(value) if type(value).__str__ is str.__str__ else str(value)
 
 
@@ -213,7 +213,7 @@ def _bytes(value: bytes | bytearray | memoryview, room: int) -> str:
     view = memoryview(value).cast("B")
     head = bytes(view[:room])
     is_cut = len(head) < len(view)
-    for end in range(len(head), len(head) - (4 if is_cut else 1), -1):  # not amid a character
+    for end in range(len(head), len(head) - (4 if is_cut else 1), -1):  # not inside a character
         with contextlib.suppress(UnicodeDecodeError):
             return _fit(head[: max(end, 0)].decode(), room, is_cut, f"{len(view)} bytes in all")
     return _fit(repr(head), room, is_cut, f"{len(view)} bytes in all")
@@ -265,36 +265,36 @@ TEXTS: Mapping[type, Callable[[Any, int], str]] = {
 # --------------------------------------------------------------- containers: (value, room) -> parts
 
 
-def _take_dict(value: dict[object, object], room: int) -> _Parts:
-    # dict's own methods: those of a subclass can fail, or do something else.
+def _split_dict(value: dict[object, object], room: int) -> _Parts:
+    # Use dict's own methods: those of a subclass may fail or return something else.
     return _Parts(list(islice(dict.items(value), room)), dict.__len__(value), is_keyed=True)
 
 
-def _take_mapping(value: Mapping[object, object], room: int) -> _Parts:
+def _split_mapping(value: Mapping[object, object], room: int) -> _Parts:
     return _Parts(list(islice(value.items(), room)), len(value), is_keyed=True)
 
 
-def _take_list(value: list[object], room: int) -> _Parts:
+def _split_list(value: list[object], room: int) -> _Parts:
     return _Parts(list.__getitem__(value, slice(room)), list.__len__(value))
 
 
-def _take_tuple(value: tuple[object, ...], room: int) -> _Parts:
+def _split_tuple(value: tuple[object, ...], room: int) -> _Parts:
     return _Parts(list(tuple.__getitem__(value, slice(room))), tuple.__len__(value))
 
 
-def _take_set(value: set[object] | frozenset[object], room: int) -> _Parts:
+def _split_set(value: set[object] | frozenset[object], room: int) -> _Parts:
     kind: type[Any] = set if issubclass(type(value), set) else frozenset
     items = list(islice(kind.__iter__(value), room))
-    with contextlib.suppress(Exception):  # not everything can be compared
+    with contextlib.suppress(Exception):  # not all values can be compared
         items.sort()
     return _Parts(items, kind.__len__(value))
 
 
-def _take_iterable(value: Collection[object], room: int) -> _Parts:
+def _split_iterable(value: Collection[object], room: int) -> _Parts:
     return _Parts(list(islice(value, room)), len(value))
 
 
-def _take_fields(value: object, names: Iterable[str]) -> _Parts:
+def _split_fields(value: object, names: Iterable[str]) -> _Parts:
     items = [(name, _field(value, name)) for name in names]
     return _Parts(items, len(items), is_keyed=True)
 
@@ -303,18 +303,18 @@ def _field(value: object, name: str) -> object:
     try:
         return getattr(value, name)
     except Exception as error:
-        return tell_failure(type(value), error)
+        return failure_text(type(value), error)
 
 
-def _take_dataclass(value: Any, _: int) -> _Parts:
-    from dataclasses import fields  # loaded already, or there would be no value
+def _split_dataclass(value: Any, _: int) -> _Parts:
+    from dataclasses import fields  # loaded already, as the value shows
 
-    return _take_fields(value, (field.name for field in fields(value) if field.repr))
+    return _split_fields(value, (field.name for field in fields(value) if field.repr))
 
 
-def _take_attrs(value: Any, _: int) -> _Parts:
+def _split_attrs(value: Any, _: int) -> _Parts:
     shown = [field for field in value.__attrs_attrs__ if field.repr]
-    parts = _take_fields(value, (field.name for field in shown))
+    parts = _split_fields(value, (field.name for field in shown))
     for index, field in enumerate(shown):
         if callable(field.repr):
             name, item = parts.items[index]
@@ -322,11 +322,11 @@ def _take_attrs(value: Any, _: int) -> _Parts:
     return parts
 
 
-def _take_struct(value: msgspec.Struct, _: int) -> _Parts:
-    return _take_fields(value, value.__struct_fields__)
+def _split_struct(value: msgspec.Struct, _: int) -> _Parts:
+    return _split_fields(value, value.__struct_fields__)
 
 
-def _take_numpy(value: Any, room: int) -> _Parts:
+def _split_numpy(value: Any, room: int) -> _Parts:
     is_cut = value.size > room
     head = value.flat[:room] if is_cut else value
     if value.dtype.kind in "mM":  # tolist() would make plain integers of nanoseconds
@@ -338,33 +338,33 @@ def _take_numpy(value: Any, room: int) -> _Parts:
 
 
 def _is_numpy(kind: type, name: str) -> bool:
-    """Tell whether a type is numpy's, without importing numpy."""
+    """Return whether a type is a numpy type, without importing numpy."""
     base = getattr(sys.modules.get("numpy"), name, None)
     return isinstance(base, type) and issubclass(kind, base)
 
 
-_TAKERS: Mapping[type, Callable[[Any, int], _Parts]] = {
-    dict: _take_dict,
-    list: _take_list,
-    tuple: _take_tuple,
-    set: _take_set,
-    frozenset: _take_set,
-    deque: _take_iterable,
-    array: _take_iterable,
-    UserList: _take_iterable,
-    type({}.keys()): _take_iterable,
-    type({}.values()): _take_iterable,
-    type({}.items()): _take_iterable,
-    msgspec.Struct: _take_struct,
+_SPLITTERS: Mapping[type, Callable[[Any, int], _Parts]] = {
+    dict: _split_dict,
+    list: _split_list,
+    tuple: _split_tuple,
+    set: _split_set,
+    frozenset: _split_set,
+    deque: _split_iterable,
+    array: _split_iterable,
+    UserList: _split_iterable,
+    type({}.keys()): _split_iterable,
+    type({}.values()): _split_iterable,
+    type({}.items()): _split_iterable,
+    msgspec.Struct: _split_struct,
 }
 
 
-def _find_taker(kind: type) -> Callable[[Any, int], _Parts] | None:
-    """Find how to take a type apart that is known by what it offers, not by its ancestors."""
+def _find_splitter(kind: type) -> Callable[[Any, int], _Parts] | None:
+    """Return how to split a container that is recognised by its attributes, not its bases."""
     if issubclass(kind, Mapping):
-        return _take_mapping
+        return _split_mapping
     if hasattr(kind, "__dataclass_fields__"):
-        return _take_dataclass
+        return _split_dataclass
     if hasattr(kind, "__attrs_attrs__"):
-        return _take_attrs
-    return _take_numpy if _is_numpy(kind, "ndarray") else None
+        return _split_attrs
+    return _split_numpy if _is_numpy(kind, "ndarray") else None

@@ -9,27 +9,31 @@ Who may call what: `append`, `count`, `pending`, `drop_oldest` anybody; `read`, 
 `acknowledge`, `prepare`, `sync` the one thread that delivers; `stop`, `close` and `abandon` the
 owner.
 
-A record's sequence is its line number.  `_head` is how far lines were counted, `_tail` the first
-line that is not settled; both only move forward.  There is one lock, `lock`, for everything but
-the way of a line into a mapped segment, and whatever runs in the midst of something (a signal
-handler, the collector) enters it again.  So each change is made by a single store, after looking
-whether what it was worked out from still holds.
+A record's sequence is its line number.  There is one lock, `lock`, for everything but the way of a
+line into a mapped segment, and whatever runs in the midst of something (a signal handler, the
+collector) enters it again.  So each change is made by a single store, after looking whether what it
+was worked out from still holds.
+
+Invariants, in sequences: settled <= head, and both only move forward.  Of the lines before
+settled nothing is left; of those from settled to head, each is in a segment or in `dropped`.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from logbatch.identity import Ranges
-from logbatch.journal.framing import advance, collect, cut_lines, enter, past_blanks, whole_lines
+from logbatch.journal.framing import advance, collect, enter
+from logbatch.journal.maker import Maker
+from logbatch.journal.progress import Progress
+from logbatch.journal.reports import OnTrouble, Reports
 from logbatch.journal.segment import Segment, discard
-from logbatch.journal.state import Position, StateFile
-from logbatch.journal.writer import WITHOUT_LIMIT, Writer, no_segment
-
-_NEAR = 1 << 16  # bytes in which a line is looked for at a time
+from logbatch.journal.segments import Segments
+from logbatch.journal.state import SUPPORTED, Position, StateFile
+from logbatch.journal.writer import WITHOUT_LIMIT, Writer
 
 
 class Lines(NamedTuple):
@@ -40,7 +44,7 @@ class Lines(NamedTuple):
     data: bytes
 
 
-class Journal(Writer):
+class Journal:
     """The journal of one producer.
 
     Args:
@@ -48,16 +52,54 @@ class Journal(Writer):
         producer: The id of the process incarnation.
         power: Whether each line must be on the disk before `append` returns.
         max_bytes: The most that all segments with unsettled lines may take.
-        on_trouble: Told (kind, text) when a file cannot be had; it must not raise.
+        on_trouble: Called (kind, text) when a file cannot be had; it must not raise.
         on_segment: Called, by the thread that appends, when a new segment was begun.
 
     Attributes:
+        producer: The same.
+        writer: The way in.  Who must save each call uses its `write` and `position`.
         lock: Whoever must hold a lock of its own while it calls the journal takes this one: a
             second lock would be waited for in the wrong order by a signal handler that logs.
         dropped: What `drop_oldest` dropped.
-        write: Takes a line as `append` does; a ValueError says that `append` must be asked.
-        position: Returns the offset behind the newest line in its segment; cheap to call.
     """
+
+    def __init__(
+        self,
+        directory: Path | None,
+        producer: str,
+        *,
+        power: bool = False,
+        max_bytes: int = 1 << 30,
+        on_trouble: OnTrouble = lambda kind, text: None,
+        on_segment: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.producer = producer
+        self.lock = threading.RLock()
+        self._reports = Reports(on_trouble)
+        if directory is not None and not SUPPORTED:
+            self._reports.note("journal files need Linux or macOS; events wait in memory")
+            directory = None
+        self._segments = Segments()  # added to by the writer, removed from here
+        self._progress = Progress(directory, producer, self._reports, power=power)
+        self._maker = Maker(
+            directory, producer, self.lock, self._progress, self._reports, power=power
+        )
+        self.writer = Writer(
+            self._segments,
+            self._maker,
+            self._progress,
+            self._reports,
+            self.lock,
+            max_bytes=max_bytes,
+            on_segment=on_segment,
+        )
+        # Written under the lock, by whoever counts or drops.
+        self._head = Position()  # how far lines were counted
+        self._ends: dict[int, Position] = {}  # and how far in each segment before that
+        self.dropped = Ranges()
+        # Written under the lock, by the thread that delivers.
+        self._reading = 0  # the segment that was read from last
+        self._marks: dict[int, Position] = {}  # where the lines are that were read last
 
     @classmethod
     def resume(
@@ -65,16 +107,43 @@ class Journal(Writer):
     ) -> Journal:
         """Make a journal, to be read only, of what a process that died left behind."""
         journal = cls(directory, producer)
-        slot = state.slot
-        journal._stopped = True
-        journal._maker.state = state
-        journal._segments = {segment.index: segment for segment in segments}
-        journal._tail = journal._head = slot.settled
-        journal._sending, journal._following = slot.sending, slot.following
-        following = journal._segments.get(slot.following.segment)
-        if following is not None and following.index > slot.settled.segment:
-            following.first = slot.following.sequence
+        journal._progress.resume(state)
+        for segment in segments:
+            journal._segments.add(segment)
+        journal.stop()
+        settled, following = state.slot.settled, state.slot.following
+        journal._head = settled
+        behind = journal._segments.get(following.segment)
+        if behind is not None and behind.index > settled.segment:
+            behind.first = following.sequence
         return journal
+
+    # ------------------------------------------------------------------ lines in
+
+    def append(self, line: bytes) -> None:
+        """Append a line, newline and all.
+
+        Raises:
+            JournalFull: There is no room.
+            JournalStopped: The journal was stopped.
+        """
+        self.writer.append(line)
+
+    def prepare(self, pause: Callable[[], object]) -> None:
+        """Have a segment ready before it is needed, so that no caller makes it.
+
+        Args:
+            pause: Called now and then, to let other threads run.
+        """
+        self.writer.prepare(pause)
+
+    def sync(self) -> None:
+        """Have what came in so far on the disk; for while the destination does not take it."""
+        self.writer.sync()
+
+    def stop(self) -> None:
+        """Take no more lines; what is in stays to be read."""
+        self.writer.stop()
 
     # ------------------------------------------------------------------ dropping
 
@@ -88,12 +157,12 @@ class Journal(Writer):
         with self.lock:
             while (found := self._find_oldest()) is not None:
                 oldest, following = found
-                if self._segments.pop(oldest.index, None) is None:
+                if not self._segments.remove(oldest):
                     continue  # dropped from within this
                 # Not by max(): nothing is called here, so nothing comes between.
-                if self._following < following:  # noqa: PLR1730
-                    self._following = following
-                self._write_slot()
+                if self._progress.following < following:  # noqa: PLR1730
+                    self._progress.following = following
+                self._progress.save()
                 discard(oldest)
                 first, last = oldest.first or 0, following.sequence - 1
                 if first <= last:
@@ -103,11 +172,12 @@ class Journal(Writer):
 
     def _find_oldest(self) -> tuple[Segment, Position] | None:
         """Find the oldest segment that may be dropped, and where the one behind it begins."""
+        progress = self._progress
         # Of two holes the state could tell one only, so none is made before the one there is.
-        hole = self._following.segment - 1
-        kept = max(self._tail.segment, self._sending.segment, self._reading, hole)
-        oldest = self._after(kept)
-        following = None if oldest is None else self._after(oldest.index)
+        hole = progress.following.segment - 1
+        kept = max(progress.settled.segment, progress.sending.segment, self._reading, hole)
+        oldest = self._segments.after(kept)
+        following = None if oldest is None else self._segments.after(oldest.index)
         if oldest is None or following is None or not oldest.sealed:
             return None
         if oldest.first is None or following.first is None:
@@ -132,14 +202,14 @@ class Journal(Writer):
                     return self._head.sequence
 
     def _count_on(self) -> bool:
-        """Count a piece further; False where all lines are counted."""
+        """Count a piece further; return False where all lines are counted."""
         head = self._head
         segment = self._segments.get(head.segment)
         sealed = segment is None or segment.sealed  # to be asked before the end
         if segment is not None and head.offset < (stop := segment.end()):
-            chunk = self._read_while_there(segment, head.offset, stop)
-            counted = advance(head, segment, chunk)
-        elif sealed and (following := self._after(head.segment)) is not None:
+            lines = self._segments.read_lines(segment, head.offset, stop)
+            counted = advance(head, segment, lines)
+        elif sealed and (following := self._segments.after(head.segment)) is not None:
             counted = enter(following, head.sequence)
         else:
             return False
@@ -151,26 +221,30 @@ class Journal(Writer):
         return True
 
     @property
+    def begun(self) -> bool:
+        """Whether a line ever came in."""
+        return bool(self._segments) or self._head.sequence > 0
+
+    @property
     def settled(self) -> int:
         """The sequence of the first line that is not settled."""
-        return self._tail.sequence
+        return self._progress.settled.sequence
+
+    def pending(self) -> int:
+        """Return how many lines are neither acknowledged nor dropped."""
+        return self.count_and_pending()[1]
 
     def count_and_pending(self) -> tuple[int, int]:
         """Return how many lines came in, and how many are neither acknowledged nor dropped."""
         self.count()
         with self.lock:
             head = self.count()
-            waiting = self.dropped.missing(self._tail.sequence, head - 1)
+            waiting = self.dropped.missing(self.settled, head - 1)
             return head, sum(last - first + 1 for first, last in waiting)
 
-    def pending(self) -> int:
-        """Return how many lines are neither acknowledged nor dropped."""
-        return self.count_and_pending()[1]
-
-    @property
-    def begun(self) -> bool:
-        """Whether a line ever came in."""
-        return bool(self._segments) or self._head.sequence > 0
+    def pending_bytes(self) -> int:
+        """Return how many bytes wait, nearly."""
+        return self._segments.bytes_pending(self._progress.settled)
 
     # ------------------------------------------------------------------ lines out
 
@@ -190,9 +264,9 @@ class Journal(Writer):
         """
         with self.lock:
             self._leave_finished()
-            start = self._past_finished(self._locate(first))
+            start = self._segments.past_finished(self._locate(first))
             self._reading = start.segment
-            segment, sending = self._segments.get(start.segment), self._sending
+            segment, sending = self._segments.get(start.segment), self._progress.sending
         if segment is None or start.sequence < first:
             return None
         stop = segment.end()
@@ -215,102 +289,55 @@ class Journal(Writer):
         head = self._head
         return head if head.segment == segment.index else self._ends.get(segment.index, Position())
 
+    def _locate(self, sequence: int) -> Position:
+        return self._segments.locate(sequence, self._marks.get(sequence) or self._nearest(sequence))
+
+    def _nearest(self, sequence: int) -> Position:
+        """Return the last known place that is not behind a line, nor before the settled ones."""
+        settled = self._progress.settled
+        places = [
+            Position(segment.index, 0, segment.first)
+            for segment in self._segments
+            if segment.first is not None and segment.index > settled.segment
+        ]
+        places += self._marks.values()
+        return max([place for place in places if place.sequence <= sequence], default=settled)
+
+    # ------------------------------------------------------------------ settling
+
     def sending(self, last: int) -> None:
         """Note, before a batch is sent, that it ends with `last`; on the disk when it returns."""
         with self.lock:
-            self._sending = self._locate(last + 1)
-            self._write_slot()
-            state = self._maker.state
-        try:
-            if state is not None:
-                state.sync()
-        except OSError as error:
-            self._say_state(error)
-        self._tell()
+            self._progress.sending = self._locate(last + 1)
+            self._progress.save()
+        self._progress.sync()
+        self._reports.flush()
 
     def acknowledge(self, last: int) -> None:
         """Settle everything up to `last`, included, and remove what is wholly settled."""
         self.count()  # the head must not be left behind in a segment that goes away
         with self.lock:
-            self._tail = max(self._tail, self._locate(last + 1))
-            self._marks = {self._tail.sequence: self._tail}
+            progress = self._progress
+            progress.settled = max(progress.settled, self._locate(last + 1))
+            self._marks = {progress.settled.sequence: progress.settled}
             if not self._leave_finished():
-                self._write_slot()
-                self._forget_before(self._tail.segment)
-        self._tell()
+                progress.save()
+                self._discard_before(progress.settled.segment)
+        self._reports.flush()
 
     def _leave_finished(self) -> bool:
-        """Step over segments that are wholly settled, and remove them; tell if there were any."""
-        tail = self._past_finished(self._tail)
-        if tail == self._tail:
+        """Step over segments that are wholly settled, and remove them; return if there were any."""
+        settled = self._segments.past_finished(self._progress.settled)
+        if settled == self._progress.settled:
             return False
-        self._tail = tail
-        self._write_slot()
-        self._forget_before(tail.segment)
+        self._progress.settled = settled
+        self._progress.save()
+        self._discard_before(settled.segment)
         return True
 
-    def _past_finished(self, position: Position) -> Position:
-        """Go to the next segment from the end of one that takes no more lines."""
-        while True:
-            segment = self._segments.get(position.segment)
-            if segment is not None:
-                position = past_blanks(position, segment)
-                if not segment.sealed or position.offset < segment.end():
-                    return position
-            following = self._after(position.segment)
-            if following is None:
-                return position
-            position = enter(following, position.sequence)
-
-    def _locate(self, sequence: int) -> Position:
-        """Find a line by its number; where it is not there yet, the place behind the last."""
-        position = self._marks.get(sequence) or self._nearest(sequence)
-        while position.sequence < sequence:
-            segment = self._segments.get(position.segment)
-            if segment is not None and position.offset < (stop := segment.end()):
-                chunk = self._read_while_there(segment, position.offset, stop)
-                chunk = cut_lines(chunk, sequence - position.sequence)
-                position = advance(position, segment, chunk)
-            elif (further := self._past_finished(position)) != position:
-                position = further
-            else:
-                break
-        return position
-
-    def _read_while_there(self, segment: Segment, start: int, stop: int) -> bytes:
-        """Read whole lines; none where the segment is dropped from within this."""
-        try:
-            return whole_lines(segment, start, stop, _NEAR)
-        except ValueError:
-            if self._segments.get(segment.index) is segment:
-                raise
-            return b""
-
-    def _nearest(self, sequence: int) -> Position:
-        """Return the last known place that is not behind a line, but never one before the tail."""
-        places = [
-            Position(segment.index, 0, segment.first)
-            for segment in list(self._segments.values())
-            if segment.first is not None and segment.index > self._tail.segment
-        ]
-        places += self._marks.values()
-        return max([place for place in places if place.sequence <= sequence], default=self._tail)
-
-    def _write_slot(self, *, closed: bool = False) -> None:
-        state = self._maker.state
-        while state is not None:
-            slot = self._slot(closed=closed)
-            try:
-                state.write(slot)
-            except OSError as error:
-                self._say_state(error)
-                return
-            # Somebody may have written another from within this, which ours then has replaced.
-            if slot == self._slot(closed=closed):
-                return
-
-    def _say_state(self, error: OSError) -> None:
-        self._say(f"the state of the journal cannot be written ({error.strerror})")
+    def _discard_before(self, index: int) -> None:
+        self._segments.discard_before(index)
+        self._ends = {other: end for other, end in self._ends.copy().items() if other >= index}
 
     # ------------------------------------------------------------------ the end
 
@@ -324,32 +351,26 @@ class Journal(Writer):
         done = self.pending() == 0
         with self.lock:
             # One is not sealed while this runs from within an append to it.
-            done = done and all(segment.sealed for segment in list(self._segments.values()))
+            done = done and all(segment.sealed for segment in self._segments)
             if done:
-                self._forget_before(WITHOUT_LIMIT)
+                self._discard_before(WITHOUT_LIMIT)
             else:
                 self._leave_to_others()
-            self._release()
-            self._maker.close(remove=done)
-        self._tell()
+            self._segments.release()
+            self._progress.close(self._maker.remove_all if done else None)
+        self._reports.flush()
         return done
 
     def _leave_to_others(self) -> None:
-        for segment in list(self._segments.values()):
-            if segment.index >= self._tail.segment:
+        for segment in self._segments:
+            if segment.index >= self._progress.settled.segment:
                 self._maker.spill(segment)
-        self._write_slot(closed=True)
-
-    def _release(self) -> None:
-        for segment in list(self._segments.values()):
-            segment.release()
+        self._progress.save(closed=True)
 
     def abandon(self) -> None:
         """Let go of everything without a word, in a forked child: it is the parent's."""
-        self._stopped = True
-        self.write = no_segment
+        self.writer.abandon()
         self.lock = threading.RLock()  # somebody who was not forked may hold the other for ever
-        segments, self._segments = self._segments, {}
-        for segment in segments.values():
-            segment.abandon()
+        self._segments.abandon()
         self._maker.abandon()
+        self._progress.close()

@@ -10,46 +10,35 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 from collections import deque
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from threading import RLock
 
-from logbatch.journal.files import (
-    create_file,
-    make_directory,
-    segment_path,
-    spare_path,
-    state_path,
-)
-from logbatch.journal.segment import (
-    AppendedSegment,
-    CannotMapError,
-    MappedSegment,
-    Segment,
-    discard,
-)
-from logbatch.journal.state import Slot, StateFile
+from logbatch.disk import create_file, sync_directory
+from logbatch.journal.appended_segment import AppendedSegment
+from logbatch.journal.mapped_segment import CannotMapError, MappedSegment
+from logbatch.journal.names import segment_path, spare_path
+from logbatch.journal.progress import Progress
+from logbatch.journal.reports import Reports
+from logbatch.journal.segment import Segment, discard
 
 SMALLEST, LARGEST = 1 << 20, 1 << 24  # bytes of a segment: the first, and what doubling ends at
 LEAST = 1 << 16  # bytes of a segment where the disk has room for no more
 PAGE = 4096
 
-Say = Callable[[str], object]
-
 
 class Maker:
-    """Makes segments, and the state file before the first of them.
+    """Makes segments, and removes what is left of a journal's files at the end.
 
     Args:
         directory: Where files go; None keeps everything in memory.
         producer: Whose they are.
         lock: The journal's lock; held by whoever calls, except for `prepare`.
+        progress: Has the state file, which is created before the first segment.
+        reports: Where it is noted what cannot be made.
         power: Whether each line must be on the disk when it is appended.
-        slot: Returns how far the journal is settled, for a new state file.
-        say: Told what cannot be had.
     """
 
     def __init__(
@@ -57,20 +46,19 @@ class Maker:
         directory: Path | None,
         producer: str,
         lock: RLock,
+        progress: Progress,
+        reports: Reports,
         *,
         power: bool,
-        slot: Callable[[], Slot],
-        say: Say,
     ) -> None:
-        self.state: StateFile | None = None
         self._directory = directory
         self._producer = producer
         self._lock = lock
+        self._progress = progress
+        self._reports = reports
         self._power = power
-        self._slot = slot
-        self._say = say
         self._maps = not power
-        self._stopped = self._closed = False
+        self._stopped = False
         self._indexes = count()
         self._spares: deque[MappedSegment] = deque()
 
@@ -90,12 +78,12 @@ class Maker:
 
     def make_memory(self, reason: str, size: int, need: int) -> Segment:
         """Make a segment in memory because of some trouble; a small one, to try again soon."""
-        self._say(f"no journal file can be had ({reason}); events wait in memory")
+        self._reports.note(f"no journal file can be had ({reason}); events wait in memory")
         size = max(need, min(size, SMALLEST))
         return MappedSegment(next(self._indexes), None, whole_pages(size), self._lock)
 
     def _make_file(self, directory: Path, size: int, least: int) -> Segment:
-        self._ensure_state(directory)
+        self._progress.ensure_file()
         while True:
             index = next(self._indexes)
             path = segment_path(directory, self._producer, index)
@@ -118,26 +106,15 @@ class Maker:
                 return MappedSegment(index, path, size, self._lock)
             except CannotMapError as error:
                 self._maps = False
-                self._say(f"the file system cannot map ({error.strerror}); using appends")
-        return AppendedSegment(index, path, size, power=self._power, lock=self._lock)
-
-    def _ensure_state(self, directory: Path) -> None:
-        """Have the state file there before a segment; it may have been removed."""
-        if self._closed:  # from within this, or this goes on in a forked child
-            raise OSError(errno.ESHUTDOWN, os.strerror(errno.ESHUTDOWN))
-        if self.state is not None and self.state.is_named():
-            return
-        make_directory(directory, sync=self._power)
-        self._replace_state(None)
-        made = StateFile.create(state_path(directory, self._producer), self._slot())
-        self._replace_state(made)  # perhaps of one made from within the making of this
-
-    def _replace_state(self, state: StateFile | None) -> None:
-        replaced, self.state = self.state, state
-        if replaced is not None:
-            replaced.close(remove=False)
+                self._reports.note(f"the file system cannot map ({error.strerror}); using appends")
+        return AppendedSegment(index, path, size, self._lock, power=self._power)
 
     # ------------------------------------------------------------------ ahead of need
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether no files are wanted."""
+        return self._directory is None
 
     @property
     def is_ready(self) -> bool:
@@ -159,8 +136,8 @@ class Maker:
             if self._stopped:
                 self.stop()
 
-    def take_spare(self, need: int, room: int) -> Segment | None:
-        """Give the spare segment its place; None where there is none that fits."""
+    def place_spare(self, need: int, room: int) -> Segment | None:
+        """Give the spare segment an index; None where there is none that fits."""
         try:
             spare = self._spares.popleft()
         except IndexError:
@@ -176,7 +153,7 @@ class Maker:
         index = next(self._indexes)
         path = segment_path(self._directory, self._producer, index)
         try:
-            self._ensure_state(self._directory)
+            self._progress.ensure_file()
             spare.path.rename(path)
         except OSError:
             return False
@@ -184,6 +161,15 @@ class Maker:
         return True
 
     # ------------------------------------------------------------------ the end
+
+    def sync_names(self) -> None:
+        """Wait until the names of the files are on the disk.
+
+        Raises:
+            OSError: They are not.
+        """
+        if self._directory is not None:
+            sync_directory(self._directory)
 
     def stop(self) -> None:
         """Make no more, and remove what was made ready."""
@@ -197,19 +183,12 @@ class Maker:
             return
         path = segment_path(self._directory, self._producer, segment.index)
         with contextlib.suppress(OSError):
-            self._ensure_state(self._directory)
+            self._progress.ensure_file()
             with open(create_file(path), "wb") as file:
                 file.write(segment.read(0, segment.end()))
 
-    def close(self, *, remove: bool) -> None:
-        """Give up the state file; with `remove`, all files go."""
-        self._closed = True
-        state, self.state = self.state, None
-        if state is not None:
-            state.close(remove=remove and self._remove_all())
-
-    def _remove_all(self) -> bool:
-        """Remove what an interrupted call may have left; tell whether nothing is there."""
+    def remove_all(self) -> bool:
+        """Remove what an interrupted call may have left; return whether nothing is there."""
         if self._directory is None:
             return True
         try:
@@ -224,7 +203,6 @@ class Maker:
         """Let go of everything, in a forked child: it is the parent's."""
         while self._spares:
             self._spares.popleft().abandon()
-        self.close(remove=False)
 
 
 def whole_pages(size: int) -> int:

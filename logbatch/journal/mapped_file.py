@@ -11,7 +11,7 @@ import mmap
 import os
 import sys
 
-from logbatch.journal.files import OwnFile, sync_file
+from logbatch.disk import OwnFile, sync_file
 
 _open: set[MappedFile] = set()
 
@@ -45,7 +45,7 @@ class MappedFile:
 
     def sync(self) -> None:
         """Wait until what was written is on the disk."""
-        if self._file is not None and self._file.is_there():
+        if self._file is not None and self._file.is_open():
             sync_file(self._file.number)
         else:
             self.map.flush()
@@ -57,7 +57,7 @@ class MappedFile:
         self._closed = True
         _open.discard(self)
         if self._file is not None and self._closes_file:
-            self._keep = not self._file.is_there()
+            self._keep = not self._file.is_open()
         elif self._file is not None:
             self._file.close()
         if self._keep:
@@ -77,7 +77,7 @@ def _find_duplicate(file: OwnFile) -> int:
     probe = os.dup(file.number)  # takes the lowest free number, as the mapping's own did
     os.close(probe)
     near = range(probe, 2, -1)
-    found = (number for number in near if number != file.number and file.is_at(number))
+    found = (number for number in near if number != file.number and file.is_open_as(number))
     number = next(found, -1)
     return _search_all(file) if number < 0 else number
 
@@ -88,7 +88,7 @@ def _search_all(file: OwnFile) -> int:
         numbers = [int(name) for name in os.listdir("/dev/fd")]
     except OSError:
         return -1
-    return next((n for n in numbers if n != file.number and file.is_at(n)), -1)
+    return next((n for n in numbers if n != file.number and file.is_open_as(n)), -1)
 
 
 def _keep_for_ever(mapping: mmap.mmap) -> None:

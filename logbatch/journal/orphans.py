@@ -10,56 +10,74 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from logbatch.identity import Ranges, is_producer
-from logbatch.journal.files import (
-    create_file,
-    is_locked,
-    make_directory,
+from logbatch.disk import create_file, is_locked, make_directory
+from logbatch.identity import Ranges
+from logbatch.journal.framing import count_lines
+from logbatch.journal.journal import Journal
+from logbatch.journal.maker import LARGEST
+from logbatch.journal.names import (
+    find_journals,
+    find_new_states,
     segment_path,
     spare_path,
     state_path,
 )
-from logbatch.journal.framing import count_lines
-from logbatch.journal.journal import Journal
-from logbatch.journal.maker import LARGEST
+from logbatch.journal.reports import OnTrouble
 from logbatch.journal.salvage import repair
-from logbatch.journal.segment import OrphanSegment
+from logbatch.journal.segment import Write, read_part
 from logbatch.journal.state import Position, Slot, StateFile
-from logbatch.journal.writer import Trouble
 
-_SEGMENT = re.compile(r"([0-9a-z]{26})-(0|[1-9][0-9]{0,9})\.journal")
-_NEW_STATE = re.compile(r"\.([0-9a-z]{26})(\.[0-9]+)?\.new")
 _STALE = 3600.0  # seconds after which a state file that never got its name is removed
 _SHORTEST = 32  # bytes; every line is longer
 _UNREADABLE = (errno.EIO, errno.ELOOP, errno.EISDIR, errno.EBADMSG, getattr(errno, "EUCLEAN", 117))
 
 
-def find_journals(directory: Path) -> dict[str, list[int]]:
-    """Find what there is: producer -> indexes of its segments."""
-    found: dict[str, list[int]] = {}
-    try:
-        names = os.listdir(directory)
-    except OSError:
-        return found
-    for name in names:
-        match = _SEGMENT.fullmatch(name)
-        if match and is_producer(match[1]):
-            found.setdefault(match[1], []).append(int(match[2]))
-        elif name.endswith(".state") and is_producer(name[:-6]):
-            found.setdefault(name[:-6], [])
-    return {producer: sorted(found[producer]) for producer in sorted(found)}
+class OrphanSegment:
+    """The lines that a process which died left in one file."""
+
+    loose = True
+    sealed = True
+
+    def __init__(self, index: int, path: Path, end: int) -> None:
+        self.index = index
+        self.path: Path | None = path
+        self.size = end
+        self.first: int | None = None
+        self.write: Write = self._refuse
+        self.position: Callable[[], int] = self.end
+        self._path = path
+
+    def _refuse(self, line: bytes) -> object:
+        raise ValueError("the journal of a process that died takes no lines")
+
+    def end(self) -> int:
+        return self.size
+
+    def seal(self) -> None:
+        return
+
+    def read(self, start: int, stop: int) -> bytes:
+        return read_part(self._path, start, stop)
+
+    def sync(self) -> None:
+        return
+
+    def release(self) -> None:
+        return
+
+    def abandon(self) -> None:
+        return
 
 
 def adopt(
     directory: Path,
     *,
     published: Callable[[str], Ranges] = lambda producer: Ranges(),
-    on_trouble: Trouble = lambda kind, text: None,
+    on_trouble: OnTrouble = lambda kind, text: None,
 ) -> Iterator[Journal]:
     """Take over, one after the other, the journals of owners that are gone.
 
@@ -93,8 +111,8 @@ def adopt(
 def _sweep(directory: Path) -> None:
     """Remove state files whose making was interrupted before they got their name."""
     with contextlib.suppress(OSError):
-        for path in directory.glob(".*.new"):
-            if _NEW_STATE.fullmatch(path.name) and time.time() - path.lstat().st_mtime > _STALE:
+        for path in find_new_states(directory):
+            if time.time() - path.lstat().st_mtime > _STALE:
                 path.unlink(missing_ok=True)
 
 
@@ -125,7 +143,7 @@ def _is_in_use(directory: Path, producer: str) -> bool:
 
 
 def _resume(
-    directory: Path, producer: str, state: StateFile, known: Ranges, on_trouble: Trouble
+    directory: Path, producer: str, state: StateFile, known: Ranges, on_trouble: OnTrouble
 ) -> Journal:
     spare_path(directory, producer).unlink(missing_ok=True)
     segments = []
@@ -142,7 +160,7 @@ def _resume(
     return Journal.resume(directory, producer, state, segments)
 
 
-def _repair(path: Path, aside: Path, on_trouble: Trouble) -> int | None:
+def _repair(path: Path, aside: Path, on_trouble: OnTrouble) -> int | None:
     """Make a segment fit to be read; None where it cannot be, and was put aside as it is."""
     try:
         end, damaged = repair(path, aside)

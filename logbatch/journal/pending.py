@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from logbatch.journal.files import open_file, segment_path, state_path
+from logbatch.disk import open_file
 from logbatch.journal.framing import without_blanks
-from logbatch.journal.orphans import find_journals
+from logbatch.journal.names import find_journals, segment_path, state_path
 from logbatch.journal.salvage import content_end, find_damage
 from logbatch.journal.state import Slot, read_state
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from logbatch.journal.files import make_directory, open_file, sync_directory
+from logbatch.disk import make_directory, open_file, publish, sync_directory, sync_file
 from logbatch.storage.columns import COLUMNS, FIELDS, JSON_TYPES
 
 _CHUNK = 1 << 20
@@ -144,7 +144,7 @@ def repair(path: Path, aside: Path) -> Repaired:
             # The newline that a damaged line lost becomes one again.
             _overwrite(descriptor, start, stop)
         if spans:
-            os.fsync(descriptor)
+            sync_file(descriptor)
     finally:
         os.close(descriptor)
     return Repaired(end, len(spans) + len(rest))
@@ -170,18 +170,17 @@ def _find_rest(descriptor: int, end: int) -> list[tuple[int, int]]:
 
 
 def _keep_aside(descriptor: int, spans: list[tuple[int, int]], prefix: Path) -> None:
-    """Copy pieces into a file of their own, over what an interrupted call may have left of it."""
-    make_directory(prefix.parent)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
-    path = prefix.with_name(f"{prefix.name}-{spans[0][0]}")
-    with open(os.open(path, flags, 0o600), "wb") as file:
-        for start, stop in spans:
-            for at in range(start, stop, _CHUNK):
-                file.write(os.pread(descriptor, min(_CHUNK, stop - at), at))
-            file.write(b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    """Copy pieces into a file of their own, which an interrupted call may have written already."""
+    make_directory(prefix.parent, sync=True)
+    publish(prefix.with_name(f"{prefix.name}-{spans[0][0]}"), _copy(descriptor, spans))
     sync_directory(prefix.parent)
+
+
+def _copy(descriptor: int, spans: list[tuple[int, int]]) -> Iterator[bytes]:
+    for start, stop in spans:
+        for at in range(start, stop, _CHUNK):
+            yield os.pread(descriptor, min(_CHUNK, stop - at), at)
+        yield b"\n"
 
 
 def _overwrite(descriptor: int, start: int, stop: int) -> None:

@@ -17,11 +17,11 @@ import errno
 import os
 import sys
 import zlib
-from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
-from logbatch.journal.files import OwnFile, create_file, lock_file, open_file, sync_file
+from logbatch.disk import OwnFile, create_file, lock_file, open_file, sync_file
+from logbatch.journal.names import new_state_path
 from logbatch.journal.owner import Owner
 
 SUPPORTED = sys.platform != "win32"  # elsewhere journals are kept in memory
@@ -29,9 +29,6 @@ SUPPORTED = sys.platform != "win32"  # elsewhere journals are kept in memory
 _OWNER_BYTES = 1024
 _SLOT_BYTES = 256
 _STATE_BYTES = _OWNER_BYTES + 2 * _SLOT_BYTES
-
-
-_attempts = count()
 
 
 class Position(NamedTuple):
@@ -79,8 +76,7 @@ class StateFile:
     @classmethod
     def create(cls, path: Path, slot: Slot) -> StateFile:
         """Make the file: whole and locked before it can be seen under its name."""
-        # Numbered: a signal handler that logs may come to this while it is being done.
-        temporary = path.with_name(f".{path.stem}.{next(_attempts)}.new")
+        temporary = new_state_path(path)
         descriptor = create_file(temporary)
         try:
             lock_file(descriptor)
@@ -103,7 +99,7 @@ class StateFile:
             return None
         state = None
         try:
-            if lock_file(descriptor) and _is_named(path, descriptor):
+            if lock_file(descriptor) and OwnFile(descriptor).is_named(path):
                 state = cls._of_orphan(path, descriptor)
         except OSError:
             pass  # it vanished or cannot be read: somebody else has it
@@ -136,23 +132,24 @@ class StateFile:
         os.pwrite(self._descriptor(), Owner.this_process().render(_OWNER_BYTES), 0)
 
     def sync(self) -> None:
-        """Wait until what was written is on the disk."""
+        """Wait until what was written is on the disk.
+
+        After a SyncError it may be called again: `write` has written the whole page anew by then.
+        """
         sync_file(self._descriptor())
 
     def is_named(self) -> bool:
-        """Tell whether the file still is in its place: it may have been removed."""
-        with contextlib.suppress(OSError):
-            return _is_named(self.path, self._descriptor())
-        return False
+        """Return whether the file still is in its place: it may have been removed."""
+        return self._file.is_named(self.path)
 
     def _descriptor(self) -> int:
-        if not self._file.is_there():  # the application has closed it, and with it the lock
+        if not self._file.is_open():  # the application has closed it, and with it the lock
             self._reopen()
         return self._file.number
 
     def _reopen(self) -> None:
         number = open_file(self.path, os.O_RDWR)
-        if not self._file.is_at(number):
+        if not self._file.is_open_as(number):
             os.close(number)
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
         self._file.number = number
@@ -174,11 +171,6 @@ def read_state(path: Path) -> tuple[Owner | None, Slot | None]:
     except OSError:
         return None, None
     return Owner.parse(content[:_OWNER_BYTES]), _parse_slot(content)
-
-
-def _is_named(path: Path, descriptor: int) -> bool:
-    here, there = os.fstat(descriptor), path.lstat()
-    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
 
 
 def _render_slot(slot: Slot) -> bytes:

@@ -33,7 +33,7 @@ from logbatch.server.limits import Limits, Refusal
 from logbatch.server.memory import Room, Share
 from logbatch.server.metrics import CONTENT_TYPE, Metrics
 from logbatch.server.otlp import MEDIA as OTLP
-from logbatch.server.otlp import tell_refusal
+from logbatch.server.otlp import encode_refusal
 from logbatch.server.store import Key, Store
 from logbatch.trouble import Trouble, describe
 
@@ -104,7 +104,7 @@ class Receiver:
         with Share(self._room) as share:
             body = await read_body(request, self._limits, share)
             sent = Sent(body, find_encoding(request), media, False, None, token, share)
-            answer = await self._in_thread(lambda: self._intake.take_otlp(sent))
+            answer = await self._in_thread(lambda: self._intake.ingest_otlp(sent))
         return Response(answer, media_type=media)
 
     async def _receive(self, request: Request, *, single: bool) -> Response:
@@ -114,7 +114,7 @@ class Receiver:
         with Share(self._room) as share:
             body = await read_body(request, self._limits, share)
             sent = Sent(body, find_encoding(request), media, single, key, token, share)
-            answer = await self._in_thread(lambda: self._intake.take(sent))
+            answer = await self._in_thread(lambda: self._intake.ingest(sent))
         return Response(answer, media_type=JSON)
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
@@ -182,7 +182,7 @@ def _otlp_media(request: Request) -> str:
 
 def _refusal(refusal: Refusal, otlp_media: str = "") -> Response:
     if otlp_media:
-        content = tell_refusal(refusal, otlp_media)
+        content = encode_refusal(refusal, otlp_media)
     else:
         content = _encode({"success": False, "error": refusal.reason, **refusal.more})
     response = Response(content, refusal.status, media_type=otlp_media or JSON)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -52,28 +51,20 @@ class Sent(NamedTuple):
 
 
 class Intake:
-    """Takes what was sent, into a store.
+    """Puts what was sent into a store.
 
     Args:
         store: Where records are stored.
         limits: What a request may cost.
         metrics: What is counted.
-        now: Seconds since 1970.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        limits: Limits,
-        metrics: Metrics,
-        now: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, store: Store, limits: Limits, metrics: Metrics) -> None:
         self._store = store
         self._limits = limits
         self._metrics = metrics
-        self._now = now
 
-    def take(self, sent: Sent) -> bytes:
+    def ingest(self, sent: Sent) -> bytes:
         """Store what was sent, and return the answer's body.
 
         Raises:
@@ -83,7 +74,7 @@ class Intake:
         entries = self._find(sent, body)
         if sent.key is not None and len(entries) != sent.key.last - sent.key.first + 1:
             raise Refusal(400, "the body holds another number of entries than Idempotency-Key says")
-        checked = check(entries, self._limits, self._now())
+        checked = check(entries, self._limits, time.time())
         rejected = [{"index": i, "reason": why} for i, why in checked.rejected.items()]
         if len(_encode(rejected)) > _LONGEST_LIST:
             index, why = next(iter(checked.rejected.items()))
@@ -101,7 +92,7 @@ class Intake:
         }
         return _encode(answer)
 
-    def take_otlp(self, sent: Sent) -> bytes:
+    def ingest_otlp(self, sent: Sent) -> bytes:
         """Store the records of an OTLP request, and return the answer's body.
 
         Raises:
@@ -115,11 +106,11 @@ class Intake:
 
             found = otlp_protobuf.find_records(body, self._limits)
         try:
-            checked = otlp.check(found, self._limits, self._now())
+            checked = otlp.check(found, self._limits, time.time())
         except Rejected as error:
             raise Refusal(400, f"a resource or scope cannot be stored: {error}") from None
         self._add(sent, checked)
-        return otlp.tell_success(checked.rejected, sent.media)
+        return otlp.encode_success(checked.rejected, sent.media)
 
     def _add(self, sent: Sent, checked: Checked) -> Stored:
         stored = self._store.add(checked, sent.key, sent.token)

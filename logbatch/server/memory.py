@@ -21,11 +21,11 @@ class Room:
         self._lock = threading.Lock()
         self._left = size
 
-    def take(self, size: int) -> None:
-        """Take some bytes.
+    def reserve(self, size: int) -> None:
+        """Reserve some bytes.
 
         Raises:
-            Refusal: There are not as many.
+            Refusal: There are not so many left.
         """
         with self._lock:
             if size > self._left:
@@ -35,7 +35,7 @@ class Room:
             self._left -= size
 
     def give_back(self, size: int) -> None:
-        """Give bytes back."""
+        """Return bytes."""
         with self._lock:
             self._left += size
 
@@ -48,12 +48,12 @@ class Share:
         self._size = 0
 
     def grow(self, size: int) -> None:
-        """Take some bytes more.
+        """Reserve some bytes more.
 
         Raises:
-            Refusal: There are not as many.
+            Refusal: There are not so many left.
         """
-        self._room.take(size)
+        self._room.reserve(size)
         self._size += size
 
     def __enter__(self) -> Share:

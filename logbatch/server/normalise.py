@@ -63,9 +63,9 @@ def normalise(entry: bytes, received: str) -> Made:
         found = _decode_object(entry)
     except _UNDECODABLE:
         raise Rejected("it is not a JSON object") from None
-    message = _take_message(found)
-    level, number = _take_level(found)
-    moment = _take_time(found)
+    message = _pop_message(found)
+    level, number = _pop_level(found)
+    moment = _pop_time(found)
     fields: dict[str, Any] = {
         **found,
         "timestamp": moment or received,
@@ -81,7 +81,7 @@ def make_line(fields: dict[str, Any]) -> bytes:
     return _encode_line(salvage(_encode_line(fields), ""))
 
 
-def _take_message(found: _Fields) -> str:
+def _pop_message(found: _Fields) -> str:
     for name in _MESSAGES:
         if name in found:
             try:
@@ -91,8 +91,8 @@ def _take_message(found: _Fields) -> str:
     raise Rejected("it has no message")
 
 
-def _take_level(found: _Fields) -> tuple[str, int]:
-    number = _take_number(found)
+def _pop_level(found: _Fields) -> tuple[str, int]:
+    number = _pop_number(found)
     for name in _LEVELS:
         if name in found:
             try:
@@ -116,7 +116,7 @@ def _find_level(value: str | int, number: int | None) -> tuple[str, int]:
     return known
 
 
-def _take_number(found: _Fields) -> int | None:
+def _pop_number(found: _Fields) -> int | None:
     """Take the number of the level; one that is odd stays, and becomes an attribute."""
     try:
         number = _decode_number(found["levelno"])
@@ -128,7 +128,7 @@ def _take_number(found: _Fields) -> int | None:
     return number
 
 
-def _take_time(found: _Fields) -> str | None:
+def _pop_time(found: _Fields) -> str | None:
     """Take the time; one that is odd stays, and becomes an attribute."""
     for name in _TIMES:
         if name in found:

@@ -95,7 +95,7 @@ Found = Iterator[tuple[Origin, Callable[[], LogRecord]]]
 def make_origin(resource: dict[str, Any], scope: dict[str, Any], name: str, version: str) -> Origin:
     """Sort out what is said of the resource and the scope of records."""
     columns: dict[str, Any] = {"logger": name}
-    rest = _take_columns(resource, _OF_RESOURCE, columns)
+    rest = _split_columns(resource, _OF_RESOURCE, columns)
     if version:
         scope = {"version": version, **scope}
     said = {"resource": rest, "scope": scope}
@@ -125,7 +125,7 @@ def check(found: Found, limits: Limits, now: float) -> Checked:
 def _make_line(record: LogRecord, origin: Origin, received: str) -> bytes:
     level, number = from_severity(record.severity, record.severity_text)
     columns: dict[str, Any] = dict(origin.columns)
-    attributes = {**origin.attributes, **_take_columns(record.attributes, _COLUMNS, columns)}
+    attributes = {**origin.attributes, **_split_columns(record.attributes, _COLUMNS, columns)}
     if record.event:
         attributes.setdefault("event_name", record.event)
     moment = record.time or record.observed
@@ -148,7 +148,7 @@ def _message(record: LogRecord) -> str:
     return record.event if record.body is None else _encode(record.body).decode()
 
 
-def _take_columns(
+def _split_columns(
     given: dict[str, Any], names: dict[str, str], columns: dict[str, Any]
 ) -> dict[str, Any]:
     """Add to the columns what fits them; return what is left."""
@@ -217,8 +217,8 @@ def plain_number(value: float) -> float | str:
 _CODES = {400: 3, 401: 16, 403: 7, 404: 5, 408: 4, 413: 8, 415: 3, 503: 14}  # of gRPC
 
 
-def tell_success(rejected: dict[int, str], media: str) -> bytes:
-    """Write the answer to a request that was taken, perhaps without some of its records."""
+def encode_success(rejected: dict[int, str], media: str) -> bytes:
+    """Encode the answer to a request that was stored, perhaps without some of its records."""
     reason = f"record {min(rejected)}: {rejected[min(rejected)]}" if rejected else ""
     if media == JSON:
         if not rejected:
@@ -234,8 +234,8 @@ def tell_success(rejected: dict[int, str], media: str) -> bytes:
     return answer.SerializeToString()
 
 
-def tell_refusal(refusal: Refusal, media: str) -> bytes:
-    """Write the answer to a request that was not taken: a `google.rpc.Status`."""
+def encode_refusal(refusal: Refusal, media: str) -> bytes:
+    """Encode the answer to a request that was refused: a `google.rpc.Status`."""
     code = _CODES.get(refusal.status, 2)
     if media == JSON:
         return _encode({"code": code, "message": refusal.reason})

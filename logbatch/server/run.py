@@ -16,8 +16,8 @@ from pathlib import Path
 
 import uvicorn
 
+from logbatch.disk import lock_file, make_directory, open_file
 from logbatch.errors import LogbatchError, TemporaryError
-from logbatch.journal.files import create_file, lock_file, make_directory, open_file
 from logbatch.server.access import Access, is_loopback
 from logbatch.server.app import Receiver
 from logbatch.server.limits import Limits
@@ -240,7 +240,7 @@ def _lock(directory: Path) -> Iterator[None]:
     path = folder / "lock"
     try:
         make_directory(folder, sync=True)
-        descriptor = open_file(path, os.O_RDWR) if path.exists() else create_file(path)
+        descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise LogbatchError(f"{directory} cannot be used: {error.strerror}") from error
     try:

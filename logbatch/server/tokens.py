@@ -9,6 +9,7 @@ replaces a token by another frees its producers.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import os
@@ -17,8 +18,8 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from logbatch.disk import create_file, make_directory
 from logbatch.errors import LogbatchError, TemporaryError
-from logbatch.journal.files import create_file, make_directory
 
 _REMEMBERED = 10_000  # producers
 _TABLES = """
@@ -75,7 +76,7 @@ class Bindings:
         path = folder / "bindings.sqlite3"
         try:
             make_directory(folder, sync=True)
-            if not path.exists():
+            with contextlib.suppress(FileExistsError):
                 os.close(create_file(path))
             self._database = sqlite3.connect(path, check_same_thread=False)
             key = self._prepare()

@@ -1,18 +1,18 @@
-"""The columns of a log, the same in every file for ever, and a table made of lines.
+"""Arrow tables of lines.
 
-Every table has the fixed columns, in one order and of one type, so that no engine can fail on a
-union of files.  The attributes named by `columns=` follow, each of a type that the user chose:
-types are never guessed from data.  A table has a row for every line, whatever stands in it.
+Every table has the fixed columns, in the same order and of the same types, so that no engine can
+fail on a union of files.  The attributes named by `columns=` follow, each of a type that the user
+chose: types are never guessed from data.  A table has a row for every line, whatever is in it.
 
-The types of promoted columns, and what fits them; all else is null there and stays whole in
+The types of promoted columns, and what fits them; any other value is null there and stays whole in
 `attributes`:
 
     int64       an integer from -2**63 to 2**63 - 1; neither 5.0 nor "5" nor true
     float64     a number, integers included; "NaN", "Infinity" and "-Infinity" as the encoder
                 writes them.  An integer over 2**53 is rounded
     bool        true or false
-    string      a text
-    timestamp   a text of ISO 8601 with "Z" or an offset; stored in UTC with microseconds
+    string      a string
+    timestamp   a string in ISO 8601 with "Z" or an offset; stored in UTC with microseconds
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ if TYPE_CHECKING:
 PROMOTED_TYPES: Mapping[str, Any] = {
     name: JSON_TYPES[name] for name in ("int64", "float64", "bool", "string", "timestamp")
 }
-"""The types that a promoted column can have, and how a value is decoded."""
+"""The types that a promoted column can have, and what a value is decoded as."""
 
 _PLAIN_NAME = re.compile(r'[^"\\\x00-\x1f\x7f\ud800-\udfff]+')
 _NOT_FINITE = {b'"NaN"': math.nan, b'"Infinity"': math.inf, b'"-Infinity"': -math.inf}
-_BLOCK = 3000  # rows from which on a block of arrays is made
-_SHARED = 4096  # rows of the arrays of one value that blocks share
-_CHUNK = 64 << 10  # bytes of lines that are decoded in one go
-_ODD_BLOCK = 1 << 20  # bytes of lines that are salvaged when one of them does not fit
+_BLOCK = 3000  # rows from which a block of arrays is made
+_SHARED = 4096  # rows of the arrays of one repeated value, which blocks share
+_CHUNK = 64 << 10  # bytes of lines that are decoded at once
+_ODD_BLOCK = 1 << 20  # bytes of lines that are salvaged if one of them does not fit
 
 
 def check_columns(columns: Any) -> dict[str, str]:
-    """Return promoted columns that are in order.
+    """Return promoted columns that are valid.
 
     Args:
         columns: Attribute names and types; None for none.
 
     Raises:
-        ValueError: A name is taken, or a type is unknown.
+        ValueError: A name is in use or cannot be used, or a type is unknown.
     """
     if columns is None:
         return {}
@@ -72,7 +72,7 @@ def check_columns(columns: Any) -> dict[str, str]:
                 f"columns: {name!r} cannot be promoted: a column's name holds no quotation mark,"
                 " no backslash, no control character and no surrogate"
             )
-        if reason := taken.get(name.lower()):  # SQL does not tell upper case from lower
+        if reason := taken.get(name.lower()):  # SQL ignores case
             raise ValueError(f"columns: {name!r} cannot be promoted, it is {reason} already")
         taken[name.lower()] = "a promoted column"
         if not isinstance(kind, str) or kind not in PROMOTED_TYPES:
@@ -87,7 +87,7 @@ def _type_rule(kind: object) -> str:
 
 
 def columns(extra: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """Name the columns of a table, in order.
+    """Return the names of the columns of a table, in order.
 
     Args:
         extra: Promoted columns and their types.
@@ -135,7 +135,7 @@ def table_from_lines(
     count: int | None = None,
     pause: Callable[[], object] = lambda: None,
 ) -> pa.Table:
-    """Make a table of lines: one row for each of them, whatever stands in it.
+    """Make a table of lines: one row for each, whatever is in it.
 
     Args:
         lines: Lines of JSON, each ended by a newline.
@@ -158,7 +158,7 @@ def table_from_lines(
             ordered = [arrays[name] for name in (*COLUMNS, *promoted)]
             blocks.append(pa.RecordBatch.from_arrays(ordered, schema=schema(promoted)))
             at += rows
-        if at == first + count:  # not so where a line holds no value, or two
+        if at == first + count:  # not so if a line holds no JSON value, or two
             break
     return pa.Table.from_batches(blocks, schema(promoted))
 
@@ -166,7 +166,7 @@ def table_from_lines(
 def _make_blocks(
     lines: bytes, producer: str, promoted: Mapping[str, str], pause: Callable[[], object], odd: bool
 ) -> Iterator[dict[str, pa.Array[Any]]]:
-    """Make the arrays of some thousand rows at a time: all cells fit into the processor's cache."""
+    """Make the arrays of some thousand rows at a time, whose cells fit into the CPU's cache."""
     at = 0
     while at < len(lines):
         try:
@@ -183,7 +183,7 @@ def _make_blocks(
 
 
 def _decode_block(lines: bytes, at: int, pause: Callable[[], object]) -> tuple[list[Any], int]:
-    """Decode lines from a byte on; return their cells row by row, and where they end."""
+    """Decode lines from an offset on; return their cells row by row, and where they end."""
     cells: list[Any] = []
     while at < len(lines) and len(cells) < _BLOCK * len(FIELDS):
         end = _find_end(lines, at + _CHUNK)
@@ -198,7 +198,7 @@ def _flatten(rows: Iterable[Any]) -> Iterator[Any]:
 
 
 def _find_end(lines: bytes, at: int) -> int:
-    """Return where the line ends that holds this byte."""
+    """Return the end of the line that holds this offset."""
     return lines.find(b"\n", at) + 1 or len(lines)
 
 
@@ -229,7 +229,7 @@ def _make_arrays(
 
 
 def _make_array(values: list[Any], kind: str) -> pa.Array[Any]:
-    """Make an array; many columns have one value in every row."""
+    """Make an array; many columns have the same value in every row."""
     head = values[0]
     if head == values[-1] and values.count(head) == len(values):
         return _make_constant(head, kind, len(values))
@@ -264,7 +264,7 @@ def _make_moments(values: list[str]) -> pa.Array[Any]:
 
 
 def _make_json(values: list[msgspec.Raw]) -> pa.Array[Any]:
-    """Make a text column of JSON without making a Python object of each."""
+    """Make a column of JSON text without a Python object for each row."""
     import pyarrow as pa
 
     joined = b"".join(values)
@@ -294,7 +294,7 @@ def _share_numbers() -> pa.Array[Any]:
 def _promote(
     attributes: list[msgspec.Raw], promoted: Mapping[str, str]
 ) -> dict[str, pa.Array[Any]]:
-    """Make the typed columns; where one value does not fit its type, look at each by itself."""
+    """Make the typed columns; if a value does not fit its type, convert them one by one."""
     strict, loose = _make_decoders(tuple(promoted.items()))
     try:
         rows = strict.decode_lines(b"\n".join(attributes))
@@ -316,7 +316,7 @@ def _make_promoted(cells: list[Any], promoted: Mapping[str, str]) -> dict[str, p
 def _make_decoders(
     promoted: tuple[tuple[str, str], ...],
 ) -> tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[Any]]:
-    """Make a decoder of attributes to typed values, and one that leaves each value as it is."""
+    """Make a decoder of attributes to typed values, and one that leaves each value raw."""
     typed: list[Any] = []
     untyped: list[Any] = []
     for index, (name, kind) in enumerate(promoted):
@@ -333,7 +333,7 @@ def _make_decoders(
 def _fit(
     attributes: msgspec.Raw, decoder: msgspec.json.Decoder[Any], kinds: Sequence[str]
 ) -> list[Any]:
-    """Return the value of each promoted column, None where it does not fit."""
+    """Return the value of each promoted column, None if it does not fit."""
     try:
         values = msgspec.structs.astuple(decoder.decode(attributes))
     except (msgspec.MsgspecError, ValueError):

@@ -1,7 +1,7 @@
-"""The columns of a record, once: what each holds, and what others have to know of it.
+"""The columns of a record: the one table from which schema, lines, filters and redaction are made.
 
 They are the same in every file, in this order.  In a line the attributes come last; producer and
-sequence are not in it, for they say which line it is.
+sequence are not in it, as they identify the line.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
-# The types of columns, and the values that are stored in them.
+# The types of columns, and what their values are decoded as.
 Int32 = Annotated[int, msgspec.Meta(ge=-(1 << 31), le=(1 << 31) - 1)]
 Int64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 JSON_TYPES: Final[Mapping[str, Any]] = {
@@ -35,7 +35,7 @@ class Column(NamedTuple):
         type: One of `JSON_TYPES`.
         kind: How a filter compares it.
         required: Whether it is never null.
-        secret: Whether what the application has written stands in it, which may be a secret.
+        secret: Whether it holds what the application wrote, which may be a secret.
     """
 
     type: str

@@ -1,13 +1,13 @@
 """A line as a typed row, whatever the line.
 
-Lines that logbatch made decode straight into `Line`.  One that was made by other means, by a later
-version, or damaged, still becomes a row:
+Lines that logbatch made decode straight into `Line`.  A line that was made by other means or by a
+later version, or that is damaged, still becomes a row:
 
-- a value of another type than its column's is null there, or its JSON where the column is text;
-  the value itself, and a key that is no column, stand in `attributes`;
+- a value of another type than its column's is null there, or its JSON if the column is text; the
+  value itself is kept in `attributes`, as is a key that is not a column;
 - what must not be null is filled in: the name or number of the level from the other of the two,
-  the timestamp from the moment the producer began;
-- what is no JSON object at all becomes the message of an ERROR of the logger "logbatch".
+  the timestamp from the time when the producer began;
+- a line that is not a JSON object becomes the message of an ERROR of the logger "logbatch".
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from logbatch.storage.segments import born
 
 
 class Line(msgspec.Struct, gc=False, forbid_unknown_fields=True, omit_defaults=True):
-    """The fields of a line, in its order; the attributes stay the JSON text that they are."""
+    """The fields of a line, in order; the attributes stay JSON text."""
 
     timestamp: str
     level: str
@@ -52,7 +52,7 @@ class Line(msgspec.Struct, gc=False, forbid_unknown_fields=True, omit_defaults=T
 
 
 decode_lines = msgspec.json.Decoder(Line).decode_lines
-"""Decode lines that fit; it counts JSON values, not newlines, and does not check ranges."""
+"""Decodes lines that fit; it counts JSON values, not newlines, and does not check ranges."""
 
 _types = {name: JSON_TYPES[COLUMNS[name].type] for name in FIELDS} | {"timestamp": str}
 _decoders: dict[str, msgspec.json.Decoder[Any]] = {
@@ -64,11 +64,11 @@ _UNDECODABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 def salvage(line: bytes, producer: str) -> Line:
-    """Make a row of any line.  It never fails, and gives the same row each time.
+    """Make a row of any line.  This never fails, and returns the same row each time.
 
     Args:
         line: The line, with its newline or without.
-        producer: Whose it is.
+        producer: Who wrote it.
     """
     try:
         found = _decode_object(line)
@@ -104,7 +104,7 @@ def _sort_out(found: dict[str, msgspec.Raw]) -> tuple[dict[str, Any], dict[str, 
 
 
 def _fill_in(values: dict[str, Any]) -> dict[str, Any]:
-    """Give a value to each column that must have one."""
+    """Fill in the columns that must not be null."""
     if "level" not in values:
         values["level"] = name_of(values.get("levelno", 0))
     if "levelno" not in values:
@@ -113,11 +113,11 @@ def _fill_in(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _merge(attributes: msgspec.Raw, odd: dict[str, msgspec.Raw]) -> msgspec.Raw:
-    """Add to the attributes what found no other place; what is there already stays."""
+    """Add to the attributes what fits no column; keys that are there already win."""
     text = bytes(attributes)
     try:
         known = _decode_object(text)
-        text.decode()  # the decoder does not look into what it leaves raw
+        text.decode()  # the decoder does not check what it leaves raw
     except _UNDECODABLE:
         known = {} if text == b"null" else {"attributes": _as_text(text)}
     else:
@@ -131,7 +131,7 @@ def _readable(odd: dict[str, msgspec.Raw]) -> dict[str, Any]:
 
 
 def _as_text(raw: bytes) -> Any:
-    """Keep JSON as it is; what is not UTF-8 becomes a text that shows it."""
+    """Return JSON as it is; what is not UTF-8 as a text that shows its bytes."""
     try:
         raw.decode()
     except UnicodeDecodeError:
@@ -154,10 +154,10 @@ def _make_of_damaged(line: bytes, producer: str, why: str) -> Line:
 
 
 def parse_time(text: str) -> str | None:
-    """Bring a timestamp to the one form that is stored; None where it is not one.
+    """Return a timestamp in the one form that is stored; None if it is not one.
 
     Args:
-        text: A time of ISO 8601; without "Z" or an offset it is in UTC.
+        text: A time in ISO 8601; without "Z" or an offset it is in UTC.
     """
     with contextlib.suppress(msgspec.ValidationError, OverflowError):
         moment = msgspec.convert(text, datetime)
@@ -170,5 +170,5 @@ def _time_of_birth(producer: str) -> str:
 
 
 def format_time(moment: datetime) -> str:
-    """Write a moment in the one form that is stored."""
+    """Return a time in the one form that is stored."""
     return moment.astimezone(UTC).isoformat()

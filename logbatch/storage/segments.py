@@ -1,4 +1,4 @@
-"""The files of a dataset: their names, their folders, and how a file is published.
+"""The files of a dataset: their names and their folders.
 
     <root>/date=2026-11-21/<producer>-<first>-<last>.parquet          published, never changed
     <root>/date=2026-11-21/<producer>-<first>-<last>.jsonl[.zst|.gz]  the same
@@ -14,15 +14,14 @@ compressed form: two names of one range are one segment.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
-import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from logbatch.disk import is_temporary, open_file, sync_file
 from logbatch.identity import Ranges, SegmentName, is_producer
 
 STALE = 3600.0  # seconds after which a temporary file is taken for that of a dead process
@@ -30,11 +29,8 @@ STALE = 3600.0  # seconds after which a temporary file is taken for that of a de
 _DAY = re.compile(r"date=[0-9]{4,}-[0-9]{2}-[0-9]{2}")
 _GROWING = re.compile(r"(?P<producer>[0-9a-z]{26})-(?P<first>0|[1-9][0-9]{0,18})\.jsonl")
 _BASE32 = {letter: value for value, letter in enumerate("0123456789abcdefghjkmnpqrstvwxyz")}
-_BLOCK = 1 << 20
 _LAST_SECOND = 253_402_300_799.0  # of the year 9999
 _SETTLED = 2.0  # seconds without a change after which one listing is enough; some clocks are coarse
-_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
-_CREATE = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Segment(NamedTuple):
@@ -179,8 +175,8 @@ def published(root: Path, producer: str, since: str = "") -> Ranges:
         if segment.last is not None:
             ranges.add(segment.first, segment.last)
             continue
-        with open(os.open(segment.path, _READ), "rb") as file:
-            os.fsync(file.fileno())  # its writer may have died before it did
+        with open(open_file(segment.path), "rb") as file:
+            sync_file(file.fileno())  # its writer may have died before it did
             for run in scan_growing(file, producer):
                 ranges.add(run.first, run.last)
     return ranges
@@ -217,100 +213,7 @@ def _find_sequence(line: bytes, mark: bytes) -> int | None:
     return None
 
 
-# ------------------------------------------------------------------ publishing
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it, private to the user and safe on the disk.
-
-    Raises:
-        OSError: It cannot be made, or there is something else of this name.
-    """
-    try:
-        os.mkdir(folder, 0o700)
-    except FileExistsError:
-        if not folder.is_dir():
-            raise
-        return
-    except FileNotFoundError:
-        make_folder(folder.parent)
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(folder, 0o700)
-    sync_folder(folder.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk.
-
-    It may be tried again after it failed, unlike the fsync of a file: the file system keeps names
-    in a journal of its own, and does not forget that it could not write them.  A file system that
-    cannot do it for folders is left to its own ways.
-    """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems
-            raise
-    finally:
-        os.close(descriptor)
-
-
-def create_file(path: Path) -> int:
-    """Create a file that nobody else may read; return its descriptor.
-
-    Raises:
-        FileExistsError: There is one already, or a link.
-    """
-    return os.open(path, _CREATE, 0o600)
-
-
-def publish(folder: Path, name: str, blocks: Iterable[bytes | memoryview]) -> Path:
-    """Write a file that appears at once and whole; `sync_folder` is left to the caller.
-
-    Args:
-        folder: Where; it must be there.
-        name: Its final name.  A file of this name is replaced.
-        blocks: Its content.
-
-    Raises:
-        OSError: It could not be written.  Nothing is left behind, as far as that is possible.
-    """
-    temporary = folder / f".part-{secrets.token_hex(8)}.tmp"
-    descriptor = create_file(temporary)
-    try:
-        try:
-            for block in blocks:
-                write_all(descriptor, block)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.rename(temporary, folder / name)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    return folder / name
-
-
-def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
-    """Write all of it; a full disk may take a part before it says that it is full."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def read_blocks(path: Path, start: int, end: int) -> Iterator[bytes]:
-    """Read the bytes of a file from `start` to `end`, in blocks.
-
-    Raises:
-        OSError: It cannot be read.
-    """
-    with open(path, "rb") as file:
-        file.seek(start)
-        while start < end and (block := file.read(min(_BLOCK, end - start))):
-            yield block
-            start += len(block)
+# ------------------------------------------------------------------ cleaning
 
 
 def clean_folder(folder: Path, now: float) -> None:
@@ -325,7 +228,7 @@ def clean_folder(folder: Path, now: float) -> None:
 
 
 def _is_stale(path: Path, now: float) -> bool:
-    if not path.name.startswith(".part-") or path.suffix != ".tmp":
+    if not is_temporary(path.name):
         return False
     with contextlib.suppress(OSError):
         return now - os.lstat(path).st_mtime > STALE

@@ -13,9 +13,10 @@ import difflib
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from logbatch.options import OPTION_NAMES, check_known, find_close
+from logbatch.transports.adapted import adapt
 from logbatch.transports.base import Transport
 from logbatch.transports.environment import check_variables, read_options, variable_of
 from logbatch.transports.parameters import Parameters
@@ -34,9 +35,9 @@ def build(transport: Any = None, **options: Any) -> Transport:
     """Make a transport; this opens nothing and touches no file.
 
     Args:
-        transport: A URL, a dict with `type`, or an object with `send` and `close`, which is taken
-            as it is.  None takes the environment variable `LOGBATCH_TRANSPORT`, else Parquet files
-            in the user's log directory.
+        transport: A URL, a dict with `type`, or an object with `send` and `close`; one that is no
+            `Transport` is adapted.  None takes the environment variable `LOGBATCH_TRANSPORT`, else
+            Parquet files in the user's log directory.
         **options: Options of the transport; None is as if it was not given.
 
     Raises:
@@ -55,7 +56,7 @@ def build(transport: Any = None, **options: Any) -> Transport:
         if find_close(name, OPTION_NAMES):
             check_known([name], OPTION_NAMES)
         raise ValueError(f"{name!r} must be given to the transport object itself")
-    return cast(Transport, transport)
+    return adapt(transport)
 
 
 def check_handler_variables() -> None:
@@ -126,7 +127,7 @@ def _make(
     """Make a transport with its options and those that only the environment has."""
     found = read_options(kind, parameters, options, _list_kinds)
     try:
-        return cast(Transport, make({**found, **options}))
+        return adapt(make({**found, **options}))
     except ValueError as error:
         text = str(error)
         for name in found.keys() - options.keys():

@@ -75,6 +75,8 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
 class Transport:
     """Base of the transports that logbatch brings; another package's need not derive from it.
 
+    An object that does not is made whole by `logbatch.transports.adapted`.
+
     Attributes:
         destination: A text that is the same for every process that sends to the same place;
             journals of one destination may be finished by any of them.  It holds no secret.
@@ -109,5 +111,25 @@ class Transport:
     def close(self) -> None:
         """Release what the transport holds.  It may be used again afterwards."""
 
+    def after_fork(self) -> None:
+        """Forget, in a forked child, what the parent was doing, without touching its files."""
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.destination or 'in memory'}>"
+
+
+def journal_directory(transport: Transport) -> Path | None:
+    """Return where the journals of a destination are; None where they are in memory."""
+    if transport.journal_directory is not None:
+        return Path(transport.journal_directory)
+    return None if transport.destination is None else state_directory(transport.destination)
+
+
+def state_directory(destination: str) -> Path:
+    """Return the directory of the user's state for a destination that has none of its own."""
+    import hashlib  # only such destinations need these two
+
+    import platformdirs
+
+    name = hashlib.sha256(destination.encode()).hexdigest()[:16]
+    return platformdirs.user_state_path("logbatch") / name

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from logbatch.storage.segments import publish, read_blocks, sync_folder
+from logbatch.disk import publish, read_blocks, sync_directory
 
 
 def compress_file(path: Path, method: str) -> None:
@@ -18,8 +18,8 @@ def compress_file(path: Path, method: str) -> None:
     """
     blocks = read_blocks(path, 0, path.stat().st_size)
     suffix, make = COMPRESSIONS[method]
-    publish(path.parent, path.name + suffix, make(blocks))
-    sync_folder(path.parent)
+    publish(path.with_name(path.name + suffix), make(blocks))
+    sync_directory(path.parent)
     os.unlink(path)
 
 
@@ -39,8 +39,8 @@ def _zstd(blocks: Iterable[bytes]) -> Iterator[bytes]:
     with pa.CompressedOutputStream(pa.PythonFile(sink, "w"), "zstd") as stream:
         for block in blocks:
             stream.write(block)
-            yield from sink.take()
-    yield from sink.take()
+            yield from sink.drain()
+    yield from sink.drain()
 
 
 class _Sink:
@@ -55,9 +55,9 @@ class _Sink:
         self._blocks.append(bytes(block))
         return len(block)
 
-    def take(self) -> list[bytes]:
-        taken, self._blocks = self._blocks, []
-        return taken
+    def drain(self) -> list[bytes]:
+        blocks, self._blocks = self._blocks, []
+        return blocks
 
     def flush(self) -> None:
         pass

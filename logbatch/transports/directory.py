@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 from urllib.parse import parse_qsl
 
+from logbatch.disk import make_directory, sync_directory
 from logbatch.errors import TemporaryError
 from logbatch.identity import Ranges
 from logbatch.options import check_known
@@ -29,9 +30,7 @@ from logbatch.storage.segments import (
     day_name,
     list_folders,
     list_segments,
-    make_folder,
     published,
-    sync_folder,
 )
 from logbatch.transports.base import Batch, Transport
 
@@ -187,7 +186,7 @@ class DirectoryTransport(Transport):
     def _folder(self) -> Path:
         """Return the folder of this day, which is there."""
         folder = self.path / day_name(self._now())
-        make_folder(folder)
+        make_directory(folder, sync=True)
         if folder not in self._cleaned:
             self._cleaned = {folder}
             for each in list_folders(self.path)[-2:]:  # a crash before midnight left it yesterday
@@ -196,7 +195,7 @@ class DirectoryTransport(Transport):
 
     def _sync_folders(self) -> None:
         for folder in list(self._unsynced):
-            sync_folder(folder)
+            sync_directory(folder)
             self._unsynced.discard(folder)
 
 

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from logbatch.journal.files import lock_file
+from logbatch.disk import OwnFile, create_file, lock_file, sync_file, write_all
 from logbatch.storage.line import salvage
-from logbatch.storage.segments import create_file, write_all
 from logbatch.transports.base import Batch
 
 _BLOCK = 1 << 18  # bytes of lines that are worked on in one go: the processor's cache holds them
@@ -44,23 +43,16 @@ class GrowingFile:
         self.opened = self.used = now
         self.size = 0
         self.sound = True
-        self._descriptor = create_file(path)
-        self._identity = _identify(os.fstat(self._descriptor))
-        lock_file(self._descriptor)  # some file systems have no locks
+        self._file = OwnFile(create_file(path, append=True))
+        lock_file(self._file.number)  # some file systems have no locks
 
-    def is_ours(self) -> bool:
-        """Tell whether it is still open: an application may close any descriptor, and reuse it."""
-        try:
-            return _identify(os.fstat(self._descriptor)) == self._identity
-        except OSError:
-            return False
+    def is_open(self) -> bool:
+        """Return whether it is still open: an application may close any descriptor."""
+        return self._file.is_open()
 
-    def is_in_place(self) -> bool:
-        """Tell whether it still stands under its name: anybody may remove it."""
-        try:
-            return _identify(os.lstat(self.path)) == self._identity
-        except OSError:
-            return False
+    def is_named(self) -> bool:
+        """Return whether it still has its name: anybody may remove it."""
+        return self._file.is_named(self.path)
 
     def append(self, batch: Batch, now: float) -> None:
         """Append a batch and bring it to the disk.
@@ -70,19 +62,17 @@ class GrowingFile:
             OSError: It could not be written; the file is as it was, if it is still sound.
         """
         self.sound = False  # until all of it is there, or nothing is
+        descriptor = self._file.number
         try:
             blocks = _number(batch)
             while group := list(islice(blocks, _GROUP)):
-                _write(self._descriptor, group)
+                _write(descriptor, group)
         except BaseException:
             with contextlib.suppress(OSError):
                 self.take_back()
             raise
-        try:
-            os.fsync(self._descriptor)
-        except OSError as error:
-            raise SyncError(error.errno, error.strerror) from error
-        self.size = os.fstat(self._descriptor).st_size
+        sync_file(descriptor)
+        self.size = os.fstat(descriptor).st_size
         self.next = batch.last + 1
         self.used = now
         self.sound = True
@@ -93,27 +83,17 @@ class GrowingFile:
         Raises:
             OSError: That is not possible either.
         """
-        os.ftruncate(self._descriptor, self.size)
+        os.ftruncate(self._file.number, self.size)
         self.sound = True
 
     def close(self) -> None:
         """Close it, unless it is closed already."""
-        if self.is_ours():
-            with contextlib.suppress(OSError):
-                os.close(self._descriptor)
-
-
-class SyncError(OSError):
-    """The fsync of a file failed."""
+        self._file.close()
 
 
 def measure(batch: Batch) -> int:
     """Tell about how many bytes a batch will take."""
     return len(batch.lines) + _TAIL * len(batch)
-
-
-def _identify(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
 
 
 def _write(descriptor: int, blocks: list[bytes]) -> None:

@@ -23,26 +23,30 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from logbatch.disk import (
+    SyncError,
+    lock_file,
+    open_file,
+    publish,
+    read_blocks,
+    sync_directory,
+    sync_file,
+)
 from logbatch.identity import Ranges, SegmentName
-from logbatch.journal.files import lock_file
 from logbatch.options import choice
 from logbatch.storage.segments import (
     Run,
     Segment,
     day_name,
     list_segments,
-    publish,
-    read_blocks,
     scan_growing,
-    sync_folder,
 )
 from logbatch.transports.base import Batch
 from logbatch.transports.compress import COMPRESSIONS, compress_file
 from logbatch.transports.directory import DirectoryTransport
-from logbatch.transports.growing import GrowingFile, SyncError, measure
+from logbatch.transports.growing import GrowingFile, measure
 
 _COMPRESSION = choice(*COMPRESSIONS, "none")
-_OPEN = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
 class JsonlTransport(DirectoryTransport):
@@ -93,7 +97,7 @@ class JsonlTransport(DirectoryTransport):
 
     def send(self, batch: Batch) -> None:
         file = self._files.get(batch.producer)
-        if file is not None and not file.is_ours():
+        if file is not None and not file.is_open():
             self._forget(file)
         super().send(batch)
 
@@ -188,12 +192,12 @@ class JsonlTransport(DirectoryTransport):
             or file.path.parent.name != day_name(now)
             or not 0 <= now - file.opened < self._rotate_seconds
             or (file.size > 0 and file.size + measure(batch) > self._rotate_bytes)
-            or not file.is_in_place()
+            or not file.is_named()
         )
 
     def _finish(self, file: GrowingFile) -> None:
         """Give a file its final name."""
-        if file.is_in_place():  # else somebody removed it, with all that was in it
+        if file.is_named():  # else somebody removed it, with all that was in it
             if file.next == file.first:
                 os.unlink(file.path)
             else:
@@ -214,8 +218,8 @@ class JsonlTransport(DirectoryTransport):
         with contextlib.suppress(OSError):
             file.take_back()
             if file.size:
-                name = _name(file.producer, file.first, file.next - 1)
-                publish(file.path.parent, name, read_blocks(file.path, 0, file.size))
+                safe = file.path.with_name(_name(file.producer, file.first, file.next - 1))
+                publish(safe, read_blocks(file.path, 0, file.size))
                 self._unsynced.add(file.path.parent)
             os.unlink(file.path)
         self._forget(file)
@@ -231,7 +235,7 @@ class JsonlTransport(DirectoryTransport):
     def _finish_left_over(self, segment: Segment) -> None:
         """Give a file whose process died its final name."""
         with contextlib.suppress(FileNotFoundError):
-            descriptor = os.open(segment.path, _OPEN)
+            descriptor = open_file(segment.path, os.O_RDWR)
             with open(descriptor, "rb+") as file:
                 if not lock_file(descriptor):
                     return  # a child of that process still has it, or there are no locks
@@ -245,7 +249,7 @@ class JsonlTransport(DirectoryTransport):
             self._put_aside(segment, runs)
         elif runs:
             os.ftruncate(descriptor, end)
-            os.fsync(descriptor)
+            sync_file(descriptor)
             self._rename(path, segment.producer, segment.first, runs[0].last)
         else:
             os.unlink(path)
@@ -255,9 +259,9 @@ class JsonlTransport(DirectoryTransport):
         path = segment.path
         # The one that begins like the file comes last: from then on the file does not count.
         for run in reversed(runs):
-            name = _name(segment.producer, run.first, run.last)
-            publish(path.parent, name, read_blocks(path, run.start, run.end))
-        sync_folder(path.parent)
+            whole = path.with_name(_name(segment.producer, run.first, run.last))
+            publish(whole, read_blocks(path, run.start, run.end))
+        sync_directory(path.parent)
         os.rename(path, path.with_name(f".damaged-{path.stem}"))
 
 

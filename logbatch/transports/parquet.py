@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from logbatch.disk import publish
 from logbatch.gil import Turns
 from logbatch.identity import SegmentName
 from logbatch.options import choice
 from logbatch.storage.arrow import check_columns, table_from_lines
 from logbatch.storage.arrow import columns as names
-from logbatch.storage.segments import publish
 from logbatch.transports.base import Batch
 from logbatch.transports.directory import DirectoryTransport
 
@@ -90,8 +90,8 @@ class ParquetTransport(DirectoryTransport):
         content = self._encode(table)
         folder = self._folder()
         self._unsynced.add(folder)
-        name = SegmentName(batch.producer, batch.first, batch.last, "parquet")
-        publish(folder, str(name), [memoryview(content)])
+        name = str(SegmentName(batch.producer, batch.first, batch.last, "parquet"))
+        publish(folder / name, [memoryview(content)])
 
     def _encode(self, table: pa.Table) -> pa.Buffer:
         import pyarrow as pa

@@ -7,21 +7,14 @@ from itertools import repeat, takewhile
 from pathlib import Path
 
 import pytest
+from make import logged_line as line
 
 from logbatch.batching.batcher import Batcher
 from logbatch.batching.recovery import recover
 from logbatch.errors import BatchUnsupportedError, RejectedError, TemporaryError
-from logbatch.events.event import LineEncoder
 from logbatch.options import BatchOptions
 from logbatch.testing import CapturingTransport, ManualClock
 from logbatch.transports.base import Batch, Receipt
-
-encoder = LineEncoder()
-
-
-def line(text: str, level: int = logging.INFO) -> bytes:
-    """Encode an event with only a message."""
-    return encoder.text(text, level=level, logger="test")
 
 
 def put(batcher: Batcher, *texts: str, level: int = logging.INFO) -> None:

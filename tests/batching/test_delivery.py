@@ -19,6 +19,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from make import P as PRODUCER
+from make import make_batch, numbered
 
 from logbatch.batching.delivery import RECHECK, Delivery
 from logbatch.errors import BatchUnsupportedError, RejectedError, TemporaryError
@@ -27,16 +29,7 @@ from logbatch.testing import CapturingTransport, ManualClock
 from logbatch.transports.base import Batch, Receipt
 from logbatch.trouble import Trouble
 
-PRODUCER = "01m7y4mnsn285g6hxmhvdgyfrf"
 Told = tuple[str, str, BaseException | None]
-
-
-def make_batch(first: int, last: int) -> Batch:
-    """Make the batch of a producer whose events are named after their sequence."""
-    lines = "".join(
-        f'{{"message":"m{n}","attributes":{{"n":{n}}}}}\n' for n in range(first, last + 1)
-    )
-    return Batch(PRODUCER, first, last, lines.encode())
 
 
 class Desk:
@@ -198,7 +191,7 @@ def test_refused_records_become_dead_letters_and_the_rest_counts_as_taken(tmp_pa
             "reason": reason,
             "producer": PRODUCER,
             "sequence": n,
-            "event": {"message": f"m{n}", "attributes": {"n": n}},
+            "event": numbered(n),
         }
         for n, reason in [(11, "too long"), (13, "no user")]
     ]
@@ -223,14 +216,14 @@ def test_a_dead_letter_says_when(tmp_path: Path) -> None:
 
 
 def test_dead_letters_are_private(tmp_path: Path) -> None:
-    """Nobody else may read them: the file is 0600 in a directory of 0700."""
+    """Nobody else may read them: the file is 0600, the directories made for it are 0700."""
     directory = tmp_path / "journal" / "rejected"
     desk = desk_with(RejectedError({0: "bad"}), rejected=directory)
     desk.deliver(make_batch(0, 0))
 
     path = directory / f"{PRODUCER}.jsonl"
-    modes = [stat.S_IMODE(each.stat().st_mode) for each in (path, directory)]
-    assert [0o600, 0o700] == modes
+    modes = [stat.S_IMODE(each.stat().st_mode) for each in (path, directory, directory.parent)]
+    assert [0o600, 0o700, 0o700] == modes
 
 
 def test_without_a_directory_refused_records_are_only_counted() -> None:

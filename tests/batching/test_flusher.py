@@ -1,27 +1,20 @@
 """The flusher's steps, driven by hand."""
 
-import logging
 from pathlib import Path
 
 import pytest
+from make import encoder
+from make import logged_line as line
 
 from logbatch.batching.delivery import Delivery
 from logbatch.batching.flusher import Flusher
 from logbatch.batching.session import Session
 from logbatch.errors import DeniedError, TemporaryError
-from logbatch.events.event import LineEncoder
 from logbatch.identity import new_producer
 from logbatch.journal import Journal
 from logbatch.options import BatchOptions
 from logbatch.testing import CapturingTransport, ManualClock
 from logbatch.trouble import Trouble
-
-encoder = LineEncoder()
-
-
-def line(text: str) -> bytes:
-    """Encode an event with only a message."""
-    return encoder.text(text, level=logging.INFO, logger="test")
 
 
 class Bench:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from itertools import groupby, repeat, takewhile
 from pathlib import Path
 from typing import Any
@@ -17,21 +16,16 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from make import encoder
+from make import logged_line as line
+from waiting import wait_until
 
 import logbatch
 from logbatch.batching.batcher import Batcher
 from logbatch.batching.repeats import Collapser
 from logbatch.errors import TemporaryError
-from logbatch.events.event import LineEncoder
 from logbatch.options import BatchOptions
 from logbatch.testing import CapturingTransport, ManualClock
-
-encoder = LineEncoder()
-
-
-def line(text: str, level: int = logging.INFO, **attributes: Any) -> bytes:
-    """Encode an event."""
-    return encoder.text(text, level=level, logger="test", attributes=attributes)
 
 
 class Bench:
@@ -316,10 +310,7 @@ def test_a_run_is_told_in_the_journal_while_the_destination_is_away() -> None:
     )
     batcher = new_batcher(transport, flush_interval=0.05)
     put(batcher, *"aaaa")
-    deadline = time.monotonic() + 20
-    while batcher.stats().pending < 2 and time.monotonic() < deadline:
-        threading.Event().wait(0.01)
-    assert 2 == batcher.stats().pending
+    wait_until(lambda: batcher.stats().pending == 2)
     over.set()
     assert batcher.flush()
     assert ["a", told(3)] == transport.messages

@@ -6,18 +6,14 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pyarrow.parquet
 import pytest
+from make import event, publish_events
 
 from logbatch.cli import main
-from logbatch.identity import new_producer
-from logbatch.transports.base import Batch
-from logbatch.transports.parquet import ParquetTransport
 
-EVENT = {"timestamp": "2026-11-21T10:00:00.5Z", "level": "INFO", "levelno": 20, "logger": "app"}
+TIME = "2026-11-21T10:00:00.5Z"
 NASTY = 'a\x1b[31m"b",\u202e\nc'
 ODD = """
     SELECT 1 AS n, 1 AS n, NULL AS nothing, 'nan'::DOUBLE AS nan, TRUE AS yes, [1, NULL] AS list,
@@ -29,13 +25,12 @@ ODD = """
 @pytest.fixture
 def logs(tmp_path: Path) -> Path:
     """A log of three records, in `logs`."""
-    events: list[dict[str, Any]] = [
-        {**EVENT, "message": "one", "attributes": {"user": {"id": 7}}},
-        {**EVENT, "message": NASTY},
-        {**EVENT, "message": "three", "level": "ERROR", "levelno": 40},
+    events = [
+        event("one", attributes={"user": {"id": 7}}),
+        event(NASTY),
+        event("three", level="ERROR", levelno=40),
     ]
-    lines = b"".join(msgspec.json.encode(event) + b"\n" for event in events)
-    ParquetTransport(tmp_path / "logs").send(Batch(new_producer(), 0, 2, lines))
+    publish_events(tmp_path / "logs", *(each | {"timestamp": TIME} for each in events))
     return tmp_path / "logs"
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
+from make import batch_of, publish
 from scripted import Answer, Request, scripted
 
 from logbatch import BatchHandler
@@ -25,7 +25,7 @@ _encoder = LineEncoder(service="s", host="h")
 
 def make_batch(producer: str, first: int, last: int) -> Batch:
     """Take consecutive events out of those that were logged."""
-    return Batch(producer, first, last, b"".join(_LINES[first : last + 1]))
+    return batch_of(producer, first, *_LINES[first : last + 1])
 
 
 _LINES = [
@@ -38,14 +38,6 @@ _LINES = [
     for n in range(25)
 ]
 """Lines as a handler makes them, with values that are easily lost."""
-
-
-def write(directory: Path, kind: str, *batches: Batch, **options: Any) -> None:
-    """Publish batches as files."""
-    transport = build({"type": kind, "path": directory}, **options)
-    for batch in batches:
-        transport.send(batch)
-    transport.close()
 
 
 def letter(producer: str, sequence: int) -> bytes:
@@ -65,7 +57,8 @@ def test_a_directory_comes_back_as_it_was_logged(tmp_path: Path, kind: str) -> N
         for batch in batches:
             transport.send(batch)
     else:
-        write(Path("logs"), "parquet" if kind == "parquet" else "jsonl", *batches, **options)
+        form = "parquet" if kind == "parquet" else "jsonl"
+        publish(Path("logs"), *batches, kind=form, **options)
 
     found = list(batches_of_directory(tmp_path / "logs", 100))
     assert sorted(batches, key=lambda each: each.key) == sorted(found, key=lambda each: each.key)
@@ -75,7 +68,7 @@ def test_a_directory_comes_back_as_it_was_logged(tmp_path: Path, kind: str) -> N
 
 def test_batches_are_bounded(tmp_path: Path) -> None:
     """In records, and each is there once."""
-    write(Path("logs"), "parquet", make_batch(A, 0, 24))
+    publish(Path("logs"), make_batch(A, 0, 24))
 
     found = list(batches_of_directory(tmp_path / "logs", 10))
     assert [(0, 9), (10, 19), (20, 24)] == [(each.first, each.last) for each in found]
@@ -97,7 +90,7 @@ def test_batches_are_bounded_in_bytes(tmp_path: Path) -> None:
 
 def test_a_directory_is_sent_to_a_server(capsys: pytest.CaptureFixture[str]) -> None:
     """With the identities that the records have."""
-    write(Path("logs"), "parquet", make_batch(A, 0, 2), make_batch(A, 5, 9))
+    publish(Path("logs"), make_batch(A, 0, 2), make_batch(A, 5, 9))
     with scripted(503, Answer(0)) as server:
         assert 0 == main(["replay", "logs", "--to", server.url])
 
@@ -107,8 +100,8 @@ def test_a_directory_is_sent_to_a_server(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_a_directory_takes_each_record_once() -> None:
     """However often it is sent, and cut otherwise."""
-    write(Path("logs"), "jsonl", make_batch(A, 0, 9))
-    write(Path("copy"), "parquet", make_batch(A, 3, 4))
+    publish(Path("logs"), make_batch(A, 0, 9), kind="jsonl")
+    publish(Path("copy"), make_batch(A, 3, 4))
     for _ in range(2):
         assert 0 == main(["replay", "logs", "--to", "parquet:copy"])
 

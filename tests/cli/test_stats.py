@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import subprocess
+import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
+from make import START, encode
+from make import publish_events as write
 
 from logbatch.cli import main
 from logbatch.cli.sizes import readable
+
+OTHER = """
+import sys
 from logbatch.identity import new_producer
 from logbatch.transports import build
 from logbatch.transports.base import Batch
-
-START = datetime(2026, 11, 21, 10, tzinfo=UTC)
+build("parquet:logs").send(Batch(new_producer(), 0, 0, sys.argv[1].encode()))
+"""
 
 
 def event(at: float, level: str = "INFO", number: int = 20, **more: Any) -> dict[str, Any]:
@@ -23,14 +29,6 @@ def event(at: float, level: str = "INFO", number: int = 20, **more: Any) -> dict
     time = START + timedelta(seconds=at)
     fixed = {"timestamp": time, "level": level, "levelno": number, "logger": "app"}
     return {**fixed, "message": f"at {at}", "template": "at %s", "process": 7, **more}
-
-
-def write(directory: Path, *events: dict[str, Any], kind: str = "parquet") -> None:
-    """Publish events as one process."""
-    lines = b"".join(msgspec.json.encode(one) + b"\n" for one in events)
-    transport = build({"type": kind, "path": directory})
-    transport.send(Batch(new_producer(), 0, len(events) - 1, lines))
-    transport.close()
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
@@ -77,6 +75,19 @@ def test_top(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         line.split()[0] for line in lines if line.startswith("l") and "1" in line
     ]
     assert "and 7 more" in lines
+
+
+def test_processes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One process is one line, whatever its handlers; another one with the same id is another."""
+    write(tmp_path / "logs", event(0), event(1))
+    write(tmp_path / "logs", event(2))
+    line = encode(event(3))
+    subprocess.run([sys.executable, "-c", OTHER, line], check=True, timeout=60)
+    lines = shown(capsys)
+    first = lines.index("process  service  host  records  from                 to") + 1
+
+    assert [["7", "3"], ["7", "1"]] == [line.split()[:2] for line in lines[first : first + 2]]
+    assert "" == lines[first + 2]
 
 
 def test_kinds_of_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+import operator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
+from make import START, event, publish_events
 
 from logbatch.cli import main
-from logbatch.identity import new_producer
-from logbatch.transports.base import Batch
-from logbatch.transports.parquet import ParquetTransport
 
-START = datetime(2026, 11, 21, 10, tzinfo=UTC)
 NASTY = "a\x1b[31mb\u202ec\nd\x9b\u2028[bold]e[/bold]"
 
 
 def write(directory: Path, *events: dict[str, Any]) -> str:
     """Publish events, a second apart unless they say when, as one process; return its id."""
-    producer = new_producer()
-    lines = b"".join(
-        msgspec.json.encode(
-            {
-                "timestamp": START + timedelta(seconds=at),
-                "level": "INFO",
-                "levelno": 20,
-                "logger": "app",
-                "message": f"event {at}",
-                **event,
-            }
-        )
-        + b"\n"
-        for at, event in enumerate(events)
+    default = (
+        event(f"event {at}", timestamp=START + timedelta(seconds=at)) for at in range(len(events))
     )
-    ParquetTransport(directory).send(Batch(producer, 0, len(events) - 1, lines))
-    return producer
+    return publish_events(directory, *map(operator.or_, default, events))
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
@@ -116,8 +100,8 @@ def test_filters(
     ("option", "value", "said"),
     [
         ("--level", "WARN1NG", "'--level': level='WARN1NG' "),
-        ("--since", "soon", "'--since': 'soon' is no time"),
-        ("--where", "a=1 b>>2", "'--where': >> is no operator"),
+        ("--since", "soon", "'--since': 'soon' is not a time"),
+        ("--where", "a=1 b>>2", "'--where': >> is not an operator"),
         ("--lines", "-3", "'-n' / '--lines': '-3' is neither a number nor all"),
     ],
 )

@@ -13,13 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import msgspec
 import psutil
 import pytest
-
-from logbatch.identity import new_producer
-from logbatch.transports.base import Batch
-from logbatch.transports.parquet import ParquetTransport
+from make import event, publish_events
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 NASTY = "a\x1b]0;title\x07b\u202ec\x9b2Jd"
@@ -28,20 +24,7 @@ ESCAPED = r"a\x1b]0;title\x07b\u202ec\x9b2Jd"
 
 def write(directory: Path, *messages: str) -> None:
     """Publish events as one process."""
-    lines = b"".join(
-        msgspec.json.encode(
-            {
-                "timestamp": "2026-11-21T10:00:00Z",
-                "level": "ERROR",
-                "levelno": 40,
-                "logger": "app",
-                "message": message,
-            }
-        )
-        + b"\n"
-        for message in messages
-    )
-    ParquetTransport(directory).send(Batch(new_producer(), 0, len(messages) - 1, lines))
+    publish_events(directory, *(event(each, level="ERROR", levelno=40) for each in messages))
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -99,7 +82,7 @@ def test_colours_on_a_terminal(tmp_path: Path) -> None:
     shown = on_terminal("tail", "logs")
 
     assert "\x1b[1;31mERROR" in shown
-    assert f"2026-11-21T10:00:00.000Z ERROR    app  {ESCAPED}\n" == COLOURS.sub("", shown)
+    assert f"2026-11-21T10:00:00.123Z ERROR    app  {ESCAPED}\n" == COLOURS.sub("", shown)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +94,7 @@ def test_no_colours(arguments: tuple[str, ...], settings: dict[str, str], tmp_pa
     write(tmp_path / "logs", NASTY)
     shown = on_terminal("tail", "logs", *arguments, **settings)
 
-    assert f"2026-11-21T10:00:00.000Z ERROR    app  {ESCAPED}\n" == shown
+    assert f"2026-11-21T10:00:00.123Z ERROR    app  {ESCAPED}\n" == shown
 
 
 def test_colours_in_a_pipe_when_asked(tmp_path: Path) -> None:

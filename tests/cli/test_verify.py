@@ -7,17 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import msgspec
 import pyarrow.parquet
 import pytest
+from make import batch_of, event, make_batch, publish
 
 from logbatch.cli import main
 from logbatch.identity import new_producer
-from logbatch.transports import build
-from logbatch.transports.base import Batch
-
-EVENT = {"timestamp": "2026-11-21T10:00:00Z", "level": "INFO", "levelno": 20, "logger": "app"}
-LINE = msgspec.json.encode({**EVENT, "message": "x", "attributes": {"user_id": 7}}) + b"\n"
 
 DIES = """
 import logging, os, signal, sys
@@ -35,10 +30,8 @@ os.kill(os.getpid(), signal.SIGKILL)
 def write(directory: Path, *spans: tuple[int, int], kind: str = "parquet") -> str:
     """Publish these sequences as one process; return its id."""
     producer = new_producer()
-    transport = build({"type": kind, "path": directory})
-    for first, last in spans:
-        transport.send(Batch(producer, first, last, LINE * (last - first + 1)))
-    transport.close()
+    batches = (make_batch(first, last, producer) for first, last in spans)
+    publish(directory, *batches, kind=kind)
     return producer
 
 
@@ -61,7 +54,7 @@ def test_all_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert (
         0,
         [
-            "process                     present  pending  missing  twice",
+            "producer                    present  pending  missing  twice",
             f"{producer}  0-9      -        -        -",
             "",
             "10 records of 1 process: 0 missing, 0 twice, 0 pending",
@@ -78,6 +71,27 @@ def test_a_gap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"{producer}  0-4      -        5-5      -" == lines[1]
     assert ["6-9", "10-11"] == lines[2].split()
     assert "11 records of 1 process: 3 missing, 0 twice, 0 pending" == lines[-1]
+
+
+def test_processes_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A process that closes its handler and logs again, or has a processor too, is one process."""
+    code = """
+import sys
+from logbatch import BatchHandler, BatchProcessor
+import logging
+for handler in (BatchHandler(sys.argv[1]), BatchHandler(sys.argv[1])):
+    for _ in range(2):
+        handler.handle(logging.makeLogRecord({"msg": "x"}))
+        handler.close()
+with BatchProcessor(sys.argv[1]) as processor:
+    processor(None, "info", {"event": "y"})
+"""
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", code, "parquet:logs"], check=True, timeout=60)
+    code, lines = verified(capsys)
+
+    assert (0, 13) == (code, len(lines))
+    assert "10 records of 2 processes: 0 missing, 0 twice, 0 pending" == lines[-1]
 
 
 def test_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,7 +148,7 @@ def test_recovery(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     after = verified(capsys)
 
     assert "8 records of 2 processes: 0 missing, 0 twice, 3 pending" == before[1][-1]
-    assert ("published 3 records of 1 process that had died\n", "") == said
+    assert ("published 3 records from 1 journal of processes that had died\n", "") == said
     assert (0, "8 records of 2 processes: 0 missing, 0 twice, 0 pending") == (
         after[0],
         after[1][-1],
@@ -153,13 +167,22 @@ def test_recovery_to_another_kind(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert len(list((tmp_path / "logs").glob("date=*/*.jsonl"))) == 1
 
 
+def test_recovery_as_the_directory_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A directory that is written as a transport says which files to write, whatever is there."""
+    write(tmp_path / "logs", (0, 4))
+    leave_behind(f"parquet:{tmp_path / 'logs'}")
+
+    assert main(["recover", "jsonl:logs"]) == 0
+    assert len(list((tmp_path / "logs").glob("date=*/*.jsonl"))) == 1
+
+
 def test_recovered_records_have_the_columns_of_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Attributes that were promoted to columns are columns of recovered records too."""
     columns = {"user_id": "int64", "note": "string"}
-    transport = build({"type": "parquet", "path": tmp_path / "logs"}, columns=columns)
-    transport.send(Batch(new_producer(), 0, 0, LINE))
+    batch = batch_of(new_producer(), 0, event(attributes={"user_id": 7}))
+    publish(tmp_path / "logs", batch, columns=columns)
     leave_behind(f"parquet:{tmp_path / 'logs'}")
     main(["recover", "logs"])
     capsys.readouterr()

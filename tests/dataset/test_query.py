@@ -2,58 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
 import threading
 import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from make import START, A, B, Waiting, line, lines, with_identity
 
 from logbatch.dataset.query import parse_size
 from logbatch.dataset.reader import Dataset
-from logbatch.dataset.source import DatasetWarning
-from logbatch.errors import QueryError
+from logbatch.errors import DatasetWarning, QueryError
 from logbatch.storage.arrow import table_from_lines
 from logbatch.storage.columns import COLUMNS
 
 pytest.importorskip("duckdb")
-
-START = datetime(2026, 11, 21, 10, tzinfo=UTC)
-A, B = "01m7y4mnsn285g6hxmhvdgyfrf", "01m7y4mnsn3485d53gqmkbwabw"
-
-
-class Waiting(NamedTuple):
-    """Lines in a journal."""
-
-    producer: str
-    first: int
-    lines: bytes
-
-
-def line(sequence: int, **values: Any) -> bytes:
-    """Make the line that a producer logs as its n-th: one every second."""
-    event: dict[str, Any] = {
-        "timestamp": (START + timedelta(seconds=sequence)).isoformat().replace("+00:00", "Z"),
-        "level": "ERROR" if sequence % 5 == 0 else "INFO",
-        "levelno": 40 if sequence % 5 == 0 else 20,
-        "logger": "app",
-        "message": f"message {sequence}",
-        "attributes": {"user_id": sequence % 3, "path": "/é", "deep": {"list": [sequence]}},
-        **values,
-    }
-    return json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
-
-
-def lines(first: int, last: int, **values: Any) -> bytes:
-    """Make the lines of some sequences."""
-    return b"".join(line(sequence, **values) for sequence in range(first, last + 1))
 
 
 def write_parquet(directory: Path, producer: str, data: bytes, first: int, **columns: str) -> Path:
@@ -71,10 +38,7 @@ def write_jsonl(directory: Path, producer: str, data: bytes, first: int) -> Path
     folder = directory / "date=2026-11-21"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{producer}-{first}.jsonl"
-    with path.open("wb") as file:
-        for sequence, text in enumerate(data.splitlines(), first):
-            identity = b',"producer":"%b","sequence":%d}\n' % (producer.encode(), sequence)
-            file.write(text[:-1] + identity)
+    path.write_bytes(with_identity(data, producer, first))
     return path
 
 
@@ -124,7 +88,7 @@ def test_an_empty_directory_has_an_empty_view(tmp_path: Path) -> None:
 def test_attributes_are_json(dataset: Dataset) -> None:
     """Both arrows work, and paths into objects and lists."""
     query = """
-        SELECT attributes->>'user_id' AS user, attributes->'deep'->'list'->>0 AS first,
+        SELECT attributes->>'user_id' AS user, attributes->'user'->'list'->>0 AS first,
                attributes->>'$.path' AS path, typeof(attributes) AS type
         FROM logs WHERE producer = 'A' AND sequence = 7
     """.replace("'A'", f"'{A}'")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gzip
 import itertools
-import json
 import logging
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,10 +18,10 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from make import START, A, B, Waiting, line, lines, numbered, with_identity
 
 from logbatch.dataset.reader import Dataset
-from logbatch.dataset.source import DatasetWarning
-from logbatch.errors import DatasetError, FilterError
+from logbatch.errors import DatasetError, DatasetWarning, FilterError
 from logbatch.handler import BatchHandler
 from logbatch.identity import new_producer
 from logbatch.journal import Journal
@@ -31,45 +30,7 @@ from logbatch.storage.columns import COLUMNS
 from logbatch.transports.jsonl import JsonlTransport
 from logbatch.transports.parquet import ParquetTransport
 
-START = datetime(2026, 11, 20, 10, tzinfo=UTC)  # before any file of these tests is written
-A, B = "01m7y4mnsn285g6hxmhvdgyfrf", "01m7y4mnsn3485d53gqmkbwabw"
 FORMS = ("parquet", "jsonl", "jsonl.zst", "jsonl.gz", "growing", "pending")
-
-
-class Waiting(NamedTuple):
-    """Lines in a journal, for tests that say themselves what is in it."""
-
-    producer: str
-    first: int
-    lines: bytes
-
-
-def line(sequence: int, **values: Any) -> bytes:
-    """Make the line that a producer logs as its n-th: one every second."""
-    event: dict[str, Any] = {
-        "timestamp": (START + timedelta(seconds=sequence)).isoformat().replace("+00:00", "Z"),
-        "level": "INFO",
-        "levelno": 20,
-        "logger": "app",
-        "message": f"message {sequence}",
-        "process": 7,
-        "attributes": {"n": sequence, "user": {"id": "é"}},
-        **values,
-    }
-    return json.dumps(event, separators=(",", ":")).encode() + b"\n"
-
-
-def lines(first: int, last: int, **values: Any) -> bytes:
-    """Make the lines of some sequences."""
-    return b"".join(line(sequence, **values) for sequence in range(first, last + 1))
-
-
-def with_identity(data: bytes, producer: str, first: int) -> bytes:
-    """Say in each line whose it is and which, as a JSONL file does."""
-    return b"".join(
-        text[:-2] + b',"producer":"%b","sequence":%d}\n' % (producer.encode(), sequence)
-        for sequence, text in enumerate(data.splitlines(keepends=True), first)
-    )
 
 
 class Place:
@@ -157,7 +118,7 @@ def test_an_empty_directory_is_an_empty_dataset(tmp_path: Path) -> None:
 
 def test_every_form_gives_the_same_rows(tmp_path: Path) -> None:
     """A record looks the same in a Parquet file, in any JSONL file, and in the journal."""
-    odd = b'{"level":"INFO","message":5,"timestamp":"2026-11-20T10:00:00Z","more":1}\n'
+    odd = b'{"level":"INFO","message":5,"timestamp":"2026-11-21T10:00:00Z","more":1}\n'
     data = lines(0, 6, trace_id="t", lineno=5) + odd + line(8, attributes={}, message="é")
     rows, tables = [], []
     for form in FORMS:
@@ -169,7 +130,7 @@ def test_every_form_gives_the_same_rows(tmp_path: Path) -> None:
     assert [tables[0]] * len(FORMS) == tables
     first = rows[0][0]
     assert list(COLUMNS) == list(first)
-    assert (START, {"n": 0, "user": {"id": "é"}}) == (first["timestamp"], first["attributes"])
+    assert (START, numbered(0)["attributes"]) == (first["timestamp"], first["attributes"])
     assert UTC == first["timestamp"].tzinfo
     assert {"more": 1, "message": 5} == next(r for r in rows[0] if r["sequence"] == 7)["attributes"]
 
@@ -177,8 +138,8 @@ def test_every_form_gives_the_same_rows(tmp_path: Path) -> None:
 def test_rows_come_in_the_order_of_time(place: Place) -> None:
     """Between equal times, producer and sequence decide; files may overlap in time."""
     place.write("parquet", B, lines(0, 4), 0)
-    place.write("growing", A, lines(0, 2) + line(3, timestamp="2026-11-20T09:00:00Z"), 0)
-    place.write("pending", B, line(5, timestamp="2026-11-20T10:00:02Z"), 5)
+    place.write("growing", A, lines(0, 2) + line(3, timestamp="2026-11-21T09:00:00Z"), 0)
+    place.write("pending", B, line(5, timestamp="2026-11-21T10:00:02Z"), 5)
     expected = [(A, 3), (A, 0), (B, 0), (A, 1), (B, 1), (A, 2), (B, 2), (B, 5), (B, 3), (B, 4)]
     assert expected == found(place.dataset().rows())
     assert expected[::-1] == found(place.dataset().rows(newest_first=True))
@@ -335,7 +296,11 @@ def test_columns_are_chosen_by_name(place: Place) -> None:
     place.write("parquet", A, lines(0, 1), 0)
     table = place.dataset().to_table(["sequence", "attributes", "level"], where="n=1")
     assert [
-        {"sequence": 1, "attributes": '{"n":1,"user":{"id":"\\u00e9"}}', "level": "INFO"}
+        {
+            "sequence": 1,
+            "attributes": '{"n":1,"user_id":1,"path":"/é","user":{"id":"é","list":[1]}}',
+            "level": "INFO",
+        }
     ] == table.to_pylist()
     with pytest.raises(DatasetError, match="there is no column 'mesage'; did you mean 'message'"):
         place.dataset().to_table(["mesage"])
@@ -375,7 +340,7 @@ def test_promoted_columns_of_different_types_meet(place: Place) -> None:
         "level>=WARNING",
         "logger=app",
         "-logger=app n<20",
-        "since=2026-11-20T10:00:10Z until=2026-11-20T10:00:21Z",
+        "since=2026-11-21T10:00:10Z until=2026-11-21T10:00:21Z",
         "n>=7 level!=ERROR 1",
         "user.id=é sequence>25",
         "nothing",
@@ -661,7 +626,7 @@ def test_a_live_record_comes_within_a_quarter_of_a_second(tmp_path: Path) -> Non
 
 def test_a_long_log_is_complete(place: Place) -> None:
     """More rows than are gathered or decoded in one go, in either form."""
-    early = line(39_000, timestamp="2026-11-20T09:00:00Z")
+    early = line(39_000, timestamp="2026-11-21T09:00:00Z")
     data = lines(0, 38_999) + early + lines(39_001, 39_999)
     place.write("growing", A, data, 0)
     place.write("parquet", B, lines(0, 9_999), 0)

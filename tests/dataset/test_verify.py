@@ -6,14 +6,14 @@ import gzip
 import json
 import logging
 import threading
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from make import A, B, Waiting, line, lines, with_identity
 
 from logbatch.dataset.verify import Loss, ProducerReport, Report, verify
 from logbatch.errors import DatasetError
@@ -21,42 +21,12 @@ from logbatch.handler import BatchHandler
 from logbatch.storage.arrow import table_from_lines
 from logbatch.transports.parquet import ParquetTransport
 
-START = datetime(2026, 11, 21, 10, tzinfo=UTC)
-A, B = "01m7y4mnsn285g6hxmhvdgyfrf", "01m7y4mnsn3485d53gqmkbwabw"
-
-
-class Waiting(NamedTuple):
-    """Lines in a journal."""
-
-    producer: str
-    first: int
-    lines: bytes
-    alive: bool = True
-
-
-def line(sequence: int, **values: Any) -> bytes:
-    """Make a line."""
-    event: dict[str, Any] = {
-        "timestamp": (START + timedelta(seconds=sequence)).isoformat().replace("+00:00", "Z"),
-        "level": "INFO",
-        "levelno": 20,
-        "logger": "app",
-        "message": f"message {sequence}",
-        **values,
-    }
-    return json.dumps(event, separators=(",", ":")).encode() + b"\n"
-
 
 def dropped(sequence: int, **attributes: Any) -> bytes:
     """Make the line by which logbatch says that it dropped events."""
     text = f"logbatch dropped {attributes['dropped']} events ({attributes['reason']})"
     values = {"logger": "logbatch", "level": "WARNING", "levelno": 30, "message": text}
     return line(sequence, **values, attributes=attributes)
-
-
-def lines(first: int, last: int) -> bytes:
-    """Make the lines of some sequences."""
-    return b"".join(line(sequence) for sequence in range(first, last + 1))
 
 
 class Place:
@@ -77,11 +47,8 @@ class Place:
 
     def jsonl(self, name: str, producer: str, *sequences: int) -> Path:
         """Write a JSONL file with the lines of these sequences."""
-        identity = b',"producer":"%b","sequence":%d}\n'
         path = self.folder / name
-        path.write_bytes(
-            b"".join(line(n)[:-2] + identity % (producer.encode(), n) for n in sequences)
-        )
+        path.write_bytes(b"".join(with_identity(line(n), producer, n) for n in sequences))
         return path
 
     def letters(self, *letters: dict[str, Any]) -> None:

@@ -32,6 +32,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import Raising
 
 from logbatch.events.encoder import encode_value, is_small, spare_room, text_of
 from logbatch.events.values import MAX_DEPTH, MAX_ITEMS, fit_text
@@ -51,13 +52,6 @@ json_values = st.recursive(
     ),
     max_leaves=20,
 )
-
-
-class Raising:
-    """An object that cannot be shown."""
-
-    def __repr__(self) -> str:
-        raise ValueError("no")
 
 
 class Recursing:
@@ -326,7 +320,7 @@ class TestHostileObjects:
     )
     def test_repr_that_fails(self, value: object, error: str) -> None:
         """An object that cannot be shown is a text that says so; what is beside it is shown."""
-        text = f"<{__name__}.{type(value).__name__}: {error} while it was read>"
+        text = f"<{type(value).__module__}.{type(value).__name__}: {error} while it was read>"
 
         assert encoded({"a": value, "b": 1}) == {"a": text, "b": 1}
 
@@ -608,7 +602,7 @@ class TestTextOf:
 
     def test_failing(self) -> None:
         """What cannot be shown is a text that says so."""
-        assert text_of(Raising(), 1000) == f"<{__name__}.Raising: ValueError while it was read>"
+        assert text_of(Raising(), 1000) == "<rows.Raising: ValueError while it was read>"
 
     def test_huge(self) -> None:
         """A huge container is shown as the JSON of its beginning."""

@@ -27,17 +27,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import Capture, Raising, Unequal, read
 from structlog.contextvars import bound_contextvars
 
-from logbatch.events.event import Event, LineEncoder
-from logbatch.events.fast_path import QuickEncoder
+from logbatch.events.event import LineEncoder
+from logbatch.events.fast_path import FastPath
 
-MAY_BE_EMPTY = {"logger", "message"}
-BITS = {"levelno": 32, "lineno": 32, "process": 64, "thread": 64}
 STANDARD = tuple(logging.makeLogRecord({}).__dict__)
 
 ENCODER = LineEncoder(service="app", host="here")
@@ -59,26 +57,6 @@ names = st.text(st.characters(exclude_categories=["Cs"])).filter(
 )
 
 
-class Raising:
-    """An object that cannot be shown."""
-
-    def __repr__(self) -> str:
-        raise ValueError("no")
-
-
-class Unequal:
-    """An object that cannot be compared, hashed or asked for its truth."""
-
-    def __eq__(self, other: object) -> bool:
-        raise ValueError("no")
-
-    def __hash__(self) -> int:
-        raise ValueError("no")
-
-    def __bool__(self) -> bool:
-        raise ValueError("no")
-
-
 anything = (
     json_values
     | st.floats()
@@ -89,38 +67,6 @@ anything = (
     | st.builds(Unequal)
     | st.sampled_from(["", "x" * 100_000, 1 << 40, 1 << 70, -1, "12", ..., int, ValueError("x")])
 )
-
-
-def read(line: bytes) -> dict[str, Any]:
-    """Read a line, and see that it is one as every reader expects it."""
-    assert line.endswith(b"}\n")
-    assert line.count(b"\n") == 1
-    assert b"\0" not in line
-    msgspec.json.decode(line, type=Event)  # each column has its type
-    row: dict[str, Any] = json.loads(line)
-    assert "while this event was read" not in row["message"]  # the last resort
-    assert list(row) == [name for name in Event.__struct_fields__ if name in row]
-    assert not [name for name in row if row[name] in ("", {}, None) and name not in MAY_BE_EMPTY]
-    assert all(abs(row[name] + 0.5) <= 1 << BITS[name] - 1 for name in BITS.keys() & row.keys())
-    assert row["timestamp"].endswith("Z")
-    return row
-
-
-class Capture(logging.Handler):
-    """A handler that keeps the lines of an encoder."""
-
-    def __init__(self, encoder: LineEncoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.lines: list[bytes] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(self.encoder.record(record))
-
-    @property
-    def row(self) -> dict[str, Any]:
-        """The last row."""
-        return read(self.lines[-1])
 
 
 class Setup(SimpleNamespace):
@@ -251,7 +197,23 @@ def test_the_quick_way_comes_to_the_same(
     record = make_record(msg=message, args=tuple(args), process=process, taskName=task, **extra)
     encoder = LineEncoder(service="s", host="h", complain=lambda record: None)
 
-    assert encoder.record(record) == encoder.record_carefully(record)
+    assert encoder.record(record) == carefully(encoder, record)
+
+
+class Other(logging.LogRecord):
+    """A record of a subclass."""
+
+
+def carefully(encoder: LineEncoder, record: logging.LogRecord) -> bytes:
+    """Encode a record by the way of all that is not ordinary, as a record of a subclass is."""
+    other = Other.__new__(Other)
+    other.__dict__.update(record.__dict__)
+    return encoder.record(other)
+
+
+def no_other_way(record: logging.LogRecord) -> bytes:
+    """Fail: every record is expected to go the quick way."""
+    raise AssertionError(record)
 
 
 def test_the_quick_way_is_taken() -> None:
@@ -270,10 +232,10 @@ def test_the_quick_way_is_taken() -> None:
         make_record(**nameless | {"thread": 5}),
         formatted,
     ]
-    quick = QuickEncoder("app", "here", 1 << 20)  # it has no other way
+    quick = FastPath("app", "here", 1 << 20, no_other_way)
 
     for record in records:
-        assert quick.record(record) == ENCODER.record_carefully(record)
+        assert quick.record(record) == carefully(ENCODER, record)
     with bound_contextvars(request="r1", odd={1}):
         assert read(quick.record(make_record()))["attributes"] == {"request": "r1", "odd": [1]}
 
@@ -459,7 +421,7 @@ def test_time_that_is_none(created: Any) -> None:
         ("none", (1,), [1]),
         ("%(a)s", {"b": {1}}, {"b": [1]}),
         ("%", (1,), [1]),
-        ("%s", (Raising(),), [f"<{__name__}.Raising: ValueError while it was read>"]),
+        ("%s", (Raising(),), ["<rows.Raising: ValueError while it was read>"]),
         ("%d", (1 << 20_000,), None),
     ],
 )

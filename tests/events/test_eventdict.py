@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 import logging
 import math
 import sys
@@ -15,38 +14,18 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-import msgspec
 import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import Capture, Raising, Unequal, read
 from structlog.contextvars import bound_contextvars
 from structlog.processors import CallsiteParameter, CallsiteParameterAdder, TimeStamper
 from structlog.stdlib import ProcessorFormatter
 
-from logbatch.events.event import Event, LineEncoder
+from logbatch.events.event import LineEncoder
 
 ENCODER = LineEncoder(service="app", host="here")
-
-
-class Raising:
-    """An object that cannot be shown."""
-
-    def __repr__(self) -> str:
-        raise ValueError("no")
-
-
-class Unequal:
-    """An object that cannot be compared, hashed or asked for its truth."""
-
-    def __eq__(self, other: object) -> bool:
-        raise ValueError("no")
-
-    def __hash__(self) -> int:
-        raise ValueError("no")
-
-    def __bool__(self) -> bool:
-        raise ValueError("no")
 
 
 anything = st.recursive(
@@ -62,36 +41,6 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=8,
 )
-
-
-def read(line: bytes) -> dict[str, Any]:
-    """Read a line, and see that it is one as every reader expects it."""
-    assert line.endswith(b"}\n")
-    assert line.count(b"\n") == 1
-    assert b"\0" not in line
-    msgspec.json.decode(line, type=Event)  # each column has its type
-    row: dict[str, Any] = json.loads(line)
-    assert "while this event was read" not in row["message"]  # the last resort
-    assert list(row) == [name for name in Event.__struct_fields__ if name in row]
-    assert all(value != "" or name in ("logger", "message") for name, value in row.items())
-    return row
-
-
-class Capture(logging.Handler):
-    """A handler that keeps the lines of an encoder."""
-
-    def __init__(self, encoder: LineEncoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.lines: list[bytes] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(self.encoder.record(record))
-
-    @property
-    def row(self) -> dict[str, Any]:
-        """The last row."""
-        return read(self.lines[-1])
 
 
 def event(event_dict: Any, method: str = "info", logger: object = None) -> dict[str, Any]:

@@ -21,22 +21,16 @@ from typing import NoReturn
 
 import msgspec
 import pytest
+from make import padded_line as line
 
 from logbatch.identity import Ranges, new_producer
 from logbatch.journal import Journal, JournalStopped, adopt, read_pending
 
-HEAD = b'{"timestamp":"2026-11-21T03:54:02.531772Z","level":"INFO","levelno":20,"logger":"app",'
 MANY = 1 << 40
 PATIENCE = 60.0  # seconds until a process that does not go on is a failure
 
 linux_only = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: RUN THIS AS ROOT ONCE")
-
-
-def line(text: str, size: int = 0) -> bytes:
-    """A line whose message is `text`; it is as long as `size` where that is longer."""
-    short = HEAD + b'"message":"%s"}\n' % text.encode()
-    return short[:-3] + b"." * (size - len(short)) + short[-3:]
 
 
 def messages(data: bytes) -> list[str]:

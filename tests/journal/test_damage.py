@@ -13,11 +13,11 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from make import padded_line
 
 from logbatch.identity import Ranges, new_producer
 from logbatch.journal import Journal, adopt, read_pending
 
-HEAD = b'{"timestamp":"2026-11-21T03:54:02.531772Z","level":"INFO","levelno":20,"logger":"app",'
 MANY = 1 << 40
 SIZE = 200  # bytes of a line
 OWNER, SLOT = 1024, 256  # bytes in the state file
@@ -25,8 +25,7 @@ OWNER, SLOT = 1024, 256  # bytes in the state file
 
 def line(number: int, size: int = SIZE) -> bytes:
     """A line whose message is its number, of an exact size."""
-    short = HEAD + b'"message":"%d"}\n' % number
-    return short[:-3] + b"." * (size - len(short)) + short[-3:]
+    return padded_line(number, size)
 
 
 def number_of(piece: bytes) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import random
@@ -16,21 +17,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from make import padded_line as line
 
 from logbatch.identity import new_producer
 from logbatch.journal import Journal, JournalFull, JournalStopped, Lines
 
-HEAD = b'{"timestamp":"2026-11-21T03:54:02.531772Z","level":"INFO","levelno":20,"logger":"app",'
 MANY = 1 << 40
 FORMS = ["mapped", "appended", "memory"]
 
 Make = Callable[..., Journal]
-
-
-def line(text: str, size: int = 0) -> bytes:
-    """A line whose message is `text`; it is as long as `size` where that is longer."""
-    short = HEAD + b'"message":"%s"}\n' % text.encode()
-    return short[:-3] + b"." * (size - len(short)) + short[-3:]
 
 
 def messages(lines: Lines | None) -> list[str]:
@@ -312,9 +307,9 @@ def test_a_new_segment_is_told(make: Make) -> None:
 
 def test_the_position_follows_the_newest_line(journal: Journal) -> None:
     """`position` is the offset behind the newest line of the segment that is written to."""
-    assert 0 == journal.position()
+    assert 0 == journal.writer.position()
     fill(journal, range(3), size=200)
-    assert 600 == journal.position()
+    assert 600 == journal.writer.position()
 
 
 # ---------------------------------------------------------------------- dropping
@@ -431,6 +426,108 @@ def test_a_line_too_large_for_the_segment_that_is_ready(make: Make) -> None:
     journal.append(line("61"))
 
     assert [(number, str(number)) for number in range(62)] == drain(journal)
+
+
+# ---------------------------------------------------------------------- on the disk
+
+
+class Disk:
+    """Notes what is synced, instead of syncing it; what is in `broken` cannot be."""
+
+    def __init__(self) -> None:
+        self.synced: list[int] = []
+        self.broken: set[int] = set()
+
+    def fsync(self, descriptor: int) -> None:
+        inode = os.fstat(descriptor).st_ino
+        if inode in self.broken:
+            self.broken.remove(inode)  # the next try succeeds, though nothing was written
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        self.synced.append(inode)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    """The disk that the journal's files are on."""
+    disk = Disk()
+    monkeypatch.setattr(os, "fsync", disk.fsync)
+    return disk
+
+
+def inodes(directory: Path) -> set[int]:
+    """The segments of a journal, and the directory with their names."""
+    return {path.stat().st_ino for path in (directory, *directory.glob("*.journal"))}
+
+
+def test_syncing_brings_all_lines_and_names_to_the_disk(directory: Path, disk: Disk) -> None:
+    """Regression: the name of the first segment was not synced."""
+    journal = Journal(directory, new_producer(), max_bytes=1 << 18)
+    journal.sync()
+    assert [] == disk.synced
+    fill(journal, range(100), size=1000)
+    journal.sync()
+    assert inodes(directory) == set(disk.synced)
+
+    disk.synced.clear()
+    journal.sync()
+    assert [] == disk.synced
+    journal.close()
+
+
+def test_a_file_that_could_not_be_synced_is_left(directory: Path, disk: Disk) -> None:
+    """After a failed fsync lines go to a fresh file: on the old one it would seem to succeed."""
+    told: list[str] = []
+    journal = Journal(directory, new_producer(), on_trouble=lambda kind, text: told.append(text))
+    expected = fill(journal, range(10))
+    (segment,) = directory.glob("*.journal")
+    disk.broken = {segment.stat().st_ino}
+    journal.sync()
+    assert 1 == len(told)
+    assert os.strerror(errno.EIO) in told[0]
+    disk.synced.clear()
+    expected += [(number, str(number)) for number in range(10, 20)]
+    fill(journal, range(10, 20))
+    journal.sync()
+
+    assert inodes(directory) - {segment.stat().st_ino} == set(disk.synced)
+    assert expected == drain(journal)
+    assert 1 == len(told)
+    assert journal.close()
+
+
+def test_with_power_each_line_is_on_the_disk(directory: Path, disk: Disk) -> None:
+    """For `power`, the name of the file is synced before a line, and each line before the next."""
+    journal = Journal(directory, new_producer(), power=True)
+    journal.append(line("0"))
+    (segment,) = directory.glob("*.journal")
+    assert {directory.stat().st_ino, segment.stat().st_ino} <= set(disk.synced)
+    assert segment.stat().st_ino == disk.synced[-1]
+
+    disk.synced.clear()
+    fill(journal, range(1, 4))
+    assert [segment.stat().st_ino] * 3 == disk.synced
+    journal.close()
+
+
+def test_with_power_a_file_whose_name_cannot_be_synced_is_not_used(
+    directory: Path, disk: Disk
+) -> None:
+    """Lines wait in memory, and neither the file nor its descriptor is left behind."""
+    told: list[str] = []
+    directory.mkdir(parents=True)
+    journal = Journal(
+        directory, new_producer(), power=True, on_trouble=lambda kind, text: told.append(text)
+    )
+    before = set(os.listdir("/dev/fd"))
+    disk.broken = {directory.stat().st_ino}
+    expected = fill(journal, range(3))
+
+    assert 1 == len(told)
+    assert os.strerror(errno.EIO) in told[0]
+    assert [] == list(directory.glob("*.journal"))
+    assert 1 == len(set(os.listdir("/dev/fd")) - before)  # the state
+    assert expected == drain(journal)
+    assert journal.close()
 
 
 # ---------------------------------------------------------------------- the end

@@ -12,19 +12,13 @@ import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from make import padded_line as line
 
 from logbatch.identity import Ranges, new_producer
 from logbatch.journal import Journal, JournalFull, JournalStopped, Lines, adopt, read_pending
 
-HEAD = b'{"timestamp":"2026-11-21T03:54:02.531772Z","level":"INFO","levelno":20,"logger":"app",'
 DEAD_PID = (1 << 22) + 1  # above what Linux gives away
 MANY = 1 << 40
-
-
-def line(number: int, size: int) -> bytes:
-    """A line whose message is its number; as long as `size` where that is longer."""
-    short = HEAD + b'"message":"%d"}\n' % number
-    return short[:-3] + b"." * (size - len(short)) + short[-3:]
 
 
 def numbers(data: bytes) -> list[int]:

@@ -17,14 +17,13 @@ from typing import Any
 
 import pytest
 import requests
+from make import P, event
 
 from logbatch.dataset.reader import Dataset
 from logbatch.dataset.verify import verify
 from logbatch.server.limits import Limits
 from logbatch.server.run import Settings, serve
 from logbatch.trouble import Trouble
-
-PRODUCER = "01arz3ndektsv4rrffq69g5fav"
 
 
 @dataclasses.dataclass
@@ -76,7 +75,7 @@ class Client:
         found = table.sort_by([("producer", "ascending"), ("sequence", "ascending")]).to_pylist()
         return [r[columns[0]] if len(columns) == 1 else [r[c] for c in columns] for r in found]
 
-    def messages(self, producer: str = PRODUCER) -> list[str]:
+    def messages(self, producer: str = P) -> list[str]:
         """Return the messages of a producer, in the order of sequences."""
         return [text for who, text in self.rows("producer", "message") if who == producer]
 
@@ -214,25 +213,13 @@ def answer() -> Callable[[socket.socket], tuple[int, bytes]]:
     return read_answer
 
 
-def line(message: str, **fields: Any) -> dict[str, Any]:
+@pytest.fixture
+def line() -> Callable[..., dict[str, Any]]:
     """Make an entry as our own clients send them."""
-    return {
-        "timestamp": "2026-11-21T10:00:00.123456Z",
-        "level": "INFO",
-        "levelno": 20,
-        "logger": "shop",
-        "message": message,
-        **fields,
-    }
-
-
-@pytest.fixture(name="line")
-def _line() -> Callable[..., dict[str, Any]]:
-    """Make an entry as our own clients send them."""
-    return line
+    return event
 
 
 @pytest.fixture
 def lines() -> Callable[[int, int], list[dict[str, Any]]]:
     """Make the entries of a range of sequences; each tells its number."""
-    return lambda first, last: [line(f"n {n}") for n in range(first, last + 1)]
+    return lambda first, last: [event(f"n {n}") for n in range(first, last + 1)]

@@ -6,11 +6,9 @@ import sqlite3
 import stat
 
 import pytest
+from make import P, Q
 
 from logbatch.server.run import Settings
-
-P = "01arz3ndektsv4rrffq69g5fav"
-Q = "01arz3ndektsv4rrffq69g5faw"
 
 
 class TestTokens:

@@ -12,12 +12,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from make import P
 
 from logbatch.dataset.reader import Dataset
+from logbatch.disk import publish
 from logbatch.identity import new_producer
-from logbatch.storage.segments import list_segments, publish
+from logbatch.storage.segments import list_segments
 
-P = "01arz3ndektsv4rrffq69g5fav"
 TAKEN = {"success": True, "rejected": [], "duplicate": False}
 AGAIN = {"success": True, "logs_added": 0, "rejected": [], "duplicate": True}
 
@@ -206,7 +207,7 @@ class TestIdentity:
         folder.mkdir()
         sink = pa.BufferOutputStream()
         pq.write_table(table.sort_by("sequence"), sink, row_group_size=groups)
-        publish(folder, f"{P}-0-29.parquet", [memoryview(sink.getvalue())])
+        publish(folder / f"{P}-0-29.parquet", [memoryview(sink.getvalue())])
         for path in old:
             path.unlink()
         client = start()

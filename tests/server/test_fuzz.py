@@ -9,8 +9,8 @@ import random
 import pyarrow as pa
 import pytest
 import requests
+from make import P
 
-P = "01arz3ndektsv4rrffq69g5fav"
 ROUNDS = 300
 MEDIA = [
     *["application/json"] * 4, "application/x-ndjson", "application/x-protobuf", "text/plain",

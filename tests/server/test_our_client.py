@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
+from waiting import wait_until
 
 from logbatch.handler import BatchHandler
 from logbatch.identity import is_producer
@@ -42,14 +42,6 @@ def log_records(handler: BatchHandler, count: int) -> None:
         log.removeHandler(handler)
 
 
-def wait_for(condition) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-
-
 @pytest.mark.usefixtures("home")
 def test_a_batch_arrives_as_it_is(client) -> None:
     """What the handler sends is stored under its identity, and nothing of it is refused."""
@@ -72,7 +64,7 @@ def test_the_receiver_is_killed(process) -> None:
     logging_thread = threading.Thread(target=log_records, args=(handler, RECORDS))
     logging_thread.start()
     for goal in (300, 1000, 2000):
-        wait_for(lambda goal=goal: handler.stats().published >= goal)
+        wait_until(lambda goal=goal: handler.stats().published >= goal)
         receiver.end(signal.SIGKILL)
         receiver = process("--port", port)
     logging_thread.join()

@@ -7,11 +7,11 @@ import json
 import os
 import shutil
 import socket
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
+from servers import free_port, running
+from waiting import wait_until
 
 from logbatch.dataset.verify import verify
 
@@ -37,30 +37,6 @@ log { source(s); destination(d); flags(flow-control); };
 RECORDS = 5000
 
 
-def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-def wait_for(condition, what: str) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-
-
-def can_connect(port: int) -> bool:
-    """Tell whether somebody listens on a port."""
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
-
-
 @pytest.mark.skipif(SYSLOG_NG is None, reason="syslog-ng is not installed: apt-get install"
                     " syslog-ng-core syslog-ng-mod-http")  # fmt: skip
 def test_syslog_ng(process, tmp_path: Path) -> None:
@@ -72,21 +48,16 @@ def test_syslog_ng(process, tmp_path: Path) -> None:
     configuration.write_text(CONFIGURATION % values)
     own = [f"--{n}={tmp_path / f'sng.{n}'}" for n in ("persist-file", "pidfile", "control")]
     command = [SYSLOG_NG, "-F", "--no-caps", "-f", str(configuration), *own]
-    with open(tmp_path / "said", "wb") as said:
-        child = subprocess.Popen(command, stdout=said, stderr=said)
-    try:
-        wait_for(lambda: child.poll() is not None or can_connect(port), "syslog-ng")
-        assert child.poll() is None, (tmp_path / "said").read_text()
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
-            send(connection, 0, RECORDS // 2)
-            wait_for(lambda: len(receiver.client.rows("message")) > 0, "the first records")
-            receiver.end()
-            send(connection, RECORDS // 2, RECORDS)
-            process("--token", "hidden-one", "--port", receiver.url.rpartition(":")[2])
-            wait_for(lambda: len(set(receiver.client.rows("message"))) == RECORDS, "all records")
-    finally:
-        child.terminate()
-        child.wait(30)
+    with (
+        running(command, port, tmp_path),
+        socket.create_connection(("127.0.0.1", port), timeout=30) as connection,
+    ):
+        send(connection, 0, RECORDS // 2)
+        wait_until(lambda: len(receiver.client.rows("message")) > 0, "the first records")
+        receiver.end()
+        send(connection, RECORDS // 2, RECORDS)
+        process("--token", "hidden-one", "--port", receiver.url.rpartition(":")[2])
+        wait_until(lambda: len(set(receiver.client.rows("message"))) == RECORDS, "all records")
     rows = receiver.client.rows("message", "levelno", "host", "timestamp", "attributes")
     assert {f'line {n} "quoted" é' for n in range(RECORDS)} == {row[0] for row in rows}
     assert (25, "web1", {"program": "shop"}) == (rows[0][1], rows[0][2], json.loads(rows[0][4]))

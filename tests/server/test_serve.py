@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import pytest
 import requests
+from make import P
 
 from logbatch.cli import main
 from logbatch.cli.serve import command
@@ -21,7 +22,6 @@ from logbatch.identity import new_producer
 from logbatch.server.limits import Limits
 from logbatch.storage.segments import list_segments
 
-P = "01arz3ndektsv4rrffq69g5fav"
 BATCH = 20
 
 
@@ -127,6 +127,43 @@ class TestLife:
         _, said = receiver.end()
         assert "hidden" not in said
         assert all(each.isprintable() for each in said.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("place", "arguments", "ext"),
+    [
+        ("{}", (), "jsonl"),
+        ("{}", ("--format", "parquet"), "parquet"),
+        ("parquet:{}", (), "parquet"),
+        ("jsonl:{}", (), "jsonl"),
+        ("Parquet:{}", ("--format", "parquet"), "parquet"),
+    ],
+)
+def test_the_format_is_the_one_that_was_named(
+    process, lines, tmp_path: Path, place: str, arguments: tuple[str, ...], ext: str
+) -> None:
+    """A directory that is written as a transport says which files are meant."""
+    receiver = process(*arguments, directory=place.format(tmp_path / "logs"))
+    receiver.client.send(lines(0, 4), f"{P}/0-4")
+    assert (0, "") == receiver.end()
+
+    assert [ext] == [each.ext for each in list_segments(tmp_path / "logs")]
+
+
+@pytest.mark.parametrize(
+    ("place", "arguments", "said"),
+    [
+        ("parquet:logs", ["--format", "jsonl"], "parquet:logs means parquet files, --format jsonl"),
+        ("jsonl:logs", ["--format", "parquet"], "jsonl:logs means jsonl files, --format parquet"),
+        ("jsonl:logs?compression=zstd", [], "the receiver takes no options of files"),
+    ],
+)
+def test_a_contradiction_is_wrong_usage(
+    place: str, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is named twice must agree, and what cannot be done is not ignored."""
+    assert 2 == main(["serve", place, "--port", "0", *arguments])
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

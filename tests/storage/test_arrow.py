@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,12 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from make import P, encode, event
 
 from logbatch.storage import arrow
 from logbatch.storage.columns import FIELDS
 from logbatch.storage.segments import born
 
-P = "01arz3ndektsv4rrffq69g5fav"
 BIRTH = datetime.fromtimestamp(born(P), UTC)
 
 EXPECTED = """\
@@ -48,13 +47,6 @@ host: string
 producer: string not null
 sequence: int64 not null"""
 
-MINIMAL = {
-    "timestamp": "2026-11-21T10:00:00.000001Z",
-    "level": "INFO",
-    "levelno": 20,
-    "logger": "app",
-    "message": "m",
-}
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 moments = st.datetimes(timezones=st.just(UTC))
@@ -87,16 +79,6 @@ events = st.fixed_dictionaries(
         "attributes": st.dictionaries(texts, values, max_size=4),
     },
 )
-
-
-def encode(events: Iterable[dict[str, Any]]) -> bytes:
-    """Make lines of events."""
-    return b"".join(msgspec.json.encode(event) + b"\n" for event in events)
-
-
-def line(**more: Any) -> bytes:
-    """Make a line of an event with these fields."""
-    return encode([{**MINIMAL, **more}])
 
 
 def row(lines: bytes, **promoted: str) -> dict[str, Any]:
@@ -176,7 +158,7 @@ class TestLinesThatFit:
     @given(st.lists(events, max_size=20), st.integers(0, 1 << 40))
     def test_round_trip(self, events: list[dict[str, Any]], first: int) -> None:
         """Each event is a row, with all of its values, its producer and its sequence."""
-        table = check(arrow.table_from_lines(encode(events), P, first))
+        table = check(arrow.table_from_lines(encode(*events), P, first))
         empty = dict.fromkeys(FIELDS)
         expected = [
             {**empty, **event, "attributes": event.get("attributes", {}), "producer": P}
@@ -193,16 +175,16 @@ class TestLinesThatFit:
     def test_attributes_stay_as_they_are(self) -> None:
         """The text of attributes is that of the line, to the byte."""
         text = '{"a":1.50,"b":[1,2],"a\\u00e9":"\\u0000\\ud83d\\ude00 ü"}'
-        lines = line()[:-2] + b',"attributes":%b}\n' % text.encode()
+        lines = encode(event())[:-2] + b',"attributes":%b}\n' % text.encode()
 
         assert [text] == arrow.table_from_lines(lines, P, 0)["attributes"].to_pylist()
 
     def test_many_blocks(self) -> None:
         """A large batch is converted in blocks, in order, and other threads get their turns."""
-        events = [{**MINIMAL, "message": f"m{i}", "lineno": i // 5000} for i in range(20_000)]
+        events = [event(f"m{i}", lineno=i // 5000) for i in range(20_000)]
         turns: list[None] = []
         table = arrow.table_from_lines(
-            encode(events), P, 5, count=len(events), pause=lambda: turns.append(None)
+            encode(*events), P, 5, count=len(events), pause=lambda: turns.append(None)
         )
 
         assert [event["message"] for event in events] == table["message"].to_pylist()
@@ -212,10 +194,10 @@ class TestLinesThatFit:
 
     def test_long_constants(self) -> None:
         """A long text that is the same in each row is there in each row."""
-        events = [{**MINIMAL, "message": "x" * 10_000}] * 100
+        events = [event("x" * 10_000)] * 100
 
         assert ["x" * 10_000] * 100 == (
-            arrow.table_from_lines(encode(events), P, 0)["message"].to_pylist()
+            arrow.table_from_lines(encode(*events), P, 0)["message"].to_pylist()
         )
 
     def test_no_lines(self) -> None:
@@ -230,7 +212,7 @@ class TestLinesThatFit:
     )
     def test_extreme_moments(self, text: str) -> None:
         """The first and last moments that Python knows are kept."""
-        assert datetime.fromisoformat(text) == row(line(timestamp=text))["timestamp"]
+        assert datetime.fromisoformat(text) == row(encode(event(timestamp=text)))["timestamp"]
 
 
 class TestOddLines:
@@ -280,12 +262,12 @@ class TestOddLines:
 
     def test_damaged(self) -> None:
         """What is no JSON object is shown as it is, in an ERROR, with the time that it tells."""
-        damaged = line(attributes={"a": 1})[:-9]
+        damaged = encode(event(attributes={"a": 1}))[:-9]
         found = row(damaged + b"\xff\n")
 
         assert damaged.decode() + "\\xff" == found["message"]
         assert ("ERROR", 40, "logbatch") == (found["level"], found["levelno"], found["logger"])
-        assert datetime(2026, 11, 21, 10, 0, 0, 1, UTC) == found["timestamp"]
+        assert datetime(2026, 11, 21, 10, 0, 0, 123456, UTC) == found["timestamp"]
         assert ["damaged"] == list(found["attributes"])
 
     @pytest.mark.parametrize(
@@ -294,7 +276,7 @@ class TestOddLines:
     )
     def test_a_year_that_python_has_not(self, text: str) -> None:
         """A moment before the year 1 or after 9999 is kept as text."""
-        found = row(line(timestamp=text))
+        found = row(encode(event(timestamp=text)))
 
         assert (BIRTH, {"timestamp": text}) == (found["timestamp"], found["attributes"])
 
@@ -307,7 +289,7 @@ class TestOddLines:
     def test_no_time(self) -> None:
         """Where a line tells no time, it is that at which its producer began."""
         assert BIRTH == row(b"torn\n")["timestamp"] == row(b"{}\n")["timestamp"]
-        found = row(line(timestamp="yesterday"))
+        found = row(encode(event(timestamp="yesterday")))
 
         assert (BIRTH, {"timestamp": "yesterday"}) == (found["timestamp"], found["attributes"])
 
@@ -321,7 +303,7 @@ class TestOddLines:
     )
     def test_other_times(self, text: str, expected: datetime) -> None:
         """A timestamp with an offset, without one (UTC), or with nanoseconds is understood."""
-        found = row(line(timestamp=text, attributes={"a": 1}))
+        found = row(encode(event(timestamp=text, attributes={"a": 1})))
 
         assert (expected, {"a": 1}) == (found["timestamp"], found["attributes"])
 
@@ -342,14 +324,14 @@ class TestOddLines:
     )
     def test_misfits_are_kept(self, field: str, value: Any, expected: Any) -> None:
         """A value that its column cannot hold, or that has none, is kept in the attributes."""
-        found = row(line(**{field: value, "attributes": {"a": 1}}))
+        found = row(encode(event(**{field: value, "attributes": {"a": 1}})))
 
         assert expected == found.get(field)
         assert {"a": 1, field: value} == found["attributes"]
 
     def test_attributes_win(self) -> None:
         """An attribute is not replaced by a misfit of its name."""
-        found = row(line(lineno="x", attributes={"lineno": 1}))
+        found = row(encode(event(lineno="x", attributes={"lineno": 1})))
 
         assert {"lineno": 1} == found["attributes"]
 
@@ -357,7 +339,7 @@ class TestOddLines:
     def test_attributes_that_are_no_object(self, value: Any) -> None:
         """Attributes that are something else are kept in one, if anything in the line is odd."""
         assert {"attributes": value, "lineno": "x"} == (
-            row(line(lineno="x", attributes=value))["attributes"]
+            row(encode(event(lineno="x", attributes=value)))["attributes"]
         )
 
     @pytest.mark.parametrize(
@@ -376,7 +358,7 @@ class TestOddLines:
         self, given_fields: dict[str, Any], expected: tuple[str, int]
     ) -> None:
         """A level's name follows from its number, and the number from the name."""
-        found = row(encode([{"timestamp": MINIMAL["timestamp"], **given_fields}]))
+        found = row(encode({"timestamp": event()["timestamp"], **given_fields}))
 
         assert expected == (found["level"], found["levelno"])
         assert ("", "", {}) == (found["logger"], found["message"], found["attributes"])
@@ -423,7 +405,8 @@ class TestPromoted:
     def test_fit(self, kind: str, text: str, expected: Any, beside: str) -> None:
         """A value that fits its type is there, any other is null, whatever other rows hold."""
         lines = b"".join(
-            line()[:-2] + b',"attributes":{"x":%b}}\n' % each.encode() for each in (text, beside)
+            encode(event())[:-2] + b',"attributes":{"x":%b}}\n' % each.encode()
+            for each in (text, beside)
         )
         table = check(arrow.table_from_lines(lines, P, 0, {"x": kind}))
 
@@ -432,7 +415,7 @@ class TestPromoted:
 
     def test_nan(self) -> None:
         """The NaN of the encoder is one in a float64 column."""
-        lines = line(attributes={"x": "NaN"})
+        lines = encode(event(attributes={"x": "NaN"}))
         (found,) = arrow.table_from_lines(lines, P, 0, {"x": "float64"})["x"].to_pylist()
 
         assert math.isnan(found)
@@ -441,7 +424,7 @@ class TestPromoted:
         """An attribute's name need not be an identifier; only the top level is looked at."""
         attributes = {"user id": 1, "class": 2, "a.b": 3, "a": {"b": 4}, "größe": 5}
         promoted = dict.fromkeys(["user id", "class", "a.b", "größe", "b"], "int64")
-        found = row(line(attributes=attributes), **promoted)
+        found = row(encode(event(attributes=attributes)), **promoted)
 
         assert [1, 2, 3, 5, None] == [found[name] for name in promoted]
         assert attributes == found["attributes"]
@@ -450,7 +433,7 @@ class TestPromoted:
     def test_what_fits_is_there(self, attributes: list[dict[str, Any]]) -> None:
         """Promoted columns agree with the rule, value by value."""
         promoted = {"a": "int64", "b": "string", "c": "bool"}
-        lines = encode({**MINIMAL, "attributes": each} for each in attributes)
+        lines = encode(*(event(attributes=each) for each in attributes))
         table = check(arrow.table_from_lines(lines, P, 0, promoted))
 
         def fit(value: Any, kind: type) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from logbatch.events.event import Event
+from logbatch.events.fields import Event
 from logbatch.storage.columns import COLUMNS, FIELDS
 from logbatch.storage.line import Line
 

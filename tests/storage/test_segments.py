@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
-import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from make import DAY, P, Q
 
 from logbatch.identity import Ranges, new_producer
 from logbatch.storage import segments
 from logbatch.storage.segments import Run, Segment
-
-P = "01arz3ndektsv4rrffq69g5fav"
-Q = "01arz3ndektsv4rrffq69g5faw"
-DAY = "date=2026-11-21"
 
 
 @pytest.fixture
@@ -45,11 +39,6 @@ def lines(first: int, count: int, producer: str = P) -> bytes:
         b'{"message":"m","producer":"%b","sequence":%d}\n' % (producer.encode(), number)
         for number in range(first, first + count)
     )
-
-
-def mode(path: Path) -> int:
-    """Tell who may do what with a file."""
-    return stat.S_IMODE(path.stat().st_mode)
 
 
 class TestNames:
@@ -216,106 +205,7 @@ class TestGrowing:
         assert Ranges([(0, 9), (20, 34)]) == segments.published(tmp_path, P)
 
 
-class TestPublishing:
-    def test_content_and_mode(self, folder: Path) -> None:
-        """A file has all of its content, nobody else may read it, and nothing else is left."""
-        path = segments.publish(folder, "x.parquet", [b"a", memoryview(b"bc"), b""])
-
-        assert b"abc" == path.read_bytes()
-        assert 0o600 == mode(path)
-        assert [path] == list(folder.iterdir())
-
-    def test_failure_leaves_nothing(self, folder: Path) -> None:
-        """If the content fails half way, there is no file, neither a whole one nor a part."""
-
-        def blocks() -> Iterator[bytes]:
-            yield b"a"
-            raise KeyboardInterrupt
-
-        with pytest.raises(KeyboardInterrupt):
-            segments.publish(folder, "x.parquet", blocks())
-        assert [] == list(folder.iterdir())
-
-    def test_not_there_until_whole(self, folder: Path) -> None:
-        """While it is written, it has a name that begins with a dot and ends in .tmp."""
-        seen: list[str] = []
-
-        def blocks() -> Iterator[bytes]:
-            yield b"a"
-            seen.extend(os.listdir(folder))
-            yield b"b"
-
-        segments.publish(folder, "x.parquet", blocks())
-
-        assert 1 == len(seen)
-        assert seen[0].startswith(".part-")
-        assert seen[0].endswith(".tmp")
-
-    def test_failed_sync_is_not_tried_again(
-        self, folder: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """After a failed fsync nothing is kept, and the next try writes a fresh file."""
-        failures = [OSError(5, "Input/output error")]
-
-        def fsync(descriptor: int) -> None:
-            if failures:
-                raise failures.pop()
-
-        monkeypatch.setattr(os, "fsync", fsync)
-        with pytest.raises(OSError, match="Input/output"):
-            segments.publish(folder, "x.parquet", [b"a"])
-        assert [] == list(folder.iterdir())
-        path = segments.publish(folder, "x.parquet", [b"b"])
-
-        assert b"b" == path.read_bytes()
-
-    def test_links_are_not_followed(self, folder: Path, tmp_path: Path) -> None:
-        """A file is not created where a link leads."""
-        (folder / "x").symlink_to(tmp_path / "elsewhere")
-
-        with pytest.raises(FileExistsError):
-            segments.create_file(folder / "x")
-        assert not (tmp_path / "elsewhere").exists()
-
-
-class TestFolders:
-    def test_made_private(self, tmp_path: Path) -> None:
-        """All folders that are made are private; those that were there stay as they are."""
-        tmp_path.chmod(0o755)
-        segments.make_folder(tmp_path / "a" / "b" / DAY)
-
-        assert [0o700] * 3 == [mode(tmp_path / part) for part in ("a", "a/b", f"a/b/{DAY}")]
-        assert 0o755 == mode(tmp_path)
-
-    def test_there_already(self, folder: Path) -> None:
-        """Making a folder again is no mistake."""
-        folder.chmod(0o750)
-        segments.make_folder(folder)
-
-        assert 0o750 == mode(folder)
-
-    def test_a_file_in_the_way(self, tmp_path: Path) -> None:
-        """A file of that name, or above, is an OSError."""
-        touch(tmp_path, "file")
-
-        with pytest.raises(FileExistsError):
-            segments.make_folder(tmp_path / "file")
-        with pytest.raises(NotADirectoryError):
-            segments.make_folder(tmp_path / "file" / "below")
-
-    @pytest.mark.parametrize(("number", "fails"), [(22, False), (95, False), (5, True)])
-    def test_sync_of_a_folder(
-        self, number: int, fails: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """A file system that cannot sync folders is none that failed to."""
-
-        def fsync(descriptor: int) -> None:
-            raise OSError(number, os.strerror(number))
-
-        monkeypatch.setattr(os, "fsync", fsync)
-        with pytest.raises(OSError) if fails else contextlib.nullcontext():
-            segments.sync_folder(folder)
-
+class TestCleaning:
     def test_cleaning(self, folder: Path) -> None:
         """Old temporary files, and files that are compressed already, are removed; no others."""
         kept = [f"{P}-0-9.jsonl.gz", f"{P}-10-19.jsonl", f"{P}-20.jsonl", "x.tmp", ".part-x"]

@@ -13,51 +13,26 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from make import DAY, MIDNIGHT, P, Q, line, lines, make_batch, with_identity
 
 from logbatch.errors import TemporaryError
 from logbatch.identity import Ranges, new_producer
+from logbatch.testing import ManualClock
 from logbatch.transports.base import Batch
 from logbatch.transports.jsonl import JsonlTransport
 
-P = "01arz3ndektsv4rrffq69g5fav"
-Q = "01arz3ndektsv4rrffq69g5faw"
-MIDNIGHT = 1795305600.0  # at the end of 2026-11-21, UTC
-DAY, NEXT = "date=2026-11-21", "date=2026-11-22"
-
-
-class Clock:
-    """Seconds since 1970, as a test wants them."""
-
-    def __init__(self, now: float = MIDNIGHT - 7200) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
+NEXT = "date=2026-11-22"
 
 
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> ManualClock:
     """A clock that shows two hours before midnight."""
-    return Clock()
-
-
-def make_line(number: int) -> bytes:
-    """Make the line of an event as it stands in a journal."""
-    return b'{"timestamp":"2026-11-21T10:00:00Z","level":"INFO","message":"m%d"}\n' % number
-
-
-def make_batch(first: int, last: int, producer: str = P) -> Batch:
-    """Make a batch of lines that tell their numbers."""
-    lines = b"".join(make_line(number) for number in range(first, last + 1))
-    return Batch(producer, first, last, lines)
+    return ManualClock(MIDNIGHT - 7200)
 
 
 def stored(first: int, last: int, producer: str = P) -> bytes:
     """The lines of a batch as they stand in a file."""
-    return b"".join(
-        make_line(number)[:-2] + f',"producer":"{producer}","sequence":{number}}}\n'.encode()
-        for number in range(first, last + 1)
-    )
+    return with_identity(lines(first, last), producer, first)
 
 
 def files(directory: Path) -> dict[str, bytes]:
@@ -70,7 +45,7 @@ def files(directory: Path) -> dict[str, bytes]:
 
 
 class TestGrowing:
-    def test_grows(self, tmp_path: Path, clock: Clock) -> None:
+    def test_grows(self, tmp_path: Path, clock: ManualClock) -> None:
         """Batches of one producer are appended to one file, which is there after each."""
         transport = JsonlTransport(tmp_path, now=clock)
         transport.send(make_batch(0, 4))
@@ -103,20 +78,20 @@ class TestGrowing:
         """Every line in a file is one record of its own, also where the event was damaged."""
         producer = new_producer()
         damaged = [line for line in lines if not line.endswith(b"}")]
-        data = make_line(0) + b"".join(line + b"\n" for line in damaged) + make_line(1)
+        data = line(0) + b"".join(line + b"\n" for line in damaged) + line(1)
         path = Path("x")
         JsonlTransport(path).send(Batch(producer, 0, len(damaged) + 1, data))
         (found,) = (each.read_bytes() for each in path.rglob(f"{producer}*"))
         rows = [msgspec.json.decode(line) for line in found.splitlines()]
 
         assert list(range(len(damaged) + 2)) == [row["sequence"] for row in rows]
-        assert ["m0", "m1"] == [rows[0]["message"], rows[-1]["message"]]
+        assert ["message 0", "message 1"] == [rows[0]["message"], rows[-1]["message"]]
         assert all(producer == row["producer"] for row in rows)
         assert all("ERROR" == row["level"] for row in rows[1:-1])
 
 
 class TestRotation:
-    def test_by_size(self, tmp_path: Path, clock: Clock) -> None:
+    def test_by_size(self, tmp_path: Path, clock: ManualClock) -> None:
         """A file does not get larger than allowed; a batch is not split."""
         transport = JsonlTransport(tmp_path, rotate_bytes=len(stored(0, 14)) + 100, now=clock)
         for first in range(0, 40, 5):
@@ -137,7 +112,7 @@ class TestRotation:
             files(tmp_path)[name] for name in sorted(found)[:4]
         ]
 
-    def test_by_age(self, tmp_path: Path, clock: Clock) -> None:
+    def test_by_age(self, tmp_path: Path, clock: ManualClock) -> None:
         """A file that is old enough is not appended to any more."""
         transport = JsonlTransport(tmp_path, rotate_seconds=60, now=clock)
         transport.send(make_batch(0, 4))
@@ -151,7 +126,7 @@ class TestRotation:
             f"{DAY}/{P}-10.jsonl": stored(10, 14),
         } == files(tmp_path)
 
-    def test_by_day(self, tmp_path: Path, clock: Clock) -> None:
+    def test_by_day(self, tmp_path: Path, clock: ManualClock) -> None:
         """A file ends with its day."""
         transport = JsonlTransport(tmp_path, now=clock)
         transport.send(make_batch(0, 4))
@@ -163,7 +138,7 @@ class TestRotation:
             f"{NEXT}/{P}-5.jsonl": stored(5, 9),
         } == files(tmp_path)
 
-    def test_clock_set_back(self, tmp_path: Path, clock: Clock) -> None:
+    def test_clock_set_back(self, tmp_path: Path, clock: ManualClock) -> None:
         """A clock that goes back closes the file, and nothing else."""
         transport = JsonlTransport(tmp_path, now=clock)
         transport.send(make_batch(0, 4))
@@ -173,7 +148,7 @@ class TestRotation:
 
         assert {f"{DAY}/{P}-0-4.jsonl", f"{DAY}/{P}-5-9.jsonl"} == set(files(tmp_path))
 
-    def test_gap(self, tmp_path: Path, clock: Clock) -> None:
+    def test_gap(self, tmp_path: Path, clock: ManualClock) -> None:
         """A file holds records without a gap: its name says which."""
         transport = JsonlTransport(tmp_path, now=clock)
         transport.send(make_batch(0, 4))
@@ -182,7 +157,7 @@ class TestRotation:
 
         assert {f"{DAY}/{P}-0-4.jsonl", f"{DAY}/{P}-7-9.jsonl"} == set(files(tmp_path))
 
-    def test_idle_producer(self, tmp_path: Path, clock: Clock) -> None:
+    def test_idle_producer(self, tmp_path: Path, clock: ManualClock) -> None:
         """The file of a producer that sends no more gets its final name after a minute."""
         transport = JsonlTransport(tmp_path, now=clock)
         transport.send(make_batch(0, 4))
@@ -192,7 +167,9 @@ class TestRotation:
         assert {f"{DAY}/{P}-0-4.jsonl", f"{DAY}/{Q}-0.jsonl"} == set(files(tmp_path))
 
     @pytest.mark.parametrize(("compression", "end"), [("zstd", ".zst"), ("gzip", ".gz")])
-    def test_compressed(self, compression: str, end: str, tmp_path: Path, clock: Clock) -> None:
+    def test_compressed(
+        self, compression: str, end: str, tmp_path: Path, clock: ManualClock
+    ) -> None:
         """When it is rotated a file is compressed, and the plain one goes away."""
         transport = JsonlTransport(tmp_path, compression=compression, now=clock)
         transport.send(make_batch(0, 30_000))
@@ -206,7 +183,7 @@ class TestRotation:
         assert Ranges([(0, 30_000)]) == transport.published(P)
 
     def test_compressing_fails(
-        self, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A file that cannot be compressed stays as it is; nothing is held up by that."""
         transport = JsonlTransport(tmp_path, compression="gzip", rotate_bytes=1, now=clock)
@@ -227,7 +204,7 @@ class TestRotation:
         } == files(tmp_path)
         assert [] == list(tmp_path.rglob("*.tmp"))
 
-    def test_crash_while_compressing(self, tmp_path: Path, clock: Clock) -> None:
+    def test_crash_while_compressing(self, tmp_path: Path, clock: ManualClock) -> None:
         """Where a crash left both forms, records count once, and the plain form goes away."""
         transport = JsonlTransport(tmp_path, compression="gzip", now=clock)
         transport.send(make_batch(0, 9))
@@ -255,7 +232,7 @@ class TestAfterACrash:
         """Wherever the end of a file was torn off, sending it all again gives each record once."""
         producer = new_producer()
         path = Path("torn")
-        clock = Clock()
+        clock = ManualClock(MIDNIGHT - 7200)
         folder = path / DAY
         folder.mkdir(parents=True, exist_ok=True)
         whole = stored(0, sent, producer)
@@ -271,7 +248,7 @@ class TestAfterACrash:
         assert stored(0, sent + 3, producer) == b"".join(each.read_bytes() for each in found)
         assert all(each.name.count("-") == 2 for each in found)
 
-    def test_nothing_left_to_send(self, tmp_path: Path, clock: Clock) -> None:
+    def test_nothing_left_to_send(self, tmp_path: Path, clock: ManualClock) -> None:
         """A file that lacks nothing gets its final name as soon as its journal is taken over."""
         dead = JsonlTransport(tmp_path, now=clock)
         dead.send(make_batch(0, 4))
@@ -280,7 +257,7 @@ class TestAfterACrash:
         assert Ranges([(0, 4)]) == JsonlTransport(tmp_path, compression="gzip").published(P)
         assert {f"{DAY}/{P}-0-4.jsonl.gz"} == set(files(tmp_path))
 
-    def test_a_living_owner_is_left_alone(self, tmp_path: Path, clock: Clock) -> None:
+    def test_a_living_owner_is_left_alone(self, tmp_path: Path, clock: ManualClock) -> None:
         """The file of a process that lives is read, but neither cut nor renamed."""
         owner = JsonlTransport(tmp_path, now=clock)
         owner.send(make_batch(0, 4))
@@ -289,7 +266,7 @@ class TestAfterACrash:
         owner.send(make_batch(5, 9))
         assert {f"{DAY}/{P}-0.jsonl": stored(0, 9)} == files(tmp_path)
 
-    def test_a_child_still_has_the_file(self, tmp_path: Path, clock: Clock) -> None:
+    def test_a_child_still_has_the_file(self, tmp_path: Path, clock: ManualClock) -> None:
         """If a child of the dead process holds its file, what is new goes into another."""
         dead = JsonlTransport(tmp_path, now=clock)
         dead.send(make_batch(0, 4))
@@ -310,7 +287,9 @@ class TestAfterACrash:
 
     @pytest.mark.parametrize("bad", [b"\0" * 50 + b"\n", b'{"message":"m\n', b"\n"])
     @pytest.mark.parametrize("at", [0, 2, 4])
-    def test_damaged_in_the_middle(self, bad: bytes, at: int, tmp_path: Path, clock: Clock) -> None:
+    def test_damaged_in_the_middle(
+        self, bad: bytes, at: int, tmp_path: Path, clock: ManualClock
+    ) -> None:
         """After a power cut whole lines are kept, lost ones sent again, and the file put aside."""
         folder = tmp_path / DAY
         folder.mkdir()
@@ -327,7 +306,7 @@ class TestAfterACrash:
         assert stored(0, 9) == b"".join(found[name] for name in sorted(found))
         assert Ranges([(0, 9)]) == JsonlTransport(tmp_path).published(P)
 
-    def test_crash_while_putting_aside(self, tmp_path: Path, clock: Clock) -> None:
+    def test_crash_while_putting_aside(self, tmp_path: Path, clock: ManualClock) -> None:
         """If that is interrupted by a crash, it is done again."""
         folder = tmp_path / DAY
         folder.mkdir()
@@ -344,7 +323,7 @@ class TestAfterACrash:
             f"{DAY}/.damaged-{P}-0",
         } == set(files(tmp_path))
 
-    def test_links_are_not_followed(self, tmp_path: Path, clock: Clock) -> None:
+    def test_links_are_not_followed(self, tmp_path: Path, clock: ManualClock) -> None:
         """A link in the place of a growing file is not followed, nor written through."""
         folder = tmp_path / DAY
         folder.mkdir()
@@ -365,7 +344,7 @@ def is_open_at(number: int, path: Path) -> bool:
 
 
 class TestInterference:
-    def test_descriptor_closed_by_the_application(self, tmp_path: Path, clock: Clock) -> None:
+    def test_descriptor_closed_by_the_application(self, tmp_path: Path, clock: ManualClock) -> None:
         """If the application closes our descriptor and reuses its number, nothing is mixed up."""
         transport = JsonlTransport(tmp_path, now=clock)
         transport.send(make_batch(0, 4))
@@ -389,7 +368,7 @@ class TestInterference:
             f"{DAY}/{P}-5-9.jsonl": stored(5, 9),
         } == files(tmp_path)
 
-    def test_file_removed(self, tmp_path: Path, clock: Clock) -> None:
+    def test_file_removed(self, tmp_path: Path, clock: ManualClock) -> None:
         """If somebody removes the growing file, later batches do not vanish with it."""
         transport = JsonlTransport(tmp_path, now=clock)
         transport.send(make_batch(0, 4))
@@ -400,7 +379,7 @@ class TestInterference:
         assert {f"{DAY}/{P}-5-9.jsonl": stored(5, 9)} == files(tmp_path)
 
     def test_write_cannot_be_taken_back(
-        self, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """If a torn write cannot even be cut off, it is before anything else is written."""
         transport = JsonlTransport(tmp_path, now=clock)
@@ -428,7 +407,7 @@ class TestInterference:
         )
 
     def test_short_write(
-        self, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """If the system takes a part only, the rest follows."""
         write = os.write
@@ -439,7 +418,7 @@ class TestInterference:
         assert {f"{DAY}/{P}-0.jsonl": stored(0, 9999)} == files(tmp_path)
 
     def test_rotation_fails(
-        self, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """If a file cannot get its final name, the batch waits; at the end the file stays."""
         transport = JsonlTransport(tmp_path, rotate_bytes=1, now=clock)

@@ -5,32 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from make import batch_of, event
 
 from logbatch.identity import Ranges, new_producer
 from logbatch.storage.segments import list_segments
-from logbatch.transports.base import Batch
+from logbatch.testing import ManualClock
 from logbatch.transports.jsonl import JsonlTransport
 from logbatch.transports.parquet import ParquetTransport
 
-LINE = (
-    b'{"timestamp":"2026-11-21T10:00:00Z","level":"INFO","levelno":20,"logger":"","message":"a"}\n'
-)
 NOW = 1_795_246_121.0
-
-
-class Clock:
-    """Seconds since 1970 that are set by hand."""
-
-    now = NOW
-
-    def __call__(self) -> float:
-        """Tell the time."""
-        return self.now
 
 
 def send(transport: JsonlTransport | ParquetTransport, producer: str, at: int) -> None:
     """Send one record."""
-    transport.send(Batch(producer, at, at, LINE))
+    transport.send(batch_of(producer, at, event()))
 
 
 def growing(directory: Path) -> set[str]:
@@ -54,7 +42,7 @@ def test_open_files(tmp_path: Path) -> None:
 
 def test_idle_files(tmp_path: Path) -> None:
     """Files of producers that send no more are rotated, by the next batch or when asked."""
-    clock = Clock()
+    clock = ManualClock(NOW)
     transport = JsonlTransport(tmp_path, open_files=9, idle_seconds=100, now=clock)
     idle, busy = new_producer(), new_producer()
     send(transport, idle, 0)

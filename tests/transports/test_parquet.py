@@ -14,14 +14,13 @@ import msgspec
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from make import P, batch_of
 
 from logbatch.identity import SegmentName, new_producer
 from logbatch.storage.arrow import schema
 from logbatch.transports import build
 from logbatch.transports.base import Batch
 from logbatch.transports.parquet import COMPRESSIONS, ParquetTransport
-
-P = "01arz3ndektsv4rrffq69g5fav"
 
 EVENT: dict[str, Any] = {
     "timestamp": "2026-11-21T10:00:00.000001Z",
@@ -47,12 +46,6 @@ EVENT: dict[str, Any] = {
     "attributes": {"user_id": 42, "ratio": 0.5, "path": "/items", "nested": {"a": [1, None]}},
 }
 SMALL = {name: EVENT[name] for name in ("timestamp", "level", "levelno", "logger", "message")}
-
-
-def make_batch(producer: str, first: int, *events: dict[str, Any]) -> Batch:
-    """Make a batch of events."""
-    lines = b"".join(msgspec.json.encode(event) + b"\n" for event in events)
-    return Batch(producer, first, first + len(events) - 1, lines)
 
 
 def count_duckdb(directory: Path) -> int:
@@ -87,7 +80,7 @@ class TestFile:
         """A file holds every field of an event, in the columns and types of the schema."""
         columns = {"user_id": "int64", "ratio": "float64", "path": "bool"}
         transport = ParquetTransport(tmp_path, columns)
-        transport.send(make_batch(P, 5, EVENT, SMALL))
+        transport.send(batch_of(P, 5, EVENT, SMALL))
         (path,) = tmp_path.rglob("*.parquet")
         table = pq.read_table(path, partitioning=None)
         first, second = table.to_pylist()
@@ -109,7 +102,7 @@ class TestFile:
     @pytest.mark.parametrize("compression", COMPRESSIONS)
     def test_compression(self, compression: str, tmp_path: Path) -> None:
         """Each compression that may be chosen is used."""
-        ParquetTransport(tmp_path, compression=compression).send(make_batch(P, 0, EVENT))
+        ParquetTransport(tmp_path, compression=compression).send(batch_of(P, 0, EVENT))
         (path,) = tmp_path.rglob("*.parquet")
         used = pq.ParquetFile(path).metadata.row_group(0).column(0).compression
         expected = {"none": "UNCOMPRESSED"}.get(compression, compression.upper())
@@ -119,7 +112,7 @@ class TestFile:
 
     def test_a_damaged_line(self, tmp_path: Path) -> None:
         """A line that is no JSON costs nothing but itself, and is there to be looked at."""
-        batch = make_batch(P, 0, EVENT, SMALL, SMALL)
+        batch = batch_of(P, 0, EVENT, SMALL, SMALL)
         lines = batch.lines.splitlines(keepends=True)
         lines[1] = b'{"timestamp":"2026-11-21T10:00:00Z","level":"IN\xff\n'
         ParquetTransport(tmp_path).send(Batch(P, 0, 2, b"".join(lines)))
@@ -136,7 +129,7 @@ class TestFile:
         old.chmod(0)
         producer = new_producer()
         transport = ParquetTransport(tmp_path)
-        transport.send(make_batch(producer, 0, SMALL))
+        transport.send(batch_of(producer, 0, SMALL))
         old.chmod(0o700)
 
         assert 1 == len(transport.published(producer))
@@ -148,7 +141,7 @@ class TestEngines:
         import duckdb
         import polars
 
-        build(f"parquet:{tmp_path}").send(make_batch(P, 0, EVENT))
+        build(f"parquet:{tmp_path}").send(batch_of(P, 0, EVENT))
         glob = f"{tmp_path}/*/*.parquet"
 
         assert [(EVENT["message"],)] == duckdb.sql(f"SELECT message FROM '{glob}'").fetchall()
@@ -162,7 +155,7 @@ class TestEngines:
         import duckdb
 
         build(f"parquet:{tmp_path}", columns={"user_id": "int64"}).send(
-            make_batch(P, 0, EVENT, SMALL)
+            batch_of(P, 0, EVENT, SMALL)
         )
         query = f"""
             SELECT user_id, attributes::JSON->>'path', (attributes::JSON->'nested'->'a'->0)::INT
@@ -176,7 +169,7 @@ class TestEngines:
         import duckdb
 
         for number, columns in enumerate(({}, {"user_id": "int64"}, {"path": "string"})):
-            ParquetTransport(tmp_path, columns).send(make_batch(P, number, EVENT))
+            ParquetTransport(tmp_path, columns).send(batch_of(P, number, EVENT))
         query = f"""
             SELECT count(user_id), count(path), count(*)
             FROM read_parquet('{tmp_path}/*/*.parquet', union_by_name=true)
@@ -217,9 +210,9 @@ for number in range(200):
 
 def test_other_threads_go_on(tmp_path: Path) -> None:
     """While a large batch is converted, a thread of the application gets its turns."""
-    batch = make_batch(P, 0, *([EVENT] * 60_000))
+    batch = batch_of(P, 0, *([EVENT] * 60_000))
     transport = ParquetTransport(tmp_path)
-    transport.send(make_batch(new_producer(), 0, SMALL))  # imports are not what is measured
+    transport.send(batch_of(new_producer(), 0, SMALL))  # imports are not what is measured
     gaps: list[float] = []
     done = threading.Event()
 

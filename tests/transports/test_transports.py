@@ -22,15 +22,19 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from make import MIDNIGHT, P, batch_of, encode, event
 
 from logbatch.errors import TemporaryError
 from logbatch.identity import Ranges, new_producer
+from logbatch.testing import ManualClock
 from logbatch.transports import build
+from logbatch.transports.adapted import given_object
 from logbatch.transports.base import Batch, Transport
 from logbatch.transports.jsonl import JsonlTransport
 from logbatch.transports.parquet import ParquetTransport
 
-MIDNIGHT = 1795305600.0  # at the end of 2026-11-21, UTC
+# Where a process of its own finds the names of this file.
+PATH = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 KINDS: dict[str, dict[str, Any]] = {
     "parquet": {"type": "parquet"},
@@ -48,37 +52,15 @@ def kind(request: pytest.FixtureRequest) -> dict[str, Any]:
     return KINDS[request.param]
 
 
-class Clock:
-    """Seconds since 1970, as a test wants them."""
-
-    def __init__(self, now: float = MIDNIGHT - 60) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def make_line(producer: str, number: int) -> bytes:
     """Make the line of an event whose message tells which one it is."""
-    return (
-        msgspec.json.encode(
-            {
-                "timestamp": "2026-11-21T10:00:00Z",
-                "level": "INFO",
-                "levelno": 20,
-                "logger": "app",
-                "message": f"{producer}/{number}",
-                "attributes": {"number": number},
-            }
-        )
-        + b"\n"
-    )
+    return encode(event(f"{producer}/{number}", attributes={"number": number}))
 
 
 def make_batch(producer: str, first: int, last: int) -> Batch:
     """Make a batch of such lines."""
-    lines = b"".join(make_line(producer, number) for number in range(first, last + 1))
-    return Batch(producer, first, last, lines)
+    lines = (make_line(producer, number) for number in range(first, last + 1))
+    return batch_of(producer, first, b"".join(lines))
 
 
 def read(directory: Path) -> list[tuple[str, int, str]]:
@@ -160,7 +142,7 @@ class TestEachRecordOnce:
 
     def test_over_midnight(self, kind: dict[str, Any], tmp_path: Path) -> None:
         """A batch that is sent again on the next day is where it was."""
-        producer, clock = new_producer(), Clock()
+        producer, clock = new_producer(), ManualClock(MIDNIGHT - 60)
         transport = build({**kind, "path": tmp_path}, now=clock)
         transport.send(make_batch(producer, 0, 9))
         clock.now += 120
@@ -177,7 +159,7 @@ class TestEachRecordOnce:
         self, kind: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A batch whose name perhaps did not reach the disk is not acknowledged, nor doubled."""
-        producer, clock = new_producer(), Clock()
+        producer, clock = new_producer(), ManualClock(MIDNIGHT - 60)
         transport = build({**kind, "path": tmp_path}, now=clock)
         transport.send(make_batch(producer, 0, 4))
         transport.close()
@@ -244,7 +226,7 @@ class TestEachRecordOnce:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """Ctrl-C at any system call passes through; the batch, cut otherwise, is there once."""
-        producer, clock = new_producer(), Clock()
+        producer, clock = new_producer(), ManualClock(MIDNIGHT - 60)
         transport = build({**kind, "path": tmp_path}, now=clock)
         transport.send(make_batch(producer, 0, 4))
         left = [call]
@@ -275,7 +257,7 @@ class TestEachRecordOnce:
 
     def test_published(self, kind: dict[str, Any], tmp_path: Path) -> None:
         """Another process is told what is there: of all days, closed or not."""
-        producer, clock = new_producer(), Clock()
+        producer, clock = new_producer(), ManualClock(MIDNIGHT - 60)
         transport = build({**kind, "path": tmp_path}, now=clock)
         transport.send(make_batch(producer, 0, 9))
         clock.now += 120
@@ -390,8 +372,7 @@ def start_sender(
     options: dict[str, Any], producers: list[str], size: int
 ) -> subprocess.Popen[bytes]:
     """Start a process that sends up to 100 records of each producer, in turns, and waits."""
-    path = [os.path.dirname(__file__)]
-    code = SENDER.format(path=path, options=options, producers=producers, size=size)
+    code = SENDER.format(path=PATH, options=options, producers=producers, size=size)
     return subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -553,15 +534,12 @@ class TestTrouble:
         )
 
 
-P = "01arz3ndektsv4rrffq69g5fav"
-
-
 def run_child(code: str, *command: str) -> None:
     """Run code with the names of this file in a process of its own."""
     lines = code.strip("\n").splitlines()
     indent = len(lines[0]) - len(lines[0].lstrip())
     text = "\n".join(line[indent:] for line in lines)
-    start = f"import sys; sys.path[:0] = {[os.path.dirname(__file__)]!r}\n"
+    start = f"import sys; sys.path[:0] = {PATH!r}\n"
     start += "from test_transports import *\n"
     done = subprocess.run(
         [*command, sys.executable, "-c", start + text], capture_output=True, text=True, check=False
@@ -608,7 +586,7 @@ class TestFiles:
 
     def test_stale_files_are_removed(self, kind: dict[str, Any], tmp_path: Path) -> None:
         """What a crash left under a temporary name, today or yesterday, is removed one day."""
-        clock = Clock(time.time() + 7200)
+        clock = ManualClock(time.time() + 7200)
         transport = build({**kind, "path": tmp_path}, now=clock)
         transport.send(make_batch(new_producer(), 0, 9))
         (folder,) = tmp_path.iterdir()
@@ -674,15 +652,16 @@ class TestRegistry:
         assert [0, 1] == pq.read_table(path, partitioning=None)["number"].to_pylist()
 
     def test_object(self) -> None:
-        """An object that can send and close is taken as it is."""
+        """A transport is taken as it is; any object that can send and close is adapted."""
 
         class Mine:
             def send(self, batch: Batch) -> None: ...
 
             def close(self) -> None: ...
 
-        mine = Mine()
-        assert mine is build(mine)
+        mine, whole = Mine(), Transport()
+        assert mine is given_object(build(mine))
+        assert whole is build(whole)
 
     def test_default(self, home: Path) -> None:
         """Without any word it is Parquet in the user's log directory."""
@@ -800,7 +779,7 @@ class TestEntryPoints:
 
     def test_url(self) -> None:
         """Its transport gets the whole URL, and the options."""
-        transport: Any = build("queue:a/b?c=d", size=5)
+        transport: Any = given_object(build("queue:a/b?c=d", size=5))
 
         assert ("Queue", "queue:a/b?c=d", {"size": 5}) == (
             type(transport).__name__,
@@ -810,7 +789,7 @@ class TestEntryPoints:
 
     def test_dict(self) -> None:
         """Or the dict without its type."""
-        transport: Any = build({"type": "queue", "path": "x", "size": 5})
+        transport: Any = given_object(build({"type": "queue", "path": "x", "size": 5}))
 
         assert ("x", {"size": 5}) == (transport.path, transport.options)
 

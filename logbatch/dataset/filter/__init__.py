@@ -1,1 +1,1 @@
-"""The filter language, and what becomes of a filter."""
+"""The filter language, and what a filter compiles to."""

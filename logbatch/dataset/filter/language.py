@@ -4,11 +4,11 @@
 
 Terms are separated by spaces, and all must hold.  A term is a name, one of `=` `!=` `<` `<=` `>`
 `>=` `~` (contains), and a value; or a bare word, which is text in the message.  `-` before a term
-negates it.  `"…"`, `'…'` and `\\` keep spaces and signs from meaning anything.  A name that is a
-column means the column, any other an attribute; `attributes.level` is always the attribute.
-`since=` and `until=` take how long ago (`90s`, `15m`, `2h`, `3d`, `1w`) or a date or time, in UTC
-unless it has an offset; `since` is included, `until` is not.  What a comparison means is said in
-`logbatch.dataset.filter.terms`.
+negates it.  `"…"`, `'…'` and `\\` quote spaces and signs.  A name that is a column means the
+column, any other an attribute; `attributes.level` is always the attribute.  `since=` and `until=`
+accept a duration before now (`90s`, `15m`, `2h`, `3d`, `1w`) or a date or time, in UTC unless it
+has an offset; `since` is included, `until` is not.  `logbatch.dataset.filter.terms` says what a
+comparison means.
 
 The meaning is the same for a record as a dict (`matches`) and for an Arrow table (`mask`).
 """
@@ -38,7 +38,7 @@ class Filter:
     """A parsed filter: terms that must all hold.
 
     Args:
-        terms: The terms; none lets every record through.
+        terms: The terms; without any, every record matches.
     """
 
     def __init__(self, *terms: Term) -> None:
@@ -46,11 +46,11 @@ class Filter:
 
     @classmethod
     def parse(cls, text: str, now: datetime | None = None) -> Filter:
-        """Read a filter text.
+        """Parse a filter text.
 
         Args:
-            text: The terms; an empty text lets every record through.
-            now: What durations are counted back from; None takes the time now.
+            text: The terms; an empty text matches every record.
+            now: What durations are counted back from; None means the current time.
 
         Raises:
             FilterError: The text has a mistake; the error points at it.
@@ -69,16 +69,16 @@ class Filter:
         grep: str | None = None,
         now: datetime | None = None,
     ) -> Filter:
-        """Join a filter with conditions that come one by one, such as options of a command.
+        """Combine a filter with single conditions, such as the options of a command.
 
         Args:
             where: A filter or its text.
-            level: The least level, by name or number.
-            logger: A logger; those below it are meant too.
-            since: How long ago, or the first time.
-            until: How long ago, or the time that comes after the last.
-            grep: Text in the message, in either case.
-            now: What durations are counted back from; None takes the time now.
+            level: The lowest level, by name or number.
+            logger: A logger; those below it match too.
+            since: A duration before `now`, or the first time.
+            until: A duration before `now`, or the time after the last.
+            grep: Text in the message, in any case.
+            now: What durations are counted back from; None means the current time.
 
         Raises:
             FilterError: A condition has a mistake; its `text` is the value that was given.
@@ -99,7 +99,7 @@ class Filter:
         return Filter(*self.terms, *other.terms)
 
     def __bool__(self) -> bool:
-        """Tell whether anything is asked at all."""
+        """Return whether there are any terms."""
         return bool(self.terms)
 
     def __eq__(self, other: object) -> bool:
@@ -109,7 +109,7 @@ class Filter:
         return hash(self.terms)
 
     def __str__(self) -> str:
-        """Write the filter so that `parse` reads it again; times are absolute."""
+        """Return the filter as a text that `parse` reads; times are absolute."""
         return " ".join(map(str, self.terms))
 
     def __repr__(self) -> str:
@@ -122,7 +122,7 @@ class Filter:
 
     @functools.cached_property
     def period(self) -> tuple[int | None, int | None]:
-        """The first and last microsecond since 1970 that can match; None where it is open."""
+        """The first and last microsecond since 1970 that can match; None if unlimited."""
         first: list[int] = []
         last: list[int] = []
         for term in self.terms:
@@ -138,28 +138,28 @@ class Filter:
         return tuple((term.read, term.test(), term.negated) for term in self.terms)
 
     def matches(self, row: Mapping[str, Any]) -> bool:
-        """Tell whether a record meets the filter.
+        """Return whether a record matches the filter.
 
         Args:
-            row: Column -> value, as `Dataset.rows` gives it, or as a line of the journal or of a
-                JSONL file decodes, `producer` and `sequence` included.  What is absent is null.
+            row: Column -> value, as from `Dataset.rows`, or as decoded from a line of the journal
+                or of a JSONL file, with `producer` and `sequence`.  What is absent is null.
         """
         return all(test(read(row)) is not negated for read, test, negated in self._checks)
 
     def mask(self, table: pa.Table) -> pa.BooleanArray:
-        """Tell for each row of a table whether it meets the filter; `columns` must be in it."""
+        """Return for each row of a table whether it matches; `columns` must be in it."""
         from logbatch.dataset.filter.masks import mask
 
         return mask(self.terms, table)
 
     def apply(self, table: pa.Table) -> pa.Table:
-        """Return the rows of a table that meet the filter."""
+        """Return the rows of a table that match the filter."""
         return table.filter(self.mask(table)) if self.terms else table
 
     def expression(self) -> ds.Expression | None:
-        """Return what a scan of Parquet files can leave out early, by their statistics.
+        """Return an expression by which a scan of Parquet files can skip row groups.
 
-        It lets through at least the rows that match; `mask` decides.  None where nothing helps.
+        It keeps at least the rows that match; `mask` decides.  None if nothing can be skipped.
         """
         from logbatch.dataset.filter.masks import expression
 
@@ -168,7 +168,7 @@ class Filter:
 
 
 class _Word(NamedTuple):
-    """A piece of a filter text: where it begins and ends, and what it stands for."""
+    """A piece of a filter text: where it begins and ends, and its meaning."""
 
     start: int
     stop: int
@@ -177,7 +177,7 @@ class _Word(NamedTuple):
 
 
 class _Parser:
-    """Reads a filter text from left to right."""
+    """Parses a filter text from left to right."""
 
     def __init__(self, text: str, now: datetime) -> None:
         self.text = text
@@ -204,7 +204,7 @@ class _Parser:
         negated = self.text[start] == "-"
         self.at += negated
         if negated and (self._at_end() or self.text[self.at] == "-"):
-            raise self._error("- must stand right before a term, once", start)
+            raise self._error("- must come right before a term, once", start)
         word = self._word(stop_at_sign=True)
         if self._at_end():
             return self._make(word, "~", word, negated, name="message")
@@ -229,7 +229,7 @@ class _Parser:
         while self.at < len(self.text) and self.text[self.at] != quote:
             piece.append(self._character())
         if self.at == len(self.text):
-            raise self._error(f"this {quote} is never closed", start)
+            raise self._error(f"this {quote} is not closed", start)
         self.at += 1
         return _Word(start, self.at, "".join(piece), quoted=True)
 
@@ -244,15 +244,15 @@ class _Parser:
     def _operator(self, name: _Word) -> _Word:
         signs = _SIGNS.match(self.text, self.at)
         if signs is None:
-            raise self._error("a space is missing behind the closing quote", self.at)
+            raise self._error("a space is missing after the closing quote", self.at)
         if not name.text:
             raise self._error(f"the name before {signs[0]} is missing", name.start)
         if not name.quoted and not _NAME.fullmatch(name.text):
-            reason = f"{name.text!r} is no name; quote a text that holds {signs[0]}"
+            reason = f"{name.text!r} is not a name; quote a text that contains {signs[0]}"
             raise self._error(reason, name.start)
         if signs[0] not in OPERATORS:
             known = " ".join(OPERATORS)
-            raise self._error(f"{signs[0]} is no operator; there are {known}", self.at)
+            raise self._error(f"{signs[0]} is not an operator; the operators are {known}", self.at)
         self.at = signs.end()
         return _Word(signs.start(), signs.end(), signs[0], quoted=False)
 
@@ -262,7 +262,7 @@ class _Parser:
             raise self._error(reason, self.at)
         value = self._word(stop_at_sign=False)
         if not self._at_end():
-            raise self._error("a space is missing behind the closing quote", self.at)
+            raise self._error("a space is missing after the closing quote", self.at)
         return value
 
     def _make(

@@ -1,6 +1,6 @@
-"""What the terms of a filter mean on an Arrow table, a column at a time.
+"""The terms of a filter on an Arrow table, a column at a time.
 
-What Arrow cannot say in exactly the words of `terms.py` is asked of the values one by one.
+What Arrow cannot compare exactly as `terms.py` does is compared value by value.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _INT32, _INT64 = range(-(1 << 31), 1 << 31), range(-(1 << 63), 1 << 63)
 
 
 def mask(terms: Sequence[Term], table: pa.Table) -> Mask:
-    """Tell for each row whether all terms hold; slow terms look only at what the others left."""
+    """Return for each row whether all terms hold; slow terms check only the rows that are left."""
     result: Any = pa.repeat(True, table.num_rows)
     slow = []
     for term in terms:
@@ -64,7 +64,7 @@ def mask(terms: Sequence[Term], table: pa.Table) -> Mask:
 
 
 def expression(terms: Iterable[Term]) -> Any:
-    """Join what a Parquet scan can tell by itself of some of the terms."""
+    """Return those terms that a Parquet scan can check, joined; None if there are none."""
     known = [found for term in terms if not term.negated and (found := _pushed(term)) is not None]
     return functools.reduce(lambda left, right: left & right, known) if known else None
 
@@ -82,12 +82,12 @@ def _pushed(term: Term) -> Any:
     text = term.operand.text
     if term.column != "logger":
         return field == text
-    below = (field >= f"{text}.") & (field < f"{text}/")  # "/" comes right behind "."
+    below = (field >= f"{text}.") & (field < f"{text}/")  # "/" is the character after "."
     return (field == text) | below
 
 
 def _by_column(term: Term, column: Column) -> Column:
-    """Compare a whole column; None where Arrow cannot."""
+    """Compare a whole column; None if Arrow cannot."""
     if term.kind == TIME:
         return _compare(term.operator, column, pa.scalar(term.operand, _TIME_TYPE))
     if term.kind == LEVEL:
@@ -125,7 +125,7 @@ def _compare_text(term: Term, column: Column) -> Column:
 
 def _contains(column: Column, text: str) -> Column:
     if not text.isascii():
-        return None  # Arrow's table of letters is newer or older than Python's
+        return None  # Arrow and Python may have different versions of Unicode
     texts = pc.utf8_lower(_as(pa.string(), column))
     return pc.fill_null(pc.match_substring(texts, fold(text)), False)
 
@@ -136,10 +136,10 @@ def _as(kind: Any, column: Column) -> Column:
 
 def _one_by_one(term: Term, column: Column) -> Mask:
     test = term.test()
-    if term.column == "timestamp":  # as numbers: Arrow would look for a database of time zones
+    if term.column == "timestamp":  # as numbers: Arrow would need a time zone database
         column = _as(_TIME_TYPE, column).cast(pa.int64())
     if term.path is None:
-        return pa.array([test(term.take(value)) for value in column.to_pylist()], pa.bool_())
+        return pa.array([test(term.read_cell(value)) for value in column.to_pylist()], pa.bool_())
     hits = [test(None)] * len(column)
     rows = pc.indices_nonzero(_may_hold(column, term.path))
     probe = _probe(term.path)
@@ -149,7 +149,7 @@ def _one_by_one(term: Term, column: Column) -> Mask:
 
 
 def _may_hold(column: Column, path: str) -> Column:
-    """Leave out the texts in which the key does not occur; a backslash may hide it."""
+    """Return which texts may hold the key; a backslash may hide it."""
     head = path.partition(".")[0]
     start = f'"{head}"' if head == path else f'"{head}'
     escaped = pc.match_substring(column, "\\")
@@ -157,7 +157,7 @@ def _may_hold(column: Column, path: str) -> Column:
 
 
 def _probe(path: str) -> Callable[[str], Mapping[str, Any]]:
-    """Make a decoder that takes only the keys with which a path may begin out of a JSON text."""
+    """Make a decoder of only those keys of a JSON text that a path may begin with."""
     keys = [path[: match.start()] for match in re.finditer(r"\.|$", path)]
     if re.search(r'[\\"\x00-\x1f]', path):
         return as_object  # msgspec renames no field to that

@@ -1,11 +1,11 @@
-"""What one term of a filter means, said once, on a single value.
+"""What one term of a filter means, on a single value.
 
 A term compares one field of a record with a value.  A field is a column, or an attribute by its
 key; `user.id` is the key `user.id` or else the key `id` inside the object `user`.
 
-- A field that is missing, or null, makes every comparison false, `!=` too; so the negation of a
-  comparison is true there.  `=null` is true for it (and for the text "null"), `!=null` tells that
-  there is a value.
+- On a field that is missing, or null, every comparison is false, also `!=`; so the negation of a
+  comparison is true.  `=null` is true for it (and for the text "null"), `!=null` is true for any
+  value.
 - `=` compares exactly: a text with the value as written, a number by its amount (`42` is `42.0`),
   a boolean with `true` and `false`, an object or list by its compact JSON.
 - `~` looks for the value in the text, or the JSON, of the field, and ignores case.
@@ -53,7 +53,7 @@ _decode = msgspec.json.Decoder().decode
 
 
 class Mistake(ValueError):
-    """A term that means nothing; `part` says which part of it is wrong."""
+    """A term that is not valid; `part` says which part of it is wrong."""
 
     def __init__(self, reason: str, part: Part) -> None:
         super().__init__(reason)
@@ -90,11 +90,11 @@ class Term:
         return f"{sign}{_quoted(self.name)}{self.operator}{_quoted(self.value)}"
 
     def read(self, row: Mapping[str, Any]) -> Any:
-        """Take the value that is compared out of a record; None where it is missing."""
-        return self.take(row.get(self.column))
+        """Return the value that is compared, from a record; None if it is missing."""
+        return self.read_cell(row.get(self.column))
 
-    def take(self, value: Any) -> Any:
-        """Take the value that is compared out of that of its column."""
+    def read_cell(self, value: Any) -> Any:
+        """Return the value that is compared, from that of its column."""
         if self.column == "attributes":
             return find(as_object(value), self.path)
         if self.column == "timestamp":
@@ -102,7 +102,7 @@ class Term:
         return value
 
     def test(self) -> Test:
-        """Return the comparison, on a value as `read` returns it; it knows nothing of `negated`."""
+        """Return the comparison, of a value that `read` returned; it ignores `negated`."""
         if self.kind in (TIME, LEVEL):
             return _comparison(COMPARISONS[self.operator], self.operand)
         if self.column == "logger" and self.operator in ("=", "!="):
@@ -112,39 +112,39 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """What a value as written may stand for."""
+    """A value as written, and what it may mean."""
 
     text: str
 
     @property
     def number(self) -> int | float | None:
-        """The number it is."""
+        """The number that it is, or None."""
         return number_in(self.text)
 
     @property
     def truth(self) -> bool | None:
-        """The boolean it is."""
+        """The boolean that it is, or None."""
         return {"true": True, "false": False}.get(self.text.lower())
 
     @property
     def is_null(self) -> bool:
-        """Whether it stands for what is missing."""
+        """Whether it means a missing value."""
         return self.text == "null"
 
 
 def make_term(
     name: str, operator: str, value: str, *, now: datetime, negated: bool = False
 ) -> Term:
-    """Give a term its meaning.
+    """Make a term.
 
     Raises:
-        Mistake: It has none.
+        Mistake: It is not valid.
     """
     _check_text(name, "name")
     _check_text(value, "value")
     if name in ("since", "until"):
         if operator != "=":
-            raise Mistake(f"{name} is written with =, not {operator}", "operator")
+            raise Mistake(f"{name} needs =, not {operator}", "operator")
         operator, name = (">=" if name == "since" else "<"), "timestamp"
     kind = COLUMNS[name].kind if name in COLUMNS else ATTRIBUTE
     if operator == "~":
@@ -164,7 +164,7 @@ def make_term(
 
 
 def parse_time(value: str, now: datetime) -> int:
-    """Read an instant: a duration before `now`, or a date or time, in UTC where no offset is given.
+    """Parse a duration before `now`, or a date or time, which is in UTC unless it has an offset.
 
     Returns:
         Microseconds since 1970.
@@ -181,24 +181,24 @@ def parse_time(value: str, now: datetime) -> int:
         else:
             moment = datetime.fromisoformat(value)
         micros = to_microseconds(moment)
-        to_datetime(micros)  # an offset can lead out of what a datetime holds
+        to_datetime(micros)  # an offset can lead beyond the years of a datetime
         return micros
     except OverflowError:
         raise Mistake(f"{value!r} is too far away", "value") from None
     except ValueError:
         raise Mistake(
-            f"{value!r} is no time: write how long ago (90s, 15m, 2h, 3d, 1w), or a date or time"
-            " (2026-11-21, 2026-11-21T10:00), which is UTC unless it has an offset",
+            f"{value!r} is not a time: write a duration before now (90s, 15m, 2h, 3d, 1w), or a"
+            " date or time (2026-11-21, 2026-11-21T10:00), which is UTC unless it has an offset",
             "value",
         ) from None
 
 
 def find(attributes: Mapping[str, Any], path: str | None) -> Any:
-    """Look an attribute up: by the whole path as a key first, then inside nested objects.
+    """Return an attribute: by the whole path as a key first, then in nested objects.
 
     Args:
-        attributes: What is looked in.
-        path: Keys joined by dots; None takes the attributes as a whole.
+        attributes: Where to look.
+        path: Keys joined by dots; None means the attributes as a whole.
     """
     if path is None or path in attributes:
         return attributes if path is None else attributes[path]
@@ -222,17 +222,17 @@ def as_object(value: Any) -> Mapping[str, Any]:
 
 
 def number_in(text: str) -> int | float | None:
-    """Return the number that a text is; None where it is none."""
+    """Return the number that a text is; None if it is not one."""
     if _INTEGER.fullmatch(text):
         return int(text)
     return float(text) if _DECIMAL.fullmatch(text) else None
 
 
 def fold(text: str) -> str:
-    """Drop the difference of case, one character at a time.
+    """Return the text in lower case, one character at a time.
 
-    As Arrow's `utf8_lower` does it, for all that folds to ASCII; `str.lower` alone looks at a
-    sigma's neighbours, and makes two characters of a dotted capital I.
+    The result is that of Arrow's `utf8_lower`, for all that folds to ASCII; `str.lower` alone looks
+    at a sigma's neighbours, and makes two characters of a dotted capital I.
     """
     return text.lower() if text.isascii() else text.replace("İ", "i").replace("Σ", "σ").lower()
 
@@ -241,7 +241,7 @@ def _check_text(text: str, part: Part) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise Mistake("this is no valid text", part) from None
+        raise Mistake("this is not valid text", part) from None
 
 
 def _place(name: str) -> tuple[str, str | None]:
@@ -257,13 +257,13 @@ def _level(value: str) -> int:
     try:
         return parse_level(value)
     except ValueError as error:
-        hint = "(a level that only your program knows is written as its number)"
+        hint = "(write a level that only your program knows as its number)"
         raise Mistake(f"{error} {hint}", "value") from None
 
 
 def _check_value(name: str, operator: str, operand: Operand, kind: str) -> None:
     if operator in ORDERINGS and kind == TEXT:
-        raise Mistake(f"{name} holds text, which takes =, != and ~, not {operator}", "operator")
+        raise Mistake(f"{name} is text, which supports =, != and ~, not {operator}", "operator")
     equality = kind == NUMBER and operator in ("=", "!=") and not operand.is_null
     if (operator in ORDERINGS or equality) and operand.number is None:
         close = get_close_matches(name, COLUMNS, 1, 0.75) if kind == ATTRIBUTE else []
@@ -288,7 +288,7 @@ def _instant(value: Any) -> int | None:
 
 
 def _time_text(value: Any) -> str | None:
-    """Write a time in the one form that `~` looks in, and that `parse_time` reads again."""
+    """Return a time in the one form that `~` searches, and that `parse_time` reads."""
     micros = _instant(value)
     return None if micros is None else to_text(micros)
 
@@ -353,7 +353,7 @@ def _equals(operand: Operand) -> Test:
 
 
 def _text(value: Any) -> str:
-    """Write a value as `~` sees it: a text as it is, anything else as compact JSON."""
+    """Return a value as `~` sees it: a text as it is, anything else as compact JSON."""
     if isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

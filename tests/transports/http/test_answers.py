@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from make import P as PRODUCER
 
 from logbatch.errors import (
     BatchUnsupportedError,
@@ -21,7 +22,6 @@ from logbatch.identity import Ranges
 from logbatch.transports.base import Batch, Receipt
 from logbatch.transports.http.answers import Reply, ServerError, judge
 
-PRODUCER = "01m7y4mnsn285g6hxmhvdgyfrf"
 BATCH = Batch(PRODUCER, 10, 19, b'{"message":"m"}\n' * 10)
 TAKEN = Receipt()
 

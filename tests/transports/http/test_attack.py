@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from rawserver import LINES, OK, Peer, Play, Raw, RawServer, answering, batch, refusal
+from make import line, make_batch
+from rawserver import OK, Peer, Play, Raw, RawServer, answering, refusal
 
 from logbatch.errors import RejectedError, TemporaryError
 from logbatch.transports.base import Batch
@@ -134,7 +135,7 @@ def test_an_address_that_is_dead_leaves_time_for_the_next(
 
         monkeypatch.setattr(socket, "getaddrinfo", resolve_ours)
         transport = HttpTransport("http://two.test", timeout=2)
-        transport.send(batch(0, 2))
+        transport.send(make_batch(0, 2))
         transport.close()
     assert 1 == len(requests)
 
@@ -171,10 +172,10 @@ def test_a_huge_answer_is_not_read(head: str) -> None:
     with RawServer(play) as server:
         transport = HttpTransport(server.origin, timeout=5)
         if head.startswith("200"):
-            transport.send(batch(0, 2))
+            transport.send(make_batch(0, 2))
         else:
             with pytest.raises(TemporaryError, match=f"answered {head[:3]}"):
-                transport.send(batch(0, 2))
+                transport.send(make_batch(0, 2))
         transport.close()
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before  # kB, on macOS bytes
     assert grown < (50 << 10) * (1024 if sys.platform == "darwin" else 1)
@@ -215,7 +216,7 @@ def test_an_answer_that_is_compressed_against_our_will_is_read() -> None:
         with RawServer(play) as server:
             transport = HttpTransport(server.origin)
             with pytest.raises(RejectedError) as caught:
-                transport.send(batch(0, 2))
+                transport.send(make_batch(0, 2))
             transport.close()
         reasons = caught.value.reasons
         assert reasons.startswith(told) if isinstance(reasons, str) else set(reasons) == told
@@ -232,7 +233,7 @@ def test_an_answer_without_length_ends_with_the_connection() -> None:
         transport = HttpTransport(server.origin)
         for _ in range(2):
             with pytest.raises(RejectedError) as caught:
-                transport.send(batch(0, 2))
+                transport.send(make_batch(0, 2))
             assert {1} == set(caught.value.reasons)
         transport.close()
         assert 2 == server.connections
@@ -252,9 +253,9 @@ def test_a_preliminary_answer_is_not_the_answer(hint: bytes) -> None:
     with RawServer(play) as server:
         transport = HttpTransport(server.origin)
         for _ in range(2):
-            transport.send(batch(0, 2))
+            transport.send(make_batch(0, 2))
             with pytest.raises(RejectedError):
-                transport.send(batch(3, 5))
+                transport.send(make_batch(3, 5))
         transport.close()
         assert 1 == server.connections
 
@@ -277,12 +278,12 @@ def test_a_connection_closed_while_idle_costs_nothing() -> None:
     with RawServer(play) as server:
         transport = HttpTransport(server.origin)
         for number in range(5):
-            transport.send(batch(number, number))
+            transport.send(make_batch(number, number))
             assert closed.wait(5)
             closed.clear()
         transport.close()
         assert 5 == server.connections
-    assert LINES[:5] == [request.body[9:-2] + b"\n" for request in requests]
+    assert [line(n) for n in range(5)] == [request.body[9:-2] + b"\n" for request in requests]
 
 
 def test_a_connection_is_used_again() -> None:
@@ -291,7 +292,7 @@ def test_a_connection_is_used_again() -> None:
     with RawServer(play) as server:
         transport = HttpTransport(server.origin)
         for number in range(20):
-            transport.send(batch(number, number))
+            transport.send(make_batch(number, number))
         transport.close()
         assert (20, 1) == (len(requests), server.connections)
 
@@ -303,7 +304,7 @@ def test_no_cookie_is_sent_back() -> None:
     with RawServer(play) as server:
         transport = HttpTransport(server.origin)
         for _ in range(2):
-            transport.send(batch(0, 2))
+            transport.send(make_batch(0, 2))
         transport.close()
     assert [None, None] == [request.header("Cookie") for request in requests]
 
@@ -336,6 +337,6 @@ def test_ipv6() -> None:
         pytest.skip(f"no IPv6 loopback here: {error}")
     with server:
         transport = HttpTransport(f"{server.origin}/logs")
-        transport.send(batch(0, 2))
+        transport.send(make_batch(0, 2))
         transport.close()
     assert f"[::1]:{server.port}" == requests[0].header("Host")

@@ -11,20 +11,16 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from make import logged_line
 
-from logbatch.events.event import LineEncoder
 from logbatch.transports.http.bodies import SMALL, compress, join, media_type, rename
 
-_encoder = LineEncoder(service="s", host="h")
 _texts = st.text(max_size=30) | st.sampled_from(["\n", "\r\n", "\u2028", '"', "\\", "\x85"])
 
 
 def encode(*messages: str) -> bytes:
     """Make lines as a handler does."""
-    return b"".join(
-        _encoder.text(message, level=20, logger="l", attributes={"m": message})
-        for message in messages
-    )
+    return b"".join(logged_line(message, m=message) for message in messages)
 
 
 @given(st.lists(_texts, min_size=1, max_size=8))

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 import trustme
-from rawserver import OK, Peer, Play, Raw, RawServer, answering, batch, refusal
+from make import make_batch
+from rawserver import OK, Peer, Play, Raw, RawServer, answering, refusal
 
 from logbatch.errors import RejectedError
 from logbatch.transports.base import Batch
@@ -55,7 +56,7 @@ def test_an_unknown_certificate_is_refused(authority: Authority) -> None:
         with warnings.catch_warnings(record=True) as warned:
             for options in ({"verify": authority.path}, {"verify": False, "insecure": True}):
                 transport = HttpTransport(server.origin, **options)
-                transport.send(batch(0, 2))
+                transport.send(make_batch(0, 2))
                 transport.close()
     assert (2, []) == (len(requests), warned)
 
@@ -131,7 +132,7 @@ def test_a_proxy_connects(authority: Authority, proxy_tls: bool) -> None:
             verify=authority.path,
             proxies=proxy.origin.replace("//", "//me:pass4711@"),
         )
-        transport.send(batch(0, 2))
+        transport.send(make_batch(0, 2))
         transport.close()
     assert seen[0].target.startswith(b"CONNECT 127.0.0.1:%d HTTP/1." % server.port)
     assert "Basic bWU6cGFzczQ3MTE=" == seen[0].header("Proxy-Authorization")
@@ -146,7 +147,7 @@ def test_a_proxy_is_asked_for_a_plain_url() -> None:
     seen: list[Raw] = []
     with RawServer(proxying(seen)) as proxy:
         transport = HttpTransport("http://127.0.0.1:9/logs?a=1", proxies=proxy.origin)
-        transport.send(batch(0, 2))
+        transport.send(make_batch(0, 2))
         transport.close()
     assert b"POST http://127.0.0.1:9/logs?a=1 HTTP/1.1" == seen[0].target
 

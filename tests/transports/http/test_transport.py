@@ -20,10 +20,9 @@ import pytest
 from scripted import Answer, Given, Request, ScriptedServer, scripted
 
 from logbatch import BatchHandler
-from logbatch.batching.places import journal_directory
 from logbatch.cli import main
-from logbatch.options import BatchOptions
 from logbatch.transports import build
+from logbatch.transports.base import journal_directory
 from logbatch.transports.http.transport import HttpTransport
 
 JSON = (("Content-Type", "application/json"),)
@@ -62,8 +61,7 @@ def log(app: logging.Logger, count: int, first: int = 0) -> list[str]:
 
 def letters(handler: BatchHandler) -> list[dict[str, Any]]:
     """Read the dead letters of a handler's destination."""
-    transport = handler._batcher.transport
-    directory = journal_directory(transport, BatchOptions())
+    directory = journal_directory(handler._batcher.transport)
     assert directory is not None
     files = sorted((directory / "rejected").glob("*.jsonl"))
     return [json.loads(line) for path in files for line in path.read_text().splitlines()]
@@ -838,7 +836,7 @@ def test_what_a_killed_process_left_is_sent_by_hand(capsys: pytest.CaptureFixtur
         assert 0 == main(["recover", server.url])
         assert [f"message {n}" for n in range(100)] == server.messages
     told = capsys.readouterr().out
-    assert "published 100 records of 1 process that had died\n" == told
+    assert "published 100 records from 1 journal of processes that had died\n" == told
 
 
 def test_what_waits_for_a_url_can_go_elsewhere(
@@ -862,4 +860,4 @@ def test_what_waits_for_a_url_can_go_elsewhere(
         assert 0 == main(["recover", old.url, "--to", new.url, "--token", "abcdef"])
         assert 100 == len(set(new.identities))
         assert "Bearer abcdef" == new.requests[0].headers["Authorization"]
-    assert "published 100 records of 2 processes" in capsys.readouterr().out
+    assert "published 100 records from 2 journals" in capsys.readouterr().out

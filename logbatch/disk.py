@@ -1,0 +1,323 @@
+"""Files on the disk: private, locked, synced, atomic, and never taken for another.
+
+What is created here is readable by this user only, and no link is followed to it.  `publish` makes
+a file appear at once and whole.  An application may close our descriptors (a daemon closes all),
+and their numbers come to mean files of its own: `OwnFile` looks before it uses or closes one.
+No descriptor is inherited by a program that is run: `os.open` sees to that (PEP 446).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
+
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # else opening a pipe waits for its other end
+_BLOCK = 1 << 20
+_ZEROS = bytes(1 << 18)
+# A directory that cannot be synced: on Windows, on some network file systems, or because it may be
+# written but not read.  PostgreSQL lets the same be (`fsync_fname_ext`).
+_CANNOT_OPEN = (errno.EACCES, errno.EISDIR)
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
+
+
+class SyncError(OSError):
+    """The fsync of a file failed: what was written since the last one may be lost.
+
+    It must not be tried again on the same file: the kernel has dropped the pages or marked them
+    as written, so that the second try succeeds though nothing was.  Write to a fresh file.
+    """
+
+
+# ------------------------------------------------------------------ opening
+
+
+def create_file(path: Path, *, append: bool = False) -> int:
+    """Create a private file and return its descriptor, open to read and write.
+
+    Args:
+        path: The file.
+        append: Whether each write goes to the end.  `os.pwrite` does not heed its offset then.
+
+    Raises:
+        FileExistsError: There is something of this name already, be it a link.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | (os.O_APPEND if append else 0)
+    return os.open(path, flags | _NO_LINK, 0o600)
+
+
+def open_file(path: Path, flags: int = os.O_RDONLY) -> int:
+    """Open a regular file and return its descriptor; with `O_CREAT`, a new one is private.
+
+    Raises:
+        OSError: It cannot be opened, or it is a link, a pipe, a directory or the like.
+    """
+    descriptor = os.open(path, flags | _NO_LINK | _NO_WAIT, 0o600)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.ELOOP, "not a regular file")
+    return descriptor
+
+
+def _identify(descriptor: int) -> tuple[int, int, int]:
+    status = os.fstat(descriptor)
+    # A reader of ours may have the same file open, under a number that once was the writer's.
+    flags = 0 if sys.platform == "win32" else fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    return status.st_dev, status.st_ino, flags & getattr(os, "O_ACCMODE", 0)
+
+
+class OwnFile:
+    """A descriptor of ours, and what tells it from another that has got its number.
+
+    Args:
+        number: The descriptor.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self._identity = _identify(number)
+
+    def is_open(self) -> bool:
+        """Return whether the number still means our file."""
+        return self.is_open_as(self.number)
+
+    def is_open_as(self, number: int) -> bool:
+        """Return whether another number means our file, opened as ours was."""
+        try:
+            return number >= 0 and _identify(number) == self._identity
+        except OSError:
+            return False
+
+    def is_named(self, path: Path) -> bool:
+        """Return whether our file still has this name: anybody may remove or replace it."""
+        try:
+            status = os.lstat(path)
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == self._identity[:2]
+
+    def check(self) -> int:
+        """Return the number.
+
+        Raises:
+            OSError: It does not mean our file any more.
+        """
+        if not self.is_open():
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return self.number
+
+    def close(self) -> None:
+        """Close the descriptor if it is still ours."""
+        if self.is_open():
+            with contextlib.suppress(OSError):
+                os.close(self.number)
+        self.number = -1
+
+
+# ------------------------------------------------------------------ locks
+
+
+def lock_file(descriptor: int) -> bool:
+    """Lock a file, without waiting, and return whether the lock is ours.
+
+    False means that somebody else has it, or that the file system has no locks.
+    """
+    if sys.platform == "win32":
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether somebody has the lock of a file."""
+    try:
+        descriptor = open_file(path)
+    except OSError:
+        return False
+    try:
+        return not lock_file(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# ------------------------------------------------------------------ reading and writing
+
+
+def read_blocks(path: Path, start: int, end: int) -> Iterator[bytes]:
+    """Read the bytes of a file from `start` to `end`, in blocks.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with open(open_file(path), "rb") as file:
+        file.seek(start)
+        while start < end and (block := file.read(min(_BLOCK, end - start))):
+            yield block
+            start += len(block)
+
+
+def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
+    """Write all of it; a full disk may take a part before it says that it is full."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def allocate(descriptor: int, size: int) -> None:
+    """Reserve the blocks of an empty file.
+
+    To touch a mapping of blocks that the disk has no room for is SIGBUS, which kills the process.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+        return
+    for start in range(0, size, len(_ZEROS)):
+        write_all(descriptor, _ZEROS[: size - start])
+
+
+def sync_file(descriptor: int) -> None:
+    """Wait until the content of a file is on the disk.
+
+    Raises:
+        SyncError: It is not; never call this again for the same file.
+    """
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        raise SyncError(error.errno, error.strerror) from error
+
+
+def append_lines(path: Path, lines: bytes) -> None:
+    """Append to a private file, which is created if need be: all of it or, on failure, nothing.
+
+    When this returns, the lines and the name of the file are on the disk.
+
+    Raises:
+        OSError: They could not be written.
+    """
+    descriptor = open_file(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+    try:
+        end = os.fstat(descriptor).st_size
+        if end and os.pread(descriptor, 1, end - 1) != b"\n":
+            lines = b"\n" + lines  # a line that a crash cut off must not spoil the next one
+        try:
+            write_all(descriptor, lines)
+            sync_file(descriptor)
+            sync_directory(path.parent)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, end)
+            raise
+    finally:
+        os.close(descriptor)
+
+
+# ------------------------------------------------------------------ publishing
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[int]:
+    """Have a file written that appears at once and whole, in the place of one of this name.
+
+    `sync_directory` is left to the caller.
+
+    Yields:
+        The descriptor of a private temporary file, which is renamed at the end of the block.
+
+    Raises:
+        OSError: It could not be written.  Nothing is left behind, as far as that is possible.
+    """
+    temporary = path.with_name(f".part-{os.urandom(8).hex()}.tmp")
+    descriptor = create_file(temporary)
+    try:
+        try:
+            yield descriptor
+            sync_file(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def publish(path: Path, blocks: Iterable[bytes | memoryview]) -> None:
+    """Write a file that appears at once and whole; `sync_directory` is left to the caller.
+
+    Raises:
+        OSError: It could not be written.  Nothing is left behind, as far as that is possible.
+    """
+    with replacing(path) as descriptor:
+        for block in blocks:
+            write_all(descriptor, block)
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether a name is that of a file which `replacing` has not given its own yet.
+
+    It begins with a dot and does not end like a file of records, so that no engine's glob finds it.
+    """
+    return name.startswith(".part-") and name.endswith(".tmp")
+
+
+# ------------------------------------------------------------------ directories
+
+
+def make_directory(directory: Path, *, sync: bool = False) -> None:
+    """Create a private directory, and those above it.
+
+    Args:
+        directory: The directory; if it is there, it stays as it is.
+        sync: Whether to wait until the names of those that were created are on the disk.
+
+    Raises:
+        OSError: It cannot be created, or something else has its name.
+    """
+    try:
+        os.mkdir(directory, 0o700)
+    except FileNotFoundError:
+        make_directory(directory.parent, sync=sync)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(directory, 0o700)
+    except OSError:  # of one that is there, some systems say EISDIR or EROFS
+        if not directory.is_dir():
+            raise
+        return
+    if sync:
+        sync_directory(directory.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Wait until the names in a directory are on the disk; one that cannot be synced is let be.
+
+    It may be tried again after it failed, unlike `sync_file`: the file system keeps names in a
+    journal of its own, and does not forget that it could not write them.
+
+    Raises:
+        OSError: They are not.
+    """
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    except OSError as error:
+        if error.errno in _CANNOT_OPEN:
+            return
+        raise
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,93 @@
+"""Make a whole transport of any object with `send` and `close`.
+
+Another package's object need not derive from `Transport`, and may lack most of the contract.  It is
+adapted once, where it comes in (`logbatch.transports.build`); behind that everything is a
+`Transport`, and nobody asks what it has.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from logbatch.identity import Ranges
+from logbatch.transports.base import Batch, Receipt, Transport, state_directory
+
+
+def adapt(given: Any) -> Transport:
+    """Return a `Transport`: the object itself where it is one, else one that stands for it."""
+    return given if isinstance(given, Transport) else Adapted(given)
+
+
+def given_object(transport: Transport) -> object:
+    """Return the object that the application gave, whether it was adapted or not."""
+    return transport.given if isinstance(transport, Adapted) else transport
+
+
+class Adapted(Transport):
+    """Stands for an object that has at least `send` and `close`.
+
+    What else there is in the contract is the object's where it has it, else the contract's default.
+    An object that says nothing of a destination is taken for the only one of its class: its
+    journals are in a directory named after that.
+
+    Args:
+        given: The object.
+    """
+
+    def __init__(self, given: Any) -> None:
+        self.given = given
+        self.destination = getattr(given, "destination", None)
+        # A ClassVar in the contract, where classes set it; this stands for many.
+        self.defaults = getattr(given, "defaults", None) or {}  # type: ignore[misc]
+        self.journal_directory = _find_journal_directory(given)
+        self._send_single = getattr(given, "send_single", given.send)
+        self._published = getattr(given, "published", super().published)
+        self._after_fork = getattr(given, "after_fork", super().after_fork)
+        self._has_patience = hasattr(given, "patience")
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds that a call may take at this moment; the object's own where it has that."""
+        return self.given.patience if self._has_patience else None
+
+    @patience.setter
+    def patience(self, seconds: float | None) -> None:
+        if self._has_patience:
+            self.given.patience = seconds
+
+    def send(self, batch: Batch) -> Receipt | None:
+        """Call the object's `send`."""
+        receipt: Receipt | None = self.given.send(batch)
+        return receipt
+
+    def send_single(self, batch: Batch) -> Receipt | None:
+        """Call the object's `send_single`, or its `send`."""
+        receipt: Receipt | None = self._send_single(batch)
+        return receipt
+
+    def published(self, producer: str) -> Ranges:
+        """Ask the object; one that has no answer knows of none."""
+        ranges: Ranges = self._published(producer)
+        return ranges
+
+    def close(self) -> None:
+        """Call the object's `close`."""
+        self.given.close()
+
+    def after_fork(self) -> None:
+        """Call the object's `after_fork`, if it has one."""
+        self._after_fork()
+
+    def __repr__(self) -> str:
+        return repr(self.given)
+
+
+def _find_journal_directory(given: Any) -> Path | None:
+    directory = getattr(given, "journal_directory", None)
+    if directory is not None:
+        return Path(directory)
+    if hasattr(given, "destination"):
+        return None  # the destination says where
+    kind = type(given)
+    return state_directory(f"{kind.__module__}.{kind.__qualname__}")

@@ -1,0 +1,126 @@
+"""Events, lines, batches and published files, as tests need them."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from logbatch.events.event import LineEncoder
+from logbatch.identity import new_producer
+from logbatch.transports import build
+from logbatch.transports.base import Batch
+
+START = datetime(2026, 11, 21, 10, tzinfo=UTC)
+MIDNIGHT = 1795305600.0  # at the end of that day, UTC
+DAY = "date=2026-11-21"
+
+# Producers: two that were born in 2016, and two of November 2026.
+P, Q = "01arz3ndektsv4rrffq69g5fav", "01arz3ndektsv4rrffq69g5faw"
+A, B = "01m7y4mnsn285g6hxmhvdgyfrf", "01m7y4mnsn3485d53gqmkbwabw"
+
+encoder = LineEncoder()
+
+
+def event(message: str = "hello", **fields: Any) -> dict[str, Any]:
+    """Make an event that has what every event has, and these fields."""
+    return {
+        "timestamp": "2026-11-21T10:00:00.123456Z",
+        "level": "INFO",
+        "levelno": 20,
+        "logger": "app",
+        "message": message,
+        **fields,
+    }
+
+
+def numbered(number: int, **fields: Any) -> dict[str, Any]:
+    """Make the n-th event of a producer that logs every second; each fifth is an error."""
+    moment = START + timedelta(seconds=number % 50_000)
+    level, levelno = ("INFO", 20) if number % 5 else ("ERROR", 40)
+    given = {
+        "message": f"message {number}",
+        "timestamp": f"{moment:%Y-%m-%dT%H:%M:%SZ}",
+        "level": level,
+        "levelno": levelno,
+        "process": 7,
+        "attributes": {
+            "n": number,
+            "user_id": number % 3,
+            "path": "/é",
+            "user": {"id": "é", "list": [number]},
+        },
+    }
+    return event(**given | fields)
+
+
+def encode(*events: dict[str, Any]) -> bytes:
+    """Return the lines of events."""
+    return b"".join(msgspec.json.encode(each) + b"\n" for each in events)
+
+
+def line(number: int, **fields: Any) -> bytes:
+    """Make the line of the n-th event of a producer."""
+    return encode(numbered(number, **fields))
+
+
+def lines(first: int, last: int, **fields: Any) -> bytes:
+    """Make the lines of a range of sequences."""
+    return encode(*(numbered(number, **fields) for number in range(first, last + 1)))
+
+
+def padded_line(message: object, size: int = 0) -> bytes:
+    """Make a line with a message; dots after it make the line as long as `size`."""
+    short = encode(event(str(message)))
+    return short[:-3] + b"." * (size - len(short)) + short[-3:]
+
+
+def logged_line(message: str, level: int = logging.INFO, **attributes: Any) -> bytes:
+    """Make a line as a handler does."""
+    return encoder.text(message, level=level, logger="test", attributes=attributes)
+
+
+def with_identity(data: bytes, producer: str, first: int) -> bytes:
+    """Say in each line whose it is and which, as a JSONL file does."""
+    return b"".join(
+        text[:-2] + b',"producer":"%b","sequence":%d}\n' % (producer.encode(), sequence)
+        for sequence, text in enumerate(data.splitlines(keepends=True), first)
+    )
+
+
+def make_batch(first: int, last: int, producer: str = P) -> Batch:
+    """Make the batch of a range of sequences."""
+    return Batch(producer, first, last, lines(first, last))
+
+
+def batch_of(producer: str, first: int, *events: dict[str, Any] | bytes) -> Batch:
+    """Make a batch of events, or of lines."""
+    data = b"".join(each if isinstance(each, bytes) else encode(each) for each in events)
+    return Batch(producer, first, first + data.count(b"\n") - 1, data)
+
+
+def publish(directory: Path, *batches: Batch, kind: str = "parquet", **options: Any) -> None:
+    """Publish batches as files of a kind."""
+    transport = build({"type": kind, "path": directory}, **options)
+    for batch in batches:
+        transport.send(batch)
+    transport.close()
+
+
+def publish_events(directory: Path, *events: dict[str, Any], kind: str = "parquet") -> str:
+    """Publish events as one process that has ended; return its id."""
+    producer = new_producer()
+    publish(directory, batch_of(producer, 0, *events), kind=kind)
+    return producer
+
+
+class Waiting(NamedTuple):
+    """Lines in a journal, for tests that say themselves what is in it."""
+
+    producer: str
+    first: int
+    lines: bytes
+    alive: bool = True

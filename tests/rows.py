@@ -1,0 +1,66 @@
+"""What an encoder makes of calls: rows, read and checked; and values that are hard to encode."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import msgspec
+
+from logbatch.events.event import Event, LineEncoder
+
+_MAY_BE_EMPTY = {"logger", "message"}
+_BITS = {"levelno": 32, "lineno": 32, "process": 64, "thread": 64}
+
+
+class Raising:
+    """An object that cannot be shown."""
+
+    def __repr__(self) -> str:
+        raise ValueError("no")
+
+
+class Unequal:
+    """An object that cannot be compared, hashed or asked for its truth."""
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("no")
+
+    def __hash__(self) -> int:
+        raise ValueError("no")
+
+    def __bool__(self) -> bool:
+        raise ValueError("no")
+
+
+def read(line: bytes) -> dict[str, Any]:
+    """Read a line, and see that it is one as every reader expects it."""
+    assert line.endswith(b"}\n")
+    assert line.count(b"\n") == 1
+    assert b"\0" not in line
+    msgspec.json.decode(line, type=Event)  # each column has its type
+    row: dict[str, Any] = json.loads(line)
+    assert "while this event was read" not in row["message"]  # the last resort
+    assert list(row) == [name for name in Event.__struct_fields__ if name in row]
+    assert not [name for name in row if row[name] in ("", {}, None) and name not in _MAY_BE_EMPTY]
+    assert all(abs(row[name] + 0.5) <= 1 << _BITS[name] - 1 for name in _BITS.keys() & row.keys())
+    assert row["timestamp"].endswith("Z")
+    return row
+
+
+class Capture(logging.Handler):
+    """A handler that keeps the lines of an encoder."""
+
+    def __init__(self, encoder: LineEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.lines: list[bytes] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.encoder.record(record))
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The last row."""
+        return read(self.lines[-1])

@@ -1,0 +1,16 @@
+"""Waiting in tests: for something that another thread or process does, never for luck."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+PATIENCE = 60.0  # seconds until something that does not come is a failure
+
+
+def wait_until(condition: Callable[[], object], what: str = "a condition") -> None:
+    """Return as soon as something holds."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {PATIENCE:.0f} s for {what}"
+        time.sleep(0.001)
