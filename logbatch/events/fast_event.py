@@ -43,6 +43,7 @@ _DOUBTFUL = frozenset(
         *("pathname", "lineno", "func_name", "process", "thread", "thread_name"),
     )
 )
+_ABSENT = object()
 _ISO_LENGTH = len("2026-11-21T10:15:20.810123Z")
 _MAX_PLACES = 4096
 _MAX_KEYS = 4096
@@ -139,18 +140,17 @@ class FastEvents:
             name = told
         elif name is None:
             name = ""
-        key = method_name, items.get("level"), name
+        key = method_name, items.pop("level", _ABSENT), name
         level = self._levels.get(key) or self._learn_level(key)
         if level.named != getLevelName(level.number):  # it was given another name since
             level = self._learn_level(key)
-        items.pop("level", None)
         return level
 
     def _learn_level(self, key: tuple[str, object, str]) -> _Level:
         method_name, told, logger = key
         require(type(logger) is str and len(logger) < NAME_BYTES // 6)
-        require(type(method_name) is str and (told is None or type(told) is str))
-        items = {} if told is None else {"level": told}
+        require(type(method_name) is str and (told is _ABSENT or type(told) is str))
+        items = {} if told is _ABSENT else {"level": told}
         name, number = pop_level(items, method_name)
         require(not items and 0 < len(name) < NAME_BYTES // 6)
         before = Raw(encode(name) + join((("levelno", number), ("logger", logger))))
@@ -197,8 +197,8 @@ class FastEvents:
 
 def _moment_of(items: dict[str, Any]) -> datetime:
     """Read the time of an event in the forms that structlog's TimeStamper has by itself."""
-    told = items.pop("timestamp", None)
-    if told is None:
+    told = items.pop("timestamp", _ABSENT)
+    if told is _ABSENT:
         return datetime.fromtimestamp(time.time(), UTC)
     if type(told) is str and len(told) == _ISO_LENGTH and told[-1] == "Z":
         moment = datetime.fromisoformat(told)

@@ -58,9 +58,10 @@ TOLD_BY_STRUCTLOG = frozenset(("level", "logger", "timestamp", "exception", "sta
 _DOUBTFUL = TOLD_BY_STRUCTLOG | {*STANDARD, "taskName", "_logger", "_name"}
 
 LONG = 10_000  # characters of a template
+_SMALL = 4096  # characters of a container that goes into the line as it is
 _PLAIN = frozenset((str, int, bool, type(None)))
 # Types whose text is short, or at least takes no longer than the value did.
-_NOT_SIZED = frozenset((str, int, float, bool, type(None), *TEXTS))
+_NOT_SIZED = frozenset((int, float, bool, type(None), *TEXTS))
 _MAX_PLACES = 4096
 _MAX_CALLERS = 1024
 MAX_NAMES = 64
@@ -184,7 +185,10 @@ class FastPath:
                 attributes = shape.make(*values)
                 for value in values:
                     kind = type(value)
-                    if kind is not str and kind is not int:
+                    if kind is str:
+                        if len(value) > limit:
+                            raise Unusual
+                    elif kind is not int:
                         if kind is float:
                             if value - value == 0.0:  # neither NaN nor an infinity
                                 continue
@@ -192,8 +196,13 @@ class FastPath:
                             continue
                         attributes = shape.make(*[tame_value(value, limit) for value in values])
                         break
-            if args and not _NOT_SIZED.issuperset(map(type, args)):
-                _check_sizes(args, limit)
+            for value in args:
+                kind = type(value)
+                if kind is str:
+                    if len(value) > limit:
+                        raise Unusual
+                elif kind not in _NOT_SIZED and not is_small(value, limit // 4):
+                    raise Unusual
             text = message % args if args else message
             if not _HAS_TASK and "asyncio" in _modules:
                 task = task_name()
@@ -307,45 +316,49 @@ def _reader(
     return read
 
 
-def _check_sizes(args: tuple[Any, ...], limit: int) -> None:
-    """See that arguments which are not short are at least no longer than can be formatted here."""
-    for value in args:
-        require(len(value) <= limit if type(value) is str else is_small(value, limit // 4))
-
-
 def tame_value(value: Any, limit: int) -> Any:
     """Return what the encoder makes the right JSON of."""
     kind = type(value)
     if kind in _PLAIN:
         return value
     if kind is dict or kind is list or kind is tuple:
-        return value if _is_plain(value, MAX_DEPTH) else Raw(encode_value(value, limit))
+        return (
+            value if _spare_room(value, _SMALL, MAX_DEPTH) >= 0 else Raw(encode_value(value, limit))
+        )
     if (convert := TEXTS.get(kind)) is not None:
         return convert(value, limit)
     return Raw(encode_value(value, limit))
 
 
-def _is_plain(container: Any, depth: int) -> bool:
-    """Return whether a container holds nothing but JSON data; the encoder looks at its size."""
+def _spare_room(container: Any, room: int, depth: int) -> int:
+    """Return how much of some room a container of plain JSON data leaves; below 0 if it is not.
+
+    It takes about its length in characters, estimated from below.
+    """
+    room -= len(container)
+    if room < 0 or depth < 0:
+        return -1
     values = container
     if type(container) is dict:
         for key in container:
             if type(key) is not str:
-                return False
+                return -1
+            room -= len(key)
         values = container.values()
     for value in values:
         kind = type(value)
-        if kind is str or kind is int:
-            continue
-        if kind is dict or kind is list or kind is tuple:
-            if depth <= 0 or not _is_plain(value, depth - 1):
-                return False
+        if kind is str:
+            room -= len(value)
+        elif kind is dict or kind is list or kind is tuple:
+            room = _spare_room(value, room, depth - 1)
         elif kind is float:
-            if value - value != 0.0:
-                return False
-        elif kind is not bool and value is not None:
-            return False
-    return True
+            if value - value != 0.0:  # NaN or an infinity
+                return -1
+        elif kind is not int and kind is not bool and value is not None:
+            return -1
+        if room < 0:
+            return -1
+    return room
 
 
 def _add_bound(context: Context, shape: _Shape | None, attributes: Any, limit: int) -> Any:
@@ -354,7 +367,7 @@ def _add_bound(context: Context, shape: _Shape | None, attributes: Any, limit: i
     if not bound:
         return attributes
     merged = bound
-    if not _is_plain(bound, MAX_DEPTH):
+    if _spare_room(bound, _SMALL, MAX_DEPTH) < 0:
         merged = {key: tame_value(value, limit) for key, value in bound.items()}
     if shape is not None and attributes is not None:
         values = attributes.values() if type(attributes) is dict else astuple(attributes)
