@@ -26,7 +26,7 @@ def way_of(transport: Transport) -> object:
 
 
 def taken_by_processor(way: object) -> bool:
-    """Tell whether the record being handled went through a processor with the same destination."""
+    """Return whether the record being handled went through a processor for the same destination."""
     frame = _skip(sys._getframe(1), ("logging", _OURS))
     while frame is not None and _module(frame).startswith("structlog."):
         bound = frame.f_locals.get("self")

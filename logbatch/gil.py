@@ -22,8 +22,8 @@ class Turns:
         self._hold = self._SHORTEST
         self._since = time.thread_time()
 
-    def take(self) -> None:
-        """Let others run, if it is their turn."""
+    def let_others_run(self) -> None:
+        """Hand the lock on, if it is time."""
         if time.thread_time() - self._since < self._hold:
             return
         began = time.perf_counter()

@@ -1,8 +1,8 @@
-"""Say that something went wrong without ever hurting, or feeding on, the application.
+"""Report what goes wrong, without harm to the application and without logging through it.
 
 Each trouble is counted, handed to `on_error`, and written to stderr at most once a minute for its
 kind.  Nothing here uses `logging`; but `on_error` may, and stderr may lead back to it.  So what
-goes wrong on a thread while it tells of a trouble is only counted.
+goes wrong on a thread while it is reporting is only counted.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ class Trouble:
     Args:
         on_error: The application's own function, or None.
         clock: Seconds that only go forward.
+
+    Attributes:
+        counts: How many troubles there were, by kind.
+        last: The newest, in one sentence.
     """
 
     def __init__(
@@ -32,9 +36,10 @@ class Trouble:
     ) -> None:
         self._on_error = on_error
         self._clock = clock
+        # Written under `_lock` by whichever thread has trouble; the last two are read without it.
         self._lock = threading.RLock()
-        self._said: dict[str, float] = {}
-        self._telling: set[int] = set()  # the threads that are inside `_tell`
+        self._written: dict[str, float] = {}  # when a trouble of that kind was on stderr last
+        self._reporting: set[int] = set()  # the threads that are inside `_report`
         self.counts: dict[str, int] = {}
         self.last: str | None = None
 
@@ -51,15 +56,15 @@ class Trouble:
         with self._lock:
             self.last = text
             self.counts[kind] = self.counts.get(kind, 0) + 1
-            if me in self._telling:
+            if me in self._reporting:
                 return
-            self._telling.add(me)
+            self._reporting.add(me)
         try:
-            self._tell(kind, text, error)
+            self._report(kind, text, error)
         finally:
-            self._telling.discard(me)
+            self._reporting.discard(me)
 
-    def _tell(self, kind: str, text: str, error: BaseException | None) -> None:
+    def _report(self, kind: str, text: str, error: BaseException | None) -> None:
         if self._is_due(kind) and sys.stderr is not None:
             # stderr may be closed, full, busy below us (in a signal handler), or anybody's object.
             with contextlib.suppress(Exception):
@@ -71,14 +76,14 @@ class Trouble:
     def _is_due(self, kind: str) -> bool:
         with self._lock:
             now = self._clock()
-            due = now - self._said.get(kind, float("-inf")) >= EVERY
+            due = now - self._written.get(kind, float("-inf")) >= EVERY
             if due:
-                self._said[kind] = now
+                self._written[kind] = now
             return due
 
 
 def _one_line(text: str) -> str:
-    """Keep what came from elsewhere from driving the terminal, or filling it."""
+    """Escape what could control the terminal, and cut what would fill it."""
     cut = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
     if cut.isprintable():
         return cut
@@ -86,7 +91,7 @@ def _one_line(text: str) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """Name an exception and its message in one line."""
+    """Return the class of an exception and its message, in one line."""
     name, text = type(error).__name__, ""
     with contextlib.suppress(Exception):
         text = _one_line(str(error))

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from logbatch.events.event import Event, LineEncoder
+from logbatch.events.event import LineEncoder
+from logbatch.events.fields import Event
 
 _MAY_BE_EMPTY = {"logger", "message"}
 _BITS = {"levelno": 32, "lineno": 32, "process": 64, "thread": 64}

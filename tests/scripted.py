@@ -62,7 +62,7 @@ class Answer(NamedTuple):
         headers: More headers.
         commits: Whether the records count as stored; None if the status is one of 2xx.
         drip: Seconds between two bytes of the whole answer; 0 sends it at once.
-        hangs: Wait with the answer until the server is closed.
+        hangs: Give no answer, and keep the connection until the server is told to let go.
     """
 
     status: int = 200
@@ -93,6 +93,7 @@ class ScriptedServer:
         self.stored: list[tuple[str, int, dict[str, Any]]] = []
         self.connections = 0
         self.closing = threading.Event()
+        self.letting_go = threading.Event()
         self._answers = iter(answers)
         self._rest = rest
         self._changed = threading.Condition()
@@ -142,9 +143,14 @@ class ScriptedServer:
                 lambda: len(self.stored) >= events and len(self.requests) >= requests, timeout
             )
 
+    def let_go(self) -> None:
+        """Break off what hangs, and what would from now on."""
+        self.letting_go.set()
+
     def close(self) -> None:
         """Stop, and let go of what hangs."""
         self.closing.set()
+        self.let_go()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -194,7 +200,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         request = Request(self.command, self.path, self.headers, body, raw)
         answer = self.server.script.take(request)
         if answer.hangs:
-            self.server.script.closing.wait()
+            self.server.script.letting_go.wait()
         if answer.status <= 0 or answer.hangs:
             self._break_off(reset=answer.status < 0)
             return

@@ -12,7 +12,7 @@ from waiting import wait_until
 
 import logbatch
 from logbatch import Dataset
-from logbatch.batching.recovery import recover
+from logbatch.batching.takeover import recover
 from logbatch.dataset.verify import verify
 from logbatch.storage.arrow import schema
 from logbatch.transports import build

@@ -1,8 +1,8 @@
-"""The batcher: events go into the journal on the caller's thread, batches leave on the flusher's.
+"""The batcher: events go into the journal on the caller's thread, batches leave on another.
 
 `append` takes an encoded event.  It never raises, never waits (but for `when_full="block"`), and
 takes no lock that is held while anything is sent.  One background thread, started by the first
-event, loops over `Flusher.step`.
+event, delivers.
 
 Closing a batcher, or forking, ends a *session*: its journal is finished, or left to the parent.
 An event that comes afterwards begins the next one, so nothing is too late to be logged.
@@ -10,25 +10,20 @@ An event that comes afterwards begins the next one, so nothing is too late to be
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 import threading
 import time
-import weakref
-from _thread import start_new_thread
-from collections import deque
 from collections.abc import Callable
-from pathlib import Path
-from queue import Empty, SimpleQueue
 
-from logbatch.batching.account import make_stats
+from logbatch.batching.counters import Counters
 from logbatch.batching.delivery import Delivery, delivering
 from logbatch.batching.flusher import Flusher
+from logbatch.batching.inbox import Inbox, Request
 from logbatch.batching.lifetime import process
 from logbatch.batching.repeats import Collapser
-from logbatch.batching.session import FAR, Request, Session, Tally
+from logbatch.batching.session import FAR, Session, Tally
+from logbatch.batching.takeover import Takeover
 from logbatch.batching.triggers import FLOWING
+from logbatch.batching.worker import Worker
 from logbatch.events.event import LineEncoder
 from logbatch.events.redact import Redactor
 from logbatch.identity import new_producer
@@ -36,10 +31,13 @@ from logbatch.journal import Journal, JournalFull, JournalStopped
 from logbatch.options import BatchOptions
 from logbatch.stats import Stats
 from logbatch.transports.base import Transport, journal_directory
-from logbatch.trouble import Trouble, describe
+from logbatch.trouble import Trouble
 
 _POLL = 0.01  # seconds between two looks for room, when a caller waits for it
-_LONGEST_SLEEP = 3600.0
+
+_LOST = (
+    "{}: {} events are lost until the destination accepts events again; stats().dropped counts them"
+)
 
 
 class Batcher:
@@ -49,25 +47,21 @@ class Batcher:
         transport: The destination.
         options: How to gather, and what happens at the limits; None takes the transport's
             defaults.
-        directory: Where journals are; None takes the one of the destination.
         clock: Seconds that only go forward; tests bring their own.
     """
-
-    _redact: Redactor | None
-    _repeats: Collapser | None
 
     def __init__(
         self,
         transport: Transport,
         options: BatchOptions | None = None,
         *,
-        directory: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        # Written here only.
         self.transport = transport
         self.options = options or BatchOptions.build({}, defaults=transport.defaults)
         in_memory = self.options.durability == "memory"
-        self.directory = None if in_memory else directory or journal_directory(transport)
+        self.directory = None if in_memory else journal_directory(transport)
         self._clock = clock
         self._urgent_level = self.options.flush_level
         self._begin()
@@ -78,47 +72,54 @@ class Batcher:
 
     def _begin(self) -> None:
         """Start with nothing: when built, and in a forked child."""
-        rejected = self.directory / "rejected" if self.directory else None
-        self._trouble = Trouble(self.options.on_error)
+        options, transport = self.options, self.transport
+        rejected = self.directory / "rejected" if self.directory is not None else None
+        # The same until the next fork.  Each part says who writes its fields.
+        self._trouble = Trouble(options.on_error, self._clock)
         self.report = self._trouble.say
-        self._begin_filters()
-        self.delivery = Delivery(self.transport, rejected, self._trouble, self._clock)
-        self.flusher = Flusher(
-            self.delivery,
-            self.options,
-            self.directory,
+        self._counters = Counters()
+        self._inbox = Inbox()
+        self._redact = self._make_redactor()
+        self._repeats = self._make_collapser()
+        self._delivery = Delivery(transport, rejected, self._trouble, self._counters, self._clock)
+        self._takeover = Takeover(
+            self.directory, self._delivery, options, self._counters, self._trouble
+        )
+        self._flusher = Flusher(
+            options,
             lambda: self._session,
-            LineEncoder(service=self.options.service, host=self.options.host),
+            self._inbox,
+            self._delivery,
+            self._takeover,
+            LineEncoder(service=options.service, host=options.host),
+            self._repeats,
+            self._counters,
             self._trouble,
             self._clock,
-            repeats=self._repeats,
         )
-        self._lock = threading.RLock()  # which session is the current one
-        self._working = threading.RLock()  # held by the one thread that delivers
-        self._signals: SimpleQueue[None] = SimpleQueue()
-        self._requests: deque[Request] = deque()
-        self._suppressed = 0
+        self._worker = Worker(self._flusher, self._inbox, transport, self._trouble, self._clock)
+        # Written under `_lock` by any thread.  `_session`, the current one, is read without it.
+        self._lock = threading.RLock()
+        self._sessions: list[Session] = []  # all that are not yet in `_past`, the current one too
         self._past = Tally()
-        self._sessions: list[Session] = []  # all that are not folded into `_past`
-        self._worker: int | None = None  # the thread that is inside a step
-        self._running = False
-        self._closing = False
-        self._finalizer_set = False
         self._session = self._new_session()
 
-    def _begin_filters(self) -> None:
-        """Make what looks at each line before it is stored, if that is asked for."""
+    def _make_redactor(self) -> Redactor | None:
         options = self.options
-        self._redact = self._repeats = None
-        if options.redacts:
-            self._redact = Redactor(options.redact, options.redact_patterns, self.report)
-        if options.collapse_repeats:
-            self._repeats = Collapser(
-                self._append,
-                lambda: self._wake(self._session, 0),
-                FLOWING if options.flush_interval == "adaptive" else options.flush_interval,
-                self._clock,
-            )
+        if not options.redacts:
+            return None
+        return Redactor(options.redact, options.redact_patterns, self.report)
+
+    def _make_collapser(self) -> Collapser | None:
+        options = self.options
+        if not options.collapse_repeats:
+            return None
+        return Collapser(
+            self._append,
+            lambda: self._wake(self._session, 0),
+            FLOWING if options.flush_interval == "adaptive" else options.flush_interval,
+            self._clock,
+        )
 
     def _new_session(self) -> Session:
         session = Session(
@@ -128,7 +129,7 @@ class Batcher:
                 power=self.options.durability == "power",
                 max_bytes=self.options.max_journal_bytes,
                 on_trouble=self._trouble.say,
-                on_segment=self._signal,
+                on_segment=self._inbox.wake,
             )
         )
         self._sessions.append(session)
@@ -137,23 +138,23 @@ class Batcher:
     # ------------------------------------------------------------------ the caller's side
 
     def append(self, line: bytes, level: int) -> bool:
-        """Take an encoded event.
+        """Put an encoded event into the journal.
 
         Args:
             line: One line of JSON, newline and all.
             level: Its level number.
 
         Returns:
-            Whether it was taken; if not, it is counted as dropped.
+            Whether there was room; if not, it is counted as dropped.
         """
         session = self._session
         try:
             session.writer.write(line)
         except ValueError:
-            taken = self._append_anew(line)
-            if taken is None:
+            found = self._append_anew(line)
+            if found is None:
                 return False
-            session = taken
+            session = found
         try:
             if (
                 next(session.ticks) >= session.wake_at
@@ -168,19 +169,23 @@ class Batcher:
         return True
 
     def _append(self, line: bytes, level: int) -> bool:
-        """Take an event that nothing looks at any more."""
+        """Append without looking at the event: it has been redacted, and is no repeat."""
         return Batcher.append(self, line, level)
 
     def _append_filtered(self, line: bytes, level: int) -> bool:
-        """Take an event, without its secrets, and unless it repeats the one before."""
+        """Append an event without its secrets, unless it repeats the one before."""
         if self._redact is not None:
             line = self._redact(line)
         if self._repeats is not None:
-            return self._repeats.take(line, level)
+            return self._repeats.append(line, level)
         return self._append(line, level)
 
     def _append_anew(self, line: bytes) -> Session | None:
-        """Append in a new segment, in a new session, or when there is room; None if dropped."""
+        """Append in a new segment, in a new session, or when there is room.
+
+        Returns:
+            The session it went into; None if it was dropped.
+        """
         deadline = self._clock() + self.options.block_timeout
         while True:
             session = self._session
@@ -190,21 +195,24 @@ class Batcher:
             except JournalStopped:
                 self._replace(session)
             except JournalFull as full:
-                if not self._make_room(session, deadline):
-                    if session.drop_newest(str(full)):
-                        self._trouble.say("dropped", f"events are dropped: {full}")
+                if self._make_room(session, deadline):
+                    continue
+                unreported = session.drop_newest(str(full))
+                if unreported == 1:
+                    self._trouble.say("dropped", _LOST.format(full, "new"))
+                if unreported:
                     return None
 
     def _make_room(self, session: Session, deadline: float) -> bool:
-        """Do what `when_full` says; tell whether to try again."""
-        if not self.flusher.full:
-            self.flusher.full = True
+        """Do what `when_full` says; return whether to try again."""
+        if not self._inbox.full:
+            self._inbox.full = True
             self._wake(session, 0)
         if self.options.when_full == "drop_oldest" and session.drop_oldest("journal full"):
-            self._trouble.say("dropped", "the oldest events are dropped: journal full")
+            self._trouble.say("dropped", _LOST.format("journal full", "the oldest"))
             return True
         if self.options.when_full == "block" and self._clock() < deadline:
-            if self.delivery.thread == threading.get_ident():
+            if self._worker.is_inside():
                 return False
             time.sleep(_POLL)
             return True
@@ -220,121 +228,17 @@ class Batcher:
         session.wake_at = session.wake_offset = FAR  # until the flusher has looked
         try:
             if level >= self._urgent_level:
-                self.flusher.urgent = True
-            self._signal()
-            if not self._running and not self._start() and not process.ending:
+                self._inbox.urgent = True
+            self._inbox.wake()
+            if not self._worker.running and not self._worker.start() and not process.ending:
                 session.wake_at = 0  # try again with the next event
         except BaseException:  # an interrupt: the next event wakes it
             session.wake_at = 0
             raise
 
-    def _signal(self) -> None:
-        self._signals.put(None)
-
     def suppress(self) -> None:
-        """Count an event that the delivery itself logged; it would feed on itself for ever."""
-        self._suppressed += 1
-
-    # ------------------------------------------------------------------ the flusher's thread
-
-    def _start(self) -> bool:
-        """Start the thread, if it does not run; tell whether it does now."""
-        if process.ending:
-            return self._running
-        self._end_with_multiprocessing()
-        with self._lock:
-            if self._running:
-                return True
-            self._running = True
-            try:
-                # Not threading.Thread: its start() waits for the new thread and takes a lock that
-                # is not re-entrant, so a signal handler that logs could wait for itself.
-                start_new_thread(self._run, ())
-            except RuntimeError:  # no more threads, or the interpreter is shutting down
-                self._running = False
-            except BaseException:
-                self._running = False  # if it did start, two are no harm: one works at a time
-                raise
-        return self._running
-
-    def _end_with_multiprocessing(self) -> None:
-        """Close at the end of a child of multiprocessing, which runs no atexit functions."""
-        util = sys.modules.get("multiprocessing.util")
-        processes = sys.modules.get("multiprocessing.process")
-        if util is None or processes is None or self._finalizer_set:
-            return
-        if processes.parent_process() is not None:
-            self._finalizer_set = True
-            util.Finalize(None, _close_one, args=(weakref.ref(self),), exitpriority=-100)
-
-    def _run(self) -> None:
-        rests = False
-        try:
-            while True:
-                wait = self._step()
-                rests = self._may_rest()
-                if rests:
-                    return
-                with contextlib.suppress(Empty):
-                    self._signals.get(timeout=min(wait, _LONGEST_SLEEP))
-                    while True:
-                        self._signals.get_nowait()
-        finally:
-            if not rests:  # the thread was killed: another goes on, now or with the next event
-                self._running = False
-                self._session.wake_at = 0
-                if self._busy():
-                    self._start()
-
-    def _step(self) -> float:
-        with self._working:
-            self._worker = threading.get_ident()
-            try:
-                return self.flusher.step()
-            except BaseException as error:
-                self._trouble.say("flusher", f"the flusher failed: {describe(error)}", error)
-                return 1.0
-            finally:
-                self._worker = None
-                self._answer_requests()
-
-    def _answer_requests(self) -> None:
-        for request in list(self._requests):
-            if request.look():
-                with contextlib.suppress(ValueError):
-                    self._requests.remove(request)
-        self.flusher.asked = bool(self._requests)
-
-    def _may_rest(self) -> bool:
-        """End the thread of a closed batcher; but not if an event came in at this moment."""
-        if not self._closing or self._busy():
-            return False
-        self._running = False
-        self._session.wake_at = 0
-        with self._lock:
-            if self._running or not self._busy():  # another was started, or none is needed
-                return True
-            self._running = True
-            return False
-
-    def _busy(self) -> bool:
-        if self._repeats is not None and self._repeats.wait() < FAR:
-            return True
-        return bool(self.flusher.retiring or self._requests or self._session.journal.pending())
-
-    def _drain_here(self, timeout: float) -> None:
-        """Deliver on the calling thread, where no other can be started."""
-        deadline = self._clock() + timeout
-        if self._worker == threading.get_ident():
-            return
-        with self._working:  # a `with`, so that no interrupt leaves it locked
-            while self._requests and (left := deadline - self._clock()) > 0:
-                self._limit_transport(left)
-                time.sleep(min(max(self._step(), 0.0), left, 0.1))
-            self._limit_transport(None)
-
-    def _limit_transport(self, seconds: float | None) -> None:
-        self.transport.patience = seconds
+        """Count an event that the delivery itself logged: to send it would log the next one."""
+        self._counters.suppressed += 1
 
     # ------------------------------------------------------------------ flush and close
 
@@ -347,10 +251,10 @@ class Batcher:
         Returns:
             Whether it is.  False at once on the thread that delivers.
         """
-        if self._worker == threading.get_ident():
+        if self._worker.is_inside():
             return False
         if self._repeats is not None:
-            self._repeats.tell()
+            self._repeats.flush()
         with self._lock:
             sessions = list(self._sessions)
         requests = [Request(session, session.journal.count()) for session in sessions]
@@ -368,37 +272,29 @@ class Batcher:
             Whether everything was delivered.  If not, it is in the journal: this process goes on
             trying as long as it lives, then the next one does.
         """
-        if self._worker == threading.get_ident():
+        if self._worker.is_inside():
             return False
         self.retire()
-        requests = [Request(session, FAR) for session in self.flusher.retiring.copy()]
+        requests = [Request(session, FAR) for session in self._inbox.retiring.copy()]
         done = self._wait_for(requests, self._patience(timeout))
-        if not done and not self._running:
+        if not done and not self._worker.running:
             self.leave_to_others()
         return done
 
     def retire(self) -> None:
-        """Begin to close, without waiting: the flusher ends the session and then itself."""
-        self._closing = True
+        """Begin to close, without waiting: the flusher ends the session, and then the thread."""
+        self._inbox.closing = True
         if self._repeats is not None:
             self._repeats.end()
         with self._lock:
             old = self._session
-            if old.journal.begun or old.losses or self._others_left():
+            if old.journal.begun or old.losses or self._takeover.may_find_any():
                 self._session = self._new_session()
             for session in self._sessions:  # also one that an interrupt kept from being retired
                 unfinished = session is not self._session and not session.ended
-                if unfinished and session not in self.flusher.retiring.copy():
-                    self.flusher.retiring.append(session)
-        self._signal()
-
-    def _others_left(self) -> bool:
-        """Tell whether there are journals here that may be those of processes that died."""
-        if self.directory is None:
-            return False
-        with contextlib.suppress(OSError):
-            return any(name.endswith(".state") for name in os.listdir(self.directory))
-        return False
+                if unfinished and session not in self._inbox.retiring.copy():
+                    self._inbox.retiring.append(session)
+        self._inbox.wake()
 
     def _patience(self, timeout: float | None) -> float:
         timeout = self.options.close_timeout if timeout is None else max(timeout, 0.0)
@@ -409,41 +305,34 @@ class Batcher:
         if not waiting:
             return True
         started = self._clock()
-        deadline = started + timeout
-        self._requests.extend(waiting)
-        self.flusher.asked = self.flusher.hurry = True
-        self._signal()
-        if self._start():
-            for request in waiting:
-                request.wait(deadline - self._clock())
-        else:
-            self._drain_here(timeout)
-        process.spend(self._clock() - started)
-        settled = [request.look() for request in waiting]
-        for request in waiting:
-            with contextlib.suppress(ValueError):
-                self._requests.remove(request)
-        return all(settled)
+        self._inbox.ask(waiting)
+        try:
+            if self._worker.start():
+                for request in waiting:
+                    request.wait(started + timeout - self._clock())
+            else:
+                self._worker.drain(timeout)
+        finally:
+            self._inbox.withdraw(waiting)
+            process.spend(self._clock() - started)
+        return all(request.look() for request in waiting)
 
     def leave_to_others(self) -> None:
         """Give up what could not be delivered, where no thread goes on trying."""
-        with self._working:
-            while self.flusher.retiring:
-                self.flusher.retiring.popleft().end()
-            self.flusher.give_up()
+        self._worker.leave_to_others()
 
-    def tell_left(self) -> None:
-        """Say, when the process ends, where events are that could not be delivered."""
+    def report_left(self) -> None:
+        """Report, when the process ends, where events are that could not be delivered."""
         left = self.stats().pending
         if left:
-            events = "1 event is" if left == 1 else f"{left:,} events are"
+            events = "1 event was" if left == 1 else f"{left:,} events were"
             fate = (
-                "lost: they were in memory"
+                "lost, as the journal was in memory"
                 if self.directory is None
-                else f"in {self.directory}; the next process that logs to the same place, or"
+                else f"kept in {self.directory}; the next process that logs to the same place, or"
                 " `logbatch recover`, delivers what is there"
             )
-            self._trouble.say("left", f"{events} {fate}")
+            self._trouble.say("left", f"{events} not delivered in time; {fate}")
 
     # ------------------------------------------------------------------ the account
 
@@ -453,13 +342,11 @@ class Batcher:
             self._fold_ended()
             tally = sum((session.tally() for session in self._sessions), self._past)
         collapsed = self._repeats.collapsed if self._repeats is not None else 0
-        return make_stats(
-            tally, self.delivery, self.flusher, self._trouble, self._suppressed, collapsed
-        )
+        return self._counters.make_stats(tally, self._trouble, collapsed)
 
     def _fold_ended(self) -> None:
         for session in [session for session in self._sessions if session.ended]:
-            self._past += session.final
+            self._past += session.tally()
             self._sessions.remove(session)
 
     # ------------------------------------------------------------------ fork
@@ -469,12 +356,6 @@ class Batcher:
         delivering.clear()
         for session in self._sessions:
             session.journal.abandon()
-        self.flusher.abandon()
+        self._takeover.abandon()
         self.transport.after_fork()
         self._begin()
-
-
-def _close_one(reference: weakref.ref[Batcher]) -> None:
-    batcher = reference()
-    if batcher is not None:
-        batcher.close()

@@ -2,9 +2,9 @@
 
 Returning acknowledges.  A refusal of single records makes dead letters of them; a refusal of the
 whole batch halves it until the records at fault are found; a destination without a batch endpoint
-gets the records one by one; what it did not take of a batch is sent again.  After each part the
-journal is told, so that a crash half way repeats nothing that is done.  Everything else that
-`send` raises is temporary and leaves this module as `TemporaryError`.
+gets the records one by one; what it did not accept of a batch is sent again.  Each part is settled
+before the next is sent, so that a crash half way repeats nothing that is done.  Everything else
+that `send` raises is temporary and leaves this module as `TemporaryError`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from logbatch.batching.counters import Counters
 from logbatch.batching.dead_letters import DeadLetters
 from logbatch.errors import BatchUnsupportedError, RejectedError, TemporaryError
 from logbatch.identity import Ranges
@@ -26,7 +27,7 @@ RECHECK = 600.0  # seconds until a missing batch endpoint is tried again
 
 delivering: set[int] = set()
 """The threads that are inside a transport now, of whichever handler: what one of two handlers logs
-while it sends would otherwise be sent by the other, and so on for ever."""
+while it sends must not be sent by the other, which would log in turn, and so on."""
 
 
 class _Part(NamedTuple):
@@ -39,23 +40,14 @@ class _Part(NamedTuple):
 class Delivery:
     """Sends batches and counts what became of them.
 
-    One thread at a time calls `deliver`; the counters are read by any.
+    One thread at a time calls `deliver`; the fields are its own.
 
     Args:
         transport: The destination.
         rejected: Directory for dead letters; None only counts them.
         trouble: Where failures are reported.
+        counters: Where sends are counted.
         clock: Seconds that only go forward.
-
-    Attributes:
-        calls: Sends begun, whatever became of them.
-        batches: Sends that were acknowledged, those of single events included.
-        events, bytes: What they held.
-        single_calls, singles: Of the calls and of the events, those of single events to a
-            destination that does not take batches.
-        skipped: Events that the destination left out without saying which.
-        retries: Sends that must be tried again.
-        seconds: How long the newest took.
     """
 
     def __init__(
@@ -63,13 +55,11 @@ class Delivery:
         transport: Transport,
         rejected: Path | None,
         trouble: Trouble,
+        counters: Counters,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.transport = transport
-        self.thread = -1  # the thread that is inside `_send` now
-        self.calls = self.batches = self.events = self.bytes = self.retries = 0
-        self.single_calls = self.singles = self.skipped = 0
-        self.seconds: deque[float] = deque(maxlen=1024)
+        self._counters = counters
         self._dead_letters = DeadLetters(rejected)
         self._trouble = trouble
         self._clock = clock
@@ -103,8 +93,8 @@ class Delivery:
         batch, single = part
         if not single and self._clock() < self._singly_until:
             return _singles(batch), 0
-        self.thread = threading.get_ident()
-        delivering.add(self.thread)
+        me = threading.get_ident()
+        delivering.add(me)
         try:
             receipt = self._call(part)
             return self._accept(part, receipt), 0
@@ -115,60 +105,59 @@ class Delivery:
                 recheck = RECHECK if error.recheck is None else error.recheck
                 self._singly_until = self._clock() + recheck
                 return _singles(batch), 0
-            self.retries += 1
-            told = str(error) or describe(error)
+            self._counters.retries += 1
+            answer = str(error) or describe(error)
             raise TemporaryError(
-                f"{told}, to batches and to single records; is the path right?"
+                f"{answer}, to batches and to single records; is the path right?"
             ) from error
         except BaseException as error:
-            self.retries += 1
+            self._counters.retries += 1
             if isinstance(error, TemporaryError):
                 raise
             raise TemporaryError(describe(error)) from error
         finally:
-            delivering.discard(self.thread)
-            self.thread = -1
+            delivering.discard(me)
 
     def _call(self, part: _Part) -> Receipt | None:
         send = self.transport.send
         if part.single:
-            self.single_calls += 1
+            self._counters.single_calls += 1
             send = self.transport.send_single
-        self.calls += 1
+        self._counters.calls += 1
         started = self._clock()
         try:
             return send(part.batch)
         finally:
-            self.seconds.append(self._clock() - started)
+            self._counters.seconds.append(self._clock() - started)
 
     def _accept(self, part: _Part, receipt: Receipt | None) -> list[_Part]:
-        """Count what was taken; return the rest."""
+        """Count what was accepted; return the rest."""
         batch = part.batch
         if not isinstance(receipt, Receipt):  # another package's `send` may return anything
             receipt = Receipt()
         taken = Ranges([(batch.first, batch.last)]) if receipt.taken is None else receipt.taken
         rest = [_slice(batch, *hole) for hole in taken.missing(batch.first, batch.last)]
         if rest == [batch]:
-            raise TemporaryError("the destination took nothing of the batch")
+            raise TemporaryError("the destination accepted none of the batch")
         self._count(part, len(batch) - sum(map(len, rest)), sum(len(each.lines) for each in rest))
         self._note_skipped(batch, receipt.skipped)
         return [_Part(each, part.single) for each in rest]
 
     def _count(self, part: _Part, events: int, bytes_left: int = 0) -> None:
-        self.batches += 1
-        self.events += events
-        self.bytes += len(part.batch.lines) - bytes_left
+        self._counters.batches += 1
+        self._counters.events += events
+        self._counters.bytes += len(part.batch.lines) - bytes_left
         if part.single:
-            self.singles += events
+            self._counters.singles += events
 
     def _note_skipped(self, batch: Batch, skipped: int) -> None:
-        if skipped and not self.skipped:
+        if skipped and not self._counters.skipped:
             self._trouble.say(
                 "skipped",
-                f"the destination left out {skipped} of {len(batch)} events without saying which;"
-                " they are counted in stats().skipped, and this is said once",
+                f"the destination did not store {skipped} of {len(batch)} events and does not say"
+                " which; they are lost; stats().skipped counts them from now on",
             )
-        self.skipped += skipped
+        self._counters.skipped += skipped
 
     # ------------------------------------------------------------------ refusals
 
@@ -176,7 +165,7 @@ class Delivery:
         """Act on a refusal.
 
         One that names an event which is not in the batch is not understood, and so counts as one
-        of the whole batch: what was refused must not pass for taken.
+        of the whole batch: what was refused must not pass for accepted.
         """
         batch, reasons = part.batch, error.reasons
         if not isinstance(reasons, str) and all(index in range(len(batch)) for index in reasons):
@@ -189,8 +178,8 @@ class Delivery:
     def _bury(self, part: _Part, reasons: Mapping[int, str], status: int | None) -> int:
         """Keep rejected events as dead letters, on the disk before they are acknowledged.
 
-        Where that fails they are only counted and told: to send the batch again until the disk
-        is well would repeat the events of it that were taken, and hold up all others.
+        Where that fails they are only counted and reported: to send the batch again until the disk
+        is well would repeat the events of it that were accepted, and hold up all others.
         """
         if reasons:
             events = "1 event was" if len(reasons) == 1 else f"{len(reasons)} events were"
@@ -199,7 +188,7 @@ class Delivery:
                 kept = self._dead_letters.write(part.batch, reasons, status)
                 text += f"; kept in {kept}" if kept else ""
             except OSError as error:
-                text += f"; no dead letter could be kept: {describe(error)}"
+                text += f"; lost, as no dead letter could be written: {describe(error)}"
             self._trouble.say("rejected", text)
         if len(reasons) < len(part.batch):
             self._count(part, len(part.batch) - len(reasons))

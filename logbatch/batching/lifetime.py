@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
 import weakref
 from typing import Protocol
 
@@ -14,7 +15,7 @@ WHILE_CONFIGURED = 0.1  # seconds waited at the most while `logging` is configur
 
 
 class Lasting(Protocol):
-    """What is told of the end and of forks."""
+    """What is closed at the end, and starts afresh in a forked child."""
 
     options: BatchOptions
 
@@ -22,10 +23,10 @@ class Lasting(Protocol):
         """Begin to close, without waiting."""
 
     def close(self) -> bool:
-        """Close, within `close_timeout` seconds; tell whether everything was delivered."""
+        """Close, within `close_timeout` seconds; return whether everything was delivered."""
 
-    def tell_left(self) -> None:
-        """Say what becomes of what was not."""
+    def report_left(self) -> None:
+        """Report what becomes of what was not."""
 
     def after_fork(self) -> None:
         """Start afresh in a forked child."""
@@ -45,15 +46,12 @@ class Lifetime:
         self.ending = False
         self._live: weakref.WeakSet[Lasting] = weakref.WeakSet()
         self._patience = 0.0
+        self._ends_with_multiprocessing = False
         self._last_call: logging.Handler | None = None
 
     def add(self, batcher: Lasting) -> None:
         """Close it at the end, unless it goes away before."""
         self._live.add(batcher)
-
-    def forget(self, batcher: Lasting) -> None:
-        """Leave it alone from now on."""
-        self._live.discard(batcher)
 
     def live(self) -> list[Lasting]:
         """Return those that are there now."""
@@ -66,7 +64,7 @@ class Lifetime:
         return min(seconds, self._patience) if self.ending else seconds
 
     def spend(self, seconds: float) -> None:
-        """Take note of time that was waited."""
+        """Count time that was waited."""
         if self.ending:
             self._patience = max(self._patience - seconds, 0.0)
 
@@ -80,26 +78,40 @@ class Lifetime:
         self.close_all()
         self._last_call = _LastCall(self)
 
+    def end_with_multiprocessing(self) -> None:
+        """Close everything at the end of a child of multiprocessing, which runs nothing of atexit.
+
+        To be called when the child is at work: as it begins, it forgets what was registered.
+        """
+        util = sys.modules.get("multiprocessing.util")
+        processes = sys.modules.get("multiprocessing.process")
+        if util is None or processes is None or self._ends_with_multiprocessing:
+            return
+        if processes.parent_process() is not None:
+            self._ends_with_multiprocessing = True
+            util.Finalize(None, self.close_all, exitpriority=-100)
+
     def close_all(self) -> None:
         """Close all: those that deliver in the background at the same time."""
         for batcher in self.live():
             batcher.retire()
         for batcher in self.live():
             if not batcher.close():
-                batcher.tell_left()
+                batcher.report_left()
 
     def after_fork(self) -> None:
-        """Tell all of them, in the child."""
+        """Have all of them start afresh, in the child."""
+        self._ends_with_multiprocessing = False
         for batcher in self.live():
             batcher.after_fork()
 
 
 def _holds_up_logging() -> bool:
-    """Tell whether this thread is inside `logging.config`, which flushes and closes old handlers.
+    """Return whether this thread is inside `logging.config`, which flushes and closes old handlers.
 
-    It holds the lock that `logging` asks for levels under.  If the flusher's thread logs, as
-    urllib3 does, or imports a library that does, it waits for that lock, and so in vain would
-    whoever waits for the flusher.  The process goes on, and with it the delivery, right after.
+    It holds the lock under which `logging` looks up levels.  If the flusher's thread logs, as
+    urllib3 does, or imports a library that does, it waits for that lock; to wait for the flusher
+    then would be in vain.  The process goes on, and with it the delivery, right after.
     """
     owned = getattr(getattr(logging, "_lock", None), "_is_owned", None)
     return owned is not None and bool(owned())

@@ -1,16 +1,16 @@
 """A run of the same event again and again is stored as the first, and how often it was repeated.
 
 Two events are the same if logger, level, message, attributes and exception are.  What else differs
-(thread, trace, line) is not told of the repeats; when the first and the last of them were, is.
+(thread, trace, line) is not stored of the repeats; when the first and the last of them came, is.
 
 An event is folded away only while one like it, the newest that came, is in the journal already.
 How often that happened is stored as "last message repeated N times" when another event comes, when
-somebody flushes or closes, and `interval` seconds after the first repeat that is not told of yet:
-by the next repeat, or by the flusher if none comes.  So a process that is killed loses the number
-of the repeats since then, and nothing else.
+somebody flushes or closes, and `interval` seconds after the first repeat that is not stored yet: by
+the next repeat, or by the flusher if none comes.  So a process that is killed loses the number of
+the repeats since then, and nothing else.
 
 Several threads may be inside, and a signal handler may log in between: the lock is held only to
-compare and to count, never while anything is stored, and may be taken twice by one thread.
+compare and to count, never while anything is stored, and one thread may hold it twice.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from msgspec import Raw
 from logbatch.events.values import fit_text
 
 TEMPLATE = "last message repeated %d times"
-_MOST_BYTES = 1000  # of the repeated message, in what tells of it
+_MOST_BYTES = 1000  # of the repeated message, in the event that says how often it was repeated
 
 _decode = msgspec.json.Decoder().decode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -52,8 +52,8 @@ class _Sameness(msgspec.Struct, frozen=True, gc=False):
 _decode_sameness = msgspec.json.Decoder(_Sameness).decode
 
 
-class Told(NamedTuple):
-    """Repeats that are being told of."""
+class _Repeats(NamedTuple):
+    """Repeats that are being stored, as one event."""
 
     level: int
     since: float  # when the first of them came, by the clock
@@ -62,9 +62,9 @@ class Told(NamedTuple):
     last: bytes
 
     def line(self) -> bytes:
-        """Make the event that tells of them.
+        """Return the event.
 
-        It has the time of the last, so that in the order of time too it stands behind them.
+        It has the time of the last repeat, so that it also stands behind them in the order of time.
         """
         first, last = _decode_fields(self.first), _decode_fields(self.last)
         fields: dict[str, Any] = {key: raw for key, raw in last.items() if key in _KEPT}
@@ -80,7 +80,7 @@ class Told(NamedTuple):
 
 
 class _Run:
-    """One event that came, and its repeats that are not told of yet."""
+    """One event that came, and its repeats that are not stored yet."""
 
     __slots__ = ("count", "first", "last", "level", "same", "since")
 
@@ -96,10 +96,10 @@ class Collapser:
     """Stores events, but for those that repeat the one before.
 
     Args:
-        store: Puts a line of some level into the journal; tells whether there was room.
-        wake: Called when there is something to tell in `interval` seconds, for somebody to
-            call `due` then.
-        interval: Seconds that repeats may be untold.
+        store: Puts a line of some level into the journal; returns whether there was room.
+        wake: Called when there are repeats to be stored in `interval` seconds, for somebody to
+            call `flush_due` then.
+        interval: Seconds that repeats may wait.
         clock: Seconds that only go forward.
     """
 
@@ -119,11 +119,11 @@ class Collapser:
         self._run: _Run | None = None
         self._turn = 0  # grows with each event that is stored
 
-    def take(self, line: bytes, level: int) -> bool:
+    def append(self, line: bytes, level: int) -> bool:
         """Store an event, unless it repeats the one before; False if it found no room."""
         same = _read_sameness(line)
         now = self._clock()
-        told = None
+        repeats = None
         with self._lock:
             run = self._run
             if run is not None and run.same == same:
@@ -135,11 +135,11 @@ class Collapser:
                 if count == 1:
                     run.first, run.since = line, now
                 elif now >= run.since + self._interval:
-                    told = self._tell(run)
+                    repeats = self._pop_repeats(run)
             else:
-                count, told = 0, self._end()
+                count, repeats = 0, self._end()
                 turn = self._turn
-        self._store_told(told)
+        self._store_repeats(repeats)
         if count:
             if count == 1:
                 self._wake()
@@ -154,62 +154,65 @@ class Collapser:
             if self._turn == turn:  # else another event was stored since
                 self._run = run
 
-    def _end(self) -> Told | None:
-        """Leave the run, so that the next event is stored whatever it is."""
+    def _end(self) -> _Repeats | None:
+        """Leave the run, so that the next event is stored whatever it is; return its repeats."""
         run, self._run = self._run, None
         self._turn += 1
-        return self._tell(run) if run is not None else None
+        return self._pop_repeats(run) if run is not None else None
 
-    def _tell(self, run: _Run) -> Told | None:
+    def _pop_repeats(self, run: _Run) -> _Repeats | None:
         count, run.count = run.count, 0
         if not count:
             return None
-        return Told(run.level, run.since, count, run.first, run.last)
+        return _Repeats(run.level, run.since, count, run.first, run.last)
 
-    def _store_told(self, told: Told | None) -> None:
-        if told is not None:
-            self._store(told.line(), told.level)
+    def _store_repeats(self, repeats: _Repeats | None) -> None:
+        if repeats is not None:
+            self._store(repeats.line(), repeats.level)
 
     # ------------------------------------------------------------------ without a new event
 
-    def tell(self) -> None:
-        """Store what is untold; the run goes on."""
+    def flush(self) -> None:
+        """Store how many repeats came so far; the run goes on."""
         with self._lock:
-            told = self._tell(self._run) if self._run is not None else None
-        self._store_told(told)
+            repeats = self._pop_repeats(self._run) if self._run is not None else None
+        self._store_repeats(repeats)
 
     def end(self) -> None:
-        """Store what is untold, and the next event whatever it is."""
+        """Store how many repeats came so far, and the next event whatever it is."""
         with self._lock:
-            told = self._end()
-        self._store_told(told)
+            repeats = self._end()
+        self._store_repeats(repeats)
 
-    def wait(self) -> float:
-        """Return the seconds until something is to be told; infinity if there is nothing."""
+    def due_in(self) -> float:
+        """Return the seconds until repeats are to be stored; infinity if there are none."""
         with self._lock:
             run = self._run
             if run is None or not run.count:
                 return float("inf")
             return max(run.since + self._interval - self._clock(), 0.0)
 
-    def tell_due(self, store: Callable[[bytes], bool]) -> float | None:
-        """Store what has waited for `interval`; return since when it did, or None.
+    def flush_due(self, store: Callable[[bytes], bool]) -> float | None:
+        """Store how many repeats came, if the first has waited for `interval`.
 
         Args:
-            store: Stores a line; if there is no room, it is told later.
+            store: Stores a line; where there is no room, it is tried again later.
+
+        Returns:
+            Since when they waited; None if nothing was stored.
         """
         with self._lock:
             run = self._run
             if run is None or self._clock() < run.since + self._interval:
                 return None
-            told = self._tell(run)
-        if told is None:
+            repeats = self._pop_repeats(run)
+        if repeats is None:
             return None
-        if store(told.line()):
-            return told.since
+        if store(repeats.line()):
+            return repeats.since
         with self._lock:
-            run.count += told.times
-            run.first, run.since = told.first, self._clock()
+            run.count += repeats.times
+            run.first, run.since = repeats.first, self._clock()
         return None
 
 

@@ -1,4 +1,13 @@
-"""One journal, from its first event to its end, and the account of what became of each event."""
+"""One journal, from its first event to its end, and the account of what became of each event.
+
+A session is the *current* one, then *retiring* (another is current; the flusher finishes it), then
+*ended* (its journal is closed, its account is final).  What holds at all times:
+
+- `accepted = published + pending + rejected + dropped`, in every tally.
+- A caller may still hold a session that is retiring and put events into it, until its journal is
+  stopped; from then on it gets `JournalStopped`, and goes to the current one.
+- Only who is inside a step of the flusher, or keeps others out of one, ends a session.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +20,8 @@ from itertools import count
 from typing import Any
 
 from logbatch.journal import Journal
+from logbatch.options import BatchOptions
+from logbatch.transports.base import Batch
 
 FAR = 1 << 62
 
@@ -37,17 +48,30 @@ class Tally:
 
 @dataclasses.dataclass(slots=True)
 class Loss:
-    """Events that were dropped for one reason and not yet spoken of in the log."""
+    """Events that were dropped for one reason and are not yet reported in the log.
+
+    Attributes:
+        first, last: The sequences of the first and last of them; None where they never had one.
+        since, until: When the first and the last were dropped, in seconds since 1970.
+    """
 
     reason: str
-    events: int = 0
-    first: int | None = None
-    last: int | None = None
-    since: float = dataclasses.field(default_factory=time.time)
-    until: float = 0.0
+    events: int
+    first: int | None
+    last: int | None
+    since: float
+    until: float
+
+    def add(self, later: Loss) -> None:
+        """Count more events that were dropped for the same reason."""
+        self.events += later.events
+        self.first = min(_known(self.first, later.first), default=None)
+        self.last = max(_known(self.last, later.last), default=None)
+        self.since = min(self.since, later.since)
+        self.until = max(self.until, later.until)
 
     def attributes(self, producer: str) -> dict[str, Any]:
-        """Say which events: by sequence where they had one, and by time."""
+        """Return which events, by sequence where they had one and by time."""
         return {
             "dropped": self.events,
             "reason": self.reason,
@@ -60,62 +84,99 @@ class Loss:
 
 
 class Session:
-    """A journal with its counters.
+    """A journal with what callers and the flusher know of it.
 
     Callers read `wake_at` and `wake_offset` after each event: the number of lines, and the place
-    in the segment, from which on they wake the flusher.  Everything that must agree with the
-    journal is changed under `lock`.
+    in the segment, from which on they wake the flusher.
+
+    Attributes:
+        ticks: Counts lines as callers append them; set by the flusher to what it has seen.
+        wake_at, wake_offset: The marks.  The flusher sets them; a caller that wakes it sets both to
+            `FAR`, and `wake_at` to 0 to have the next event wake it.
+        oldest: When the oldest pending event was first seen.
+        until: Everything before this sequence is being flushed.
+        ended: Whether the journal is closed.
+        losses: By reason, what was dropped and is not yet reported in the log.
     """
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self.writer = journal.writer
-        self.lock = threading.RLock()
+        # Written by callers and by the flusher, without a lock: a mark that is lost is set again by
+        # the flusher's next look.
         self.ticks = count()
         self.wake_at = 0
         self.wake_offset = FAR
-        self.oldest: float | None = None  # when the oldest pending event was first seen
-        self.until = 0  # everything before this sequence is being flushed
+        # The flusher's own.
+        self.oldest: float | None = None
+        self.until = 0
+        # Must agree with the journal, and so is written under `_lock`; `ended` and `losses` are
+        # read without it by who needs no more than a hint.
+        self._lock = threading.RLock()
         self.ended = False
-        self.final = Tally()
         self.losses: dict[str, Loss] = {}
+        self._final = Tally()
         self._rejected = 0
         self._dropped: Counter[str] = Counter()
 
     def settle(self, last: int, rejected: int = 0) -> None:
         """Acknowledge everything up to `last`, of which so many were rejected."""
-        with self.lock:
+        with self._lock:
             self._rejected += rejected
             self.journal.acknowledge(last)
 
-    def drop_newest(self, reason: str) -> bool:
-        """Count one event that found no room; tell whether it is the first of its kind."""
-        with self.lock:
-            return self._note(reason, 1).events == 1
+    # ------------------------------------------------------------------ losses
+
+    def drop_newest(self, reason: str) -> int:
+        """Count an event that found no room.
+
+        Returns:
+            How many were dropped for this reason and are not yet reported in the log; 0 where the
+            session has ended meanwhile, and the next one must be tried.
+        """
+        with self._lock:
+            return 0 if self.ended else self._drop(reason, 1)
 
     def drop_oldest(self, reason: str) -> bool:
-        """Drop the oldest events that are not being sent; tell whether there were any."""
-        with self.lock:
+        """Drop the oldest events that are not being sent; return whether there were any."""
+        with self._lock:
             span = self.journal.drop_oldest()
             if span is None:
                 return False
-            loss = self._note(reason, span[1] - span[0] + 1)
-            loss.first = span[0] if loss.first is None else min(loss.first, span[0])
-            loss.last = span[1] if loss.last is None else max(loss.last, span[1])
+            first, last = span
+            self._drop(reason, last - first + 1, first, last)
             return True
 
-    def _note(self, reason: str, events: int) -> Loss:
+    def _drop(
+        self, reason: str, events: int, first: int | None = None, last: int | None = None
+    ) -> int:
         self._dropped[reason] += events
-        loss = self.losses.setdefault(reason, Loss(reason))
-        loss.events += events
-        loss.until = time.time()
-        return loss
+        now = time.time()
+        return self._note(Loss(reason, events, first, last, now, now))
+
+    def _note(self, loss: Loss) -> int:
+        noted = self.losses.setdefault(loss.reason, loss)
+        if noted is not loss:
+            noted.add(loss)
+        return noted.events
+
+    def pop_loss(self) -> Loss | None:
+        """Return what was dropped for one reason, to be reported now; None where nothing was."""
+        with self._lock:
+            return self.losses.popitem()[1] if self.losses else None
+
+    def put_back(self, loss: Loss) -> None:
+        """Keep what could not be reported, to be reported later."""
+        with self._lock:
+            self._note(loss)
+
+    # ------------------------------------------------------------------ the account
 
     def tally(self) -> Tally:
         """Return the account at this instant."""
-        with self.lock:
+        with self._lock:
             if self.ended:
-                return self.final
+                return self._final
             came, pending = self.journal.count_and_pending()
             dropped = Counter(self._dropped)
             accepted = came + dropped.total() - len(self.journal.dropped)
@@ -124,26 +185,23 @@ class Session:
 
     def end(self) -> None:
         """Close the journal; what is not settled stays in it for the next process."""
-        with self.lock:
-            self.final = self.tally()
+        with self._lock:
+            self._final = self.tally()
             self.journal.close()
             self.ended = True
 
 
-class Request:
-    """Somebody waits until a session is settled up to a sequence."""
+def cut_batch(journal: Journal, options: BatchOptions) -> Batch | None:
+    """Return the oldest events that are not settled, as many as one batch holds; None for none.
 
-    def __init__(self, session: Session, target: int) -> None:
-        self._session = session
-        self._target = target
-        self._done = threading.Event()
+    The journal notes the range, so that after a failure or a crash the same batch is cut again.
+    """
+    lines = journal.read(journal.settled, options.max_batch_bytes, options.max_batch_size)
+    if lines is None:
+        return None
+    journal.sending(lines.last)
+    return Batch(journal.producer, lines.first, lines.last, lines.data)
 
-    def look(self) -> bool:
-        """Tell, and let the waiting one know, whether it is settled."""
-        met = self._session.ended or self._session.journal.settled >= self._target
-        if met:
-            self._done.set()
-        return met
 
-    def wait(self, seconds: float) -> bool:
-        return self._done.wait(max(seconds, 0.0))
+def _known(*sequences: int | None) -> list[int]:
+    return [sequence for sequence in sequences if sequence is not None]

@@ -1,8 +1,8 @@
 """The picture of volume over time: bars stacked by level, drawn with half blocks.
 
 With colours a cell holds two points, one above the other.  Without, a cell is one point and the
-level is told by the shade, or by a letter where the encoding has no shades.  A point of errors or
-warnings is drawn wherever there is at least one, however many other records stand beside it.
+shade shows the level, or a letter if the encoding has no shades.  A point of errors or warnings is
+drawn wherever there is at least one, however many other records there are.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def draw(spans: Sequence[Counts], height: int, *, coloured: bool, shades: bool) 
     Args:
         spans: What each bar stands for.
         height: Lines.
-        coloured: Two points to a cell, told apart by colour; otherwise one, by shade or letter.
+        coloured: Two points to a cell, distinguished by colour; otherwise one, by shade or letter.
         shades: The encoding has block characters.
     """
     highest = max(map(sum, spans), default=0) or 1
@@ -126,7 +126,7 @@ def draw(spans: Sequence[Counts], height: int, *, coloured: bool, shades: bool) 
 
 
 def legend(totals: Mapping[str, int], *, coloured: bool, shades: bool) -> Text:
-    """Tell which colour or shade means what, and how many there are of each."""
+    """Return the key: the colour or shade of each level, and how many records there are of it."""
     text = Text()
     for band in BANDS:
         count = totals.get(band.name, 0)

@@ -34,17 +34,17 @@ def level_style(levelno: int | None) -> str:
 
 
 def iso_time(timestamp: datetime) -> str:
-    """Give a time in UTC to the millisecond: `2026-11-21T10:00:03.123Z`."""
+    """Return a time in UTC to the millisecond: `2026-11-21T10:00:03.123Z`."""
     return f"{timestamp.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
 
 def short_time(timestamp: datetime) -> str:
-    """Give the time of day in UTC to the millisecond, for where room is short."""
+    """Return the time of day in UTC to the millisecond, for where room is short."""
     return iso_time(timestamp)[11:-1]
 
 
 def shown(row: Mapping[str, Any]) -> list[Piece]:
-    """Give a record as styled pieces, everything dangerous in it escaped; no newline at the end."""
+    """Return a record as styled pieces, with everything dangerous escaped, without a newline."""
     first, *rest = escape_lines(row["message"])
     pieces = [*_head(row, iso_time(row["timestamp"])), (first, "")]
     for line in rest:
@@ -56,14 +56,14 @@ def shown(row: Mapping[str, Any]) -> list[Piece]:
 
 
 def shown_short(row: Mapping[str, Any]) -> list[Piece]:
-    """Give a record on one line, without date and traceback, for a small live view."""
+    """Return a record on one line, without date and traceback, for a small live view."""
     message = escape(row["message"])
     failure = [("  " + escape(row["exception_type"]), "red")] if row.get("exception_type") else []
     return [*_head(row, short_time(row["timestamp"])), (message, ""), *_attributes(row), *failure]
 
 
 def raw(row: Mapping[str, Any]) -> str:
-    """Give a record with its text exactly as it was logged, dangerous or not."""
+    """Return a record with its text exactly as it was logged, dangerous or not."""
     values = [f"{key}={value}" for key, value in (row["attributes"] or {}).items()]
     text = "  ".join([row["message"], " ".join(values)]) if values else row["message"]
     head = f"{iso_time(row['timestamp'])} {row['level']:<8} {row['logger'] or '-'}  "
@@ -72,7 +72,7 @@ def raw(row: Mapping[str, Any]) -> str:
 
 
 def as_json(row: Mapping[str, Any]) -> str:
-    """Give a record as one line of JSON in the order of the columns, without its nulls."""
+    """Return a record as one line of JSON in the order of the columns, without its nulls."""
     return to_json({key: value for key, value in row.items() if value is not None})
 
 

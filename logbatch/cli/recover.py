@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from logbatch.batching.recovery import recover
+from logbatch.batching.takeover import recover
 from logbatch.cli.destination import build_transport, sending_options
 from logbatch.cli.directory import find_directory, parse_directory
 from logbatch.cli.terminal import counted

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from logbatch.batching.backoff import Backoff
+from logbatch.batching.counters import Counters
 from logbatch.batching.delivery import Delivery
 from logbatch.cli.destination import build_transport, sending_options
 from logbatch.cli.terminal import counted
@@ -107,7 +108,8 @@ class Replay:
         self.transport = transport
         self.rejected = 0
         self._patience = patience
-        self._delivery = Delivery(transport, None, Trouble())
+        self._counters = Counters()
+        self._delivery = Delivery(transport, None, Trouble(), self._counters)
 
     def send(self, batch: Batch) -> None:
         """Send a batch to its end.
@@ -140,5 +142,5 @@ class Replay:
 
     def summary(self) -> str:
         """Say what was done so far."""
-        sent = counted(self._delivery.events, "record")
-        return f"{sent} taken in {counted(self._delivery.batches, 'batch')}"
+        sent = counted(self._counters.events, "record")
+        return f"{sent} taken in {counted(self._counters.batches, 'batch')}"

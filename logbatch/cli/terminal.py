@@ -39,12 +39,12 @@ class Terminal(Console):
 
     @property
     def coloured(self) -> bool:
-        """Tell whether colours are written."""
+        """Whether colours are written."""
         return self.color_system is not None and not self.no_color
 
     @property
     def is_screen(self) -> bool:
-        """Tell whether somebody looks at it, so that its width counts; colours or not."""
+        """Whether it is a screen, whose width counts; with colours or not."""
         return self.file.isatty()
 
     def on_broken_pipe(self) -> None:

@@ -21,6 +21,7 @@ from logbatch.disk import make_directory, open_file, publish, sync_directory, sy
 from logbatch.storage.columns import COLUMNS, FIELDS, JSON_TYPES
 
 _CHUNK = 1 << 20
+_PAGE = 4096
 _TYPES = {"timestamp": JSON_TYPES["timestamp"], "string": str, "int32": int, "int64": int}
 _Line = msgspec.defstruct(
     "_Line",
@@ -137,6 +138,8 @@ def repair(path: Path, aside: Path) -> Repaired:
     try:
         end = content_end(descriptor)
         spans = list(find_damage(descriptor, 0, end))
+        if spans and spans[-1][1] == end - 1 and _was_being_copied(descriptor, *spans[-1]):
+            end = spans.pop()[0]
         rest = _find_rest(descriptor, end)
         if spans or rest:
             _keep_aside(descriptor, [*spans, *rest], aside / path.name)
@@ -148,6 +151,21 @@ def repair(path: Path, aside: Path) -> Repaired:
     finally:
         os.close(descriptor)
     return Repaired(end, len(spans) + len(rest))
+
+
+def _was_being_copied(descriptor: int, start: int, stop: int) -> bool:
+    """Return whether a piece looks as if it was being copied in when the process died.
+
+    `memcpy` copies the end of a line before its middle, and sometimes its begin last.  What a power
+    failure takes away is whole pages, in which there were other lines.
+    """
+    missing = 0
+    for at in range(start, stop, _CHUNK):
+        part = os.pread(descriptor, min(_CHUNK, stop - at), at)
+        if b"\n" in part:
+            return False  # more than one line
+        missing += part.count(b"\0")
+    return 0 < missing < _PAGE
 
 
 def _find_rest(descriptor: int, end: int) -> list[tuple[int, int]]:

@@ -102,7 +102,7 @@ class Transport:
         return self.send(batch)
 
     def published(self, producer: str) -> Ranges:
-        """Tell which of a producer's records are known to be at the destination already.
+        """Return which of a producer's records are known to be at the destination already.
 
         Asked once when the journal of a process that died is taken over.
         """

@@ -83,7 +83,7 @@ class ParquetTransport(DirectoryTransport):
             batch.first,
             self._columns,
             count=len(batch),
-            pause=Turns().take,
+            pause=Turns().let_others_run,
         )
         if len(table) != len(batch):
             raise ValueError(f"batch {batch.key} holds {len(table)} lines")

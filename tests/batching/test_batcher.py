@@ -3,17 +3,17 @@
 import logging
 import os
 import threading
-from itertools import repeat, takewhile
+from itertools import cycle, repeat, takewhile
 from pathlib import Path
 
 import pytest
 from make import logged_line as line
 
 from logbatch.batching.batcher import Batcher
-from logbatch.batching.recovery import recover
+from logbatch.batching.takeover import recover
 from logbatch.errors import BatchUnsupportedError, RejectedError, TemporaryError
 from logbatch.options import BatchOptions
-from logbatch.testing import CapturingTransport, ManualClock
+from logbatch.testing import CapturingTransport
 from logbatch.transports.base import Batch, Receipt
 
 
@@ -209,45 +209,6 @@ def test_closing_while_the_flusher_finishes_does_not_raise(transport):
     assert 300 == len(transport.messages)
 
 
-def test_events_are_delivered_where_no_thread_can_be_started(transport, monkeypatch):
-    """Without a thread, flush and close deliver on the calling thread."""
-
-    def refuse(*_):
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr("logbatch.batching.batcher.start_new_thread", refuse)
-    batcher = Batcher(transport, options())
-    put(batcher, "a")
-    assert batcher.flush()
-    put(batcher, "b")
-    assert batcher.close()
-    assert ["a", "b"] == transport.messages
-
-
-def test_an_interrupt_while_the_thread_is_started_leaves_it_to_the_next_event(
-    transport, monkeypatch
-):
-    """Ctrl-C in the middle of the first event costs nothing (no thread was ever started)."""
-    import logbatch.batching.batcher
-
-    start = logbatch.batching.batcher.start_new_thread
-    calls = []
-
-    def interrupt_once(*arguments):
-        calls.append(arguments)
-        if len(calls) == 1:
-            raise KeyboardInterrupt
-        return start(*arguments)
-
-    monkeypatch.setattr("logbatch.batching.batcher.start_new_thread", interrupt_once)
-    batcher = Batcher(transport, BatchOptions(flush_interval=0.02))
-    with pytest.raises(KeyboardInterrupt):
-        put(batcher, "a")
-    put(batcher, "b")
-    assert transport.wait_for(2)
-    assert batcher.close()
-
-
 def test_the_flush_at_the_end_is_counted(transport):
     """What `close` sends is counted among the flushes by trigger."""
     batcher = Batcher(transport, options())
@@ -274,30 +235,6 @@ def test_close_is_bounded_where_the_destination_hangs():
     assert batcher.close()
 
 
-def test_the_thread_is_restarted_when_it_died(transport):
-    """Where the flusher's thread was killed, the next event starts another."""
-    import ctypes
-
-    idents: list[int] = []
-
-    class Telling(CapturingTransport):
-        def send(self, batch):
-            idents.append(threading.get_ident())
-            super().send(batch)
-
-    transport = Telling()
-    batcher = Batcher(transport, BatchOptions(flush_interval=0.02))
-    put(batcher, "a")
-    assert transport.wait_for(1)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(idents[0]), ctypes.py_object(SystemExit)
-    )
-    for n in range(100):
-        put(batcher, str(n))
-        assert transport.wait_for(n + 2)
-    batcher.close()
-
-
 def test_many_threads_lose_nothing_and_keep_their_order(transport):
     """Events of eight threads all arrive, each thread's in its order."""
     batcher = Batcher(transport, BatchOptions(flush_interval=0.01, max_batch_size=100))
@@ -318,6 +255,40 @@ def test_many_threads_lose_nothing_and_keep_their_order(transport):
         by_thread.setdefault(name, []).append(int(n))
     assert {str(name): list(range(500)) for name in range(8)} == by_thread
     assert_law(batcher)
+
+
+@pytest.mark.parametrize("when_full", ["drop_newest", "drop_oldest"])
+def test_the_law_holds_at_every_instant(when_full):
+    """While events come, are sent, rejected and dropped, and sessions end, no number goes back."""
+    answers = cycle([None, RejectedError({0: "no"}), TemporaryError("down", retry_after=0.001)])
+    batcher = Batcher(
+        CapturingTransport(answers),
+        BatchOptions(
+            flush_interval=0.01, max_batch_size=7, max_journal_bytes=1 << 16, when_full=when_full
+        ),
+    )
+
+    def work() -> None:
+        for n in range(400):
+            put(batcher, "x" * 1000)
+            if n % 100 == 99:
+                batcher.close(0)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    before = batcher.stats()
+    while any(thread.is_alive() for thread in threads) or not batcher.close(0):
+        stats = batcher.stats()
+        accounted = stats.published + stats.pending + stats.rejected + sum(stats.dropped.values())
+        assert stats.accepted == accounted
+        assert stats.pending >= 0
+        for name in ("accepted", "published", "rejected"):
+            assert getattr(before, name) <= getattr(stats, name)
+        assert sum(before.dropped.values()) <= sum(stats.dropped.values())
+        before = stats
+    assert 0 == batcher.stats().pending
+    assert 1200 <= batcher.stats().accepted  # and the events that report losses
 
 
 def test_when_full_drops_the_newest_counts_them_and_says_so_in_the_log(transport):
@@ -378,32 +349,6 @@ def test_the_files_of_a_settled_journal_are_removed(home):
     assert any(name.endswith(".journal") for name in os.listdir(batcher.directory))
     assert batcher.close()
     assert [] == os.listdir(batcher.directory)
-
-
-def test_steps_follow_the_clock_they_are_given(transport):
-    """With a clock by hand, a step sends nothing before the interval and everything after."""
-    clock = ManualClock(100.0)
-    batcher = Batcher(transport, BatchOptions(flush_interval=10.0), clock=clock)
-    batcher._running = True  # no thread: this test is the flusher
-    put(batcher, "a")
-    assert 10.0 == batcher.flusher.step()
-    clock.advance(9.0)
-    assert 1.0 == batcher.flusher.step()
-    assert [] == transport.messages
-    clock.advance(1.0)
-    batcher.flusher.step()
-    assert ["a"] == transport.messages
-    batcher._running = False
-    batcher.close()
-
-
-def test_an_idle_flusher_wakes_rarely(home):
-    """With nothing to do the next look is at least a third of a second away."""
-    transport = CapturingTransport(destination="somewhere")
-    clock = ManualClock()
-    batcher = Batcher(transport, options(), clock=clock)
-    assert batcher.flusher.step() >= 1 / 3
-    batcher.close()
 
 
 def test_what_a_closed_batcher_could_not_finish_is_left_to_others(home: Path):

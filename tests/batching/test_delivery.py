@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from make import P as PRODUCER
 from make import make_batch, numbered
 
-from logbatch.batching.delivery import RECHECK, Delivery
+from logbatch.batching.counters import Counters
+from logbatch.batching.delivery import RECHECK, Delivery, delivering
 from logbatch.errors import BatchUnsupportedError, RejectedError, TemporaryError
 from logbatch.identity import Ranges
 from logbatch.testing import CapturingTransport, ManualClock
@@ -40,7 +41,8 @@ class Desk:
         self.clock = ManualClock()
         self.told: list[Told] = []
         self.trouble = Trouble(lambda *each: self.told.append(each))
-        self.delivery = Delivery(transport, rejected, self.trouble, self.clock)
+        self.counters = Counters()
+        self.delivery = Delivery(transport, rejected, self.trouble, self.counters, self.clock)
         self.settled: list[tuple[int, int]] = []
 
     def deliver(self, batch: Batch, known: Ranges | None = None) -> None:
@@ -128,7 +130,7 @@ def test_what_was_taken_is_counted() -> None:
         desk.deliver(make_batch(3, 3))
     desk.deliver(make_batch(3, 3))
 
-    sent = desk.delivery
+    sent = desk.counters
     lines = make_batch(0, 3).lines
     assert (2, 4, len(lines), 1) == (sent.batches, sent.events, sent.bytes, sent.retries)
     assert [0.5, 0.5, 0.5] == list(sent.seconds)
@@ -147,7 +149,7 @@ def test_a_temporary_failure_settles_nothing() -> None:
     assert down is caught.value
     assert 7.0 == caught.value.retry_after
     assert [] == desk.settled
-    assert (0, 1) == (desk.delivery.batches, desk.delivery.retries)
+    assert (0, 1) == (desk.counters.batches, desk.counters.retries)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +174,7 @@ def test_any_other_exception_is_temporary(error: BaseException, text: str) -> No
     assert (text, None) == (str(caught.value), caught.value.retry_after)
     assert error is caught.value.__cause__
     assert [(9, 0)] == desk.settled
-    assert (1, 1) == (desk.delivery.batches, desk.delivery.retries)
+    assert (1, 1) == (desk.counters.batches, desk.counters.retries)
 
 
 # --------------------------------------------------------------------------- some are refused
@@ -241,7 +243,7 @@ def test_a_refusal_of_nothing_is_a_success() -> None:
     desk.deliver(make_batch(0, 4))
 
     assert [(4, 0)] == desk.settled
-    assert (1, 5) == (desk.delivery.batches, desk.delivery.events)
+    assert (1, 5) == (desk.counters.batches, desk.counters.events)
     assert [] == desk.told
 
 
@@ -252,7 +254,7 @@ def test_a_batch_that_is_refused_to_the_last_record_is_not_a_batch_taken() -> No
     desk.deliver(make_batch(2, 3))
 
     assert [(1, 2), (3, 1)] == desk.settled
-    assert (1, 1) == (desk.delivery.batches, desk.delivery.events)
+    assert (1, 1) == (desk.counters.batches, desk.counters.events)
 
 
 def test_odd_reasons_are_kept_as_text(tmp_path: Path) -> None:
@@ -319,7 +321,9 @@ def test_a_directory_that_cannot_be_written_loses_the_letters_and_nothing_else(
     assert [(2, 1), (4, 0)] == desk.settled
     ((kind, text, _),) = desk.told
     assert "rejected" == kind
-    assert text.startswith("1 event was rejected: bad; no dead letter could be kept: FileExistsErr")
+    assert text.startswith(
+        "1 event was rejected: bad; lost, as no dead letter could be written: File"
+    )
 
 
 def test_letters_are_not_written_through_a_link(tmp_path: Path) -> None:
@@ -359,7 +363,9 @@ def test_a_full_disk_leaves_no_half_a_letter(
 
     assert [0, 2] == [letter["sequence"] for letter in letters(tmp_path)]
     assert [(0, 1), (1, 1), (2, 1)] == desk.settled
-    assert "no dead letter could be kept: OSError: [Errno 27] File too large" in desk.told[1][1]
+    assert (
+        "lost, as no dead letter could be written: OSError: [Errno 27] File too" in desk.told[1][1]
+    )
 
 
 # --------------------------------------------------------------------------- all is refused
@@ -383,7 +389,7 @@ def test_a_single_record_that_is_refused_is_one_letter(tmp_path: Path) -> None:
 
     assert [(5, 5)] == desk.spans
     assert [(5, 1)] == desk.settled
-    assert 0 == desk.delivery.batches
+    assert 0 == desk.counters.batches
 
 
 @given(st.integers(1, 5000), st.data())
@@ -427,12 +433,12 @@ def test_where_batches_are_unsupported_records_go_one_by_one() -> None:
     assert [(4, 6), (4, 4), (5, 5), (6, 6)] == desk.spans
     assert [make_batch(n, n) for n in (4, 5, 6)] == desk.transport.batches
     assert [(4, 0), (5, 0), (6, 0)] == desk.settled
-    assert (3, 3, 0) == (desk.delivery.batches, desk.delivery.events, desk.delivery.retries)
+    assert (3, 3, 0) == (desk.counters.batches, desk.counters.events, desk.counters.retries)
     assert desk.transport.batches == desk.transport.singles
     assert (4, 3, 3) == (
-        desk.delivery.calls,
-        desk.delivery.single_calls,
-        desk.delivery.singles,
+        desk.counters.calls,
+        desk.counters.single_calls,
+        desk.counters.singles,
     )
 
 
@@ -509,19 +515,19 @@ def test_what_was_not_taken_is_sent_again(
     assert spans == desk.spans
     assert settled == desk.settled
     assert list(range(10)) == sorted(transport.stored)
-    assert (len(spans), 10) == (desk.delivery.batches, desk.delivery.events)
-    assert len(make_batch(0, 9).lines) == desk.delivery.bytes
+    assert (len(spans), 10) == (desk.counters.batches, desk.counters.events)
+    assert len(make_batch(0, 9).lines) == desk.counters.bytes
 
 
 @pytest.mark.parametrize("taken", [Ranges(), Ranges([(10, 20)])])
 def test_a_batch_of_which_nothing_was_taken_waits(taken: Ranges) -> None:
     """It is not sent again at once, for ever."""
     desk = desk_with(Receipt(taken))
-    with pytest.raises(TemporaryError, match="the destination took nothing of the batch"):
+    with pytest.raises(TemporaryError, match="the destination accepted none of the batch"):
         desk.deliver(make_batch(0, 9))
 
     assert [] == desk.settled
-    assert (0, 0) == (desk.delivery.batches, desk.delivery.events)
+    assert (0, 0) == (desk.counters.batches, desk.counters.events)
 
 
 def test_what_a_destination_skipped_is_counted_and_said_once() -> None:
@@ -531,9 +537,9 @@ def test_what_a_destination_skipped_is_counted_and_said_once() -> None:
         desk.deliver(make_batch(first, first + 4))
 
     assert [(4, 0), (9, 0), (14, 0)] == desk.settled
-    assert (3, 15) == (desk.delivery.skipped, desk.delivery.events)
+    assert (3, 15) == (desk.counters.skipped, desk.counters.events)
     assert ["skipped"] == [kind for kind, _, _ in desk.told]
-    assert "left out 2 of 5 events" in desk.told[0][1]
+    assert "did not store 2 of 5 events" in desk.told[0][1]
 
 
 def test_a_dead_letter_holds_the_status(tmp_path: Path) -> None:
@@ -583,7 +589,7 @@ def test_a_destination_that_takes_nothing_at_all_is_temporarily_so() -> None:
 
     expected = "405, to batches and to single records; is the path right?"
     assert expected == str(caught.value)
-    assert ([], 1) == (desk.settled, desk.delivery.retries)
+    assert ([], 1) == (desk.settled, desk.counters.retries)
 
 
 def test_one_by_one_a_refused_record_is_a_letter_and_the_rest_go_on(tmp_path: Path) -> None:
@@ -657,7 +663,7 @@ def test_a_journal_that_fails_is_not_the_destinations_fault() -> None:
 
     with pytest.raises(OSError, match="journal"):
         desk.delivery.deliver(make_batch(0, 1), Ranges(), fail)
-    assert 0 == desk.delivery.retries
+    assert 0 == desk.counters.retries
 
 
 Answer = Callable[[Batch], BaseException | None]
@@ -713,26 +719,25 @@ def test_every_event_is_taken_or_a_letter_exactly_once(
     assert sorted(transport.took) == transport.took
     assert sorted(buried) == buried
     assert len(buried) == desk.rejected
-    assert -1 == desk.delivery.thread
+    assert set() == delivering
 
 
 # --------------------------------------------------------------------------- who is inside
 
 
 def test_the_thread_inside_is_known() -> None:
-    """While a transport works, and while a refusal is told, the thread is named; else none is."""
-    seen: list[int] = []
+    """While a transport works, and while a refusal is reported, its thread counts as inside."""
+    seen: list[set[int]] = []
 
     class Looking(CapturingTransport):
         def send(self, batch: Batch) -> Receipt | None:
-            seen.append(delivery.thread)
+            seen.append(set(delivering))
             raise RejectedError("bad")
 
-    trouble = Trouble(lambda *each: seen.append(delivery.thread))
-    delivery = Delivery(Looking(), None, trouble)
-    seen.append(delivery.thread)
-    delivery.deliver(make_batch(0, 0), Ranges(), lambda last, rejected: seen.append(last))
-    seen.append(delivery.thread)
+    trouble = Trouble(lambda *each: seen.append(set(delivering)))
+    delivery = Delivery(Looking(), None, trouble, Counters())
+    seen.append(set(delivering))
+    delivery.deliver(make_batch(0, 0), Ranges(), lambda *each: seen.append(set(delivering)))
 
-    me = threading.get_ident()
-    assert [-1, me, me, 0, -1] == seen
+    me = {threading.get_ident()}
+    assert [set(), me, me, set()] == seen

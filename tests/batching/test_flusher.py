@@ -1,54 +1,35 @@
 """The flusher's steps, driven by hand."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
-from make import encoder
+from bench import Bench
 from make import logged_line as line
 
-from logbatch.batching.delivery import Delivery
-from logbatch.batching.flusher import Flusher
-from logbatch.batching.session import Session
+from logbatch.batching.inbox import Request
+from logbatch.batching.session import FAR, Session
 from logbatch.errors import DeniedError, TemporaryError
+from logbatch.events.event import LineEncoder
 from logbatch.identity import new_producer
-from logbatch.journal import Journal
-from logbatch.options import BatchOptions
-from logbatch.testing import CapturingTransport, ManualClock
-from logbatch.trouble import Trouble
+from logbatch.journal import Journal, JournalFull
+from logbatch.testing import CapturingTransport
 
 
-class Bench:
-    """A flusher with what it works on, and no thread."""
-
-    def __init__(self, directory: Path | None = None, **options: object) -> None:
-        self.transport = CapturingTransport()
-        self.clock = ManualClock(1000.0)
-        self.trouble = Trouble(clock=self.clock)
-        self.session = Session(Journal(directory, new_producer()))
-        self.flusher = Flusher(
-            Delivery(self.transport, None, self.trouble, self.clock),
-            BatchOptions(**options),
-            directory,
-            lambda: self.current(),  # noqa: PLW0108  # a test may replace it
-            encoder,
-            self.trouble,
-            self.clock,
-        )
-
-    def current(self) -> Session:
-        """Return the session that events go into."""
-        return self.session
+def make_bench(directory: Path | None = None, **options: object) -> Bench:
+    """Make one whose transport remembers."""
+    return Bench(CapturingTransport(), directory, **options)
 
 
 def test_a_session_that_is_closed_during_a_step_is_ended_by_the_next(tmp_path: Path):
     """A close that comes in the middle of a step does not take the journal away from under it."""
-    bench = Bench(tmp_path)
+    bench = make_bench(tmp_path)
     closed = bench.session
     closed.journal.append(line("a"))
 
     def close_now() -> Session:
-        if not bench.flusher.retiring and not closed.ended:
-            bench.flusher.retiring.append(closed)
+        if not bench.inbox.retiring and not closed.ended:
+            bench.inbox.retiring.append(closed)
         return closed
 
     bench.current = close_now
@@ -64,7 +45,7 @@ def test_a_session_that_is_closed_during_a_step_is_ended_by_the_next(tmp_path: P
 
 def test_adaptive_flushes_soon_while_events_flow_and_rarely_while_they_trickle():
     """With `adaptive` the wait is 2 s at the beginning and 0.5 s once many events came."""
-    bench = Bench(flush_interval="adaptive")
+    bench = make_bench(flush_interval="adaptive")
     bench.session.journal.append(line("a"))
     assert 2.0 == pytest.approx(bench.flusher.step())
     for _ in range(10):
@@ -80,19 +61,19 @@ def test_adaptive_flushes_soon_while_events_flow_and_rarely_while_they_trickle()
 
 def test_urgent_events_are_sent_at_most_every_fifty_milliseconds():
     """A storm of errors makes one flush in 50 ms, and none of them waits longer."""
-    bench = Bench(flush_interval=3600)
+    bench = make_bench(flush_interval=3600)
     bench.session.journal.append(line("first"))
-    bench.flusher.urgent = True
+    bench.inbox.urgent = True
     bench.flusher.step()
     assert ["first"] == bench.transport.messages
     bench.session.journal.append(line("second"))
-    bench.flusher.urgent = True
+    bench.inbox.urgent = True
     assert 0.05 == pytest.approx(bench.flusher.step())
     assert ["first"] == bench.transport.messages
     bench.clock.advance(0.06)
     bench.flusher.step()
     assert ["first", "second"] == bench.transport.messages
-    assert {"level": 2} == dict(bench.flusher.flushes)
+    assert {"level": 2} == dict(bench.counters.flushes)
     bench.session.end()
 
 
@@ -110,10 +91,10 @@ def test_what_failed_is_tried_again_later(
     error: TemporaryError, kind: str, least: float, most: float
 ):
     """Sooner where a server is away than where it does not let us in; then everything arrives."""
-    bench = Bench()
+    bench = make_bench()
     bench.transport.answer(*[error] * 20)
     bench.session.journal.append(line("a"))
-    bench.flusher.asked = True
+    bench.inbox.ask([Request(bench.session, FAR)])
     waits = []
     for _ in range(20):
         waits.append(bench.flusher.step())
@@ -130,12 +111,12 @@ def test_what_failed_is_tried_again_later(
 
 def test_failures_with_successes_between_them_are_not_in_a_row():
     """A server that fails now and then is not taken for one that is away, however much waits."""
-    bench = Bench(max_batch_size=1)
+    bench = make_bench(max_batch_size=1)
     down = TemporaryError("down")
     bench.transport.answer(*[None, None, down] * 20)
     for n in range(40):
         bench.session.journal.append(line(str(n)))
-    bench.flusher.asked = True
+    bench.inbox.ask([Request(bench.session, FAR)])
     waits = []
     for _ in range(19):
         waits.append(bench.flusher.step())
@@ -144,4 +125,63 @@ def test_failures_with_successes_between_them_are_not_in_a_row():
 
     assert max(waits) <= 0.25
     assert 40 == len(bench.transport.messages)
+    bench.session.end()
+
+
+def test_steps_follow_the_clock_they_are_given():
+    """A step sends nothing before the interval and everything after."""
+    bench = make_bench(flush_interval=10.0)
+    bench.put("a")
+    assert 10.0 == bench.step()
+    bench.clock.advance(9.0)
+    assert 1.0 == bench.step()
+    assert [] == bench.transport.messages
+    bench.clock.advance(1.0)
+    bench.step()
+    assert ["a"] == bench.transport.messages
+    bench.session.end()
+
+
+def test_an_idle_flusher_wakes_rarely(tmp_path: Path):
+    """With nothing to do the next look is at least a third of a second away."""
+    bench = make_bench(tmp_path)
+    bench.step()  # it looks for what others left
+    assert bench.step() >= 1 / 3
+    assert float("inf") == make_bench().step()
+
+
+def test_a_loss_while_one_is_reported_is_reported_too():
+    """Regression: an event dropped while the log was told of those before it was told nowhere."""
+
+    class Interrupted(LineEncoder):
+        def text(self, *args: object, **given: object) -> bytes:
+            if bench.session.losses == {} and not dropped:
+                dropped.append(bench.session.drop_newest("journal full"))
+            return super().text(*args, **given)
+
+    dropped: list[int] = []
+    bench = Bench(CapturingTransport(), encoder=Interrupted(), flush_interval=0.1)
+    bench.session.drop_newest("journal full")
+    bench.session.drop_newest("journal full")
+    bench.run(1.0)
+
+    assert [1] == dropped
+    assert [2, 1] == [event["attributes"]["dropped"] for event in bench.transport.events]
+    bench.session.end()
+
+
+def test_a_loss_that_finds_no_room_is_reported_later():
+    """With all that was dropped for the same reason since."""
+    bench = make_bench(flush_interval=0.1, max_journal_bytes=1 << 16)
+    for size in (2000, 1):
+        with contextlib.suppress(JournalFull):
+            while True:
+                bench.put("x" * size)
+    assert 1 == bench.session.drop_newest("journal full")
+    bench.step()  # nothing is due, so there is no room yet
+    assert 2 == bench.session.drop_newest("journal full")
+    bench.run(1.0)
+
+    told = [event for event in bench.transport.events if event["logger"] == "logbatch"]
+    assert [2] == [event["attributes"]["dropped"] for event in told]
     bench.session.end()

@@ -49,11 +49,11 @@ class Bench:
     def take(self, *texts: str, level: int = logging.INFO) -> None:
         """Take events."""
         for text in texts:
-            self.collapser.take(line(text, level), level)
+            self.collapser.append(line(text, level), level)
 
-    def tell_due(self) -> float | None:
+    def flush_due(self) -> float | None:
         """Do what the flusher does."""
-        return self.collapser.tell_due(lambda line: self._store(line, 0))
+        return self.collapser.flush_due(lambda line: self._store(line, 0))
 
     @property
     def messages(self) -> list[str]:
@@ -85,7 +85,7 @@ def test_what_is_told_of_repeats(bench: Bench) -> None:
     first = line("boom", logging.ERROR, n=1)
     again = [line("boom", logging.ERROR, n=1) for _ in range(3)]
     for each in (first, *again):
-        bench.collapser.take(each, logging.ERROR)
+        bench.collapser.append(each, logging.ERROR)
     bench.collapser.end()
     event, level = bench.stored[-1]
     times = [json.loads(each)["timestamp"] for each in again]
@@ -124,7 +124,7 @@ def test_what_differs_is_not_folded(one: bytes, other: bytes) -> None:
     stored: list[bytes] = []
     collapser = Collapser(lambda line, _: not stored.append(line), lambda: None, 1.0)
     for each in (one, other, other if other.startswith(b"{") else one):
-        collapser.take(each, 20)
+        collapser.append(each, 20)
 
     assert [one, other] == stored[:2]
     assert (1 if other.startswith(b"{") else 0) == collapser.collapsed
@@ -143,17 +143,17 @@ def test_a_long_run_is_told_every_interval(bench: Bench) -> None:
 def test_a_run_that_stops_is_told_by_the_flusher(bench: Bench) -> None:
     """The flusher is woken by the first repeat, and finds it due after the interval."""
     bench.take("a")
-    assert (0, float("inf")) == (bench.wakes, bench.collapser.wait())
+    assert (0, float("inf")) == (bench.wakes, bench.collapser.due_in())
     bench.take("a", "a")
-    assert (1, 1.0) == (bench.wakes, bench.collapser.wait())
+    assert (1, 1.0) == (bench.wakes, bench.collapser.due_in())
     bench.clock.advance(0.75)
-    assert 0.25 == bench.collapser.wait()
-    assert bench.tell_due() is None
+    assert 0.25 == bench.collapser.due_in()
+    assert bench.flush_due() is None
     bench.clock.advance(0.25)
-    assert 100.0 == bench.tell_due()
+    assert 100.0 == bench.flush_due()
     assert ["a", told(2)] == bench.messages
-    assert float("inf") == bench.collapser.wait()
-    assert bench.tell_due() is None
+    assert float("inf") == bench.collapser.due_in()
+    assert bench.flush_due() is None
     bench.take("a")
     assert 2 == bench.wakes
     assert ["a", told(2)] == bench.messages  # the run goes on
@@ -164,12 +164,12 @@ def test_what_finds_no_room_is_told_later(bench: Bench) -> None:
     bench.take("a", "a", "a")
     bench.clock.advance(1.0)
     bench.has_room = False
-    assert bench.tell_due() is None
+    assert bench.flush_due() is None
     bench.has_room = True
-    assert 1.0 == bench.collapser.wait()
+    assert 1.0 == bench.collapser.due_in()
     bench.take("a")
     bench.clock.advance(1.0)
-    bench.tell_due()
+    bench.flush_due()
     assert ["a", told(3)] == bench.messages
 
 
@@ -185,10 +185,10 @@ def test_nothing_is_folded_into_an_event_that_was_dropped(bench: Bench) -> None:
     assert 1 == bench.collapser.collapsed
 
 
-def test_end_ends_the_run_and_tell_does_not(bench: Bench) -> None:
+def test_end_ends_the_run_and_flush_does_not(bench: Bench) -> None:
     """After a flush a repeat is still one; after a close the event is stored anew."""
     bench.take("a", "a")
-    bench.collapser.tell()
+    bench.collapser.flush()
     bench.take("a")
     bench.collapser.end()
     bench.collapser.end()

@@ -144,10 +144,8 @@ def test_a_byte_in_the_structure(orphan: Orphan) -> None:
         (b'"levelno":20', b'"levelno":.0'),
         (b'"levelno":20', b'"levelno":""'),
         (b'"logger":"app"', b'"logger":"a\xffp"'),
-        (b'"logger":"app"', b'"logger":"a\x00p"'),
         (b'"logger":"app"', b'"logger":1e100'),
         (b'"logger":"app"', b'"attribs":"\xfe"'),
-        (b'"logger":"app"', b'"attribs":1\x002'),
         (b"}\n", b"]\n"),
         (b"}\n", b" \n"),
         (b"\n", b"\0"),
@@ -170,6 +168,18 @@ def test_a_line_that_no_transport_could_read(
     assert without(100, where) == numbers(orphan.take())
     for piece in damaged.split(b"\n"):
         assert piece.rstrip(b"\0") in orphan.aside()
+
+
+@pytest.mark.parametrize("new", [b'"logger":"a\x00p"', b'"attribs":1\x002'])
+@pytest.mark.parametrize("where", [0, 50, 98])
+def test_a_line_with_a_hole(orphan: Orphan, new: bytes, where: int) -> None:
+    """A line with a NUL in it is none, and was damaged if others were written behind it."""
+    orphan.leave(100)
+    damaged = line(where).replace(b'"logger":"app"', new)
+    orphan.overwrite(where * SIZE, damaged)
+
+    assert without(100, where) == numbers(orphan.take())
+    assert damaged in orphan.aside()
 
 
 def test_zeroed_pages(orphan: Orphan) -> None:
@@ -254,6 +264,34 @@ def test_half_a_line_is_not_damage(orphan: Orphan) -> None:
     assert list(range(10)) == numbers(orphan.take())
     assert [] == orphan.told
     assert not (orphan.directory / "damaged").exists()
+
+
+@pytest.mark.parametrize(
+    "holes", [[(0, 2)], [(0, 150)], [(64, 65)], [(128, 199)], [(0, 13), (77, 150)]]
+)
+def test_half_a_line_whose_end_was_copied_first(
+    orphan: Orphan, holes: list[tuple[int, int]]
+) -> None:
+    """Regression: a line that was copied from both ends when the process died passed for damage."""
+    orphan.leave(10)
+    orphan.overwrite(10 * SIZE, line(10))
+    for start, stop in holes:
+        orphan.overwrite(10 * SIZE + start, bytes(stop - start))
+
+    assert list(range(10)) == numbers(orphan.take())
+    assert [] == orphan.told
+    assert not (orphan.directory / "damaged").exists()
+
+
+def test_a_lost_page_at_the_end_is_damage(orphan: Orphan) -> None:
+    """A hole in the last line that lines before it have vanished into is told."""
+    orphan.leave(60)
+    orphan.overwrite(4096, bytes(4096))
+    os.truncate(orphan.segment(), 41 * SIZE)
+
+    assert list(range(20)) == numbers(orphan.take())
+    assert ["damaged"] == [kind for kind, _ in orphan.told]
+    assert line(40)[-8:] in orphan.aside()
 
 
 def test_appended_segments_are_repaired_too(orphan: Orphan) -> None:

@@ -15,12 +15,6 @@ from logbatch.storage.columns import COLUMNS, FIELDS
 from logbatch.storage.line import Line
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTED = {
-    "timestamp": "timestamp, UTC, microseconds",
-    "string": "text",
-    "int32": "int32",
-    "int64": "int64",
-}
 
 
 def test_a_line_holds_all_but_its_identity() -> None:
@@ -52,29 +46,13 @@ def test_keys_have_the_types_of_columns(struct: type[msgspec.Struct], name: str)
     assert (expected, column.required) == (found.type, found.required)
 
 
-def documented() -> list[tuple[str, str]]:
-    """Read name and type of each column in the documentation's table of them."""
-    texts = [path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md"))]
-    table = re.search(r"^\| column \| type \|.*\n\|[-|]+\n((?:\|.*\n)+)", "\n".join(texts), re.M)
-    assert table is not None
-    rows = [row.split(" | ") for row in table[1].splitlines()]
-    return [
-        (name, kind)
-        for names, kinds, *_ in rows
-        for name, kind in zip(re.findall(r"`(\w+)`", names), spread(names, kinds), strict=True)
-    ]
+def test_the_format_is_documented() -> None:
+    """The description of the format lists all columns in order, with type and whether null."""
+    text = (ROOT / "docs" / "format.md").read_text()
+    found = re.findall(r"^\| `(\w+)` \| (\S+(?:, UTC\])?) \| (yes|no) \|", text, re.M)
+    types = {"timestamp": "timestamp[us, UTC]"}
 
-
-def spread(names: str, kinds: str) -> list[str]:
-    """Give each name of a row its type; one type may stand for all of them."""
-    count = names.count("`") // 2
-    given = kinds.strip(" |").split(", ")
-    return given if len(given) == count > 1 else [kinds.strip(" |")] * count
-
-
-def test_the_documentation_tells_of_each_column() -> None:
-    """The documentation lists all columns with their types."""
-    expected = {name: DOCUMENTED[column.type] for name, column in COLUMNS.items()}
-    expected["attributes"] = "JSON text"
-
-    assert expected == dict(documented())
+    assert [
+        (name, types.get(column.type, column.type), "no" if column.required else "yes")
+        for name, column in COLUMNS.items()
+    ] == found

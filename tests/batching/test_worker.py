@@ -1,0 +1,108 @@
+"""The one thread that delivers: started, interrupted, killed, or not to be had."""
+
+import ctypes
+import logging
+import sys
+import threading
+from _thread import start_new_thread
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from bench import no_threads
+from make import logged_line as line
+
+from logbatch.batching.batcher import Batcher
+from logbatch.errors import TemporaryError
+from logbatch.options import BatchOptions
+from logbatch.testing import CapturingTransport
+
+
+@pytest.fixture
+def transport():
+    """A transport that remembers."""
+    return CapturingTransport()
+
+
+def put(batcher: Batcher, *texts: str) -> None:
+    """Append events."""
+    for text in texts:
+        batcher.append(line(text), logging.INFO)
+
+
+@contextmanager
+def interrupted_at(function: object) -> Iterator[None]:
+    """Press Ctrl-C at the moment when a function written in C is called."""
+
+    def interrupt(frame: object, event: str, called: object) -> None:
+        if event == "c_call" and called is function:
+            raise KeyboardInterrupt
+
+    sys.setprofile(interrupt)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
+def test_events_are_delivered_where_no_thread_can_be_started(transport):
+    """Without a thread, flush and close deliver on the calling thread."""
+    batcher = Batcher(transport, BatchOptions(flush_interval=3600.0))
+    with no_threads():
+        put(batcher, "a")
+        assert batcher.flush()
+        put(batcher, "b")
+        assert batcher.close()
+    assert ["a", "b"] == transport.messages
+
+
+def test_a_transport_is_told_how_long_it_may_take_where_no_thread_can_be_started(transport):
+    """No longer than whoever waits; afterwards, also after an interrupt, as long as it likes."""
+    seen = []
+
+    class Telling(CapturingTransport):
+        def send(self, batch):
+            seen.append(self.patience)
+            return super().send(batch)
+
+    transport = Telling([TemporaryError("down"), KeyboardInterrupt()])
+    batcher = Batcher(transport, BatchOptions(flush_interval=3600.0))
+    with no_threads():
+        put(batcher, "a")
+        assert batcher.flush(5.0)
+    assert 3 == len(seen)
+    assert all(0 < each <= 5.0 for each in seen)
+    assert None is transport.patience
+    assert batcher.close()
+
+
+def test_an_interrupt_while_the_thread_is_started_leaves_it_to_the_next_event(transport):
+    """Ctrl-C in the middle of the first event costs nothing (no thread was ever started)."""
+    batcher = Batcher(transport, BatchOptions(flush_interval=0.02))
+    with pytest.raises(KeyboardInterrupt), interrupted_at(start_new_thread):
+        put(batcher, "a")
+    put(batcher, "b")
+    assert transport.wait_for(2)
+    assert batcher.close()
+
+
+def test_the_thread_is_restarted_when_it_died(transport):
+    """Where the flusher's thread was killed, the next event starts another."""
+    idents: list[int] = []
+
+    class Telling(CapturingTransport):
+        def send(self, batch):
+            idents.append(threading.get_ident())
+            super().send(batch)
+
+    transport = Telling()
+    batcher = Batcher(transport, BatchOptions(flush_interval=0.02))
+    put(batcher, "a")
+    assert transport.wait_for(1)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(idents[0]), ctypes.py_object(SystemExit)
+    )
+    for n in range(100):
+        put(batcher, str(n))
+        assert transport.wait_for(n + 2)
+    batcher.close()
