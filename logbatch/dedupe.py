@@ -12,7 +12,7 @@ import sys
 from types import FrameType
 
 from logbatch.transports.adapted import given_object
-from logbatch.transports.base import Transport
+from logbatch.transports.base import BaseTransport
 
 _OURS = __name__.partition(".")[0]
 
@@ -20,7 +20,7 @@ _OURS = __name__.partition(".")[0]
 ways: set[object] = set()
 
 
-def way_of(transport: Transport) -> object:
+def way_of(transport: BaseTransport) -> object:
     """Return what tells a destination from others: its name, else the application's object."""
     return transport.destination or id(given_object(transport))
 

@@ -13,18 +13,21 @@ import errno
 import os
 import stat
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 if sys.platform != "win32":
     import fcntl
 
+STALE = 3600.0  # seconds after which nobody is still about to lock a file
+
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # else opening a pipe waits for its other end
 _BLOCK = 1 << 20
 _ZEROS = bytes(1 << 18)
 # A directory that cannot be synced: on Windows, on some network file systems, or because it may be
-# written but not read.  PostgreSQL lets the same be (`fsync_fname_ext`).
+# written but not read.  PostgreSQL ignores the same (`fsync_fname_ext`).
 _CANNOT_OPEN = (errno.EACCES, errno.EISDIR)
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 
@@ -151,6 +154,23 @@ def is_locked(path: Path) -> bool:
         os.close(descriptor)
 
 
+def is_left_over(path: Path) -> bool:
+    """Return whether a temporary file was left by a process that died.
+
+    Whoever makes one locks it.  One that is made at this moment may not be locked yet, so it must
+    also be old; a time that lies ahead is as good, as the clock may have been set back.
+    """
+    try:
+        descriptor = open_file(path)
+    except OSError:
+        return False
+    try:
+        age = abs(time.time() - os.fstat(descriptor).st_mtime)
+        return age > STALE and lock_file(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 # ------------------------------------------------------------------ reading and writing
 
 
@@ -242,6 +262,7 @@ def replacing(path: Path) -> Iterator[int]:
     descriptor = create_file(temporary)
     try:
         try:
+            lock_file(descriptor)  # so that it is not taken for that of a dead process
             yield descriptor
             sync_file(descriptor)
         finally:
@@ -300,7 +321,7 @@ def make_directory(directory: Path, *, sync: bool = False) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Wait until the names in a directory are on the disk; one that cannot be synced is let be.
+    """Wait until the names in a directory are on the disk; ignore one that cannot be synced.
 
     It may be tried again after it failed, unlike `sync_file`: the file system keeps names in a
     journal of its own, and does not forget that it could not write them.

@@ -37,7 +37,8 @@ def new_producer() -> str:
     if pid != _of_process[0]:
         _of_process = (pid, os.urandom(5))
     random = int.from_bytes(_of_process[1] + os.urandom(5), "big")
-    number = (time.time_ns() // 1_000_000) << 80 | random
+    milliseconds = time.time_ns() // 1_000_000 & (1 << 48) - 1  # a clock may show anything
+    number = milliseconds << 80 | random
     return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
 
 

@@ -88,9 +88,9 @@ class BatchOptions:
 
 
 def from_env(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Read the options that stand in `LOGBATCH_<NAME>` variables.
+    """Read the options from the variables `LOGBATCH_<NAME>`.
 
-    A variable with the prefix that is no option is ignored; one that is empty counts as not set.
+    Other variables with the prefix are ignored; an empty one counts as not set.
 
     Raises:
         ValueError: A value is out of range; the text names the variable.
@@ -117,7 +117,7 @@ def check_known(given: Iterable[str], known: Iterable[str]) -> None:
 
 
 def _hint(given: str, names: Iterable[str]) -> str:
-    """Say which name was meant or, where none is close, which there are."""
+    """Return which name was probably meant or, where none is close, all names."""
     close = find_close(given, names)
     return f"; did you mean {close!r}?" if close else f"; known are: {', '.join(names)}"
 
@@ -164,7 +164,7 @@ def _flush_level(name: str, value: Any) -> int:
 
 
 def seconds(low: float, high: float) -> Callable[[str, Any], float]:
-    """Make the rule of an option that is a time; it takes the option's name and its value."""
+    """Return the rule of an option that is a time: a function of its name and value."""
     rule = f"a number of seconds from {low:,} to {high:,}"
     return lambda name, value: _within(low, high, rule, _real, name, value)
 
@@ -188,12 +188,12 @@ def _real(value: Any) -> float:
 
 
 def _index(value: Any) -> int:
-    """Read a whole number, also from a text; 2.5 and 2.0 are none."""
+    """Read a whole number, also from a string; 2.5 and 2.0 raise."""
     return int(value) if isinstance(value, str) else operator.index(value)
 
 
 def choice(*allowed: str) -> Callable[[str, Any], str]:
-    """Make the rule of an option that is one of some words."""
+    """Return the rule of an option that is one of some words: a function of its name and value."""
 
     def check(name: str, value: Any) -> str:
         if isinstance(value, str) and value in allowed:
@@ -215,7 +215,7 @@ def _flush_interval(name: str, value: Any) -> Any:
 def _text(name: str, value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    raise ValueError(f"{name}={value!r} must be a text, or None")
+    raise ValueError(f"{name}={value!r} must be a string or None")
 
 
 def _callable(name: str, value: Any) -> OnError | None:
@@ -225,20 +225,20 @@ def _callable(name: str, value: Any) -> OnError | None:
 
 
 def _names(name: str, value: Any) -> tuple[str, ...]:
-    """Read names of attributes: a list, or one text with commas."""
+    """Read attribute names: a list, or one string with commas."""
     given = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
     if isinstance(given, list | tuple | set | frozenset):
         names = [part for part in given if isinstance(part, str) and 0 < len(part) <= LONGEST_NAME]
         if len(names) == len(given):
             return tuple(sorted(names) if isinstance(given, set | frozenset) else names)
-    rule = f"a list of names of attributes, each of 1 to {LONGEST_NAME} characters"
+    rule = f"a list of attribute names, each of 1 to {LONGEST_NAME} characters"
     raise ValueError(f"{name}={value!r} must be {rule}")
 
 
 def _patterns(name: str, value: Any) -> tuple[re.Pattern[str], ...]:
-    """Read regular expressions: a list, or one text that is a JSON array or else a pattern."""
+    """Read regular expressions: a list, or one string that is a JSON array or else a pattern."""
     given = _read_patterns(value) if isinstance(value, str) else value
-    rule = f"{name}={value!r} must be a list of regular expressions for texts"
+    rule = f"{name}={value!r} must be a list of regular expressions (str)"
     if isinstance(given, list | tuple):
         try:
             return tuple(map(_compile, given))
@@ -259,18 +259,18 @@ def _read_patterns(text: str) -> list[str]:
 
 def _compile(part: Any) -> re.Pattern[str]:
     if not isinstance(part.pattern if isinstance(part, re.Pattern) else part, str):
-        raise ValueError(f"{part!r} is no text")
+        raise ValueError(f"{part!r} is not a string")
     try:
         compiled: re.Pattern[str] = re.compile(part)
     except (re.error, OverflowError, RecursionError, Warning) as error:  # warnings may be errors
-        raise ValueError(f"{part!r} is none, {error}") from None
+        raise ValueError(f"{part!r} is not one, {error}") from None
     if compiled.search("") is not None:
-        raise ValueError(f"{part!r} matches the empty text")
+        raise ValueError(f"{part!r} matches the empty string")
     return compiled
 
 
 def switch(name: str, value: Any) -> bool:
-    """Read a bool; from the environment it comes as a text."""
+    """Read a bool, or a string from the environment."""
     known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
     text = value.strip().casefold() if isinstance(value, str) else ""
     if isinstance(value, bool) or text in known:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
-from logbatch.transports.base import Batch, Receipt, Transport
+from logbatch.transports.base import BaseTransport, Batch, Receipt
 
 
-class CapturingTransport(Transport):
+class CapturingTransport(BaseTransport):
     """Keeps every batch that it is sent, and fails as scripted.
 
     Its journal is in memory, unless a `destination` is given.

@@ -23,7 +23,7 @@ from logbatch.identity import new_producer
 from logbatch.journal import Journal
 from logbatch.options import BatchOptions
 from logbatch.testing import ManualClock
-from logbatch.transports.base import Transport
+from logbatch.transports.base import BaseTransport
 from logbatch.trouble import Trouble
 
 
@@ -51,7 +51,7 @@ class Bench:
 
     def __init__(
         self,
-        transport: Transport,
+        transport: BaseTransport,
         directory: Path | None = None,
         encoder: LineEncoder = encoder,
         **options: Any,

@@ -122,6 +122,14 @@ class TestProducer:
         """An id is recognised as one."""
         assert all(is_producer(new_producer()) for _ in range(100))
 
+    @pytest.mark.parametrize("year", [1901, 1969, 1970, 9999, 20_000])
+    def test_has_its_form_at_any_time(self, year: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An id is one whatever the clock shows."""
+        now = (year - 1970) * 365 * 86_400 * 10**9
+        monkeypatch.setattr(time, "time_ns", lambda: now)
+
+        assert is_producer(new_producer())
+
     def test_sorts_by_time(self) -> None:
         """One made in a later millisecond sorts behind."""
         first = new_producer()

@@ -136,3 +136,11 @@ def test_the_processor_documents_the_same_defaults() -> None:
     for name, default in re.findall(r"(\w+) \(([^);]+)", short):
         for part in re.findall(r'"\w+"|[\d,.]+\d(?: [GM]iB)?|True|False', default):
             assert any(part in each for each in told[name]), (name, part)
+
+
+@pytest.mark.parametrize(
+    "function", [BatchHandler.__init__, BatchProcessor.__init__, BatchHandler.export_metrics, build]
+)
+def test_hints_can_be_read_at_run_time(function: Any) -> None:
+    """Tools that make objects from configurations read them."""
+    assert "return" in get_type_hints(function)

@@ -30,7 +30,7 @@ from logbatch.identity import new_producer
 from logbatch.journal import Journal, JournalFull, JournalStopped
 from logbatch.options import BatchOptions
 from logbatch.stats import Stats
-from logbatch.transports.base import Transport, journal_directory
+from logbatch.transports.base import BaseTransport, journal_directory
 from logbatch.trouble import Trouble
 
 _POLL = 0.01  # seconds between two looks for room, when a caller waits for it
@@ -52,7 +52,7 @@ class Batcher:
 
     def __init__(
         self,
-        transport: Transport,
+        transport: BaseTransport,
         options: BatchOptions | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -340,7 +340,9 @@ class Batcher:
         """Return what became of everything accepted so far."""
         with self._lock:
             self._fold_ended()
-            tally = sum((session.tally() for session in self._sessions), self._past)
+            past, sessions = self._past, self._sessions.copy()
+        # Not under the lock: who holds a journal's may log, in a signal handler, and wait for this.
+        tally = sum((session.tally() for session in sessions), past)
         collapsed = self._repeats.collapsed if self._repeats is not None else 0
         return self._counters.make_stats(tally, self._trouble, collapsed)
 

@@ -20,7 +20,7 @@ from logbatch.batching.counters import Counters
 from logbatch.batching.dead_letters import DeadLetters
 from logbatch.errors import BatchUnsupportedError, RejectedError, TemporaryError
 from logbatch.identity import Ranges
-from logbatch.transports.base import Batch, Receipt, Transport
+from logbatch.transports.base import BaseTransport, Batch, Receipt
 from logbatch.trouble import Trouble, describe
 
 RECHECK = 600.0  # seconds until a missing batch endpoint is tried again
@@ -52,7 +52,7 @@ class Delivery:
 
     def __init__(
         self,
-        transport: Transport,
+        transport: BaseTransport,
         rejected: Path | None,
         trouble: Trouble,
         counters: Counters,

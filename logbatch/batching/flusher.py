@@ -40,6 +40,7 @@ from logbatch.options import BatchOptions
 from logbatch.trouble import Trouble
 
 TAKE_OVER_EVERY = 3.0  # seconds between two looks for journals of processes that died
+SYNC_EVERY = 1.0  # seconds that events wait before they are brought to the disk where they are
 LAST_LOOK = 1.0  # seconds given to them when a session is closed
 
 _BACKOFF = Backoff()
@@ -94,6 +95,7 @@ class Flusher:
         # When what is due.
         self._flushed = float("-inf")
         self._take_over_at = float("-inf")
+        self._synced = float("-inf")
         self._pace = Pace()
         self._paced: tuple[float, int] | None = None  # when it was measured, and at which event
 
@@ -114,7 +116,7 @@ class Flusher:
             self._deliver_all()
         session = self._current()
         session.journal.prepare(self._turns.let_others_run)
-        return self._next_look(session)
+        return min(self._next_look(session), self._sync(session))
 
     def _deliver_all(self) -> None:
         try:
@@ -145,6 +147,25 @@ class Flusher:
         where = "memory" if self._takeover.directory is None else "the journal"
         text = f"{error}; events wait in {where}; retrying in {wait:.1f} s"
         self._trouble.say(kind, text, error)
+
+    def _sync(self, session: Session) -> float:
+        """Bring to the disk what waits for long, so that a power failure does not cost more.
+
+        Returns:
+            Seconds until this is due again.
+        """
+        now = self._clock()
+        is_away = now < self._retry_at
+        oldest = session.oldest
+        if self._takeover.directory is None or (oldest is None and not is_away):
+            return float("inf")
+        since = self._synced if is_away or oldest is None else max(self._synced, oldest)
+        if (wait := since + SYNC_EVERY - now) > 0:
+            return wait
+        self._synced = now
+        for each in (session, *self._inbox.retiring.copy()):
+            each.journal.sync()
+        return SYNC_EVERY
 
     def _next_look(self, session: Session) -> float:
         repeats = self._repeats.due_in() if self._repeats is not None else float("inf")
@@ -255,6 +276,9 @@ class Flusher:
         batch = cut_batch(session.journal, self._options)
         if batch is None:
             return False
+        if not session.begun:
+            session.begun = True
+            self._delivery.transport.begin(batch.producer)
         self._delivery.deliver(batch, Ranges(), session.settle)
         return True
 

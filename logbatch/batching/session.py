@@ -12,7 +12,6 @@ A session is the *current* one, then *retiring* (another is current; the flusher
 from __future__ import annotations
 
 import dataclasses
-import threading
 import time
 from collections import Counter
 from datetime import UTC, datetime
@@ -110,9 +109,11 @@ class Session:
         # The flusher's own.
         self.oldest: float | None = None
         self.until = 0
-        # Must agree with the journal, and so is written under `_lock`; `ended` and `losses` are
-        # read without it by who needs no more than a hint.
-        self._lock = threading.RLock()
+        self.begun = False  # whether the transport was told of it
+        # Must agree with the journal, and so is written under `_lock`, the journal's own: a signal
+        # handler that logs from within the journal would wait for a second one, whose holder waits
+        # for the journal.  `ended` and `losses` are read without it by who needs only a hint.
+        self._lock = journal.lock
         self.ended = False
         self.losses: dict[str, Loss] = {}
         self._final = Tally()
@@ -121,9 +122,11 @@ class Session:
 
     def settle(self, last: int, rejected: int = 0) -> None:
         """Acknowledge everything up to `last`, of which so many were rejected."""
+        self.journal.count()  # not under the lock: that may take long
         with self._lock:
             self._rejected += rejected
             self.journal.acknowledge(last)
+        self.journal.report()
 
     # ------------------------------------------------------------------ losses
 
@@ -139,6 +142,7 @@ class Session:
 
     def drop_oldest(self, reason: str) -> bool:
         """Drop the oldest events that are not being sent; return whether there were any."""
+        self.journal.count()  # not under the lock: that may take long
         with self._lock:
             span = self.journal.drop_oldest()
             if span is None:
@@ -173,7 +177,11 @@ class Session:
     # ------------------------------------------------------------------ the account
 
     def tally(self) -> Tally:
-        """Return the account at this instant."""
+        """Return the account at this instant; without the lock when it is final."""
+        return self._final if self.ended else self._tally_now()
+
+    def _tally_now(self) -> Tally:
+        self.journal.count()  # not under the lock: that may take long
         with self._lock:
             if self.ended:
                 return self._final
@@ -189,6 +197,7 @@ class Session:
             self._final = self.tally()
             self.journal.close()
             self.ended = True
+        self.journal.report()
 
 
 def cut_batch(journal: Journal, options: BatchOptions) -> Batch | None:

@@ -20,7 +20,7 @@ from logbatch.errors import TemporaryError
 from logbatch.identity import Ranges
 from logbatch.journal import Journal, adopt, read_pending
 from logbatch.options import BatchOptions
-from logbatch.transports.base import Transport, journal_directory
+from logbatch.transports.base import BaseTransport, journal_directory
 from logbatch.trouble import Trouble
 
 
@@ -155,7 +155,7 @@ class Recovered(NamedTuple):
     left: int
 
 
-def recover(transport: Transport, *, meant_for: Transport | None = None) -> Recovered:
+def recover(transport: BaseTransport, *, meant_for: BaseTransport | None = None) -> Recovered:
     """Publish what processes that died left in the journals of a destination.
 
     Args:

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from logbatch.batching.flusher import Flusher
 from logbatch.batching.inbox import Inbox
 from logbatch.batching.lifetime import process
-from logbatch.transports.base import Transport
+from logbatch.transports.base import BaseTransport
 from logbatch.trouble import Trouble, describe
 
 _LONGEST_SLEEP = 3600.0
@@ -50,7 +50,7 @@ class Worker:
         self,
         flusher: Flusher,
         inbox: Inbox,
-        transport: Transport,
+        transport: BaseTransport,
         trouble: Trouble,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -137,8 +137,11 @@ class Worker:
             return False
         self.running = False
         self._flusher.rearm()
+        # Not under the lock: who holds the journal's may log, in a signal handler, and wait for it.
+        if not self._flusher.is_busy():
+            return True
         with self._starting:
-            if self.running or not self._flusher.is_busy():  # another runs, or none is needed
+            if self.running:  # another was started meanwhile
                 return True
             self.running = True
             return False

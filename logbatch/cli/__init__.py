@@ -1,10 +1,10 @@
 """The command `logbatch`.
 
 Importing this package loads none of the libraries of the extra `tools`; `main` does, and where
-one is missing it says in one line what to install.
+one is missing it prints in one line what to install.
 
-Exit codes: 0 done; 1 an expected failure, told in one line on stderr; 2 wrong usage; 3 a bug in
-logbatch; 130 interrupted by Ctrl-C; 141 the reader of a pipe went away, as for any Unix tool.
+Exit codes: 0 done; 1 an expected failure, explained in one line on stderr; 2 wrong usage; 3 a bug
+in logbatch; 130 interrupted by Ctrl-C; 141 the reader of a pipe went away, as for any Unix tool.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
     Args:
-        arguments: What follows the program's name; None takes `sys.argv`.
+        arguments: What follows the program's name; None means `sys.argv`.
     """
     try:
         from logbatch.cli.commands import run

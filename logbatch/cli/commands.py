@@ -104,7 +104,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _show_warning(message: Warning | str, *_where: object, **_more: object) -> None:
-    """Tell what a library warns of, such as a file that was left out, without its source line."""
+    """Print a warning, such as of a file that was left out, without its source line."""
     click.echo("\n".join(escape_lines(f"Warning: {message}")), err=True)
 
 

@@ -26,7 +26,7 @@ JOB_SECONDS = 1.3
 
 
 def configure(directory: Path) -> None:
-    """Send what `logging` and structlog take to one directory: all there is to set up."""
+    """Send what is logged by `logging` and structlog to one directory: this is all the setup."""
     transport = f"parquet:{directory}"
     logging.config.dictConfig(
         {
@@ -48,14 +48,14 @@ def configure(directory: Path) -> None:
 
 
 def finish() -> dict[str, str]:
-    """Write what is not written yet, as the end of the process would; tell how it went, by API."""
-    sinks = {
+    """Write what is still pending, as the end of the process would; return a summary by API."""
+    fronts = {
         "logging": logging.getLogger().handlers[-1],
         "structlog": structlog.get_config()["processors"][-1],
     }
-    for sink in sinks.values():
-        sink.flush()
-    return {name: sink.stats().summary() for name, sink in sinks.items()}
+    for front in fronts.values():
+        front.flush()
+    return {name: front.stats().summary() for name, front in fronts.items()}
 
 
 class Shop:
@@ -87,7 +87,7 @@ class Shop:
             thread.join()
 
     def _pace(self, rate: float) -> Iterator[random.Random]:
-        """Give a turn so many times a second, each with a source of chance."""
+        """Yield so many times a second, each time a source of random numbers."""
         chance = random.Random()
         due = time.monotonic()
         while not self._closing.wait(max(due - time.monotonic(), 0)):

@@ -1,4 +1,4 @@
-"""Where a command sends to, and what the server there wants to be told."""
+"""The destination of a command, and the credentials and headers that its server wants."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 import click
 
 from logbatch.transports import build
-from logbatch.transports.base import Transport
+from logbatch.transports.base import BaseTransport
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _ENVIRONMENT = "env:"
 
 
 def sending_options(command: _F) -> _F:
-    """Add `--token` and `--header`; `build_transport` takes them."""
+    """Add `--token` and `--header`, for `build_transport`."""
     for option in (
         click.option(
             "--header",
@@ -35,16 +35,16 @@ def sending_options(command: _F) -> _F:
     return command
 
 
-def build_transport(url: str | None, token: str | None, headers: Sequence[str]) -> Transport:
-    """Make the transport that is meant.
+def build_transport(url: str | None, token: str | None, headers: Sequence[str]) -> BaseTransport:
+    """Make the transport of a command.
 
     Args:
-        url: As for a handler; None takes the environment.
+        url: As for a handler; None reads the environment.
         token: As for a handler.
         headers: Texts of the form `NAME:VALUE`.
 
     Raises:
-        UsageError: Something of it is not in order.
+        UsageError: The URL, the token or a header is wrong.
     """
     named = dict(map(_read_header, headers))
     try:

@@ -16,7 +16,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def directory_argument(command: _F) -> _F:
-    """Add the argument `[DIR]`; `find` tells which directory is meant."""
+    """Add the argument `[DIR]`, for `find_directory`."""
     argument = click.argument(
         "directory", required=False, metavar="[DIR]", type=click.Path(path_type=Path)
     )
@@ -24,10 +24,10 @@ def directory_argument(command: _F) -> _F:
 
 
 def find_directory(given: Path | None) -> Path:
-    """Return the directory that is meant, which is there.
+    """Return the directory of a command, which exists.
 
     Args:
-        given: What the user wrote; None takes the directory the library writes to by default.
+        given: What the user wrote; None means the directory the library writes to by default.
 
     Raises:
         DatasetError: There is no such directory, or it holds no log.
@@ -41,11 +41,11 @@ def find_directory(given: Path | None) -> Path:
     except NotADirectoryError:
         raise DatasetError(f"{path} is a file, not a directory") from None
     except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {error.strerror}") from None
+        raise DatasetError(f"cannot read {path}: {error.strerror}") from None
     if names and not any(
         name in (".journal", ".receiver") or name.startswith("date=") for name in names
     ):
-        raise DatasetError(f"{path} holds no log of logbatch{hint}")
+        raise DatasetError(f"{path} holds no logs of logbatch{hint}")
     return path
 
 
@@ -60,7 +60,7 @@ def parse_directory(text: str) -> tuple[str | None, Path]:
     """
     kind = text.partition(":")[0].lower() if ":" in text else None
     if kind in ("http", "https"):
-        raise DatasetError(f"{kind}:… is no directory; what was sent there is at the server")
+        raise DatasetError(f"{kind}:… is not a directory; what was sent there is at the server")
     if kind not in ("parquet", "jsonl"):
         return None, Path(text).expanduser()
     path = _path_of(text)

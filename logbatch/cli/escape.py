@@ -49,7 +49,7 @@ def escape_lines(text: str) -> list[str]:
 
 
 def is_safe(text: str) -> bool:
-    """Tell whether a text holds nothing that `escape` would hide the effect of."""
+    """Return whether a text holds nothing whose effect `escape` would hide."""
     return _DANGEROUS.search(text) is None
 
 
@@ -57,7 +57,7 @@ def to_json(value: Any) -> str:
     """Encode a value as JSON on one line, safe to show and lossless.
 
     Timestamps become ISO 8601 in UTC, NaN and infinities the texts "nan", "inf" and "-inf", and
-    whatever else JSON has no form for its text.
+    whatever else JSON has no form for becomes its text.
     """
     try:
         encoded = _encoder.encode(value)
@@ -67,7 +67,7 @@ def to_json(value: Any) -> str:
 
 
 def to_text(value: Any) -> str:
-    """Give a value that JSON has no form for as text; a time is ISO 8601, in UTC where aware."""
+    """Format a value that JSON has no form for; a time is ISO 8601, in UTC where aware."""
     if isinstance(value, datetime):
         aware = value.tzinfo is not None
         return (

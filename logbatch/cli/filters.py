@@ -17,7 +17,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def _parse(_ctx: click.Context, option: click.Parameter, value: str | None) -> Filter:
-    """Read one option's value as a filter, where click can tell whose mistake it is."""
+    """Read one option's value as a filter, so that click names the option that is wrong."""
     given: dict[str, Any] = {str(option.name): value}
     try:
         return Filter.build(**given)

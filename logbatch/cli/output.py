@@ -1,7 +1,7 @@
 """The answer to a query in each of its forms.
 
 `table` is for people: everything unsafe is shown escaped.  The others are exact.  JSON writes
-unsafe characters as `\\u…`, which changes nothing; CSV has no such way, so on a terminal, and only
+unsafe characters as `\\u…`, which changes nothing; CSV has no escapes, so on a terminal, and only
 there, its cells are escaped.
 """
 
@@ -37,7 +37,7 @@ def write_text(table: pa.Table, form: str, file: TextIO, *, safe: bool = False) 
         table: The rows.
         form: Which of them.
         file: Where to.
-        safe: Escape what is unsafe on a terminal also where the form has no way to say it.
+        safe: Escape what is unsafe on a terminal, also where the form has no escapes.
     """
     _WRITERS[form](table, file, safe)
 
@@ -139,7 +139,7 @@ def _decoded(text: str) -> Any:
 
 
 def _unique(names: Sequence[str]) -> list[str]:
-    """Tell columns of one name apart: `n`, `n_1`."""
+    """Give columns of one name different ones: `n`, `n_1`."""
     found: list[str] = []
     for name in names:
         number, free = 0, name

@@ -28,7 +28,7 @@ def _check_size(_ctx: click.Context, _option: click.Parameter, value: str) -> st
     try:
         parse_size(value)
     except ValueError:
-        raise click.BadParameter(f"{value!r} is no size such as 500MB or 2GB") from None
+        raise click.BadParameter(f"{value!r} is not a size such as 500MB or 2GB") from None
     return value
 
 
@@ -60,7 +60,7 @@ def _check_size(_ctx: click.Context, _option: click.Parameter, value: str) -> st
     default=30.0,
     show_default=True,
     metavar="SECONDS",
-    help="The longest the query may take.",
+    help="How long the query may take.",
 )
 @click.option(
     "--memory-limit",
@@ -68,7 +68,7 @@ def _check_size(_ctx: click.Context, _option: click.Parameter, value: str) -> st
     default="1GB",
     show_default=True,
     metavar="SIZE",
-    help="The most memory it may take: 500MB, 2GB.",
+    help="How much memory it may use: 500MB, 2GB.",
 )
 @color_option
 def command(
@@ -80,7 +80,7 @@ def command(
     memory_limit: str,
     color: str,
 ) -> None:
-    """Ask one SELECT, in DuckDB's SQL, about the view `logs`.
+    """Run one SELECT, in DuckDB's SQL, on the view `logs`.
 
     SQL may be - to read it from standard input.  The columns are those of the files: timestamp,
     level, levelno, logger, message, template, attributes, exception_type, stacktrace and so on;
@@ -101,7 +101,7 @@ def command(
     directory, sql = _split(words)
     form = form or _form_of(output)
     if form == "parquet" and output is None and sys.stdout.isatty():
-        raise click.UsageError("Parquet is not for a terminal: give --output FILE, or a pipe.")
+        raise click.UsageError("Parquet is not for a terminal: use --output FILE, or a pipe.")
     path = find_directory(directory)
     try:
         table = Dataset(path).sql(sql, timeout=timeout, memory_limit=memory_limit)
@@ -120,10 +120,10 @@ def _split(words: tuple[str, ...]) -> tuple[Path | None, str]:
     *before, sql = words
     if len(before) > 1:
         raise click.UsageError(
-            f"{len(words)} arguments, but [DIR] SQL are two: put the SQL in quotes."
+            f"expected [DIR] SQL, got {len(words)} arguments: put the SQL in quotes."
         )
     if not before and os.path.isdir(sql):
-        raise click.UsageError(f"What is to be asked about {sql}? The SQL is missing.")
+        raise click.UsageError(f"the SQL is missing: what to ask about {sql}?")
     directory = Path(before[0]) if before else None
     return directory, sys.stdin.read() if sql == "-" else sql
 
@@ -137,7 +137,7 @@ def _write_to_stdout(table: pa.Table, form: str, max_rows: int | None, color: st
     if form == "table":
         show_table(table, Terminal(color=color), max_rows)
         if max_rows is not None and len(table) > max_rows:
-            left = f"{max_rows:,} of {len(table):,} rows are shown; --max-rows 0 shows all"
+            left = f"showing {max_rows:,} of {len(table):,} rows; --max-rows 0 shows all"
             click.echo(left, err=True)
     elif form == "parquet":
         write_parquet(table, sys.stdout.buffer)
@@ -159,7 +159,7 @@ def _write(table: pa.Table, form: str, file: IO[bytes]) -> None:
 
 @contextmanager
 def _replacing(output: Path) -> Iterator[IO[bytes]]:
-    """Open a file that takes the place of another only once it is whole."""
+    """Open a file that replaces another only when it is complete."""
     if not output.parent.is_dir():
         raise click.ClickException(f"there is no directory {output.parent}")
     if output.exists() and not output.is_file():  # a device, a named pipe

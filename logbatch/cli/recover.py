@@ -14,7 +14,7 @@ from logbatch.cli.terminal import counted
 from logbatch.storage.columns import COLUMNS
 from logbatch.storage.segments import Segment, list_segments
 from logbatch.transports import VARIABLE, build
-from logbatch.transports.base import Transport
+from logbatch.transports.base import BaseTransport
 
 _TYPES = {
     "int64": "int64",
@@ -37,11 +37,11 @@ _TYPES = {
 def command(place: str | None, to: str | None, token: str | None, headers: tuple[str, ...]) -> None:
     """Publish what processes that died left behind.
 
-    Any process that logs to the same place does this by itself within seconds; this is for when
-    there is none any more.  The journals of living processes are not touched, and a record is
-    published once however often and by however many this is done.
+    Any process that logs to the same place does this by itself within seconds; this command is for
+    when there is none any more.  The journals of living processes are not touched, and a record is
+    published once, however often and by however many processes this is run.
 
-    Of an https: URL, it is what processes of this user that sent there left on this machine.
+    For an https: URL, it sends what this user's processes that sent there left on this machine.
 
     \b
     Examples:
@@ -55,36 +55,38 @@ def command(place: str | None, to: str | None, token: str | None, headers: tuple
         transport = build_transport(to or url, token, headers)
         done = recover(transport, meant_for=transport if to is None else _meant_for(url))
     elif token is not None or headers:
-        raise click.UsageError("--token and --header are for a URL")
+        raise click.UsageError("--token and --header need a URL")
     else:
         kind = parse_directory(place)[0] if place else None
         done = recover(_transport(find_directory(Path(place) if place else None), to or kind))
     if done.producers:
         published = counted(done.events, "record")
         journals = counted(done.producers, "journal")
-        click.echo(f"published {published} from {journals} of processes that had died")
+        click.echo(f"published {published} from {journals} of dead processes")
     elif not done.left:
         click.echo("nothing to recover: no dead process left anything")
     if done.left:
-        raise click.ClickException(f"{counted(done.left, 'record')} could not be published")
+        raise click.ClickException(
+            f"{counted(done.left, 'record')} could not be published; they stay in the journal"
+        )
 
 
 def _is_url(place: str) -> bool:
     return place.lower().startswith(("http://", "https://"))
 
 
-def _meant_for(url: str) -> Transport:
-    """Return what stands for the place that records were meant for; nothing is sent there."""
+def _meant_for(url: str) -> BaseTransport:
+    """Return a transport for the URL that records were meant for; nothing is sent there."""
     try:
         return build(url, insecure=True)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 
 
-def _transport(directory: Path, kind: str | None) -> Transport:
-    """Make the transport that writes files like those which are there."""
+def _transport(directory: Path, kind: str | None) -> BaseTransport:
+    """Make a transport that writes files like those that exist."""
     if kind not in (None, "parquet", "jsonl"):
-        raise click.UsageError(f"--to {kind}: files of a directory are parquet or jsonl")
+        raise click.UsageError(f"--to {kind}: the files of a directory are parquet or jsonl")
     newest = max(list_segments(directory), key=_age, default=None)
     if kind is None:
         kind = "parquet" if newest is None else newest.ext.partition(".")[0]

@@ -20,7 +20,7 @@ from logbatch.errors import DatasetError, TemporaryError
 from logbatch.identity import Ranges
 from logbatch.storage.segments import list_folders
 from logbatch.transports import VARIABLE
-from logbatch.transports.base import Batch, Transport
+from logbatch.transports.base import BaseTransport, Batch
 from logbatch.trouble import Trouble
 
 _SIZE = 5_000  # records of a batch
@@ -42,7 +42,7 @@ _BACKOFF = Backoff()
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long to try again where nothing is taken.",
+    help="How long to retry while nothing is accepted.",
 )
 def command(
     path: Path, url: str | None, token: str | None, headers: tuple[str, ...], patience: float
@@ -51,7 +51,7 @@ def command(
 
     PATH is a file of dead letters (*.jsonl in the directory `rejected`), a directory of such
     files, or a directory of log files.  Records keep their identities, so a destination that knows
-    them, as `logbatch serve` and a directory do, takes each once however often this is done.
+    them, as `logbatch serve` and a directory do, stores each once, however often this is run.
     What is sent is not removed here.
 
     \b
@@ -63,7 +63,7 @@ def command(
     bad: list[str] = []
     batches = _read(path, bad)
     if url is None and not os.environ.get(VARIABLE):
-        raise click.UsageError(f"say where to send: --to URL, or set {VARIABLE}")
+        raise click.UsageError(f"where to send? Use --to URL, or set {VARIABLE}")
     replay = Replay(build_transport(url, token, headers), patience)
     try:
         for batch in batches:
@@ -77,7 +77,7 @@ def command(
 def _tell_failures(rejected: int, bad: list[str]) -> None:
     told = []
     if rejected:
-        told.append(f"{counted(rejected, 'record')} refused again; a reason stands above")
+        told.append(f"{counted(rejected, 'record')} rejected again; see the reason above")
     if bad:
         told.append(f"{counted(len(bad), 'line')} left out, the first is {bad[0]}")
     if told:
@@ -85,7 +85,7 @@ def _tell_failures(rejected: int, bad: list[str]) -> None:
 
 
 def _read(path: Path, bad: list[str]) -> Iterator[Batch]:
-    """Find out what stands there, and read it; lines that cannot be read are told in `bad`."""
+    """Find out what is there, and read it; lines that cannot be read are listed in `bad`."""
     if not path.is_dir():
         return batches_of_letters(path, _SIZE, bad.append)
     if list_folders(path):
@@ -97,14 +97,14 @@ def _read(path: Path, bad: list[str]) -> Iterator[Batch]:
 
 
 class Replay:
-    """Sends batches one after the other, and tries again where that fails.
+    """Sends batches one after the other, and retries where that fails.
 
     Args:
         transport: Where to.
-        patience: Seconds after which to give up where nothing is taken.
+        patience: Seconds after which to give up while nothing is accepted.
     """
 
-    def __init__(self, transport: Transport, patience: float) -> None:
+    def __init__(self, transport: BaseTransport, patience: float) -> None:
         self.transport = transport
         self.rejected = 0
         self._patience = patience
@@ -115,7 +115,7 @@ class Replay:
         """Send a batch to its end.
 
         Raises:
-            ClickException: The destination takes nothing.
+            ClickException: The destination accepts nothing.
         """
         done = Ranges()
         failures = 0
@@ -135,12 +135,12 @@ class Replay:
                 wait = _BACKOFF.delay(failures, random.random(), error.retry_after)
                 if time.monotonic() + wait - since > self._patience:
                     raise click.ClickException(
-                        f"{error}; {self.summary()}.  Do it again later: what was taken is known"
-                        " to a destination that keeps identities"
+                        f"{error}; {self.summary()}.  Run it again later: a destination that keeps"
+                        " identities knows what it has"
                     ) from None
                 time.sleep(wait)
 
     def summary(self) -> str:
-        """Say what was done so far."""
+        """Return what was done so far."""
         sent = counted(self._counters.events, "record")
-        return f"{sent} taken in {counted(self._counters.batches, 'batch')}"
+        return f"{sent} accepted in {counted(self._counters.batches, 'batch')}"

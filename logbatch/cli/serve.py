@@ -42,7 +42,7 @@ def _limit(name: str, text: str) -> Callable[[_F], _F]:
     multiple=True,
     metavar="TOKEN",
     help="A token that clients must send; may be repeated.  Better env:NAME, for a command line"
-    " can be seen by all users of the machine.",
+    " is visible to all users of the machine.",
 )
 @click.option(
     "--format",
@@ -83,9 +83,9 @@ def command(
 
     DIR is a path, or says which files are meant: parquet:PATH, jsonl:PATH.
 
-    Batches are taken on /v1/logs, single records on /v1/log, OTLP on /otlp/v1/logs.  What is
-    answered with success is on the disk; what our own clients send is stored once, however often
-    it is sent.  There is one receiver for a DIR.
+    Batches come to /v1/logs, single records to /v1/log, OTLP to /otlp/v1/logs.  What is answered
+    with success is on the disk; what logbatch's own clients send is stored once, however often it
+    is sent.  There is one receiver for a DIR.
 
     \b
     Examples:
@@ -112,7 +112,9 @@ def command(
     except ValueError as error:
         raise click.ClickException(_name_option(str(error))) from None
     if not (is_loopback(host) or tls_cert):
-        click.echo("tokens and records come in plain text: --tls-cert encrypts them", err=True)
+        click.echo(
+            "warning: tokens and records arrive in plain text; --tls-cert encrypts them", err=True
+        )
     serve(settings, lambda url, _stop: click.echo(_announce(settings, url)))
 
 
@@ -120,17 +122,17 @@ def _choose_format(directory: str, named: str | None, asked: str | None) -> str:
     """Return the format of the files, which DIR or `--format` may say.
 
     Raises:
-        UsageError: They contradict each other, or DIR says more than that.
+        UsageError: They contradict each other, or DIR has options.
     """
     if named and "?" in directory:
-        raise click.UsageError(f"{directory}: the receiver takes no options of files")
+        raise click.UsageError(f"{directory}: the receiver has no options for files")
     if named and asked and named != asked:
         raise click.UsageError(f"{directory} means {named} files, --format {asked} others")
     return named or asked or "jsonl"
 
 
 def _announce(settings: Settings, url: str) -> str:
-    """Say what to do now; the first line is for programs, too."""
+    """Return what is shown when it is ready; the first line is for programs, too."""
     files = {"jsonl": "JSON Lines", "parquet": "Parquet"}[settings.format]
     return (
         f"listening on {url}\n"
@@ -141,7 +143,7 @@ def _announce(settings: Settings, url: str) -> str:
 
 
 def _name_option(text: str) -> str:
-    """Write a setting that is named at the begin of an error as its option."""
+    """Replace a setting at the beginning of an error by the name of its option."""
     names = {"private_key": "tls-key", "tokens": "token"}
     found = re.match(r"([a-z_]+)(?=[:=])", text)
     if found is None:

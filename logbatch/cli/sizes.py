@@ -1,4 +1,4 @@
-"""How much room the files of a log take."""
+"""The size of the files of a log."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def measure(directory: Path) -> list[Size]:
 
 
 def readable(number: float) -> str:
-    """Write a number of bytes in three or four digits: `8.6 kB`."""
+    """Format a number of bytes in three or four digits: `8.6 kB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if number < 1000:
             return f"{number:.{0 if unit == 'B' else 1}f} {unit}"

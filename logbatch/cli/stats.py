@@ -53,7 +53,7 @@ def command(directory: Path | None, where: Filter, top: int, color: str) -> None
 
 
 def show(summary: Summary, sizes: Sequence[Size], terminal: Terminal) -> Iterator[RenderableType]:
-    """Give the picture part by part."""
+    """Yield the picture part by part."""
     yield _title(summary)
     if summary.axis is None:
         return
@@ -134,6 +134,6 @@ def _sizes(sizes: Sequence[Size]) -> Table:
 
 
 def _period(first: int, last: int) -> tuple[str, str]:
-    """Write when something began and ended; the day is not said twice."""
+    """Format when something began and ended; one day is written once."""
     begin, end = (f"{to_datetime(at):%Y-%m-%d %H:%M:%S}" for at in (first, last))
     return begin, end[11:] if begin[:10] == end[:10] else end

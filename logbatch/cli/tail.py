@@ -31,7 +31,7 @@ def _parse_lines(
 
 @click.command("tail")
 @directory_argument
-@click.option("-f", "--follow", is_flag=True, help="Go on, as records are logged; Ctrl-C ends it.")
+@click.option("-f", "--follow", is_flag=True, help="Go on as records are logged; Ctrl-C ends it.")
 @click.option(
     "-n",
     "--lines",
@@ -75,7 +75,7 @@ def command(
 
 
 def _limit(lines: int | str | None, where: Filter) -> int | None:
-    """Tell how many records are wanted at the most; None for all."""
+    """Return how many records are wanted at most; None means all."""
     if lines is None:
         begins = where.period[0] is not None
         return None if begins else _LINES

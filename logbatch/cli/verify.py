@@ -1,4 +1,4 @@
-"""`logbatch verify`: prove that nothing is missing and nothing is there twice."""
+"""`logbatch verify`: prove that nothing is missing and nothing is stored twice."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _MOST_SPANS = 3
 @click.option("--json", "as_json", is_flag=True, help="The whole report as one JSON object.")
 @color_option
 def command(directory: Path | None, as_json: bool, color: str) -> None:
-    """Check that every record is there, and is there once.
+    """Check that every record exists, and exists once.
 
     Each handler or processor, until it is closed, is a producer and numbers its records 0, 1, 2
     and so on.  The table shows for each which numbers are in files (present), still in its journal
-    (pending), nowhere (missing), or there more than once (twice).  What was dropped or rejected,
+    (pending), nowhere (missing), or stored more than once (twice).  What was dropped or rejected,
     and reported as such, is listed below it.
 
-    Exit code 1 means that records are missing or there twice, or that a file cannot be read.
+    Exit code 1 means that records are missing or stored twice, or that a file cannot be read.
 
     \b
     Examples:

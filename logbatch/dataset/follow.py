@@ -28,10 +28,10 @@ from logbatch.dataset.rows import Row, row_order, rows_of_lines, rows_of_table
 from logbatch.dataset.snapshot import Part, Snapshot, Spans
 from logbatch.dataset.source import Source
 from logbatch.identity import Ranges
-from logbatch.storage.segments import Segment
+from logbatch.storage.segments import Segment, is_coarse
 
-_TICK = 100_000_000  # nanoseconds within which two changes of a folder may bear one time
-_COARSE_TICK = 2_100_000_000  # the same where times are whole seconds
+_TICK = 0.1  # seconds within which two changes of a folder may bear one time
+_COARSE_TICK = 2.1  # the same where times are whole seconds
 _AGAIN = 4  # more looks at most to fill a hole; what was dropped fills none
 
 
@@ -43,11 +43,20 @@ class Stop(Protocol):
 
 
 class _Folder(NamedTuple):
-    """What was seen of a folder: its time, its names, and whether that time may be used again."""
+    """What was seen of a folder.
+
+    Attributes:
+        changed: The time of its last change.
+        since: When that time was first seen, by a clock that only goes forward: the other one may
+            be set, and differs from that of a file server.
+        names: The names in it.
+        settled: Whether a change behind the listing shows in another time.
+    """
 
     changed: int = -1
+    since: float = 0.0
     names: frozenset[str] = frozenset()
-    unsettled: bool = True
+    settled: bool = False
 
 
 class Follower:
@@ -132,14 +141,16 @@ class Follower:
         known = self._folders.get(folder, _Folder())
         try:
             changed = os.stat(folder).st_mtime_ns  # before the names: a later change shows again
-            if changed == known.changed and not known.unsettled:
+            if changed == known.changed and known.settled:
                 return frozenset()
+            now = time.monotonic()
             names = frozenset(os.listdir(folder))
         except (FileNotFoundError, NotADirectoryError):
             self._folders.pop(folder, None)
             return frozenset()
-        tick = _COARSE_TICK if changed % 1_000_000_000 == 0 else _TICK
-        self._folders[folder] = _Folder(changed, names, time.time_ns() - changed < tick)
+        since = known.since if changed == known.changed else now
+        settled = now - since > (_COARSE_TICK if is_coarse(changed) else _TICK)
+        self._folders[folder] = _Folder(changed, since, names, settled)
         return names - known.names
 
     def _new_in(self, path: Path) -> list[Row]:

@@ -6,7 +6,8 @@ Memory holds the pieces that overlap in time, not the dataset.
 
 For the newest few not even the bounds of all files are read: those of a file are guessed from the
 time it was written, and found out when its turn comes.  As soon as one guess proves wrong, all are
-given up.
+given up.  Nothing is guessed of a process that saw the clock go back: its later files are the older
+ones by their times.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import count
+from itertools import count, groupby, pairwise
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -34,10 +35,12 @@ from logbatch.dataset.pieces import (
     pieces,
     read,
     read_tail,
+    written_at,
 )
 from logbatch.dataset.rows import Row, row_order, rows_of_table
 from logbatch.dataset.snapshot import Part, Snapshot, Tail
 from logbatch.dataset.source import TRIES, Source
+from logbatch.storage.segments import born
 
 pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
 
@@ -111,8 +114,8 @@ class _Merge:
         newest = max((self._add_tail(tail) for tail in snapshot.tails), default=0)
         # Times that have not come yet are made up, and tell nothing of when a file was written.
         self._guess = newest_first and limit is not None and newest <= time.time() * 1e6 + SLACK
-        for part in snapshot.parts:
-            self._add_part(part)
+        for producer, parts in groupby(snapshot.parts, lambda part: part.segment.producer):
+            self._add_parts(producer, list(parts))
 
     def _add_tail(self, tail: Tail) -> float:
         table = read_tail(tail, FIXED)
@@ -121,13 +124,17 @@ class _Merge:
         self._add(piece, partial(self._chosen, table))
         return piece.high
 
-    def _add_part(self, part: Part) -> None:
-        if not self._guess:
-            self._add_pieces(part, self._pieces(part))
+    def _add_parts(self, producer: str, parts: list[Part]) -> None:
+        """Add the files of a producer, in the order in which they were written."""
+        written = [written_at(part) for part in parts] if self._guess else []
+        if not written or not _in_order([int(born(producer) * 1e6), *written]):
+            for part in parts:
+                self._add_pieces(part, self._pieces(part))
             return
-        for piece in guess_pieces(part):
-            unit = _Unit(-piece.high, next(self._numbers), None, (part, piece))
-            heapq.heappush(self._units, unit)
+        for part, at in zip(parts, written, strict=True):
+            for piece in guess_pieces(part, at):
+                unit = _Unit(-piece.high, next(self._numbers), None, (part, piece))
+                heapq.heappush(self._units, unit)
 
     def _pieces(self, part: Part) -> tuple[Piece, ...]:
         return self._source.footer(part).pieces if _is_parquet(part) else pieces(part)
@@ -207,6 +214,11 @@ class _Merge:
         times = pool.column("timestamp").cast(pa.int64())
         before = pc.less(times, int(edge)) if self._sign > 0 else pc.greater(times, -int(edge))
         return pc.sum(before).as_py() or 0
+
+
+def _in_order(times: list[int]) -> bool:
+    """Return whether the clock was never set back between times."""
+    return all(after >= before - SLACK for before, after in pairwise(times))
 
 
 def _is_parquet(part: Part) -> bool:

@@ -148,17 +148,30 @@ def pieces(part: Part) -> tuple[Piece, ...]:
     return tuple(found)
 
 
-def guess_pieces(part: Part) -> tuple[Piece, ...]:
-    """Divide a file into pieces whose latest times are guessed, so that hardly anything is read.
-
-    A record is not newer than the last write to its file, and in a JSONL file not much newer than
-    the one behind it: unless the program made its time up, or the clock was set back.
+def written_at(part: Part) -> int:
+    """Return when a file was written to last, in microseconds since 1970.
 
     Raises:
         Vanished, Damaged: It cannot be read.
     """
     with reading(part.path):
-        latest = os.stat(part.path).st_mtime_ns // 1000 + SLACK
+        return os.stat(part.path).st_mtime_ns // 1000
+
+
+def guess_pieces(part: Part, written: int) -> tuple[Piece, ...]:
+    """Divide a file into pieces whose latest times are guessed, so that hardly anything is read.
+
+    A record is not newer than the last write to its file, and in a JSONL file not much newer than
+    the one behind it: unless the program made its time up, or the clock was set back.
+
+    Args:
+        part: The file.
+        written: When it was written to last.
+
+    Raises:
+        Vanished, Damaged: It cannot be read.
+    """
+    latest = written + SLACK
     starts = [(0, -math.inf)]
     if part.segment.ext == "jsonl" and part.whole:
         starts += _starts(part)

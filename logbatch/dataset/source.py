@@ -69,7 +69,7 @@ class Source:
             self._exclude(path, "its name is none that logbatch gives; it was left out")
         return found
 
-    def retry(self, read: Callable[[Snapshot], _T], snapshot: Snapshot | None = None) -> _T:
+    def retry(self, read: Callable[[Snapshot], _T]) -> _T:
         """Read a snapshot, and a new one as often as that turns out to be out of date.
 
         Raises:
@@ -78,10 +78,9 @@ class Source:
         left = TRIES
         while True:
             try:
-                return read(snapshot or self.snapshot())
+                return read(self.snapshot())
             except (Vanished, Damaged) as error:
                 left = self.note(error, left)
-                snapshot = None
 
     def note(self, error: Vanished | Damaged, left: int) -> int:
         """Take note of why a snapshot could not be read; a new one may be.

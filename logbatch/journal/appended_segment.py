@@ -1,4 +1,4 @@
-"""A segment whose lines are written: where a file cannot be mapped, and for durability "power"."""
+"""A segment that grows by writes: where files cannot be mapped, and for durability "power"."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from logbatch.journal.segment import Write, read_part
 
 
 class AppendedSegment:
-    """A file that grows by plain writes; with `power`, each is on the disk when it returns.
+    """A file that grows by writes; with `power`, each is on the disk when it returns.
 
     Each line has a place of its own before it is written, so one that is written from within
     another (by a signal handler) neither mixes with it nor follows half of it.
 
     Args:
         index: Its place in the journal.
-        path: The file to make.
+        path: The file to create.
         size: The bytes it may take.
         lock: The journal's lock.
         power: Whether to wait for the disk, with each line.
 
     Raises:
-        OSError: The file could not be made.
+        OSError: The file could not be created.
     """
 
     loose = True
@@ -85,7 +85,7 @@ class AppendedSegment:
             sync_file(number)
 
     def _blank(self, start: int, size: int) -> None:
-        """Make a place that may hold half a line blank; where that fails, nothing may follow it."""
+        """Overwrite what may be half a line with blank lines; if that fails, nothing may follow."""
         try:
             if os.pwrite(self._file.check(), b"\n" * size, start) == size:
                 return

@@ -1,7 +1,7 @@
 """Find, count and cut lines in the bytes of a segment.
 
 A *loose* segment may hold blank lines between its lines, where something that was no line was
-overwritten; they are neither counted nor handed out.
+overwritten; they are neither counted nor returned.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 from logbatch.journal.segment import Segment
 from logbatch.journal.state import Position
 
-CHUNK = 1 << 20  # bytes copied and looked at in one go, while the interpreter lock is held
+CHUNK = 1 << 20  # bytes copied and searched in one go, while the interpreter lock is held
 _LEAST = 1 << 12
 
 
 def whole_lines(segment: Segment, start: int, stop: int, about: int = CHUNK) -> bytes:
-    """Read about so many bytes, ending with a line; `stop` is the end of a line."""
+    """Read whole lines of about so many bytes, from `start` to `stop`, which both end a line."""
     length = max(min(about, CHUNK), _LEAST)
     while True:
         chunk = segment.read(start, min(start + length, stop))
@@ -25,26 +25,26 @@ def whole_lines(segment: Segment, start: int, stop: int, about: int = CHUNK) -> 
 
 
 def count_lines(chunk: bytes, loose: bool) -> int:
-    """Count the lines, but not the blank ones."""
+    """Return the number of lines, without the blank ones."""
     if loose and (chunk.startswith(b"\n") or b"\n\n" in chunk):
         return sum(map(bool, chunk.split(b"\n")))
     return chunk.count(b"\n")
 
 
 def without_blanks(chunk: bytes) -> bytes:
-    """Leave out the blank lines."""
+    """Return the lines without the blank ones."""
     if chunk.startswith(b"\n") or b"\n\n" in chunk:
         return b"".join(line + b"\n" for line in chunk.split(b"\n") if line)
     return chunk
 
 
 def count_leading_blanks(chunk: bytes) -> int:
-    """Return how many blank lines stand before the first line."""
+    """Return the number of blank lines before the first line."""
     return len(chunk) - len(chunk.lstrip(b"\n"))
 
 
 def cut_bytes(chunk: bytes, room: int, *, must: bool) -> bytes:
-    """Cut behind the last line that fits; with `must`, behind the first if none does."""
+    """Return the lines that fit; with `must`, the first line if none does."""
     if len(chunk) <= room:
         return chunk
     whole = chunk.rfind(b"\n", 0, max(room, 0)) + 1
@@ -54,7 +54,7 @@ def cut_bytes(chunk: bytes, room: int, *, must: bool) -> bytes:
 
 
 def cut_lines(chunk: bytes, most: int) -> bytes:
-    """Cut behind the `most`-th line that is not blank."""
+    """Return the first `most` lines that are not blank, and the blank ones between them."""
     if chunk.count(b"\n") <= most:
         return chunk
     end = 0
@@ -68,14 +68,14 @@ def cut_lines(chunk: bytes, most: int) -> bytes:
 
 
 def enter(segment: Segment, sequence: int) -> Position:
-    """Return the begin of a segment whose first line has this sequence, if it is not known."""
+    """Return the start of a segment, whose first line has this sequence if it is not known."""
     if segment.first is None:  # it is known where segments before it were dropped
         segment.first = sequence
     return Position(segment.index, 0, segment.first)
 
 
 def past_blanks(position: Position, segment: Segment) -> Position:
-    """Step over blank lines, of which there may be megabytes."""
+    """Return the position behind blank lines, of which there may be megabytes."""
     offset, stop = position.offset, segment.end()
     while segment.loose and offset < stop and segment.read(offset, offset + 1) == b"\n":
         offset += count_leading_blanks(segment.read(offset, min(offset + CHUNK, stop)))
@@ -83,7 +83,7 @@ def past_blanks(position: Position, segment: Segment) -> Position:
 
 
 def advance(position: Position, segment: Segment, chunk: bytes) -> Position:
-    """Return the place behind a piece that begins at `position`."""
+    """Return the position behind lines that begin at `position`."""
     return Position(
         segment.index,
         position.offset + len(chunk),
@@ -94,7 +94,7 @@ def advance(position: Position, segment: Segment, chunk: bytes) -> Position:
 def collect(
     segment: Segment, start: Position, stop: int, max_bytes: int, max_lines: int
 ) -> tuple[Position, bytes]:
-    """Read lines within the limits; return the place behind them, and them."""
+    """Read lines within the limits; return the position behind them, and the lines."""
     pieces: list[bytes] = []
     position, room = start, max_bytes
     while position.offset < stop and position.sequence - start.sequence < max_lines:

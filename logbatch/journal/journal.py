@@ -1,21 +1,21 @@
-"""The queue of one process incarnation: lines go in, batches are read, what is settled goes away.
+"""The queue of one process: lines are appended, batches are read, what is settled is removed.
 
 What it guarantees: when `append` returns, the line is in the kernel's hands and survives the death
 of the process (with `power`, that of the machine; in memory, neither).  `append` may be called by
-any number of threads and from within itself by a signal handler or the collector; it takes no lock
-except to begin a new segment, and lines never mix.  When there is no room it raises `JournalFull`.
+any number of threads, and from within itself by a signal handler or the garbage collector; it takes
+no lock except to begin a new segment, and lines never mix.  Without room it raises `JournalFull`.
 
 Who may call what: `append`, `count`, `pending`, `drop_oldest` anybody; `read`, `sending`,
 `acknowledge`, `prepare`, `sync` the one thread that delivers; `stop`, `close` and `abandon` the
 owner.
 
-A record's sequence is its line number.  There is one lock, `lock`, for everything but the way of a
-line into a mapped segment, and whatever runs in the midst of something (a signal handler, the
-collector) enters it again.  So each change is made by a single store, after looking whether what it
-was worked out from still holds.
+A record's sequence is its line number.  One lock, `lock`, guards everything but the appending to a
+mapped segment.  It is re-entrant: a signal handler or the collector may run in the middle of
+anything and change what is being worked with.  So each change is a single store, made after looking
+whether what it was computed from still holds.
 
-Invariants, in sequences: settled <= head, and both only move forward.  Of the lines before
-settled nothing is left; of those from settled to head, each is in a segment or in `dropped`.
+Invariants, in sequences: `settled` <= head, and both only grow.  Of the lines before `settled`
+nothing is left; each line from `settled` to head is in a segment or in `dropped`.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ class Journal:
         producer: The id of the process incarnation.
         power: Whether each line must be on the disk before `append` returns.
         max_bytes: The most that all segments with unsettled lines may take.
-        on_trouble: Called (kind, text) when a file cannot be had; it must not raise.
+        on_trouble: Called (kind, text) when a file cannot be created or written; must not raise.
         on_segment: Called, by the thread that appends, when a new segment was begun.
 
     Attributes:
         producer: The same.
-        writer: The way in.  Who must save each call uses its `write` and `position`.
-        lock: Whoever must hold a lock of its own while it calls the journal takes this one: a
-            second lock would be waited for in the wrong order by a signal handler that logs.
+        writer: Appends the lines.  Where each nanosecond counts, call its `write` and `position`.
+        lock: Whoever must hold a lock while it calls the journal takes this one: a second lock
+            would be waited for in the wrong order by a signal handler that logs.
         dropped: What `drop_oldest` dropped.
     """
 
@@ -77,7 +77,10 @@ class Journal:
         self.lock = threading.RLock()
         self._reports = Reports(on_trouble)
         if directory is not None and not SUPPORTED:
-            self._reports.note("journal files need Linux or macOS; events wait in memory")
+            self._reports.note(
+                "journal files need Linux or macOS; buffering events in memory, which are lost if"
+                " this process dies"
+            )
             directory = None
         self._segments = Segments()  # added to by the writer, removed from here
         self._progress = Progress(directory, producer, self._reports, power=power)
@@ -105,7 +108,7 @@ class Journal:
     def resume(
         cls, directory: Path, producer: str, state: StateFile, segments: Iterable[Segment]
     ) -> Journal:
-        """Make a journal, to be read only, of what a process that died left behind."""
+        """Return a journal of what a process that died left behind, to be read only."""
         journal = cls(directory, producer)
         journal._progress.resume(state)
         for segment in segments:
@@ -130,7 +133,7 @@ class Journal:
         self.writer.append(line)
 
     def prepare(self, pause: Callable[[], object]) -> None:
-        """Have a segment ready before it is needed, so that no caller makes it.
+        """Create the next segment ahead of need, so that no caller has to.
 
         Args:
             pause: Called now and then, to let other threads run.
@@ -138,11 +141,12 @@ class Journal:
         self.writer.prepare(pause)
 
     def sync(self) -> None:
-        """Have what came in so far on the disk; for while the destination does not take it."""
+        """Bring what was appended so far to the disk, while the destination does not take it."""
         self.writer.sync()
+        self._reports.flush()
 
     def stop(self) -> None:
-        """Take no more lines; what is in stays to be read."""
+        """Refuse further lines; those that were appended can still be read."""
         self.writer.stop()
 
     # ------------------------------------------------------------------ dropping
@@ -173,7 +177,7 @@ class Journal:
     def _find_oldest(self) -> tuple[Segment, Position] | None:
         """Find the oldest segment that may be dropped, and where the one behind it begins."""
         progress = self._progress
-        # Of two holes the state could tell one only, so none is made before the one there is.
+        # The state file has room for one hole only, so none is made before the one there is.
         hole = progress.following.segment - 1
         kept = max(progress.settled.segment, progress.sending.segment, self._reading, hole)
         oldest = self._segments.after(kept)
@@ -195,14 +199,14 @@ class Journal:
     # ------------------------------------------------------------------ counting
 
     def count(self) -> int:
-        """Return how many lines came in so far: the sequence of the next one."""
+        """Return how many lines were appended so far: the sequence of the next one."""
         while True:
             with self.lock:  # given up in between, so that a caller never waits for long
                 if not self._count_on():
                     return self._head.sequence
 
     def _count_on(self) -> bool:
-        """Count a piece further; return False where all lines are counted."""
+        """Count some more lines; return False where all are counted."""
         head = self._head
         segment = self._segments.get(head.segment)
         sealed = segment is None or segment.sealed  # to be asked before the end
@@ -222,7 +226,7 @@ class Journal:
 
     @property
     def begun(self) -> bool:
-        """Whether a line ever came in."""
+        """Whether a line was ever appended."""
         return bool(self._segments) or self._head.sequence > 0
 
     @property
@@ -231,11 +235,11 @@ class Journal:
         return self._progress.settled.sequence
 
     def pending(self) -> int:
-        """Return how many lines are neither acknowledged nor dropped."""
+        """Return how many lines are not acknowledged nor dropped."""
         return self.count_and_pending()[1]
 
     def count_and_pending(self) -> tuple[int, int]:
-        """Return how many lines came in, and how many are neither acknowledged nor dropped."""
+        """Return how many lines were appended, and how many are not acknowledged nor dropped."""
         self.count()
         with self.lock:
             head = self.count()
@@ -243,7 +247,7 @@ class Journal:
             return head, sum(last - first + 1 for first, last in waiting)
 
     def pending_bytes(self) -> int:
-        """Return how many bytes wait, nearly."""
+        """Return about how many bytes are pending."""
         return self._segments.bytes_pending(self._progress.settled)
 
     # ------------------------------------------------------------------ lines out
@@ -251,7 +255,7 @@ class Journal:
     def read(self, first: int, max_bytes: int, max_lines: int = WITHOUT_LIMIT) -> Lines | None:
         """Read consecutive lines, at least one if there is one, all from one segment.
 
-        A batch that was noted by `sending` is read again as it was, whatever the limits.
+        A batch that was recorded by `sending` is read again as it was, whatever the limits.
 
         Args:
             first: Sequence to begin with, not before the first unsettled one.  Where it was
@@ -276,7 +280,7 @@ class Journal:
         end = self._counted_end(segment)
         fits = end.offset - start.offset <= max_bytes and end.sequence - start.sequence <= max_lines
         if fits and start.offset < end.offset <= stop and not segment.loose:
-            data = segment.read(start.offset, end.offset)  # they were counted when they came
+            data = segment.read(start.offset, end.offset)  # these lines are counted already
         else:
             end, data = collect(segment, start, stop, max_bytes, max_lines)
         if end.sequence == start.sequence:
@@ -293,7 +297,7 @@ class Journal:
         return self._segments.locate(sequence, self._marks.get(sequence) or self._nearest(sequence))
 
     def _nearest(self, sequence: int) -> Position:
-        """Return the last known place that is not behind a line, nor before the settled ones."""
+        """Return the last known place that is neither behind a line nor before `settled`."""
         settled = self._progress.settled
         places = [
             Position(segment.index, 0, segment.first)
@@ -306,7 +310,7 @@ class Journal:
     # ------------------------------------------------------------------ settling
 
     def sending(self, last: int) -> None:
-        """Note, before a batch is sent, that it ends with `last`; on the disk when it returns."""
+        """Record, before a batch is sent, that it ends with `last`; this waits for the disk."""
         with self.lock:
             self._progress.sending = self._locate(last + 1)
             self._progress.save()
@@ -323,10 +327,9 @@ class Journal:
             if not self._leave_finished():
                 progress.save()
                 self._discard_before(progress.settled.segment)
-        self._reports.flush()
 
     def _leave_finished(self) -> bool:
-        """Step over segments that are wholly settled, and remove them; return if there were any."""
+        """Remove the segments that are wholly settled; return whether there were any."""
         settled = self._segments.past_finished(self._progress.settled)
         if settled == self._progress.settled:
             return False
@@ -339,16 +342,25 @@ class Journal:
         self._segments.discard_before(index)
         self._ends = {other: end for other, end in self._ends.copy().items() if other >= index}
 
+    def report(self) -> None:
+        """Report what went wrong in `acknowledge` and `close`, which may be called under the lock.
+
+        Call this without the lock: `on_trouble` may wait for something.
+        """
+        self._reports.flush()
+
     # ------------------------------------------------------------------ the end
 
     def close(self) -> bool:
-        """Stop, and remove the files if everything is settled; else leave them to be adopted.
+        """Stop; remove the files if everything is settled, else leave them to be taken over.
 
         Returns:
             Whether everything was settled.
         """
         self.stop()
         done = self.pending() == 0
+        if not done:
+            self.writer.sync()
         with self.lock:
             # One is not sealed while this runs from within an append to it.
             done = done and all(segment.sealed for segment in self._segments)
@@ -358,7 +370,6 @@ class Journal:
                 self._leave_to_others()
             self._segments.release()
             self._progress.close(self._maker.remove_all if done else None)
-        self._reports.flush()
         return done
 
     def _leave_to_others(self) -> None:
@@ -368,7 +379,7 @@ class Journal:
         self._progress.save(closed=True)
 
     def abandon(self) -> None:
-        """Let go of everything without a word, in a forked child: it is the parent's."""
+        """Release everything in a forked child, and touch no file: they are the parent's."""
         self.writer.abandon()
         self.lock = threading.RLock()  # somebody who was not forked may hold the other for ever
         self._segments.abandon()

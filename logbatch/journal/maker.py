@@ -1,9 +1,9 @@
-"""Make the segments of one journal, each in the best form that can be had.
+"""Create the segments of one journal, each in the best form that works.
 
-A mapped file is best.  A file system that cannot map gets plain appends; where no file can be had
-at all, the lines wait in memory and the next segment tries again.  Each of these is told once.
-The indexes of a journal's files have no holes, except where a segment is in memory or was dropped:
-a reader in another process can tell by that.
+A mapped file is best.  Where the file system cannot map, lines are appended to a file; where no
+file can be created, they are buffered in memory, and the next segment is tried as a file again.
+Either is reported once.  The indexes of a journal's files have no holes, except where a segment is
+in memory or was dropped: by that a reader in another process knows that lines are missing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 from threading import RLock
 
-from logbatch.disk import create_file, sync_directory
+from logbatch.disk import create_file, sync_directory, sync_file, write_all
 from logbatch.journal.appended_segment import AppendedSegment
 from logbatch.journal.mapped_segment import CannotMapError, MappedSegment
 from logbatch.journal.names import segment_path, spare_path
@@ -26,18 +26,19 @@ from logbatch.journal.segment import Segment, discard
 
 SMALLEST, LARGEST = 1 << 20, 1 << 24  # bytes of a segment: the first, and what doubling ends at
 LEAST = 1 << 16  # bytes of a segment where the disk has room for no more
+MEMORY_LIMIT = 1 << 26  # bytes that are buffered while no journal file can be created
 PAGE = 4096
 
 
 class Maker:
-    """Makes segments, and removes what is left of a journal's files at the end.
+    """Creates segments, and removes what is left of a journal's files at the end.
 
     Args:
         directory: Where files go; None keeps everything in memory.
         producer: Whose they are.
         lock: The journal's lock; held by whoever calls, except for `prepare`.
         progress: Has the state file, which is created before the first segment.
-        reports: Where it is noted what cannot be made.
+        reports: Where it is noted what cannot be created.
         power: Whether each line must be on the disk when it is appended.
     """
 
@@ -63,7 +64,7 @@ class Maker:
         self._spares: deque[MappedSegment] = deque()
 
     def make(self, size: int, need: int) -> Segment:
-        """Make a segment.
+        """Create a segment; in memory if a file cannot be created.
 
         Args:
             size: Bytes that are wanted.
@@ -74,11 +75,15 @@ class Maker:
         try:
             return self._make_file(self._directory, size, max(need, LEAST))
         except OSError as error:
-            return self.make_memory(error.strerror or type(error).__name__, size, need)
+            return self.make_in_memory(error.strerror or type(error).__name__, size, need)
 
-    def make_memory(self, reason: str, size: int, need: int) -> Segment:
-        """Make a segment in memory because of some trouble; a small one, to try again soon."""
-        self._reports.note(f"no journal file can be had ({reason}); events wait in memory")
+    def make_in_memory(self, reason: str, size: int, need: int) -> Segment:
+        """Create a segment in memory where no file works; a small one, to try again soon."""
+        self._reports.note(
+            f"cannot create a journal file in {self._directory} ({reason}); buffering up to"
+            f" {MEMORY_LIMIT >> 20} MiB of events in memory, which are lost if this process dies;"
+            " files are used again as soon as they can be created"
+        )
         size = max(need, min(size, SMALLEST))
         return MappedSegment(next(self._indexes), None, whole_pages(size), self._lock)
 
@@ -90,7 +95,7 @@ class Maker:
             try:
                 return self._make_that_fits(index, path, size, least)
             except FileExistsError:
-                continue  # not ours, so it is let be
+                continue  # not ours, so it is left alone
 
     def _make_that_fits(self, index: int, path: Path, size: int, least: int) -> Segment:
         try:
@@ -106,30 +111,33 @@ class Maker:
                 return MappedSegment(index, path, size, self._lock)
             except CannotMapError as error:
                 self._maps = False
-                self._reports.note(f"the file system cannot map ({error.strerror}); using appends")
+                self._reports.note(
+                    f"cannot map journal files in {path.parent} ({error.strerror}); appending to"
+                    " them instead: no event is lost, but each call takes longer"
+                )
         return AppendedSegment(index, path, size, self._lock, power=self._power)
 
     # ------------------------------------------------------------------ ahead of need
 
     @property
     def in_memory(self) -> bool:
-        """Whether no files are wanted."""
+        """Whether the journal has no files by choice."""
         return self._directory is None
 
     @property
     def is_ready(self) -> bool:
-        """Whether a spare segment is ready, or none is ever made."""
+        """Whether a spare segment is ready, or none is ever used."""
         return bool(self._spares) or not self._maps or self._directory is None
 
     def prepare(self, size: int, pause: Callable[[], object]) -> None:
-        """Make a segment ready, so that no caller waits for it."""
+        """Create a spare segment, so that no caller waits for one."""
         if self._directory is None:
             return
         try:
             path = spare_path(self._directory, self._producer)
             spare = MappedSegment(-1, path, size, self._lock)
         except OSError:
-            return  # whoever needs the segment will try, and say what is wrong
+            return  # whoever needs the segment tries again, and notes what is wrong
         spare.touch(pause)
         with self._lock:
             self._spares.append(spare)
@@ -137,7 +145,7 @@ class Maker:
                 self.stop()
 
     def place_spare(self, need: int, room: int) -> Segment | None:
-        """Give the spare segment an index; None where there is none that fits."""
+        """Give the spare segment an index and return it; None where there is none that fits."""
         try:
             spare = self._spares.popleft()
         except IndexError:
@@ -172,23 +180,24 @@ class Maker:
             sync_directory(self._directory)
 
     def stop(self) -> None:
-        """Make no more, and remove what was made ready."""
+        """Create no more spare segments, and remove those there are."""
         self._stopped = True
         while self._spares:
             discard(self._spares.popleft())
 
     def spill(self, segment: Segment) -> None:
-        """Write lines that are in memory to a file after all, if one can be had now."""
+        """Write lines that are in memory to a file after all, if one can be created now."""
         if self._directory is None or segment.path is not None:
             return
         path = segment_path(self._directory, self._producer, segment.index)
         with contextlib.suppress(OSError):
             self._progress.ensure_file()
-            with open(create_file(path), "wb") as file:
-                file.write(segment.read(0, segment.end()))
+            with open(create_file(path), "wb", buffering=0) as file:
+                write_all(file.fileno(), segment.read(0, segment.end()))
+                sync_file(file.fileno())
 
     def remove_all(self) -> bool:
-        """Remove what an interrupted call may have left; return whether nothing is there."""
+        """Remove all segments, also what an interrupted call left; return whether none is left."""
         if self._directory is None:
             return True
         try:
@@ -200,7 +209,7 @@ class Maker:
         return True
 
     def abandon(self) -> None:
-        """Let go of everything, in a forked child: it is the parent's."""
+        """Release everything in a forked child: it is the parent's."""
         while self._spares:
             self._spares.popleft().abandon()
 

@@ -1,8 +1,8 @@
-"""A file mapped into memory, given up without closing somebody else's descriptor.
+"""A file mapped into memory, released without closing somebody else's descriptor.
 
-Before Python 3.13 a mapping keeps a duplicate of the descriptor and closes it by number when it
-goes.  An application may have closed that number and used it for a file of its own; then the
-mapping is kept for ever.
+Before Python 3.13 a mapping keeps a duplicate of the descriptor, and closes it by its number when
+the mapping is closed.  An application may have closed that number and used it for a file of its
+own; then the mapping is kept for ever.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ _open: set[MappedFile] = set()
 
 
 class MappedFile:
-    """A mapping with the one descriptor that stays open beside it, which holds the file's lock.
+    """A mapping, and the one descriptor that stays open beside it and holds the file's lock.
 
     Args:
-        descriptor: The file, which is the mapping's from here on unless this raises; -1 stands
-            for memory.
-        size: How much of it.
+        descriptor: The file; it belongs to the mapping unless this raises.  -1 stands for memory.
+        size: Bytes, from its start.
     """
 
     def __init__(self, descriptor: int, size: int) -> None:
@@ -51,7 +50,7 @@ class MappedFile:
             self.map.flush()
 
     def close(self) -> None:
-        """Give up the mapping and the descriptor."""
+        """Close the mapping and the descriptor."""
         if self._closed:
             return
         self._closed = True

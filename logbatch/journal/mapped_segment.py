@@ -33,13 +33,13 @@ class MappedSegment:
 
     Args:
         index: Its place in the journal.
-        path: The file to make; None for memory.
+        path: The file to create; None for memory.
         size: Bytes, a multiple of 4096.
         lock: The journal's lock.
 
     Raises:
-        CannotMapError: The file could be made, but not mapped.
-        OSError: The file could not be made, or there is no room for it.
+        CannotMapError: The file could be created, but not mapped.
+        OSError: The file could not be created, or there is no room for it.
     """
 
     loose = False
@@ -61,7 +61,7 @@ class MappedSegment:
             return self._map.write(line)
 
     def touch(self, pause: Callable[[], object]) -> None:
-        """Have the kernel ready all pages, in slices, so that no caller waits for them."""
+        """Have the kernel provide all pages, in slices, so that no caller waits for one."""
         for start in range(0, self.size, _SLICE):
             try:
                 self._map.madvise(_POPULATE_WRITE, start, min(_SLICE, self.size - start))

@@ -3,7 +3,7 @@
     <producer>.state              who owns the journal, and how far it is settled
     <producer>-<index>.journal    a segment
     <producer>.spare              a segment that has no index yet
-    .<producer>.<number>.new      a state file that is being made
+    .<producer>.<number>.new      a state file that is being written
 
 All stand in one directory, together with those of other producers.
 """
@@ -30,9 +30,9 @@ def state_path(directory: Path, producer: str) -> Path:
 
 
 def new_state_path(state: Path) -> Path:
-    """Return where a state file is made before it gets its name.
+    """Return where a state file is written before it gets its name.
 
-    Numbered: a signal handler that logs may come to this while it is being done.
+    It is numbered: a signal handler that logs may need one while another is being written.
     """
     return state.with_name(f".{state.stem}.{next(_attempts)}.new")
 
@@ -43,7 +43,7 @@ def segment_path(directory: Path, producer: str, index: int) -> Path:
 
 
 def spare_path(directory: Path, producer: str) -> Path:
-    """Return where a segment is made ready before it gets an index."""
+    """Return where a segment is kept before it gets an index."""
     return directory / f"{producer}.spare"
 
 
@@ -64,7 +64,7 @@ def find_journals(directory: Path) -> dict[str, list[int]]:
 
 
 def find_new_states(directory: Path) -> Iterator[Path]:
-    """Find the state files that have not got their name yet.
+    """Return the state files that have not got their name yet.
 
     Raises:
         OSError: The directory cannot be read.

@@ -1,8 +1,9 @@
 """Take over the journals of processes that died.
 
 Whoever gets the lock of a state file whose owner is gone has the journal, until it is settled and
-removed or its own process ends too; then the next one continues.  The journal of a living owner is
-never touched.  Where the state file is lost, the locks of the segments tell whether an owner lives.
+removed, or until this process ends, too; then the next one continues.  The journal of a living
+owner is never touched.  Where the state file is lost, the locks of the segments show whether the
+owner lives.
 """
 
 from __future__ import annotations
@@ -10,11 +11,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from logbatch.disk import create_file, is_locked, make_directory
+from logbatch.disk import create_file, is_left_over, is_locked, make_directory
 from logbatch.identity import Ranges
 from logbatch.journal.framing import count_lines
 from logbatch.journal.journal import Journal
@@ -31,13 +31,12 @@ from logbatch.journal.salvage import repair
 from logbatch.journal.segment import Write, read_part
 from logbatch.journal.state import Position, Slot, StateFile
 
-_STALE = 3600.0  # seconds after which a state file that never got its name is removed
 _SHORTEST = 32  # bytes; every line is longer
 _UNREADABLE = (errno.EIO, errno.ELOOP, errno.EISDIR, errno.EBADMSG, getattr(errno, "EUCLEAN", 117))
 
 
 class OrphanSegment:
-    """The lines that a process which died left in one file."""
+    """The lines that a process left in one file when it died."""
 
     loose = True
     sealed = True
@@ -84,7 +83,7 @@ def adopt(
     Args:
         directory: Where the journals are.
         published: Which of a producer's records are known to be at the destination.
-        on_trouble: Told (kind, text) about damage; it must not raise.
+        on_trouble: Called (kind, text) about damage; it must not raise.
 
     Yields:
         Journals to be read only; close each when it is settled, or to leave it to the next.
@@ -99,8 +98,11 @@ def adopt(
         try:
             journal = _resume(directory, producer, state, published(producer), on_trouble)
         except OSError as error:
-            text = f"the journal of {producer} cannot be taken over now ({error})"
-            on_trouble("journal", text)
+            on_trouble(
+                "journal",
+                f"cannot take over the journal of {producer} ({error}); its events stay in"
+                f" {directory}, and it is tried again",
+            )
         finally:
             if journal is None:
                 state.close(remove=False)
@@ -109,10 +111,10 @@ def adopt(
 
 
 def _sweep(directory: Path) -> None:
-    """Remove state files whose making was interrupted before they got their name."""
+    """Remove state files of processes that died before they gave them their name."""
     with contextlib.suppress(OSError):
         for path in find_new_states(directory):
-            if time.time() - path.lstat().st_mtime > _STALE:
+            if is_left_over(path):
                 path.unlink(missing_ok=True)
 
 
@@ -128,7 +130,7 @@ def _take_over(directory: Path, producer: str) -> StateFile | None:
 
 
 def _restore_state(directory: Path, producer: str) -> bool:
-    """Give segments whose state file was lost an empty one, if they are still there."""
+    """Create an empty state file for segments that have lost theirs, if they are still there."""
     if not find_journals(directory).get(producer) or _is_in_use(directory, producer):
         return False
     with contextlib.suppress(OSError):  # another process was first, or nothing can be written
@@ -137,7 +139,7 @@ def _restore_state(directory: Path, producer: str) -> bool:
 
 
 def _is_in_use(directory: Path, producer: str) -> bool:
-    """Tell by the segments whether there is an owner; their locks are as good as the state's."""
+    """Return whether somebody has the lock of a segment, which is as good as the state's."""
     indexes = find_journals(directory).get(producer, [])
     return any(is_locked(segment_path(directory, producer, index)) for index in indexes)
 
@@ -161,7 +163,7 @@ def _resume(
 
 
 def _repair(path: Path, aside: Path, on_trouble: OnTrouble) -> int | None:
-    """Make a segment fit to be read; None where it cannot be, and was put aside as it is."""
+    """Repair a segment and return its end; None if it cannot be read and was moved aside."""
     try:
         end, damaged = repair(path, aside)
     except OSError as error:
@@ -169,11 +171,19 @@ def _repair(path: Path, aside: Path, on_trouble: OnTrouble) -> int | None:
             raise
         make_directory(aside)
         path.rename(aside / path.name)
-        on_trouble("damaged", f"{path.name} cannot be read ({error.strerror}); it is in {aside}")
+        on_trouble(
+            "damaged",
+            f"cannot read the journal file {path.name} ({error.strerror}); its events are not"
+            f" delivered, and it was moved to {aside}",
+        )
         return None
     if damaged:
-        text = f"{path.name} is damaged in {damaged} places; what was there is kept in {aside}"
-        on_trouble("damaged", text)
+        places = "1 place" if damaged == 1 else f"{damaged} places"
+        on_trouble(
+            "damaged",
+            f"the journal file {path.name} is damaged in {places}; the events there are lost, what"
+            f" is left of them is kept in {aside}, and all others are delivered",
+        )
     return end
 
 
@@ -219,7 +229,7 @@ def _count_published(batch: bytes, first: int, lost: int, known: Ranges) -> int:
 
 
 def _find_gap(batch: bytes) -> int:
-    """Return where the first blank line stands; the length where there is none."""
+    """Return where the first blank line begins; the length if there is none."""
     if batch.startswith(b"\n"):
         return 0
     found = batch.find(b"\n\n")
@@ -227,7 +237,7 @@ def _find_gap(batch: bytes) -> int:
 
 
 def _find_line(batch: bytes, index: int) -> int:
-    """Return where the line of an index begins; the length behind the last."""
+    """Return where the line of an index begins; the length if there are fewer lines."""
     at = 0
     for piece in batch.splitlines(keepends=True):
         if piece != b"\n":

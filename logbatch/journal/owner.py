@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class Owner(NamedTuple):
-    """A process, told apart from another that has the same pid later or elsewhere."""
+    """A process, and what distinguishes it from another with the same pid later or elsewhere."""
 
     pid: int
     started: str
@@ -24,10 +24,10 @@ class Owner(NamedTuple):
         return cls(pid, _start_time(pid), _boot_id(), _namespace(), _host())
 
     def gone(self) -> bool:
-        """Tell whether the process is certainly not there any more.
+        """Return whether the process has certainly ended.
 
-        One of another machine or of another pid namespace cannot be seen from here: there the
-        lock alone tells, so the answer is yes.
+        One of another machine or another pid namespace cannot be seen from here.  There the lock
+        alone decides, so this returns True.
         """
         if self.host != _host() or self.boot != _boot_id():
             return True
@@ -38,13 +38,13 @@ class Owner(NamedTuple):
         return not _exists(self.pid)
 
     def render(self, size: int) -> bytes:
-        """Write it as a line of `size` bytes."""
+        """Return it as a line of `size` bytes."""
         line = json.dumps({"format": 1, **self._asdict()}).encode()
         return line[: size - 1].ljust(size - 1) + b"\n"
 
     @classmethod
     def parse(cls, line: bytes) -> Owner | None:
-        """Read it; None where the line is damaged."""
+        """Read such a line; None if it is damaged."""
         try:
             fields: dict[str, Any] = json.loads(line)
             owner = cls(**{name: fields[name] for name in cls._fields})

@@ -1,4 +1,4 @@
-"""Look into the journals of all processes, without a lock and without disturbing them."""
+"""Read the journals of all processes, without a lock and without disturbing them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _CHUNK = 1 << 18
 
 
 class Pending(NamedTuple):
-    """What waits in one journal.
+    """The lines that wait in one journal.
 
     Attributes:
         producer: Whose journal it is.
         first: Sequence of the first line.
         lines: The lines, each ended by a newline.
         pid: The owner's process id, where that is known.
-        alive: Whether the owner is there.
+        alive: Whether the owner lives.
     """
 
     producer: str
@@ -42,9 +42,9 @@ def read_pending(directory: Path) -> list[Pending]:
     afterwards and leave out what they hold.
 
     Returns:
-        One entry for each journal that has lines, in the order of producers.  What vanishes
-        while it is read was published; what is damaged is left out.  Lines that stand behind
-        others which cannot be seen from here (the process has them in memory) come later.
+        One entry for each journal that has lines, in the order of producers.  What is removed
+        while it is read was published; what is damaged is left out, and so are lines behind
+        others that cannot be seen from here, because the process has them in memory.
     """
     found = (_read_one(directory, producer) for producer in find_journals(directory))
     return [pending for pending in found if pending is not None and pending.lines]
@@ -55,7 +55,7 @@ def _read_one(directory: Path, producer: str) -> Pending | None:
     for _ in range(_TRIES):
         owner, slot = read_state(path)
         if slot is None:
-            return None  # settled and gone; or lost, then whoever adopts it will say
+            return None  # settled and gone; or lost, which whoever takes it over reports
         alive = owner is not None and not owner.gone()
         try:
             first, lines = _read_from(directory, producer, slot, alive)

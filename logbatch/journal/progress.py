@@ -14,10 +14,10 @@ from logbatch.journal.state import Position, Slot, StateFile
 
 
 class Progress:
-    """How far a journal is settled, and the file that tells so to the next process.
+    """How far a journal is settled, and the file from which the next process knows it.
 
-    Everything is written under the journal's lock, and read by anybody.  A signal handler may
-    come to any of this while it is being done, so each change is a single store.
+    Everything is written under the journal's lock, and read by anybody.  A signal handler may run
+    in the middle of any of this and do it as well, so each change is a single store.
 
     Args:
         directory: Where the state file goes; None keeps everything in memory.
@@ -46,7 +46,7 @@ class Progress:
         self._closed = False
 
     def resume(self, file: StateFile) -> None:
-        """Go on from what is in the state file of a process that died."""
+        """Continue from the state file of a process that died."""
         self._file = file
         self.settled, self.sending = file.slot.settled, file.slot.sending
         self.following = file.slot.following
@@ -77,7 +77,7 @@ class Progress:
             replaced.close(remove=False)
 
     def save(self, *, closed: bool = False) -> None:
-        """Write to the state file how far the journal has come; the lock is held.
+        """Write to the state file how far the journal has come; call it under the lock.
 
         Args:
             closed: Whether the journal is left to others though this process lives.
@@ -95,7 +95,7 @@ class Progress:
                 return
 
     def sync(self) -> None:
-        """Wait until what was saved is on the disk; without the lock, for this takes long."""
+        """Wait until what was saved is on the disk; call it without the lock, for it takes long."""
         file = self._file
         try:
             if file is not None:
@@ -104,7 +104,10 @@ class Progress:
             self._note(error)
 
     def _note(self, error: OSError) -> None:
-        self._reports.note(f"the state of the journal cannot be written ({error.strerror})")
+        self._reports.note(
+            f"cannot write the state of the journal in {self._directory} ({error.strerror}); no"
+            " event is lost, but if this process dies, some may be delivered twice"
+        )
 
     def close(self, remove_rest: Callable[[], bool] | None = None) -> None:
         """Give up the state file.

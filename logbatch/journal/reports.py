@@ -1,4 +1,4 @@
-"""What is reported of a journal: each trouble once, and without a lock."""
+"""What a journal reports: each trouble once, and while no lock is held."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Reports:
         self._waiting: deque[str] = deque()
 
     def note(self, text: str) -> None:
-        """Keep a text to be reported; one that was noted before is not reported again."""
+        """Keep a text to be reported, unless it was noted before."""
         if text not in self._noted:
             self._noted.add(text)
             self._waiting.append(text)
 
     def flush(self) -> None:
-        """Report what was noted.  No lock may be held: who is called may wait for something."""
+        """Report what was noted.  Hold no lock: whoever is called may wait for something."""
         while self._waiting:
             self._on_trouble("journal", self._waiting.popleft())

@@ -1,4 +1,4 @@
-"""Tell the lines of a damaged segment from what is no line any more.
+"""Separate the lines of a damaged segment from what is no line any more.
 
 A line is a JSON object that begins with its timestamp, has the right types in the fixed columns,
 holds no NUL and no raw newline, and ends with a newline.  Damage costs the lines that it touches:
@@ -40,7 +40,7 @@ _START = re.compile(rb'(?=\{"timestamp":")')
 
 
 def is_line(piece: bytes) -> bool:
-    """Tell whether a piece, without its newline, is a whole line."""
+    """Return whether a piece, without its newline, is a whole line."""
     if not piece.startswith(_BEGIN) or not piece.endswith(b"}") or b"\r" in piece:
         return False  # JSON allows a return between two values; for many readers it ends the line
     try:
@@ -129,7 +129,7 @@ def repair(path: Path, aside: Path) -> Repaired:
 
     Args:
         path: The segment; its owner is gone and this process has its lock.
-        aside: The directory for the bad pieces, made when it is needed.
+        aside: The directory for the bad pieces, created when it is needed.
 
     Raises:
         OSError: The segment cannot be read, or the pieces cannot be kept.
@@ -156,7 +156,7 @@ def repair(path: Path, aside: Path) -> Repaired:
 def _was_being_copied(descriptor: int, start: int, stop: int) -> bool:
     """Return whether a piece looks as if it was being copied in when the process died.
 
-    `memcpy` copies the end of a line before its middle, and sometimes its begin last.  What a power
+    `memcpy` copies the end of a line before its middle, and sometimes its start last.  What a power
     failure takes away is whole pages, in which there were other lines.
     """
     missing = 0
@@ -171,7 +171,7 @@ def _was_being_copied(descriptor: int, start: int, stop: int) -> bool:
 def _find_rest(descriptor: int, end: int) -> list[tuple[int, int]]:
     """Find what stands behind the last line, unless it is a line that was being copied in.
 
-    A copy that was broken off looks like the begin of a line, or has holes.
+    A copy that was interrupted looks like the start of a line, or has holes.
     """
     stop = os.fstat(descriptor).st_size
     while stop > end:

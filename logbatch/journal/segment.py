@@ -1,12 +1,12 @@
-"""What a segment is: one file, or one piece of memory, of a journal.
+"""What a segment of a journal is: one file, or one piece of memory.
 
-It comes in three forms: `MappedSegment`, `AppendedSegment` and, of a process that died,
+It comes in three forms: `MappedSegment`, `AppendedSegment` and, left by a process that died,
 `OrphanSegment`.  A segment holds nothing but lines.  A mapped one is filled up with NUL, which no
-line contains; a piece without its newline, or with a NUL inside, was half copied when the process
-died and is not a line.
+line contains; what has no newline, or a NUL inside, was half copied when the process died and is
+not a line.
 
-Where a lock is needed it is the journal's own, given by it: a second lock would be waited for by
-one thread that holds the first while a signal handler, inside the second, waits for the first.
+Where a lock is needed it is the journal's own: with a second one, a thread that holds the first
+could wait for the second, whose holder waits for the first in a signal handler.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Segment(Protocol):
         size: The bytes it takes, or may take.
         first: Sequence of its first line, once that is known.
         write: Append a line, or raise ValueError where there is no room or it is sealed.
-        position: Return about the offset behind the last line, as fast as can be; a ValueError
-            where the segment was released.
+        position: Return about the offset behind the last line, as fast as possible, or raise
+            ValueError where the segment was released.
         loose: Whether blank lines may stand between the lines.
     """
 
@@ -46,13 +46,13 @@ class Segment(Protocol):
 
     @property
     def sealed(self) -> bool:
-        """Whether no line can come any more."""
+        """Whether no further line can be written."""
 
     def end(self) -> int:
         """Return the offset behind the last line."""
 
     def seal(self) -> None:
-        """Let no more lines in.  It may be called again, also from within itself."""
+        """Refuse further lines.  It may be called again, also from within itself."""
 
     def read(self, start: int, stop: int) -> bytes:
         """Return the bytes from `start` up to `stop`."""
@@ -61,14 +61,14 @@ class Segment(Protocol):
         """Wait until what was written is on the disk."""
 
     def release(self) -> None:
-        """Give up memory and descriptors; the file stays."""
+        """Release memory and descriptors; the file stays."""
 
     def abandon(self) -> None:
-        """Do so in a forked child, where nothing is being written any more."""
+        """Do so in a forked child, where no line is being written any more."""
 
 
 def read_part(path: Path, start: int, stop: int) -> bytes:
-    """Read from a file; lines that somebody has cut off read as blank ones."""
+    """Read from a file; what somebody has cut off is returned as blank lines."""
     try:
         with open(open_file(path), "rb", buffering=0) as file:
             data = os.pread(file.fileno(), stop - start, start)
@@ -80,7 +80,7 @@ def read_part(path: Path, start: int, stop: int) -> bytes:
 
 
 def discard(segment: Segment) -> None:
-    """Remove a segment with its file; one that cannot be removed is let be."""
+    """Remove a segment's file, if that is possible, and release the segment."""
     if segment.path is not None:
         with contextlib.suppress(OSError):
             segment.path.unlink(missing_ok=True)

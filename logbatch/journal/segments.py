@@ -1,4 +1,4 @@
-"""The segments of one journal in their order, and the way through their lines."""
+"""The segments of one journal in their order, and positions in their lines."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Segments:
     """The segments of one journal by their index, of which the highest is the newest.
 
     They are added and removed under the journal's lock, and read by anybody.  A signal handler may
-    change them in the midst of anything, so each change is a single call, and whoever looks
-    through them looks through a copy.
+    change them in the middle of anything, so each change is a single call, and an iteration is
+    over a copy.
 
-    Invariant: all but the newest are sealed before the newest takes a line.  So when a line stands
-    in one, those before it are complete.
+    Invariant: all but the newest are sealed before the newest takes a line.  So where a segment
+    holds a line, those before it are complete.
     """
 
     def __init__(self) -> None:
@@ -63,18 +63,18 @@ class Segments:
                 discard(segment)
 
     def seal(self, *, but: Segment | None = None) -> None:
-        """Let no more lines into any segment but one."""
+        """Refuse further lines in all segments but one."""
         for segment in self:
             if segment is not but:
                 segment.seal()
 
     def release(self) -> None:
-        """Give up memory and descriptors; what was read from is not to be read any more."""
+        """Release memory and descriptors."""
         for segment in self:
             segment.release()
 
     def abandon(self) -> None:
-        """Let go of everything, in a forked child: it is the parent's."""
+        """Release everything in a forked child: it is the parent's."""
         by_index, self._by_index = self._by_index, {}
         for segment in by_index.values():
             segment.abandon()
@@ -94,17 +94,17 @@ class Segments:
         return sum(segment.size for segment in self if segment.path is None)
 
     def bytes_pending(self, settled: Position) -> int:
-        """Return how many bytes are not settled, nearly."""
+        """Return about how many bytes are not settled."""
         return sum(
             max(segment.end() - (settled.offset if segment.index == settled.segment else 0), 0)
             for segment in self
             if segment.index >= settled.segment
         )
 
-    # ------------------------------------------------------------------ the way through the lines
+    # ------------------------------------------------------------------ positions
 
     def past_finished(self, position: Position) -> Position:
-        """Go to the next segment from the end of one that takes no more lines."""
+        """Return the start of the next segment for the end of one that takes no more lines."""
         while True:
             segment = self.get(position.segment)
             if segment is not None:
@@ -117,10 +117,10 @@ class Segments:
             position = enter(following, position.sequence)
 
     def locate(self, sequence: int, position: Position) -> Position:
-        """Find a line by its number; where it is not there yet, the place behind the last.
+        """Find a line by its sequence; return the place behind the last if it is not there yet.
 
         Args:
-            sequence: The number of the line.
+            sequence: The sequence of the line.
             position: A known place that is not behind the line; the nearer, the faster.
         """
         while position.sequence < sequence:
@@ -136,7 +136,7 @@ class Segments:
         return position
 
     def read_lines(self, segment: Segment, start: int, stop: int) -> bytes:
-        """Read some whole lines; none where the segment is removed from within this."""
+        """Read some whole lines; none if the segment is removed in the middle of this."""
         try:
             return whole_lines(segment, start, stop, _NEAR)
         except ValueError:

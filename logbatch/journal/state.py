@@ -1,9 +1,9 @@
 """The state file of a journal: who owns it, how far it is settled, and what is being sent.
 
 `<producer>.state` holds one line about its owner and two slots that are written in turn, each
-with a checksum, so that one of them is whole at every instant.  A slot says where the first
+with a checksum, so that one of them is whole at every instant.  A slot holds where the first
 unsettled line is and, while a batch is being sent, where that batch ends: a process that takes
-the journal over sends exactly the same batch again.
+over the journal sends exactly the same batch again.
 
 The owner keeps the file locked.  An owner is gone only when the lock is free *and* no process of
 that pid, start time and boot is there: an application may have closed our descriptor (and with it
@@ -43,7 +43,7 @@ class Slot(NamedTuple):
     """How far a journal is settled.
 
     Attributes:
-        turn: Counts the writes; the higher of two slots holds.  Below 0: both were lost.
+        turn: Counts the writes; of two slots, the higher is valid.  Below 0: both were lost.
         settled: Where the first unsettled line is.
         sending: Where the batch that is being sent ends; equal to `settled` when none is.
         following: The segment that comes next where the one after `settled` was dropped, and the
@@ -75,7 +75,7 @@ class StateFile:
 
     @classmethod
     def create(cls, path: Path, slot: Slot) -> StateFile:
-        """Make the file: whole and locked before it can be seen under its name."""
+        """Create the file, which is whole and locked before it gets its name."""
         temporary = new_state_path(path)
         descriptor = create_file(temporary)
         try:
@@ -92,7 +92,7 @@ class StateFile:
 
     @classmethod
     def take_over(cls, path: Path) -> StateFile | None:
-        """Lock the state file of a journal whose owner is gone; None where it is not."""
+        """Lock the state file of a journal whose owner is gone; return None if it is not."""
         try:
             descriptor = open_file(path, os.O_RDWR)
         except OSError:
@@ -102,7 +102,7 @@ class StateFile:
             if lock_file(descriptor) and OwnFile(descriptor).is_named(path):
                 state = cls._of_orphan(path, descriptor)
         except OSError:
-            pass  # it vanished or cannot be read: somebody else has it
+            pass  # it was removed, or cannot be read: somebody else has it
         finally:
             if state is None:
                 os.close(descriptor)
@@ -128,7 +128,7 @@ class StateFile:
         self.slot = slot
 
     def own(self) -> None:
-        """Name this process as the owner."""
+        """Write that this process is the owner."""
         os.pwrite(self._descriptor(), Owner.this_process().render(_OWNER_BYTES), 0)
 
     def sync(self) -> None:
@@ -156,7 +156,7 @@ class StateFile:
         lock_file(number)
 
     def close(self, *, remove: bool) -> None:
-        """Give up the lock; with `remove`, the file goes first."""
+        """Release the lock; with `remove`, remove the file before."""
         if remove:
             with contextlib.suppress(OSError):
                 self.path.unlink(missing_ok=True)
@@ -164,7 +164,7 @@ class StateFile:
 
 
 def read_state(path: Path) -> tuple[Owner | None, Slot | None]:
-    """Read a state file without locking it; (None, None) where it cannot be read."""
+    """Read a state file without locking it; (None, None) if it cannot be read."""
     try:
         with open(open_file(path), "rb", buffering=0) as file:
             content = os.pread(file.fileno(), _STATE_BYTES, 0)

@@ -1,23 +1,22 @@
-"""The way into a journal: lines are appended to its newest segment."""
+"""Append lines to the newest segment of a journal."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 
-from logbatch.journal.maker import LARGEST, SMALLEST, Maker, whole_pages
+from logbatch.journal.maker import LARGEST, MEMORY_LIMIT, SMALLEST, Maker, whole_pages
 from logbatch.journal.progress import Progress
 from logbatch.journal.reports import Reports
 from logbatch.journal.segment import Segment, Write
 from logbatch.journal.segments import Segments
 from logbatch.journal.state import Position
 
-MEMORY_LIMIT = 1 << 26  # bytes that may wait in memory while a journal file cannot be created
 WITHOUT_LIMIT = 1 << 62
 
 
 class JournalFull(Exception):
-    """There is no room; the argument is the reason, in a word."""
+    """There is no room; the argument is the reason, in a few words."""
 
 
 class JournalStopped(Exception):
@@ -25,7 +24,7 @@ class JournalStopped(Exception):
 
 
 class Writer:
-    """Appends lines to the newest segment, and begins the next one when that is full.
+    """Appends lines to the newest segment, and begins another when that is full.
 
     `append`, `write` and `position` may be called by any number of threads, and from within
     themselves by a signal handler or the collector.  Where to write is two fields that hold
@@ -133,7 +132,7 @@ class Writer:
         if not self._maker.in_memory and self._segments.bytes_in_memory() + size > MEMORY_LIMIT:
             raise JournalFull("no journal file")
         if no_file:
-            return self._maker.make_memory("it cannot be written", size, need)
+            return self._maker.make_in_memory("a new one takes no line", size, need)
         return self._maker.make(size, need)
 
     def _bytes_held(self) -> int:
@@ -145,10 +144,10 @@ class Writer:
         grown = min(LARGEST, SMALLEST << doublings)
         return whole_pages(max(min(grown, self._max_bytes // 4), need, 1))
 
-    # ------------------------------------------------------------------ by the thread that delivers
+    # ------------------------------------------------------------------ called by who delivers
 
     def prepare(self, pause: Callable[[], object]) -> None:
-        """Have a segment ready when the newest is half full, so that no caller makes it.
+        """Create the next segment when the newest is half full, so that no caller has to.
 
         Args:
             pause: Called now and then, to let other threads run.
@@ -162,7 +161,7 @@ class Writer:
         self._maker.prepare(size, pause)
 
     def sync(self) -> None:
-        """Have what came in so far on the disk; for while the destination does not take it."""
+        """Bring what was appended so far to the disk, while the destination does not take it."""
         newest = self._segments.newest()
         if newest is None or self._synced == (reached := Position(newest.index, newest.end())):
             return
@@ -171,12 +170,14 @@ class Writer:
             if self._synced.segment != newest.index:
                 self._maker.sync_names()
         except OSError as error:
-            self._reports.note(f"the journal cannot be synced ({error})")
+            self._reports.note(
+                f"cannot sync the journal to the disk ({error.strerror}); its events survive the"
+                " end of this process, but perhaps not a power failure"
+            )
             with self._lock:
                 self._segments.seal()  # a file whose fsync failed is not synced again (SyncError)
                 reached = Position(newest.index, newest.end())
         self._synced = reached
-        self._reports.flush()
 
     def _sync_since(self, synced: Position) -> None:
         """Sync all segments that hold lines behind a place, also when one fails."""
@@ -195,18 +196,18 @@ class Writer:
     # ------------------------------------------------------------------ the end
 
     def stop(self) -> None:
-        """Take no more lines; what is in stays to be read."""
+        """Refuse further lines; those that were appended can still be read."""
         with self._lock:
             self._stopped = True
             self._segments.seal()
             self._maker.stop()
 
     def abandon(self) -> None:
-        """Take no more lines, in a forked child, where the lock may never be released."""
+        """Refuse further lines in a forked child, where nobody may ever release the lock."""
         self._stopped = True
         self.write = _no_segment
 
 
 def _no_segment(line: bytes) -> object:
-    """Refuse a line, as the segment that is written to where there is none."""
+    """Refuse a line: there is no segment to write it to."""
     raise ValueError("no segment yet")

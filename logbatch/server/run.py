@@ -122,13 +122,13 @@ def _build(settings: Settings, trouble: Trouble) -> tuple[Receiver, _Upkeep]:
 
 def _make_writer(settings: Settings) -> JsonlTransport | ParquetTransport:
     if settings.format == "parquet":
-        return ParquetTransport(settings.directory, remembered=_PRODUCERS)
-    return JsonlTransport(
-        settings.directory,
-        remembered=_PRODUCERS,
-        open_files=_count_files(settings.limits.max_connections),
-        idle_seconds=_IDLE,
-    )
+        writer: JsonlTransport | ParquetTransport = ParquetTransport(settings.directory)
+    else:
+        writer = JsonlTransport(settings.directory)
+        writer.open_files = _count_files(settings.limits.max_connections)
+        writer.idle_seconds = _IDLE
+    writer.remembered = _PRODUCERS
+    return writer
 
 
 def _count_files(connections: int) -> int:

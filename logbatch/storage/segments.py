@@ -21,16 +21,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from logbatch.disk import is_temporary, open_file, sync_file
+from logbatch.disk import is_left_over, is_temporary, open_file, sync_file
 from logbatch.identity import Ranges, SegmentName, is_producer
-
-STALE = 3600.0  # seconds after which a temporary file is taken for that of a dead process
 
 _DAY = re.compile(r"date=[0-9]{4,}-[0-9]{2}-[0-9]{2}")
 _GROWING = re.compile(r"(?P<producer>[0-9a-z]{26})-(?P<first>0|[1-9][0-9]{0,18})\.jsonl")
 _BASE32 = {letter: value for value, letter in enumerate("0123456789abcdefghjkmnpqrstvwxyz")}
 _LAST_SECOND = 253_402_300_799.0  # of the year 9999
-_SETTLED = 2.0  # seconds without a change after which one listing is enough; some clocks are coarse
+_SETTLED = 2_000_000_000  # nanoseconds after which a clock shows another time than before
 
 
 class Segment(NamedTuple):
@@ -81,7 +79,7 @@ def day_name(now: float) -> str:
 
 
 def born(producer: str) -> float:
-    """Tell when a producer began, in seconds since 1970: its id says so."""
+    """Return when a producer began, in seconds since 1970, as its id says."""
     if not is_producer(producer):
         return 0.0
     number = 0
@@ -102,15 +100,16 @@ def list_folders(root: Path) -> list[Path]:
     return [root / name for name in sorted(filter(_DAY.fullmatch, names))]
 
 
-def list_segments(root: Path, producer: str = "", since: str = "") -> list[Segment]:
+def list_segments(root: Path, producer: str = "") -> list[Segment]:
     """List the segments of a dataset.
 
     A file may be renamed or removed (rotated, compressed) before it is opened; then list again.
+    The date of a folder is that of the clock when a file was published, which may have been wrong
+    or set back since: it says nothing of what is in the file.
 
     Args:
         root: The directory.
         producer: Only of this one; empty for all.
-        since: Only folders of this name or later; empty for all.
 
     Returns:
         Each segment once, folder by folder, in the order of producers and sequences.
@@ -118,15 +117,15 @@ def list_segments(root: Path, producer: str = "", since: str = "") -> list[Segme
     return [
         segment
         for folder in list_folders(root)
-        if folder.name >= since
-        for segment in _list_folder(folder, producer)
+        for segment in segments_of(folder, list_names(folder), producer)
     ]
 
 
-def _list_folder(folder: Path, producer: str) -> list[Segment]:
+def segments_of(folder: Path, names: Iterable[str], producer: str = "") -> list[Segment]:
+    """Return the segments among the names in a folder, in the order of producers and sequences."""
     found = [
         segment
-        for name in sorted(list_names(folder))
+        for name in sorted(names)
         if name.startswith(producer) and (segment := parse_segment(folder / name)) is not None
     ]
     return sorted(_drop_doubles(found), key=lambda each: (each.producer, each.first))
@@ -149,35 +148,43 @@ def list_names(folder: Path) -> set[str]:
     """List the names in a folder; a file that is renamed meanwhile is not missed.
 
     A listing takes several system calls, between which a file may leave the part not yet read
-    under its old name, and join the part already read under its new one.  So a folder that has
-    changed just now is read twice: the second time finds the new name.
+    under its old name, and join the part already read under its new one.  So a folder that changes
+    meanwhile is read twice: the second time finds the new name.
     """
-    began = time.time()
     try:
+        changed = os.stat(folder).st_mtime_ns
         names = set(os.listdir(folder))
-        if os.stat(folder).st_mtime > began - _SETTLED:
+        if os.stat(folder).st_mtime_ns != changed or _may_repeat(changed):
             names.update(os.listdir(folder))
     except (FileNotFoundError, NotADirectoryError):
         return set()
     return names
 
 
-def published(root: Path, producer: str, since: str = "") -> Ranges:
-    """Tell which records of a producer are there: by name, or by line in a growing file.
+def is_coarse(changed: int) -> bool:
+    """Return whether a file system seems to keep times in milliseconds, or even seconds."""
+    return changed % 1_000_000 == 0
 
-    Args:
-        root: The directory.
-        producer: Whose records.
-        since: Only folders of this name or later; empty for all.
+
+def _may_repeat(changed: int) -> bool:
+    """Return whether the next change of a folder may bear the same time as the last one."""
+    return is_coarse(changed) or abs(time.time_ns() - changed) < _SETTLED
+
+
+def read_ranges(segments: Iterable[Segment]) -> Ranges:
+    """Return which records of a producer its segments hold: by name, or by line where they grow.
+
+    Raises:
+        OSError: One that grows cannot be read, or not be brought to the disk.
     """
     ranges = Ranges()
-    for segment in list_segments(root, producer, since):
+    for segment in segments:
         if segment.last is not None:
             ranges.add(segment.first, segment.last)
             continue
         with open(open_file(segment.path), "rb") as file:
             sync_file(file.fileno())  # its writer may have died before it did
-            for run in scan_growing(file, producer):
+            for run in scan_growing(file, segment.producer):
                 ranges.add(run.first, run.last)
     return ranges
 
@@ -216,26 +223,22 @@ def _find_sequence(line: bytes, mark: bytes) -> int | None:
 # ------------------------------------------------------------------ cleaning
 
 
-def clean_folder(folder: Path, now: float) -> None:
-    """Remove what crashes left: old temporary files, and lines that were compressed already."""
+def clean_folder(folder: Path) -> None:
+    """Remove what crashes left: temporary files, and lines that were compressed already."""
     with contextlib.suppress(OSError):
         names = set(os.listdir(folder))
         for path in map(folder.joinpath, names):
             segment = parse_segment(path)
-            if _is_compressed(segment, names) if segment else _is_stale(path, now):
+            if _is_compressed(segment, names) if segment else _is_left_over(path):
                 with contextlib.suppress(OSError):
                     os.unlink(path)
 
 
-def _is_stale(path: Path, now: float) -> bool:
-    if not is_temporary(path.name):
-        return False
-    with contextlib.suppress(OSError):
-        return now - os.lstat(path).st_mtime > STALE
-    return False
+def _is_left_over(path: Path) -> bool:
+    return is_temporary(path.name) and is_left_over(path)
 
 
 def _is_compressed(segment: Segment, names: set[str]) -> bool:
-    """Tell whether a rotated file stands beside its compressed form, which is whole."""
+    """Return whether a rotated file stands beside its compressed form, which is whole."""
     compressed = (f"{segment.path.name}.{suffix}" for suffix in ("zst", "gz"))
     return segment.ext == "jsonl" and not segment.growing and not names.isdisjoint(compressed)

@@ -12,12 +12,13 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NoReturn
+from urllib.parse import parse_qsl
 
 from logbatch.options import OPTION_NAMES, check_known, find_close
 from logbatch.transports.adapted import adapt
-from logbatch.transports.base import Transport
+from logbatch.transports.base import BaseTransport, Transport
 from logbatch.transports.environment import check_variables, read_options, variable_of
 from logbatch.transports.parameters import Parameters
 
@@ -31,14 +32,17 @@ _RULE = (
 )
 
 
-def build(transport: Any = None, **options: Any) -> Transport:
+def build(
+    transport: str | Mapping[str, Any] | Transport | None = None, **options: Any
+) -> BaseTransport:
     """Make a transport; this opens nothing and touches no file.
 
     Args:
-        transport: A URL, a dict with `type`, or an object with `send` and `close`; one that is no
-            `Transport` is adapted.  None takes the environment variable `LOGBATCH_TRANSPORT`, else
-            Parquet files in the user's log directory.
-        **options: Options of the transport; None is as if it was not given.
+        transport: A URL, a dict with `type`, or an object with `send` and `close`, which is
+            adapted where it lacks something.  None reads the environment variable
+            `LOGBATCH_TRANSPORT`; where that is not set, it means Parquet files in the user's log
+            directory.
+        **options: Options of the transport; None counts as not given.
 
     Raises:
         ValueError: The kind of transport or an option is unknown, or a value is out of range.
@@ -50,17 +54,17 @@ def build(transport: Any = None, **options: Any) -> Transport:
         return _from_url(transport, options)
     if isinstance(transport, Mapping):
         return _from_mapping(transport, options)
-    if isinstance(transport, type) or not _is_transport(transport):
-        raise ValueError(f"transport: a {type(transport).__name__} is none; it {_RULE}")
-    for name in options:
-        if find_close(name, OPTION_NAMES):
-            check_known([name], OPTION_NAMES)
-        raise ValueError(f"{name!r} must be given to the transport object itself")
+    if isinstance(transport, type):
+        raise ValueError(f"transport {_RULE}; got the class {transport.__name__}")
+    if not _is_transport(transport):
+        raise ValueError(f"transport {_RULE}; got an object of type {type(transport).__name__}")
+    if options:
+        _refuse_options(options)
     return adapt(transport)
 
 
 def check_handler_variables() -> None:
-    """Look in the environment for misspelt options of the handler.
+    """Check the environment for misspelt options of the handler.
 
     Raises:
         ValueError: A variable looks like one.
@@ -69,11 +73,18 @@ def check_handler_variables() -> None:
     check_variables({name: name for name in names}, _list_kinds)
 
 
+def _refuse_options(options: Mapping[str, Any]) -> NoReturn:
+    name = next(iter(options))
+    if find_close(name, OPTION_NAMES):
+        check_known([name], OPTION_NAMES)
+    raise ValueError(f"{name!r} must be given to the transport object itself")
+
+
 def _is_transport(value: object) -> bool:
     return callable(getattr(value, "send", None)) and callable(getattr(value, "close", None))
 
 
-def _build_default(options: dict[str, Any]) -> Transport:
+def _build_default(options: dict[str, Any]) -> BaseTransport:
     if url := os.environ.get(VARIABLE):
         try:
             return _from_url(url, options)
@@ -85,25 +96,33 @@ def _build_default(options: dict[str, Any]) -> Transport:
     return _from_mapping({"type": "parquet", "path": path}, options)
 
 
-def _from_url(url: str, options: dict[str, Any]) -> Transport:
+def _from_url(url: str, options: dict[str, Any]) -> BaseTransport:
     match = _scheme(url)
     if match is None:  # the text is not repeated: nobody knows what it holds
         raise ValueError(
-            'transport: the URL does not begin with a kind; a directory is "parquet:logs"'
+            'transport: the URL does not begin with a scheme; for a directory write "parquet:logs"'
         )
     kind = match[1].lower()
     factory = _find_factory(kind)
     parameters = Parameters.of(factory)
-    _check_names(parameters, options)
-    return _make(kind, parameters, options, lambda given: factory.from_url(url, **given))
+    in_url = {"path", "url"}.intersection(parameters.needed)
+    _check_names(parameters._replace(names=parameters.names - in_url), options)
+    found = read_options(kind, parameters, {*options, *_names_in_query(kind, url)}, _list_kinds)
+    return _make(kind, found, lambda: factory.from_url(url, **found, **options))
 
 
-def _from_mapping(given: Mapping[str, Any], options: dict[str, Any]) -> Transport:
+def _names_in_query(kind: str, url: str) -> set[str]:
+    """Return the options that the URL itself gives; the query of an http: URL is the server's."""
+    query = "" if kind in ("http", "https") else url.partition("?")[2]
+    return {name for name, _ in parse_qsl(query, keep_blank_values=True)}
+
+
+def _from_mapping(given: Mapping[str, Any], options: dict[str, Any]) -> BaseTransport:
     # Item by item: logging.config's dicts resolve "ext://" and "cfg://" that way.
     values = {name: given[name] for name in given}
     kind = values.pop("type", None)
     if not isinstance(kind, str):
-        raise ValueError(f'transport: the dict has no "type"; it {_RULE}')
+        raise ValueError(f'transport {_RULE}; this dict has no "type"')
     if twice := sorted(values.keys() & options.keys()):
         raise ValueError(f"{twice[0]!r} is given twice: in the transport's dict and beside it")
     if misplaced := sorted(values.keys() & OPTION_NAMES):
@@ -115,22 +134,17 @@ def _from_mapping(given: Mapping[str, Any], options: dict[str, Any]) -> Transpor
     for name in parameters.needed:
         if name not in values:
             raise ValueError(f"transport {kind!r} needs {name!r}")
-    return _make(kind, parameters, values, lambda given: factory(**given))
+    found = read_options(kind, parameters, values, _list_kinds)
+    return _make(kind, found, lambda: factory(**found, **values))
 
 
-def _make(
-    kind: str,
-    parameters: Parameters,
-    options: Mapping[str, Any],
-    make: Callable[[dict[str, Any]], Any],
-) -> Transport:
-    """Make a transport with its options and those that only the environment has."""
-    found = read_options(kind, parameters, options, _list_kinds)
+def _make(kind: str, found: Iterable[str], make: Callable[[], Any]) -> BaseTransport:
+    """Make a transport; of a wrong option that was found in the environment name the variable."""
     try:
-        return adapt(make({**found, **options}))
+        return adapt(make())
     except ValueError as error:
         text = str(error)
-        for name in found.keys() - options.keys():
+        for name in found:
             if re.match(rf"{name}\b", text):
                 raise ValueError(
                     f"environment variable {variable_of(kind, name)}: {text}"
@@ -139,10 +153,9 @@ def _make(
 
 
 def _check_names(parameters: Parameters, given: Mapping[str, Any]) -> None:
-    """Name the first option that the transport does not take, and which was meant."""
+    """Raise for the first option that the transport does not have, saying which was meant."""
     if not parameters.any:
-        names = parameters.names - {"now"}  # that is for tests
-        check_known([name for name in given if name not in {*names, "now"}], names | OPTION_NAMES)
+        check_known(given, parameters.names | OPTION_NAMES)
 
 
 def _http() -> Any:

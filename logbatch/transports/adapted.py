@@ -1,8 +1,8 @@
 """Make a whole transport of any object with `send` and `close`.
 
-Another package's object need not derive from `Transport`, and may lack most of the contract.  It is
-adapted once, where it comes in (`logbatch.transports.build`); behind that everything is a
-`Transport`, and nobody asks what it has.
+Another package's object need not derive from `BaseTransport`, and may lack most of the contract.
+It is adapted once, where it comes in (`logbatch.transports.build`); behind that everything is a
+`BaseTransport`, and nobody asks what it has.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from logbatch.identity import Ranges
-from logbatch.transports.base import Batch, Receipt, Transport, state_directory
+from logbatch.transports.base import BaseTransport, Batch, Receipt, state_directory
 
 
-def adapt(given: Any) -> Transport:
-    """Return a `Transport`: the object itself where it is one, else one that stands for it."""
-    return given if isinstance(given, Transport) else Adapted(given)
+def adapt(given: Any) -> BaseTransport:
+    """Return a `BaseTransport`: the object itself where it is one, else one that stands for it."""
+    return given if isinstance(given, BaseTransport) else Adapted(given)
 
 
-def given_object(transport: Transport) -> object:
+def given_object(transport: BaseTransport) -> object:
     """Return the object that the application gave, whether it was adapted or not."""
     return transport.given if isinstance(transport, Adapted) else transport
 
 
-class Adapted(Transport):
+class Adapted(BaseTransport):
     """Stands for an object that has at least `send` and `close`.
 
     What else there is in the contract is the object's where it has it, else the contract's default.

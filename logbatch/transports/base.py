@@ -1,20 +1,20 @@
 """The contract between the batcher and a destination.
 
-A transport is any object with `send(batch)` and `close()`.  Returning from `send` is the
-acknowledgement (a `Receipt` says more than that); what else can happen is said by raising one of
-the three errors of `logbatch.errors`.  Any other exception counts as temporary.  A transport
-neither retries nor waits nor counts: the batcher does that, once, for all of them.
+A transport is any object with `send(batch)` and `close()`.  Returning from `send` acknowledges the
+batch (a `Receipt` says more than that); everything else is one of the exceptions of
+`logbatch.errors`.  Any other exception counts as temporary.  A transport neither retries nor waits
+nor counts: the batcher does that, once, for all of them.
 
-`send` is called by one thread at a time.  It may be called again with a batch that it had taken
-(a crash came between the taking and the acknowledgement), and a transport that can tell by
-`batch.producer` and the range must then take it once.
+`send` is called by one thread at a time.  It may be called again with a batch that was stored (a
+crash came between the storing and the acknowledgement); a transport that can recognise it, by
+`batch.producer` and the range, must then store it once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 
@@ -60,32 +60,58 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
 
 
 class Receipt(msgspec.Struct, frozen=True, gc=False):
-    """What a destination said of a batch, where that is more than "taken".
+    """What `send` may return: what the destination said, where that is more than "acknowledged".
 
     Attributes:
-        taken: The sequences that were taken; the others are sent again.  None for all.
-        skipped: How many of them the destination left out without saying which; they count as
-            taken, as nobody can tell them from the others.
+        taken: The sequences that were accepted; the others are sent again.  None means all.
+        skipped: How many of them the destination did not store without saying which; they count as
+            acknowledged, as nobody can tell them from the others.
     """
 
     taken: Ranges | None = None
     skipped: int = 0
 
 
-class Transport:
-    """Base of the transports that logbatch brings; another package's need not derive from it.
+class Transport(Protocol):
+    """What a transport must have: any object with these two methods is one.
 
-    An object that does not is made whole by `logbatch.transports.adapted`.
+    It may also have any attribute and method of `logbatch.transports.base.BaseTransport`, above
+    all these:
+
+        destination     a string that is the same in every process that sends to the same place:
+                        any of them may finish the journals of those that died.  None keeps the
+                        journal in memory; without the attribute the name of the class is taken
+        defaults        a mapping of options to what this destination wants by default
+        send_single     called with a batch of one event after a `BatchUnsupportedError`
+    """
+
+    def send(self, batch: Batch, /) -> Receipt | None:
+        """Deliver a batch; returning acknowledges it.
+
+        Raises:
+            TemporaryError: It was not accepted, but may be later (`DeniedError`: without hurry).
+            RejectedError: It, or events of it, are rejected for good.
+            BatchUnsupportedError: The destination accepts single events only.
+        """
+
+    def close(self) -> object:
+        """Release what is held.  `send` may be called again afterwards."""
+
+
+class BaseTransport:
+    """Base of the transports of this package: all that a transport can have, with defaults.
+
+    Another package's need not derive from it: `logbatch.transports.adapted` adds what they lack.
 
     Attributes:
-        destination: A text that is the same for every process that sends to the same place;
-            journals of one destination may be finished by any of them.  It holds no secret.
-            None keeps the journal in memory.
-        journal_directory: Where journals are kept; None means a directory of the user's state,
+        destination: A string that is the same in every process that sends to the same place; any
+            of them may finish the journals of those that died.  It holds no secret.  None keeps
+            the journal in memory.
+        journal_directory: Where journals are kept; None means a directory in the user's state,
             one for each destination.
         defaults: Options of the batcher that this kind of destination wants by default.
-        patience: Seconds that a call may take at this moment: the batcher sets it where it cannot
-            leave a call to its thread, as the process ends.  None while there is no hurry.
+        patience: Seconds that a call may take now: the batcher sets it where it cannot leave a
+            call to its thread, as the process ends.  None while there is no hurry.
     """
 
     destination: str | None = None
@@ -101,15 +127,21 @@ class Transport:
         """Deliver a batch of one event to a destination that does not take batches."""
         return self.send(batch)
 
+    def begin(self, producer: str) -> None:
+        """Take note of a producer that begins: none of its records is at the destination yet.
+
+        Called once, before its first batch, by the process that gave it its id.
+        """
+
     def published(self, producer: str) -> Ranges:
         """Return which of a producer's records are known to be at the destination already.
 
-        Asked once when the journal of a process that died is taken over.
+        Called once when the journal of a dead process is taken over.
         """
         return Ranges()
 
     def close(self) -> None:
-        """Release what the transport holds.  It may be used again afterwards."""
+        """Release what is held.  `send` may be called again afterwards."""
 
     def after_fork(self) -> None:
         """Forget, in a forked child, what the parent was doing, without touching its files."""
@@ -118,7 +150,7 @@ class Transport:
         return f"<{type(self).__name__} {self.destination or 'in memory'}>"
 
 
-def journal_directory(transport: Transport) -> Path | None:
+def journal_directory(transport: BaseTransport) -> Path | None:
     """Return where the journals of a destination are; None where they are in memory."""
     if transport.journal_directory is not None:
         return Path(transport.journal_directory)

@@ -1,9 +1,9 @@
 """What transports to a directory have in common: once each record, and plain words for trouble.
 
 A record is written once, whatever happened before: a transport knows which records of a producer
-it has written, and looks into the directory for those of a producer it meets for the first time.
-So a batch may be sent again, whole or cut otherwise, by this process or the next, on this day or
-another.
+it has written, and looks into the folders of all days for those of a producer it meets for the
+first time.  So a batch may be sent again, whole or cut otherwise, by this process or the next, on
+this day or another, and the clock may be set to any other time in between.
 
 `send` returns when the records and the names of their files are on the disk.  A disk that is full,
 read-only or away is a `TemporaryError`; the batch stays in the journal.
@@ -24,49 +24,42 @@ from logbatch.disk import make_directory, sync_directory
 from logbatch.errors import TemporaryError
 from logbatch.identity import Ranges
 from logbatch.options import check_known
+from logbatch.storage.finder import Finder
 from logbatch.storage.segments import (
-    born,
+    Segment,
     clean_folder,
     day_name,
     list_folders,
-    list_segments,
-    published,
+    read_ranges,
 )
-from logbatch.transports.base import Batch, Transport
+from logbatch.transports.base import BaseTransport, Batch
 
-_DAY = 86_400.0
-_REMEMBERED = 64  # producers
-_NO_OPTIONS = {"path", "now", "columns", "remembered", "open_files", "idle_seconds"}  # of a URL
+_NO_OPTIONS = {"path", "columns"}  # of a URL
 
 
-class DirectoryTransport(Transport):
+class DirectoryTransport(BaseTransport):
     """Base of the transports to a directory.
 
     Args:
         path: The directory; `~` is the home directory, a relative one is resolved now.  It is made
             by the first batch.
-        now: Seconds since 1970, for the day's folder.
-        remembered: Producers of which it is kept in mind what is written.
 
     Attributes:
         kind: The scheme of its URL.
         path: The directory, absolute.
+        now: Seconds since 1970: they name the day's folder, and decide nothing else.
+        remembered: Producers of which it is kept in mind what is written.
     """
 
     kind: ClassVar[str]
 
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        now: Callable[[], float] = time.time,
-        remembered: int = _REMEMBERED,
-    ) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = _resolve(path)
         self.destination = f"{self.kind}:{self.path}"
         self.journal_directory = self.path / ".journal"
-        self._now = now
-        self._remembered = remembered
+        self.now: Callable[[], float] = time.time
+        self.remembered = 64
+        self._finder = Finder(self.path)
         self._known: dict[str, Ranges] = {}  # by producer, the one used last at the end
         self._unsynced: set[Path] = set()  # folders whose new names are perhaps not on the disk
         self._cleaned: set[Path] = set()
@@ -109,6 +102,9 @@ class DirectoryTransport(Transport):
                 raise
             self._sync_folders()
 
+    def begin(self, producer: str) -> None:
+        self._remember(producer, Ranges())
+
     def published(self, producer: str) -> Ranges:
         """Tell which of a producer's records are in the directory, on any day and of any kind.
 
@@ -117,8 +113,7 @@ class DirectoryTransport(Transport):
         """
         self._known.pop(producer, None)
         with self._told_as_temporary("read"):
-            self._known[producer] = self._find(producer, "")
-        return Ranges(self._known[producer])
+            return Ranges(self._look_up(producer))
 
     def known(self, producer: str) -> Ranges:
         """Do what `published` does, but look only where it is not kept in mind.
@@ -136,10 +131,10 @@ class DirectoryTransport(Transport):
             TemporaryError: The directory cannot be read now.
         """
         with self._told_as_temporary("read"):
-            segments = list_segments(self.path)
+            segments = self._finder.find("")
         growing = {each.producer for each in segments if each.growing}
         wanted = {each.producer for each in segments} - growing - self._known.keys()
-        room = max(self._remembered - len(self._known), 0)
+        room = max(self.remembered - len(self._known), 0)
         newest = sorted(wanted)[-room:] if room else []
         latest = {producer: Ranges() for producer in newest}
         for each in segments:
@@ -164,33 +159,36 @@ class DirectoryTransport(Transport):
         """Write records that are not there; they count as written as soon as this returns."""
         raise TypeError(f"{type(self).__name__} does not define _write()")
 
-    def _find(self, producer: str, since: str) -> Ranges:
-        """Look into the directory for a producer's records, in the folders since a day."""
-        return published(self.path, producer, since)
+    def _find(self, producer: str) -> list[Segment]:
+        """Find a producer's files."""
+        return self._finder.find(producer)
 
     def _look_up(self, producer: str) -> Ranges:
-        """Return the records of a producer that are written.
-
-        One that is met for the first time has written nothing before it began, so not all folders
-        need a look; a day more covers clocks that were set back.  (The journal of a process that
-        died is taken over by way of `published`, which looks into all of them.)
-        """
-        known = self._known.pop(producer, None)
+        """Return the records of a producer that are written; look only where that is not known."""
+        known = self._known.get(producer)
         if known is None:
-            known = self._find(producer, day_name(max(born(producer) - _DAY, 0.0)))
-        self._known[producer] = known
-        while len(self._known) > self._remembered:
-            del self._known[next(iter(self._known))]
+            known = read_ranges(self._find(producer))
+        self._remember(producer, known)
         return known
+
+    def _remember(self, producer: str, written: Ranges) -> None:
+        self._known.pop(producer, None)
+        self._known[producer] = written
+        while len(self._known) > self.remembered:
+            del self._known[next(iter(self._known))]
 
     def _folder(self) -> Path:
         """Return the folder of this day, which is there."""
-        folder = self.path / day_name(self._now())
+        folder = self.path / day_name(self.now())
         make_directory(folder, sync=True)
         if folder not in self._cleaned:
             self._cleaned = {folder}
-            for each in list_folders(self.path)[-2:]:  # a crash before midnight left it yesterday
-                clean_folder(each, self._now())
+            folders = list_folders(self.path)
+            at = folders.index(folder) if folder in folders else 0
+            # A crash before midnight left something in the day before; one before the clock was
+            # set back, in one that is still to come.
+            for each in folders[max(at - 1, 0) : at + 2]:
+                clean_folder(each)
         return folder
 
     def _sync_folders(self) -> None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 
 from logbatch.options import ENVIRONMENT_PREFIX, OPTION_NAMES
 from logbatch.transports.parameters import Parameters
 
-_NOT_HERE = frozenset(("path", "url", "columns", "fields", "headers"))
-"""Where to, and what no text says well: these must be given in the program."""
+_NOT_FROM_ENVIRONMENT = frozenset(("path", "url", "columns", "fields", "headers"))
+"""These must be given in the program: where to, and mappings, which no variable holds well."""
 
 _SAME = {"https": "http"}
 _LIKE = 0.85  # from here on a variable is taken for a misspelt one
@@ -31,7 +31,7 @@ def variable_of(kind: str, name: str) -> str:
 def read_options(
     kind: str,
     parameters: Parameters,
-    given: Iterable[str],
+    given: Container[str],
     list_kinds: Callable[[], Iterable[str]],
 ) -> dict[str, str]:
     """Read the options of a transport.
@@ -39,39 +39,40 @@ def read_options(
     Args:
         kind: The kind of transport.
         parameters: What it takes.
-        given: The options that are given in the program; they win.
+        given: Options that are not read, because the program gives them.
         list_kinds: Called for the names of all kinds.
 
     Raises:
         ValueError: A variable looks like a misspelt option, or like one that cannot be set here.
     """
     prefix = _prefix(kind)
-    allowed = parameters.names - _NOT_HERE
+    allowed = parameters.names - _NOT_FROM_ENVIRONMENT
     found = {}
     for rest, value in _variables().items():
         name = rest.removeprefix(prefix)
         if rest in OPTION_NAMES or name == rest:
             continue
-        if name in allowed or (parameters.any and name not in _NOT_HERE):
-            found[name] = value
+        if name in allowed or (parameters.any and name not in _NOT_FROM_ENVIRONMENT):
+            if name not in given:
+                found[name] = value
         elif name in parameters.names:
             raise ValueError(f"{_named(rest)}: {name} cannot be set in the environment")
         elif close := difflib.get_close_matches(name, sorted(allowed), 1, _LIKE_OWN):
             raise ValueError(_explain_misspelt(rest, prefix + close[0]))
-    meant = {name: prefix + name for name in allowed - set(given)}
+    meant = {name: prefix + name for name in allowed if name not in given}
     check_variables(meant | {whole: whole for whole in meant.values()}, list_kinds)
     return found
 
 
 def check_variables(meant: Mapping[str, str], list_kinds: Callable[[], Iterable[str]]) -> None:
-    """Look for variables that are like options, but are no option of any kind of transport.
+    """Raise for a variable that looks like a misspelt option.
 
     Args:
-        meant: What may stand there for an option, and the option.
+        meant: Names that a variable may be a misspelling of -> the option that is meant.
         list_kinds: Called for the names of all kinds.
 
     Raises:
-        ValueError: There is one.
+        ValueError: There is one.  What another kind of transport may have is not looked at.
     """
     for rest in _variables():
         if rest in OPTION_NAMES or rest == "transport":
@@ -100,4 +101,4 @@ def _named(rest: str) -> str:
 
 def _explain_misspelt(rest: str, meant: str) -> str:
     hint = f"did you mean {ENVIRONMENT_PREFIX}{meant.upper()}?"
-    return f"{_named(rest)} is no option of logbatch; {hint}"
+    return f"{_named(rest)} is not an option of logbatch; {hint}"

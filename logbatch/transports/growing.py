@@ -24,13 +24,15 @@ class GrowingFile:
     """A file that this process appends to, and has a lock on.
 
     It holds the records `first..next - 1` in `size` bytes; all that is safe on the disk.  Where a
-    failed write could not be taken back, it is not `sound` and may hold more.
+    failed write could not be taken back, it is not `sound` and may hold more.  It was opened and
+    used last at `opened` and `used`, by a clock that only goes forward, and at `changed` by the one
+    that can be set.
 
     Args:
         path: Where it is created.
         producer: Whose records it holds.
         first: Sequence of the first one.
-        now: Seconds since 1970.
+        now: Seconds, by a clock that only goes forward.
 
     Raises:
         OSError: It cannot be created, or it is there already.
@@ -41,6 +43,7 @@ class GrowingFile:
         self.producer = producer
         self.first = self.next = first
         self.opened = self.used = now
+        self.changed = 0.0
         self.size = 0
         self.sound = True
         self._file = OwnFile(create_file(path, append=True))
@@ -92,7 +95,7 @@ class GrowingFile:
 
 
 def measure(batch: Batch) -> int:
-    """Tell about how many bytes a batch will take."""
+    """Return about how many bytes a batch will take."""
     return len(batch.lines) + _TAIL * len(batch)
 
 

@@ -32,7 +32,7 @@ from logbatch.disk import (
     sync_directory,
     sync_file,
 )
-from logbatch.identity import Ranges, SegmentName
+from logbatch.identity import SegmentName
 from logbatch.options import choice
 from logbatch.storage.segments import (
     Run,
@@ -58,8 +58,9 @@ class JsonlTransport(DirectoryTransport):
         rotate_bytes: Size that a file does not exceed, unless by a single batch.
         rotate_seconds: Age from which on the next batch goes into another file.
         compression: `"zstd"` or `"gzip"` compresses files when they are rotated; `"none"` does not.
-        now: Seconds since 1970, for the day's folder and the age of files.
-        remembered: Producers of which it is kept in mind what is written.
+
+    Attributes:
+        clock: Seconds that only go forward, for the age of files.
         open_files: Files that are open at one time; of more producers the one that sent longest
             ago is rotated.
         idle_seconds: Seconds after which the file of a producer that sends no more is rotated.
@@ -81,15 +82,11 @@ class JsonlTransport(DirectoryTransport):
         rotate_bytes: int = 128 << 20,
         rotate_seconds: float = 86_400,
         compression: str = "none",
-        *,
-        now: Callable[[], float] = time.time,
-        remembered: int = 64,
-        open_files: int = 8,
-        idle_seconds: float = 60.0,
     ) -> None:
-        super().__init__(path, now=now, remembered=remembered)
-        self._open_files = open_files
-        self._idle_seconds = idle_seconds
+        super().__init__(path)
+        self.clock: Callable[[], float] = time.monotonic
+        self.open_files = 8
+        self.idle_seconds = 60.0
         self._rotate_bytes = _check_number("rotate_bytes", rotate_bytes, "bytes")
         self._rotate_seconds = _check_number("rotate_seconds", rotate_seconds, "seconds")
         self._compression = _COMPRESSION("compression", compression or "none")
@@ -108,7 +105,7 @@ class JsonlTransport(DirectoryTransport):
             TemporaryError: One could not be rotated.
         """
         with self._told_as_temporary("write to"):
-            self._retire(self._now(), self._open_files)
+            self._retire(self.open_files)
             self._sync_folders()
 
     def finish_left_over(self) -> None:
@@ -142,7 +139,8 @@ class JsonlTransport(DirectoryTransport):
     def _write(self, batch: Batch) -> None:
         file = self._prepare(batch)
         try:
-            file.append(batch, self._now())
+            file.append(batch, self.clock())
+            file.changed = self.now()
         except SyncError:
             self._give_up(file)
             raise
@@ -151,46 +149,50 @@ class JsonlTransport(DirectoryTransport):
                 self._forget(file)
             raise
 
-    def _find(self, producer: str, since: str) -> Ranges:
-        if producer not in self._files:
-            for segment in list_segments(self.path, producer, since):
-                if segment.growing:
-                    self._finish_left_over(segment)
-            self._sync_folders()
-        return super()._find(producer, since)
+    def _find(self, producer: str) -> list[Segment]:
+        found = super()._find(producer)
+        growing = [each for each in found if each.growing]
+        if not growing or producer in self._files:
+            return found
+        for each in growing:
+            self._finish_left_over(each)
+        self._sync_folders()
+        return super()._find(producer)
 
     # ------------------------------------------------------------------ files of this process
 
     def _prepare(self, batch: Batch) -> GrowingFile:
         """Return the file to append to, after rotating those whose time has come."""
-        now = self._now()
         file = self._files.pop(batch.producer, None)
         if file is not None:
             self._files[batch.producer] = file
-        self._retire(now, self._open_files - (file is None), but=file)
-        if file is not None and not self._is_due(file, batch, now):
+        self._retire(self.open_files - (file is None), but=file)
+        if file is not None and not self._is_due(file, batch):
             return file
         if file is not None:
             self._finish(file)
         folder = self._folder()
         self._unsynced.add(folder)
         path = folder / f"{batch.producer}-{batch.first}.jsonl"
-        self._files[batch.producer] = GrowingFile(path, batch.producer, batch.first, now)
+        self._files[batch.producer] = GrowingFile(path, batch.producer, batch.first, self.clock())
         return self._files[batch.producer]
 
-    def _retire(self, now: float, most: int, *, but: GrowingFile | None = None) -> None:
+    def _retire(self, most: int, *, but: GrowingFile | None = None) -> None:
         """Rotate the files that are idle or too many; the one used last stands at the end."""
+        now = self.clock()
         for file in list(self._files.values()):
-            idle = now - file.used > self._idle_seconds
+            idle = now - file.used > self.idle_seconds
             if file is but or (len(self._files) <= most and not idle):
                 break
             self._finish(file)
 
-    def _is_due(self, file: GrowingFile, batch: Batch, now: float) -> bool:
+    def _is_due(self, file: GrowingFile, batch: Batch) -> bool:
+        now = self.now()
         return (
             file.next != batch.first
             or file.path.parent.name != day_name(now)
-            or not 0 <= now - file.opened < self._rotate_seconds
+            or now < file.changed  # set back: a reader looks for old records in old files
+            or self.clock() - file.opened >= self._rotate_seconds
             or (file.size > 0 and file.size + measure(batch) > self._rotate_bytes)
             or not file.is_named()
         )

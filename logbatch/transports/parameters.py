@@ -1,4 +1,4 @@
-"""What a transport takes, read from the signature of what makes it."""
+"""The parameters of a transport, read from the signature of its factory."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 
 class Parameters(NamedTuple):
-    """What a factory takes by name.
+    """The keyword parameters of a factory.
 
     Attributes:
-        names: The parameters that are named.
-        needed: Those of them without a default.
-        any: Whether it takes every other name too (`**options`).
+        names: Their names.
+        needed: The names of those without a default.
+        any: Whether it accepts every other name too (`**options`).
     """
 
     names: frozenset[str]

@@ -10,8 +10,7 @@ which the application's threads run; compression needs no interpreter lock.
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from logbatch.disk import publish
@@ -42,8 +41,6 @@ class ParquetTransport(DirectoryTransport):
         columns: Attributes that also get a typed column, by name: `{"user_id": "int64"}`.  Types
             are int64, float64, bool, string and timestamp.
         compression: `"zstd"`, `"snappy"`, `"gzip"`, `"lz4"`, `"brotli"` or `"none"`.
-        now: Seconds since 1970, for the day's folder.
-        remembered: Producers of which it is kept in mind what is written.
 
     Raises:
         ValueError: A column, its type or the compression is not in order.
@@ -61,11 +58,8 @@ class ParquetTransport(DirectoryTransport):
         path: str | os.PathLike[str],
         columns: Mapping[str, str] | None = None,
         compression: str = "zstd",
-        *,
-        now: Callable[[], float] = time.time,
-        remembered: int = 64,
     ) -> None:
-        super().__init__(path, now=now, remembered=remembered)
+        super().__init__(path)
         self._columns = check_columns(columns)
         self._format: dict[str, Any] = {
             "compression": _COMPRESSION("compression", compression or "none"),

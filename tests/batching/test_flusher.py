@@ -1,6 +1,8 @@
 """The flusher's steps, driven by hand."""
 
 import contextlib
+import os
+from itertools import repeat
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,49 @@ def test_adaptive_flushes_soon_while_events_flow_and_rarely_while_they_trickle()
     bench.session.journal.append(line("b"))
     bench.clock.advance(0.01)
     assert bench.flusher.step() < 0.6
+    bench.session.end()
+
+
+@pytest.mark.parametrize("interval", [0.1, 60.0], ids=["outage", "long interval"])
+def test_what_waits_for_longer_than_a_second_is_brought_to_the_disk(
+    tmp_path: Path, interval: float, monkeypatch: pytest.MonkeyPatch
+):
+    """Regression: what a power failure during an outage could cost was not the last second."""
+    synced: set[int] = set()
+    monkeypatch.setattr(os, "fsync", lambda number: synced.add(os.fstat(number).st_ino))
+    transport = CapturingTransport(repeat(TemporaryError("away")))
+    bench = Bench(transport, tmp_path, flush_interval=interval)
+
+    def is_synced_within_a_second() -> bool:
+        synced.clear()
+        deadline = bench.clock() + 1.0
+        while bench.clock() <= deadline:
+            bench.clock.advance(max(min(bench.flusher.step(), 1.0), 0.001))
+        (segment,) = tmp_path.glob("*.journal")
+        return segment.stat().st_ino in synced
+
+    bench.session.journal.append(line("a"))
+    assert is_synced_within_a_second()
+    assert not is_synced_within_a_second()
+    bench.session.journal.append(line("b"))
+    assert is_synced_within_a_second()
+    bench.session.end()
+
+
+def test_what_is_sent_within_a_second_is_not_brought_to_the_disk_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As long as the destination takes events, they cost no fsync of the journal."""
+    synced: set[int] = set()
+    monkeypatch.setattr(os, "fsync", lambda number: synced.add(os.fstat(number).st_ino))
+    bench = make_bench(tmp_path, flush_interval=1.0)
+    for number in range(10):
+        bench.session.journal.append(line(str(number)))
+        bench.clock.advance(bench.flusher.step())
+    (segment,) = tmp_path.glob("*.journal")
+
+    assert len(bench.transport.messages) >= 5
+    assert segment.stat().st_ino not in synced
     bench.session.end()
 
 
@@ -184,4 +229,29 @@ def test_a_loss_that_finds_no_room_is_reported_later():
 
     told = [event for event in bench.transport.events if event["logger"] == "logbatch"]
     assert [2] == [event["attributes"]["dropped"] for event in told]
+    bench.session.end()
+
+
+class Beginning(CapturingTransport):
+    """Notes which producers begin, and how many batches came before."""
+
+    def __init__(self) -> None:
+        super().__init__([TemporaryError("down")])
+        self.began: list[tuple[str, int]] = []
+
+    def begin(self, producer: str) -> None:
+        """Note it."""
+        self.began.append((producer, len(self.attempts)))
+
+
+def test_the_transport_is_told_once_of_a_producer_that_begins(tmp_path: Path) -> None:
+    """Before the first batch, and never again: later its records may be there already."""
+    transport = Beginning()
+    bench = Bench(transport, tmp_path)
+    for text in ("a", "b", "c"):
+        bench.put(text)
+        bench.clock.advance(60.0)
+        bench.step()
+    assert ["a", "b", "c"] == transport.messages
+    assert [(bench.session.journal.producer, 0)] == transport.began
     bench.session.end()

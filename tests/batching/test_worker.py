@@ -11,11 +11,15 @@ from contextlib import contextmanager
 import pytest
 from bench import no_threads
 from make import logged_line as line
+from waiting import wait_until
 
 from logbatch.batching.batcher import Batcher
+from logbatch.batching.inbox import Inbox
+from logbatch.batching.worker import Worker
 from logbatch.errors import TemporaryError
 from logbatch.options import BatchOptions
 from logbatch.testing import CapturingTransport
+from logbatch.trouble import Trouble
 
 
 @pytest.fixture
@@ -84,6 +88,41 @@ def test_an_interrupt_while_the_thread_is_started_leaves_it_to_the_next_event(tr
     put(batcher, "b")
     assert transport.wait_for(2)
     assert batcher.close()
+
+
+def test_who_starts_the_thread_does_not_wait_for_the_journal():
+    """Regression: a signal handler could log from within the journal and wait for ever.
+
+    It wanted to start the thread while the one before, about to rest, looked at the journal.
+    """
+    waited: list[bool] = []
+
+    class Idle:
+        """What has nothing to do; while it looks for the last time, somebody logs."""
+
+        def step(self) -> float:
+            return 0.0
+
+        def rest(self) -> None:
+            pass
+
+        rearm = rest
+
+        def is_busy(self) -> bool:
+            if not worker.running and not waited:
+                caller = threading.Thread(target=worker.start)
+                caller.start()
+                caller.join(5.0)
+                waited.append(caller.is_alive())
+            return False
+
+    inbox = Inbox()
+    inbox.closing = True
+    worker = Worker(Idle(), inbox, CapturingTransport(), Trouble())  # type: ignore[arg-type]
+    worker.start()
+    wait_until(lambda: waited and not worker.running)
+
+    assert [False] == waited
 
 
 def test_the_thread_is_restarted_when_it_died(transport):

@@ -153,7 +153,7 @@ def test_a_bug_is_kept_for_a_report(
     [
         ("nowhere", "Error: there is no directory nowhere\n"),
         ("file", "Error: file is a file, not a directory\n"),
-        ("other", "Error: other holds no log of logbatch\n"),
+        ("other", "Error: other holds no logs of logbatch\n"),
     ],
 )
 @pytest.mark.parametrize("command", [["tail"], ["stats"], ["verify"], ["recover"], ["query"]])
@@ -210,10 +210,16 @@ def test_all_commands_are_known() -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["tail", "https://h/p"], "https:… is no directory; what was sent there is at the server"),
-        (["serve", "http://h"], "http:… is no directory"),
-        (["recover", "logs", "--token", "x"], "--token and --header are for a URL"),
-        (["recover", ".", "--to", "csv"], "--to csv: files of a directory are parquet or jsonl"),
+        (
+            ["tail", "https://h/p"],
+            "https:… is not a directory; what was sent there is at the server",
+        ),
+        (["serve", "http://h"], "http:… is not a directory"),
+        (["recover", "logs", "--token", "x"], "--token and --header need a URL"),
+        (
+            ["recover", ".", "--to", "csv"],
+            "--to csv: the files of a directory are parquet or jsonl",
+        ),
     ],
 )
 def test_a_place_of_the_wrong_kind_is_told(

@@ -65,7 +65,7 @@ def test_a_long_table_is_cut_and_says_so(logs: Path, capsys: pytest.CaptureFixtu
     out, err = capsys.readouterr()
 
     assert len(out.splitlines()) == 1001
-    assert "1,000 of 2,000 rows are shown; --max-rows 0 shows all\n" == err
+    assert "showing 1,000 of 2,000 rows; --max-rows 0 shows all\n" == err
     whole = answer(capsys, "logs", "FROM range(2000) AS t(n)", "--max-rows", "0")
     assert len(whole.splitlines()) == 2001
 
@@ -183,10 +183,10 @@ def test_the_last_argument_is_the_sql(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["logs"], "The SQL is missing"),
+        (["logs"], "the SQL is missing"),
         (["logs", "SELECT", "1"], "put the SQL in quotes"),
         (["logs", "SELECT 1", "--timeout", "0"], "'--timeout'"),
-        (["logs", "SELECT 1", "--memory-limit", "much"], "'much' is no size"),
+        (["logs", "SELECT 1", "--memory-limit", "much"], "'much' is not a size"),
         (["logs", "SELECT 1", "--format", "xml"], "'--format'"),
     ],
 )

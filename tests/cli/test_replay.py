@@ -95,7 +95,7 @@ def test_a_directory_is_sent_to_a_server(capsys: pytest.CaptureFixture[str]) -> 
         assert 0 == main(["replay", "logs", "--to", server.url])
 
         assert [(A, n) for n in (0, 1, 2, 5, 6, 7, 8, 9)] == sorted(server.identities)
-    assert "8 records taken in 2 batches\n" == capsys.readouterr().out
+    assert "8 records accepted in 2 batches\n" == capsys.readouterr().out
 
 
 def test_a_directory_takes_each_record_once() -> None:
@@ -139,10 +139,10 @@ def test_dead_letters_are_sent_again(home: Path, capsys: pytest.CaptureFixture[s
         assert 0 == main(["replay", str(path.parent), "--to", server.url])
         assert 6 == len(server.stored)
     assert before == path.read_bytes()
-    assert "3 records taken in 2 batches\n" * 2 == capsys.readouterr().out
+    assert "3 records accepted in 2 batches\n" * 2 == capsys.readouterr().out
 
 
-def test_what_is_refused_again_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_rejected_again_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """The rest is sent."""
 
     def pick(request: Request) -> int:
@@ -153,8 +153,8 @@ def test_what_is_refused_again_is_told(capsys: pytest.CaptureFixture[str]) -> No
         assert 1 == main(["replay", "dead.jsonl", "--to", server.url])
         assert ["m0", "m2", "m3"] == server.messages
     told = capsys.readouterr()
-    assert "3 records taken in 2 batches\n" == told.out
-    assert "1 record refused again" in told.err
+    assert "3 records accepted in 2 batches\n" == told.out
+    assert "1 record rejected again" in told.err
     assert "1 event was rejected: answered 422" in told.err
 
 
@@ -164,7 +164,7 @@ def test_a_server_that_takes_nothing_is_given_up(capsys: pytest.CaptureFixture[s
     with scripted(200, rest=503) as server:
         assert 1 == main(["replay", "dead.jsonl", "--to", server.url, "--patience", "0.2"])
     told = capsys.readouterr().err
-    assert "answered 503; 1 record taken in 1 batch." in told
+    assert "answered 503; 1 record accepted in 1 batch." in told
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_wrong_use_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     (tmp_path / "empty").mkdir()
     Path("dead.jsonl").write_bytes(letter(A, 0))
     assert 2 == main(["replay", "dead.jsonl"])
-    assert "say where to send: --to URL, or set LOGBATCH_TRANSPORT" in capsys.readouterr().err
+    assert "where to send? Use --to URL, or set LOGBATCH_TRANSPORT" in capsys.readouterr().err
     assert 2 == main(["replay", "dead.jsonl", "--to", "htps://x"])
     assert "did you mean 'http" in capsys.readouterr().err
     assert 1 == main(["replay", "empty", "--to", "parquet:x"])

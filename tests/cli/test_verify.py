@@ -148,7 +148,7 @@ def test_recovery(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     after = verified(capsys)
 
     assert "8 records of 2 processes: 0 missing, 0 twice, 3 pending" == before[1][-1]
-    assert ("published 3 records from 1 journal of processes that had died\n", "") == said
+    assert ("published 3 records from 1 journal of dead processes\n", "") == said
     assert (0, "8 records of 2 processes: 0 missing, 0 twice, 0 pending") == (
         after[0],
         after[1][-1],

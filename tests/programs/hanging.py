@@ -9,9 +9,14 @@ import logbatch
 class Hanging(logbatch.Transport):
     """Never answers."""
 
+    destination = None  # the journal is in memory
+
     def send(self, batch):
         """Wait for ever."""
         threading.Event().wait()
+
+    def close(self):
+        """Do nothing."""
 
 
 logger = logging.getLogger("hanging")

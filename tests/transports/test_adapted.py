@@ -19,7 +19,7 @@ from logbatch.identity import Ranges, new_producer
 from logbatch.testing import CapturingTransport
 from logbatch.transports import build
 from logbatch.transports.adapted import given_object
-from logbatch.transports.base import Batch, Transport, journal_directory
+from logbatch.transports.base import BaseTransport, Batch, journal_directory
 
 
 class Bare:
@@ -45,7 +45,7 @@ class Bare:
 
 
 class Full(Bare):
-    """Has all that the contract knows, and is no `Transport`."""
+    """Has all that the contract knows, and is no `BaseTransport`."""
 
     destination = "queue://there"
     defaults = {"max_batch_size": 7}  # noqa: RUF012  # as others write it
@@ -241,5 +241,5 @@ def test_a_factory_may_make_any_object(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.syspath_prepend(tmp_path)
     transport = build({"type": "other", "path": "x"})
 
-    assert isinstance(transport, Transport)
+    assert isinstance(transport, BaseTransport)
     assert "Queue" == type(given_object(transport)).__name__

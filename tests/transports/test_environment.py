@@ -12,6 +12,7 @@ import pytest
 from logbatch import BatchHandler
 from logbatch.testing import CapturingTransport
 from logbatch.transports import build
+from logbatch.transports.adapted import given_object
 
 HTTPS = "https://example.org"
 
@@ -84,6 +85,22 @@ def test_a_keyword_wins_and_is_not_blamed_on_the_environment(
     assert refusal("jsonl:logs", rotate_bytes="y").startswith("rotate_bytes='y' must be")
 
 
+def test_an_option_in_the_url_wins_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, queue: None
+) -> None:
+    """Regression: the environment won over what stands in the program, or in LOGBATCH_TRANSPORT."""
+    monkeypatch.setenv("LOGBATCH_JSONL_ROTATE_BYTES", "x")
+    monkeypatch.setenv("LOGBATCH_TRANSPORT", "jsonl:logs?rotate_bytes=5")
+    monkeypatch.setenv("LOGBATCH_QUEUE_SIZE", "7")
+    monkeypatch.setenv("LOGBATCH_HTTP_TIMEOUT", "x")
+
+    build("jsonl:logs?rotate_bytes=5")
+    build()
+    transport: Any = given_object(build("queue:a?size=5"))
+    assert {"size": 1} == transport.options  # it reads its URL itself
+    assert "LOGBATCH_HTTP_TIMEOUT" in refusal(f"{HTTPS}/?timeout=5")  # that is the server's
+
+
 def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """Container files like to leave such ones."""
     for name in ("JSONL_ROTATE_BYTES", "JSONL_ROTATE_BYTE", "ROTATE_BYTES"):
@@ -126,7 +143,7 @@ def test_a_misspelt_variable_is_told_with_the_one_that_was_meant(
     """Also one that lacks the name of its kind; else it would silently not be read."""
     monkeypatch.setenv(f"LOGBATCH_{variable}", "5")
     expected = (
-        f"environment variable LOGBATCH_{variable} is no option of logbatch; "
+        f"environment variable LOGBATCH_{variable} is not an option of logbatch; "
         f"did you mean LOGBATCH_{meant}?"
     )
 
@@ -143,8 +160,18 @@ def test_a_variable_for_what_is_given_in_the_program_is_of_the_application(
     assert "did you mean LOGBATCH_HTTP_TOKEN?" in refusal(HTTPS)
 
 
+@pytest.mark.parametrize("name", ["now", "remembered", "open_files"])
+def test_what_is_no_option_is_not_read(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """What the receiver sets on a transport is no option, here as elsewhere."""
+    monkeypatch.setenv(f"LOGBATCH_JSONL_{name.upper()}", "5")
+
+    assert "jsonl:" in repr(build("jsonl:logs"))
+
+
 @pytest.mark.parametrize("name", ["url", "headers", "fields"])
-def test_what_no_variable_says_is_refused_there(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_what_no_variable_holds_is_refused_there(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     """It would silently not be read."""
     monkeypatch.setenv(f"LOGBATCH_HTTP_{name.upper()}", "x")
     expected = f"environment variable LOGBATCH_HTTP_{name.upper()}: {name} cannot be set in the"
@@ -170,7 +197,7 @@ def test_a_transport_of_another_package(
     """Its options are read likewise; all names, if it takes all."""
     for name, value in variables.items():
         monkeypatch.setenv(f"LOGBATCH_{name}", value)
-    transport: Any = build(url)
+    transport: Any = given_object(build(url))
 
     assert expected == transport.options
 

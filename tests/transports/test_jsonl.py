@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pytest
+from clocks import with_clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from make import DAY, MIDNIGHT, P, Q, line, lines, make_batch, with_identity
@@ -47,7 +48,7 @@ def files(directory: Path) -> dict[str, bytes]:
 class TestGrowing:
     def test_grows(self, tmp_path: Path, clock: ManualClock) -> None:
         """Batches of one producer are appended to one file, which is there after each."""
-        transport = JsonlTransport(tmp_path, now=clock)
+        transport = with_clock(JsonlTransport(tmp_path), clock)
         transport.send(make_batch(0, 4))
         assert {f"{DAY}/{P}-0.jsonl": stored(0, 4)} == files(tmp_path)
 
@@ -93,7 +94,9 @@ class TestGrowing:
 class TestRotation:
     def test_by_size(self, tmp_path: Path, clock: ManualClock) -> None:
         """A file does not get larger than allowed; a batch is not split."""
-        transport = JsonlTransport(tmp_path, rotate_bytes=len(stored(0, 14)) + 100, now=clock)
+        transport = with_clock(
+            JsonlTransport(tmp_path, rotate_bytes=len(stored(0, 14)) + 100), clock
+        )
         for first in range(0, 40, 5):
             transport.send(make_batch(first, first + 4))
         transport.send(make_batch(40, 99))
@@ -114,7 +117,7 @@ class TestRotation:
 
     def test_by_age(self, tmp_path: Path, clock: ManualClock) -> None:
         """A file that is old enough is not appended to any more."""
-        transport = JsonlTransport(tmp_path, rotate_seconds=60, now=clock)
+        transport = with_clock(JsonlTransport(tmp_path, rotate_seconds=60), clock)
         transport.send(make_batch(0, 4))
         clock.now += 59
         transport.send(make_batch(5, 9))
@@ -128,7 +131,7 @@ class TestRotation:
 
     def test_by_day(self, tmp_path: Path, clock: ManualClock) -> None:
         """A file ends with its day."""
-        transport = JsonlTransport(tmp_path, now=clock)
+        transport = with_clock(JsonlTransport(tmp_path), clock)
         transport.send(make_batch(0, 4))
         clock.now = MIDNIGHT
         transport.send(make_batch(5, 9))
@@ -140,7 +143,7 @@ class TestRotation:
 
     def test_clock_set_back(self, tmp_path: Path, clock: ManualClock) -> None:
         """A clock that goes back closes the file, and nothing else."""
-        transport = JsonlTransport(tmp_path, now=clock)
+        transport = with_clock(JsonlTransport(tmp_path), clock)
         transport.send(make_batch(0, 4))
         clock.now -= 1000
         transport.send(make_batch(5, 9))
@@ -150,7 +153,7 @@ class TestRotation:
 
     def test_gap(self, tmp_path: Path, clock: ManualClock) -> None:
         """A file holds records without a gap: its name says which."""
-        transport = JsonlTransport(tmp_path, now=clock)
+        transport = with_clock(JsonlTransport(tmp_path), clock)
         transport.send(make_batch(0, 4))
         transport.send(make_batch(7, 9))
         transport.close()
@@ -159,7 +162,7 @@ class TestRotation:
 
     def test_idle_producer(self, tmp_path: Path, clock: ManualClock) -> None:
         """The file of a producer that sends no more gets its final name after a minute."""
-        transport = JsonlTransport(tmp_path, now=clock)
+        transport = with_clock(JsonlTransport(tmp_path), clock)
         transport.send(make_batch(0, 4))
         clock.now += 61
         transport.send(make_batch(0, 4, Q))
@@ -171,7 +174,7 @@ class TestRotation:
         self, compression: str, end: str, tmp_path: Path, clock: ManualClock
     ) -> None:
         """When it is rotated a file is compressed, and the plain one goes away."""
-        transport = JsonlTransport(tmp_path, compression=compression, now=clock)
+        transport = with_clock(JsonlTransport(tmp_path, compression=compression), clock)
         transport.send(make_batch(0, 30_000))
         assert {f"{DAY}/{P}-0.jsonl"} == set(files(tmp_path))
 
@@ -186,7 +189,7 @@ class TestRotation:
         self, tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A file that cannot be compressed stays as it is; nothing is held up by that."""
-        transport = JsonlTransport(tmp_path, compression="gzip", rotate_bytes=1, now=clock)
+        transport = with_clock(JsonlTransport(tmp_path, compression="gzip", rotate_bytes=1), clock)
         transport.send(make_batch(0, 4))
         rename = os.rename
 
@@ -206,11 +209,11 @@ class TestRotation:
 
     def test_crash_while_compressing(self, tmp_path: Path, clock: ManualClock) -> None:
         """Where a crash left both forms, records count once, and the plain form goes away."""
-        transport = JsonlTransport(tmp_path, compression="gzip", now=clock)
+        transport = with_clock(JsonlTransport(tmp_path, compression="gzip"), clock)
         transport.send(make_batch(0, 9))
         transport.close()
         (tmp_path / DAY / f"{P}-0-9.jsonl").write_bytes(stored(0, 9))
-        heir = JsonlTransport(tmp_path, now=clock)
+        heir = with_clock(JsonlTransport(tmp_path), clock)
 
         assert Ranges([(0, 9)]) == heir.published(P)
         heir.send(make_batch(0, 9))
@@ -238,7 +241,7 @@ class TestAfterACrash:
         whole = stored(0, sent, producer)
         cut = data.draw(st.integers(0, len(whole)))
         (folder / f"{producer}-0.jsonl").write_bytes(whole[:cut])
-        heir = JsonlTransport(path, now=clock)
+        heir = with_clock(JsonlTransport(path), clock)
         there = whole[:cut].count(b"\n")
 
         assert there == len(heir.published(producer))
@@ -250,7 +253,7 @@ class TestAfterACrash:
 
     def test_nothing_left_to_send(self, tmp_path: Path, clock: ManualClock) -> None:
         """A file that lacks nothing gets its final name as soon as its journal is taken over."""
-        dead = JsonlTransport(tmp_path, now=clock)
+        dead = with_clock(JsonlTransport(tmp_path), clock)
         dead.send(make_batch(0, 4))
         dead.after_fork()  # lets go of the file, as a death does
 
@@ -259,16 +262,16 @@ class TestAfterACrash:
 
     def test_a_living_owner_is_left_alone(self, tmp_path: Path, clock: ManualClock) -> None:
         """The file of a process that lives is read, but neither cut nor renamed."""
-        owner = JsonlTransport(tmp_path, now=clock)
+        owner = with_clock(JsonlTransport(tmp_path), clock)
         owner.send(make_batch(0, 4))
 
-        assert Ranges([(0, 4)]) == JsonlTransport(tmp_path, now=clock).published(P)
+        assert Ranges([(0, 4)]) == with_clock(JsonlTransport(tmp_path), clock).published(P)
         owner.send(make_batch(5, 9))
         assert {f"{DAY}/{P}-0.jsonl": stored(0, 9)} == files(tmp_path)
 
     def test_a_child_still_has_the_file(self, tmp_path: Path, clock: ManualClock) -> None:
         """If a child of the dead process holds its file, what is new goes into another."""
-        dead = JsonlTransport(tmp_path, now=clock)
+        dead = with_clock(JsonlTransport(tmp_path), clock)
         dead.send(make_batch(0, 4))
         path = tmp_path / DAY / f"{P}-0.jsonl"
         dead.after_fork()
@@ -276,7 +279,7 @@ class TestAfterACrash:
             fcntl.flock(child, fcntl.LOCK_EX)
             child.write(b'{"message":"torn')
             child.flush()
-            heir = JsonlTransport(tmp_path, now=clock)
+            heir = with_clock(JsonlTransport(tmp_path), clock)
             heir.send(make_batch(0, 9))
             heir.close()
 
@@ -295,7 +298,7 @@ class TestAfterACrash:
         folder.mkdir()
         damaged = (stored(0, at - 1) if at else b"") + bad + stored(at + 1, 6) + b'{"torn'
         (folder / f"{P}-0.jsonl").write_bytes(damaged)
-        heir = JsonlTransport(tmp_path, now=clock)
+        heir = with_clock(JsonlTransport(tmp_path), clock)
 
         assert [(at, at)] == heir.published(P).missing(0, 6)
         heir.send(make_batch(0, 9))
@@ -312,7 +315,7 @@ class TestAfterACrash:
         folder.mkdir()
         (folder / f"{P}-0.jsonl").write_bytes(stored(0, 1) + b"\0\n" + stored(3, 4))
         (folder / f"{P}-3-4.jsonl").write_bytes(stored(3, 4))
-        heir = JsonlTransport(tmp_path, now=clock)
+        heir = with_clock(JsonlTransport(tmp_path), clock)
         heir.send(make_batch(0, 4))
         heir.close()
 
@@ -330,7 +333,7 @@ class TestAfterACrash:
         (tmp_path / "precious").write_bytes(b"keep\n")
         (folder / f"{P}-0.jsonl").symlink_to(tmp_path / "precious")
         with pytest.raises(TemporaryError, match="symbolic links"):
-            JsonlTransport(tmp_path, now=clock).send(make_batch(0, 4))
+            with_clock(JsonlTransport(tmp_path), clock).send(make_batch(0, 4))
 
         assert b"keep\n" == (tmp_path / "precious").read_bytes()
 
@@ -346,7 +349,7 @@ def is_open_at(number: int, path: Path) -> bool:
 class TestInterference:
     def test_descriptor_closed_by_the_application(self, tmp_path: Path, clock: ManualClock) -> None:
         """If the application closes our descriptor and reuses its number, nothing is mixed up."""
-        transport = JsonlTransport(tmp_path, now=clock)
+        transport = with_clock(JsonlTransport(tmp_path), clock)
         transport.send(make_batch(0, 4))
         path = tmp_path / DAY / f"{P}-0.jsonl"
         (ours,) = (
@@ -370,7 +373,7 @@ class TestInterference:
 
     def test_file_removed(self, tmp_path: Path, clock: ManualClock) -> None:
         """If somebody removes the growing file, later batches do not vanish with it."""
-        transport = JsonlTransport(tmp_path, now=clock)
+        transport = with_clock(JsonlTransport(tmp_path), clock)
         transport.send(make_batch(0, 4))
         (tmp_path / DAY / f"{P}-0.jsonl").unlink()
         transport.send(make_batch(5, 9))
@@ -382,7 +385,7 @@ class TestInterference:
         self, tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """If a torn write cannot even be cut off, it is before anything else is written."""
-        transport = JsonlTransport(tmp_path, now=clock)
+        transport = with_clock(JsonlTransport(tmp_path), clock)
         transport.send(make_batch(0, 4))
         write = os.write
 
@@ -413,7 +416,7 @@ class TestInterference:
         write = os.write
         monkeypatch.setattr(os, "writev", lambda fd, blocks: write(fd, blocks[0][:100]))
         monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:1000]))
-        JsonlTransport(tmp_path, now=clock).send(make_batch(0, 9999))
+        with_clock(JsonlTransport(tmp_path), clock).send(make_batch(0, 9999))
 
         assert {f"{DAY}/{P}-0.jsonl": stored(0, 9999)} == files(tmp_path)
 
@@ -421,7 +424,7 @@ class TestInterference:
         self, tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """If a file cannot get its final name, the batch waits; at the end the file stays."""
-        transport = JsonlTransport(tmp_path, rotate_bytes=1, now=clock)
+        transport = with_clock(JsonlTransport(tmp_path, rotate_bytes=1), clock)
         transport.send(make_batch(0, 4))
         rename = os.rename
 

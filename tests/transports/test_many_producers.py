@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from clocks import with_clock
 from make import batch_of, event
 
 from logbatch.identity import Ranges, new_producer
@@ -28,7 +29,8 @@ def growing(directory: Path) -> set[str]:
 
 def test_open_files(tmp_path: Path) -> None:
     """Of more producers than files may be open, those that sent longest ago are rotated."""
-    transport = JsonlTransport(tmp_path, open_files=3)
+    transport = JsonlTransport(tmp_path)
+    transport.open_files = 3
     producers = [new_producer() for _ in range(5)]
     for producer in producers:
         send(transport, producer, 0)
@@ -43,7 +45,8 @@ def test_open_files(tmp_path: Path) -> None:
 def test_idle_files(tmp_path: Path) -> None:
     """Files of producers that send no more are rotated, by the next batch or when asked."""
     clock = ManualClock(NOW)
-    transport = JsonlTransport(tmp_path, open_files=9, idle_seconds=100, now=clock)
+    transport = with_clock(JsonlTransport(tmp_path), clock)
+    transport.open_files, transport.idle_seconds = 9, 100
     idle, busy = new_producer(), new_producer()
     send(transport, idle, 0)
     clock.now += 90
@@ -83,7 +86,8 @@ def test_remembered_at_once(tmp_path: Path, kind: type[JsonlTransport | ParquetT
         send(first, producer, 1)
         send(first, producer, 7)
     first.close()
-    transport = kind(tmp_path, remembered=3)
+    transport = kind(tmp_path)
+    transport.remembered = 3
     transport.remember()
     for segment in list_segments(tmp_path):
         segment.path.unlink()  # so that only what is in mind can be told
@@ -103,6 +107,6 @@ def test_what_is_known_is_a_copy(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("option", ["remembered=5", "open_files=5", "idle_seconds=5"])
 def test_no_options_of_a_url(option: str) -> None:
-    """What only a receiver needs is no option of a URL."""
+    """What only a receiver needs is no option."""
     with pytest.raises(ValueError, match="unknown"):
         JsonlTransport.from_url(f"jsonl:logs?{option}")

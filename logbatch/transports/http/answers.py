@@ -17,6 +17,7 @@ from __future__ import annotations
 import email.utils
 import math
 import re
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC
 from typing import Any, NamedTuple
@@ -54,6 +55,7 @@ class Reply(NamedTuple):
         body: The body, or its beginning.
         is_cut: Whether there was more of it than was read.
         retry_after: The header of that name; None where there is none.
+        date: The same; what the server's clock showed.
     """
 
     status: int
@@ -61,13 +63,13 @@ class Reply(NamedTuple):
     body: bytes = b""
     retry_after: str | None = None
     is_cut: bool = False
+    date: str | None = None
 
 
 def judge(
     reply: Reply,
     batch: Batch,
     *,
-    now: float = 0.0,
     accept_html: bool = False,
     clean: Callable[[str], str] = str,
 ) -> Receipt:
@@ -76,7 +78,6 @@ def judge(
     Args:
         reply: The answer.
         batch: What was sent.
-        now: Seconds since 1970, for a `Retry-After` that is a date.
         accept_html: Whether a web page is an acknowledgement all the same.
         clean: Takes secrets out of what the server says, which may repeat what it was sent.
 
@@ -97,7 +98,7 @@ def judge(
         raise RejectedError(told, status=status)
     if status in _MISSING:
         raise BatchUnsupportedError(told)
-    wait = _read_wait(reply.retry_after, now)
+    wait = _read_wait(reply)
     if status in _DENIED:
         hint = "; is the token right?" if status == 401 else ""
         raise DeniedError(told + hint, retry_after=wait)
@@ -191,18 +192,24 @@ def _tell(reply: Reply, clean: Callable[[str], str]) -> str:
     return f"answered {reply.status}" + (f": {reason}" if reason else "")
 
 
-def _read_wait(header: str | None, now: float) -> float | None:
-    """Read `Retry-After`: seconds, or a date."""
-    if header is None:
+def _read_wait(reply: Reply) -> float | None:
+    """Read `Retry-After`: seconds, or a date by the server's clock, from which ours may differ."""
+    if reply.retry_after is None:
         return None
     try:
-        seconds = float(header)
+        seconds: float | None = float(reply.retry_after)
     except ValueError:
-        try:
-            date = email.utils.parsedate_to_datetime(header)
-            if date.tzinfo is None:  # dates of HTTP are in GMT, also where they do not say so
-                date = date.replace(tzinfo=UTC)
-            seconds = date.timestamp() - now
-        except (ValueError, OverflowError, TypeError):
-            return None
-    return max(seconds, 0.0) if math.isfinite(seconds) else None
+        until, now = _read_date(reply.retry_after), _read_date(reply.date or "")
+        seconds = None if until is None else until - (time.time() if now is None else now)
+    return None if seconds is None or not math.isfinite(seconds) else max(seconds, 0.0)
+
+
+def _read_date(header: str) -> float | None:
+    """Read a date; return seconds since 1970, or None where it is none."""
+    try:
+        date = email.utils.parsedate_to_datetime(header)
+        if date.tzinfo is None:  # dates of HTTP are in GMT, also where they do not say so
+            date = date.replace(tzinfo=UTC)
+        return date.timestamp()
+    except (ValueError, OverflowError, TypeError):
+        return None

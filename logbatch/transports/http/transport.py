@@ -20,7 +20,7 @@ from logbatch.errors import (
     TransportError,
 )
 from logbatch.options import choice, seconds, switch
-from logbatch.transports.base import Batch, Receipt, Transport
+from logbatch.transports.base import BaseTransport, Batch, Receipt
 from logbatch.transports.http import bodies
 from logbatch.transports.http.answers import Reply, ServerError, judge
 from logbatch.transports.http.credentials import Address, find_secrets, hide, parse_token, parse_url
@@ -49,7 +49,7 @@ _TIMEOUT = seconds(0.1, 3_600)
 LONGEST_REPLY = 64 << 10  # bytes of an answer that are read
 
 
-class HttpTransport(Transport):
+class HttpTransport(BaseTransport):
     """Sends batches to an HTTP endpoint.
 
     Args:
@@ -81,7 +81,6 @@ class HttpTransport(Transport):
         insecure: Allow what others on the way can read or change: a secret sent over plain
             `http:` to another machine, or `verify=False`.
         accept_html: Take a web page with a status of 2xx for an acknowledgement.
-        now: Seconds since 1970.
 
     Raises:
         ValueError: An option is unknown or out of range.
@@ -112,7 +111,6 @@ class HttpTransport(Transport):
         verify: bool | str | os.PathLike[str] = True,
         insecure: bool = False,
         accept_html: bool = False,
-        now: Callable[[], float] = time.time,
     ) -> None:
         self._batches = parse_url("url", url)
         self._singles = self._batches
@@ -131,7 +129,6 @@ class HttpTransport(Transport):
         self._verify = check_verify(verify)
         self._accept_html = switch("accept_html", accept_html)
         self._check_secure(switch("insecure", insecure))
-        self._now = now
         self.destination = self._batches.shown + check_account(account)
         self._session: requests.Session | None = None
         self._deadline: Deadline
@@ -187,7 +184,7 @@ class HttpTransport(Transport):
         if self._too_large is None or len(batch) == 1:
             return
         size, until = self._too_large
-        if self._now() >= until:
+        if time.monotonic() >= until:
             self._too_large = None
         elif len(batch.lines) >= size:
             raise RejectedError("larger than what the server takes", status=413)
@@ -198,7 +195,7 @@ class HttpTransport(Transport):
         Nor then do the sizes of those that it was in.
         """
         alone = len(batch) == 1
-        self._too_large = None if alone else (len(batch.lines), self._now() + self._recheck)
+        self._too_large = None if alone else (len(batch.lines), time.monotonic() + self._recheck)
 
     def _renamed(self, batch: Batch) -> bytes:
         return bodies.rename(batch.lines, self._fields) if self._fields else batch.lines
@@ -235,7 +232,6 @@ class HttpTransport(Transport):
             return judge(
                 reply,
                 batch,
-                now=self._now(),
                 accept_html=self._accept_html,
                 clean=lambda text: hide(text, secrets),
             )
@@ -267,6 +263,7 @@ class HttpTransport(Transport):
                     body,
                     response.headers.get("Retry-After"),
                     is_cut=len(body) >= LONGEST_REPLY,
+                    date=response.headers.get("Date"),
                 )
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             return describe(error, self._allowed())

@@ -24,6 +24,7 @@ from logbatch.transports.http.answers import Reply, ServerError, judge
 
 BATCH = Batch(PRODUCER, 10, 19, b'{"message":"m"}\n' * 10)
 TAKEN = Receipt()
+DATE = "Thu, 01 Jan 1970 00:16:40 GMT"
 
 
 def reply_with(body: Any, status: int = 200, kind: str = "application/json") -> Reply:
@@ -245,7 +246,7 @@ def test_whatever_else_is_kept(status: int) -> None:
 def test_retry_after_in_both_forms(status: int, header: str | None, seconds: float | None) -> None:
     """Seconds, or a date; nonsense is as if it was not there."""
     with pytest.raises(TemporaryError) as caught:
-        judge(Reply(status, retry_after=header), BATCH, now=1000.0)
+        judge(Reply(status, retry_after=header, date=DATE), BATCH)
 
     assert seconds == caught.value.retry_after
 
@@ -266,7 +267,7 @@ def test_a_date_without_a_zone_is_in_gmt(header: str, monkeypatch: pytest.Monkey
         elsewhere.setenv("TZ", "America/New_York")
         time.tzset()
         with pytest.raises(TemporaryError) as caught:
-            judge(Reply(503, retry_after=header), BATCH, now=1000.0)
+            judge(Reply(503, retry_after=header, date=DATE), BATCH)
     time.tzset()
 
     assert 20.0 == caught.value.retry_after

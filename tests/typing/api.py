@@ -1,0 +1,243 @@
+"""The public signatures, as a type checker sees them.
+
+mypy checks this file, nothing runs it.  A line that must be an error says which: where it is none,
+mypy reports the unused `type: ignore`.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Unpack, assert_type
+
+import pyarrow as pa
+import structlog
+from opentelemetry.metrics import get_meter, get_meter_provider
+from prometheus_client import CollectorRegistry
+
+import logbatch
+from logbatch import (
+    Batch,
+    BatchHandler,
+    BatchProcessor,
+    BatchUnsupportedError,
+    Dataset,
+    DeniedError,
+    Filter,
+    Options,
+    Ranges,
+    Receipt,
+    RejectedError,
+    Stats,
+    TemporaryError,
+    Transport,
+)
+from logbatch.testing import CapturingTransport, ManualClock
+
+
+class Plain:
+    """A transport as small as it may be, which derives from nothing."""
+
+    def send(self, batch: Batch) -> None:
+        """Deliver it."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class Full:
+    """A transport with all that it may have, whose parameters have names of their own."""
+
+    destination: str | None = "queue"
+    defaults: Mapping[str, Any] = {"max_batch_size": 10}
+
+    def send(self, what: Batch) -> Receipt | None:
+        """Deliver it, in part."""
+        if not what.lines:
+            raise TemporaryError("later", retry_after=1.5)
+        if len(what) > 1:
+            raise BatchUnsupportedError("one by one", recheck=60)
+        raise RejectedError({0: "bad"}, status=400)
+
+    def send_single(self, what: Batch) -> Receipt | None:
+        """Deliver one event."""
+        return Receipt(taken=Ranges([(what.first, what.last)]), skipped=1)
+
+    def close(self) -> bool:
+        """Return something that nobody reads."""
+        return True
+
+
+class NoClose:
+    """Is no transport."""
+
+    def send(self, batch: Batch) -> None:
+        """Deliver it."""
+
+
+class Derived(Transport):
+    """A transport that says it is one."""
+
+    def send(self, batch: Batch, /) -> None:
+        """Deliver it."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def transports() -> Iterator[BatchHandler]:
+    """A transport is a URL, a dict, an object with `send` and `close`, or nothing."""
+    yield BatchHandler()
+    yield BatchHandler(None)
+    yield BatchHandler("parquet:logs")
+    yield BatchHandler({"type": "parquet", "path": "logs"})
+    yield BatchHandler(Plain())
+    yield BatchHandler(Full())
+    yield BatchHandler(Derived())
+    yield BatchHandler(CapturingTransport([None, DeniedError("no"), Receipt()], destination="x"))
+    yield BatchHandler(5)  # type: ignore[arg-type]
+    yield BatchHandler(Plain)  # type: ignore[arg-type]
+    yield BatchHandler(NoClose())  # type: ignore[arg-type]
+    yield BatchHandler(logging.StreamHandler())  # type: ignore[arg-type]
+
+
+def every_option() -> Iterator[object]:
+    """Each option is a keyword with a type."""
+    yield BatchHandler(
+        "parquet:logs",
+        level="INFO",
+        columns={"user_id": "int64"},
+        export_metrics=True,
+        flush_interval="adaptive",
+        max_batch_size=10,
+        max_batch_bytes=1000,
+        flush_level="never",
+        durability="power",
+        max_journal_bytes=1 << 20,
+        when_full="block",
+        block_timeout=0.5,
+        close_timeout=30,
+        max_value_bytes=1000,
+        service="shop",
+        host=None,
+        redact=["password"],
+        redact_patterns=[r"\d{16}", re.compile("x")],
+        collapse_repeats=True,
+        on_error=lambda kind, text, error: None,
+        compression="zstd",
+    )
+    yield BatchHandler("jsonl:logs", level=logging.INFO, rotate_bytes=1000, rotate_seconds=0.5)
+    yield BatchProcessor(
+        "https://logs.example.org/",
+        final=True,
+        redact={"password"},
+        flush_level=logging.ERROR,
+        body="ndjson",
+        fields={"message": "msg", "template": None},
+        headers={"X-Team": "web"},
+        token=lambda: "secret",
+        account="shop",
+        single_url="/v1/log",
+        single_method="PUT",
+        batch_recheck=60,
+        fallback="any",
+        timeout=2.5,
+        proxies="http://proxy:8080",
+        verify="ca.pem",
+        insecure=True,
+        accept_html=True,
+    )
+
+
+def wrong_options() -> Iterator[object]:
+    """A misspelt option, and a value of another type, is an error."""
+    yield BatchHandler("parquet:logs", flush_intervall=1)  # type: ignore[call-arg]
+    yield BatchHandler("parquet:logs", flush_interval="often")  # type: ignore[arg-type]
+    yield BatchHandler("parquet:logs", durability="disk")  # type: ignore[arg-type]
+    yield BatchHandler("parquet:logs", when_full="drop")  # type: ignore[arg-type]
+    yield BatchHandler("parquet:logs", max_batch_size="10")  # type: ignore[arg-type]
+    yield BatchHandler("parquet:logs", columns=["user_id"])  # type: ignore[arg-type]
+    yield BatchHandler("parquet:logs", export_metrics="yes")  # type: ignore[arg-type]
+    yield BatchHandler("jsonl:logs", compress="zstd")  # type: ignore[call-arg]
+    yield BatchHandler("jsonl:logs", compression="zip")  # type: ignore[arg-type]
+    yield BatchHandler("https://h", token=5)  # type: ignore[arg-type]
+    yield BatchHandler("parquet:logs", final=True)  # type: ignore[call-arg]
+    yield BatchProcessor("parquet:logs", level="INFO")  # type: ignore[call-arg]
+    yield BatchProcessor("parquet:logs", host=5)  # type: ignore[arg-type]
+    yield BatchHandler("parquet:logs", "INFO")  # type: ignore[call-arg]
+    yield BatchHandler("jsonl:logs", remembered=5)  # type: ignore[call-arg]
+
+
+SHARED: Options = {"flush_interval": 2.0, "redact": ["password"]}
+
+
+def passed_on(**options: Unpack[Options]) -> tuple[BatchHandler, BatchProcessor]:
+    """Options can be shared, and passed on by a function of the application."""
+    passed_on(**SHARED)
+    passed_on(flush_interval=2, flush_intervall=1)  # type: ignore[call-arg]
+    return BatchHandler("parquet:logs", **options), BatchProcessor("parquet:logs", **options)
+
+
+def life(handler: BatchHandler, processor: BatchProcessor) -> None:
+    """What can be done with a handler and a processor."""
+    for front in (handler, processor):
+        assert_type(front.flush(), bool)
+        assert_type(front.flush(timeout=1.5), bool)
+        assert_type(front.close(2), bool)
+        assert_type(front.stats(), Stats)
+        front.export_metrics()
+        front.export_metrics(CollectorRegistry())
+        front.export_metrics(to=get_meter_provider())
+        front.export_metrics(get_meter("mine"))
+        front.export_metrics(5)  # type: ignore[arg-type]
+    with BatchHandler("parquet:logs", export_metrics=CollectorRegistry()) as opened:
+        assert_type(opened, BatchHandler)
+    with BatchProcessor() as chained:
+        assert_type(chained, BatchProcessor)
+    logging.getLogger().addHandler(handler)
+    structlog.configure(processors=[processor, structlog.processors.JSONRenderer()])
+
+
+def attached() -> None:
+    """`attach` yields the handler."""
+    with logbatch.attach(Plain(), "app", job="import", run=7) as handler:
+        assert_type(handler, BatchHandler)
+    with logbatch.attach(handler, logging.getLogger("app")):
+        pass
+    logbatch.attach(5)  # type: ignore[arg-type]
+
+
+def statistics(stats: Stats) -> None:
+    """They are numbers, and mappings of names to numbers."""
+    assert_type(stats.accepted, int)
+    assert_type(stats.suppressed, int)
+    assert_type(stats.dropped, Mapping[str, int])
+    assert_type(stats.batch_success_rate, float | None)
+    assert_type(stats.as_dict(), dict[str, Any])
+    assert_type(stats.summary(), str)
+    stats.accepted = 5  # type: ignore[misc]
+
+
+def reading(logs: Dataset) -> None:
+    """A dataset gives rows and Arrow tables."""
+    assert_type(logs.rows("level>=ERROR", limit=10, newest_first=True), Iterator[dict[str, Any]])
+    assert_type(logs.to_table(columns=["message"], where=Filter.parse("since=1h")), pa.Table)
+    assert_type(logs.sql("SELECT 1"), pa.Table)
+    assert_type(logs.follow(last=10), Iterator[dict[str, Any]])
+
+
+def contract(batch: Batch, transport: Transport, captured: CapturingTransport) -> None:
+    """What a transport is given, and what it returns."""
+    assert_type(batch.producer, str)
+    assert_type(batch.lines, bytes)
+    assert_type(batch.key, str)
+    assert_type(batch.events(), list[dict[str, Any]])
+    assert_type(transport.send(batch), Receipt | None)
+    assert_type(captured.messages, list[str])
+    assert_type(captured.wait_for(5, timeout=1), bool)
+    assert_type(ManualClock()(), float)
+    assert_type(logbatch.__version__, str)
+
+
+TRANSPORTS: tuple[Transport, ...] = (Plain(), Full(), Derived(), CapturingTransport())
