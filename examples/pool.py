@@ -24,7 +24,7 @@ def configure() -> None:
 
 
 def square(number: int) -> int:
-    """Do the work."""
+    """Work."""
     log.info("squaring %d", number, extra={"number": number})
     return number * number
 

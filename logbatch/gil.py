@@ -7,7 +7,7 @@ import sys
 import time
 
 
-class Turns:
+class Yielder:
     """Hands the interpreter lock on from time to time, but not too often.
 
     A thread that computes keeps the lock for 5 ms (`sys.getswitchinterval`) once it has it, so a

@@ -51,7 +51,7 @@ def process_of(producer: str) -> str:
 
 
 def is_producer(text: str) -> bool:
-    """Tell whether a text has the form of a producer id."""
+    """Return whether a text has the form of a producer id."""
     return _PRODUCER.fullmatch(text) is not None
 
 

@@ -68,14 +68,12 @@ class BatchOptions:
         cls,
         keywords: Mapping[str, Any],
         *,
-        environ: Mapping[str, str] | None = None,
         defaults: Mapping[str, Any] | None = None,
     ) -> BatchOptions:
-        """Make the options from all the places a value may come from.
+        """Make the options from keywords, the process's environment and a transport's defaults.
 
         Args:
             keywords: What the caller gave; it wins.
-            environ: The environment; None takes the process's own.
             defaults: What the transport wants where nobody said anything.
 
         Raises:
@@ -83,8 +81,7 @@ class BatchOptions:
                 option, the value and the rule.
         """
         check_known(keywords, OPTION_NAMES)
-        found = from_env(os.environ if environ is None else environ)
-        return cls(**{**(defaults or {}), **found, **keywords})
+        return cls(**{**(defaults or {}), **from_env(os.environ), **keywords})
 
 
 def from_env(environ: Mapping[str, str]) -> dict[str, Any]:

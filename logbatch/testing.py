@@ -47,7 +47,7 @@ class CapturingTransport(BaseTransport):
         self.answer_with(answers)
 
     def answer_with(self, answers: Iterable[Receipt | BaseException | None]) -> None:
-        """Do the same by an iterable, which may be endless."""
+        """Script the next calls by an iterable, which may be endless."""
         with self._changed:
             self._answers = chain(self._answers, answers)
 
@@ -64,7 +64,7 @@ class CapturingTransport(BaseTransport):
         return answer
 
     def send_single(self, batch: Batch) -> Receipt | None:
-        """Do the same, and note that it came to the endpoint for single events."""
+        """Receive a single event as `send` does, and note it among the single ones."""
         self.singles.append(batch)
         return self.send(batch)
 

@@ -90,13 +90,13 @@ class Bench:
             self.session.journal.append(logged_line(text))
 
     def step(self) -> float:
-        """Do one step, and what the worker does behind it."""
+        """Run one step, and what the worker does behind it."""
         wait = self.flusher.step()
         self.inbox.answer()
         return wait
 
     def run(self, seconds: float) -> None:
-        """Do for some time, by the clock, what the thread would do."""
+        """Run for some time, by the clock, what the thread would run."""
         until = self.clock.now + seconds
         while (wait := self.step()) <= until - self.clock.now:
             self.clock.advance(wait)

@@ -32,7 +32,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 _PREFIXES = ("LOGBATCH_", "OTEL_", "XDG_")
 _COLOURS = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS")
-_GRACE = 2.0  # seconds that a thread which was told to end has left to do so
+_GRACE = 20.0  # seconds that a thread which was told to end has left to do so
 
 
 @pytest.fixture(autouse=True)

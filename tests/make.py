@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -13,6 +14,10 @@ from logbatch.events.event import LineEncoder
 from logbatch.identity import new_producer
 from logbatch.transports import build
 from logbatch.transports.base import Batch
+
+if TYPE_CHECKING:
+    from logbatch.dataset.reader import Dataset
+    from logbatch.dataset.snapshot import ReadPending
 
 START = datetime(2026, 11, 21, 10, tzinfo=UTC)
 MIDNIGHT = 1795305600.0  # at the end of that day, UTC
@@ -64,12 +69,17 @@ def encode(*events: dict[str, Any]) -> bytes:
 
 def line(number: int, **fields: Any) -> bytes:
     """Make the line of the n-th event of a producer."""
-    return encode(numbered(number, **fields))
+    return encode(numbered(number, **fields)) if fields else _line(number)
+
+
+@cache
+def _line(number: int) -> bytes:
+    return encode(numbered(number))
 
 
 def lines(first: int, last: int, **fields: Any) -> bytes:
     """Make the lines of a range of sequences."""
-    return encode(*(numbered(number, **fields) for number in range(first, last + 1)))
+    return b"".join(line(number, **fields) for number in range(first, last + 1))
 
 
 def padded_line(message: object, size: int = 0) -> bytes:
@@ -84,7 +94,7 @@ def logged_line(message: str, level: int = logging.INFO, **attributes: Any) -> b
 
 
 def with_identity(data: bytes, producer: str, first: int) -> bytes:
-    """Say in each line whose it is and which, as a JSONL file does."""
+    """Write into each line whose it is and which, as a JSONL file does."""
     return b"".join(
         text[:-2] + b',"producer":"%b","sequence":%d}\n' % (producer.encode(), sequence)
         for sequence, text in enumerate(data.splitlines(keepends=True), first)
@@ -124,3 +134,9 @@ class Waiting(NamedTuple):
     first: int
     lines: bytes
     alive: bool = True
+
+
+def with_pending(dataset: Dataset, read_pending: ReadPending) -> Dataset:
+    """Have a dataset read its journals by a function."""
+    dataset._source.read_pending = read_pending
+    return dataset

@@ -72,6 +72,11 @@ class Answer(NamedTuple):
     drip: float = 0.0
     hangs: bool = False
 
+    @property
+    def quick(self) -> bool:
+        """Whether it is given at once."""
+        return not (self.drip or self.hangs)
+
 
 Given = int | Answer | Callable[[Request], "int | Answer"]
 
@@ -97,6 +102,7 @@ class ScriptedServer:
         self._answers = iter(answers)
         self._rest = rest
         self._changed = threading.Condition()
+        self._answering = 0
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.script = self
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
@@ -122,8 +128,18 @@ class ScriptedServer:
         """Producer and sequence of the committed records."""
         return [(producer, sequence) for producer, sequence, _ in self.stored]
 
-    def take(self, request: Request) -> Answer:
-        """Remember a request and decide about it."""
+    @contextlib.contextmanager
+    def answering(self, request: Request) -> Iterator[Answer]:
+        """Remember a request and decide about it; the block gives the answer."""
+        answer = self._decide(request)
+        try:
+            yield answer
+        finally:
+            with self._changed:
+                self._answering -= answer.quick
+                self._changed.notify_all()
+
+    def _decide(self, request: Request) -> Answer:
         with self._changed:
             self.requests.append(request)
             given = next(self._answers, self._rest)
@@ -133,6 +149,7 @@ class ScriptedServer:
             if commits:
                 for sequence, event in zip(request.sequences, request.events, strict=True):
                     self.stored.append((request.producer, sequence, event))
+            self._answering += answer.quick
             self._changed.notify_all()
         return answer
 
@@ -148,7 +165,9 @@ class ScriptedServer:
         self.letting_go.set()
 
     def close(self) -> None:
-        """Stop, and let go of what hangs."""
+        """Stop, as soon as what is answered quickly has its answer; let go of the rest."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._answering, 5)
         self.closing.set()
         self.let_go()
         self._server.shutdown()
@@ -198,13 +217,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         raw = self.rfile.read(int(self.headers["Content-Length"]))
         body = _inflate(raw, self.headers.get("Content-Encoding"))
         request = Request(self.command, self.path, self.headers, body, raw)
-        answer = self.server.script.take(request)
-        if answer.hangs:
-            self.server.script.letting_go.wait()
-        if answer.status <= 0 or answer.hangs:
-            self._break_off(reset=answer.status < 0)
-            return
-        self._answer(answer)
+        with self.server.script.answering(request) as answer:
+            if answer.hangs:
+                self.server.script.letting_go.wait()
+            if answer.status <= 0 or answer.hangs:
+                self._break_off(reset=answer.status < 0)
+            else:
+                self._answer(answer)
 
     do_POST = do_PATCH = do_PUT = _respond  # http.server's names
 
@@ -244,7 +263,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 def _inflate(raw: bytes, encoding: str | None) -> bytes:

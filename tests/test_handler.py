@@ -365,7 +365,7 @@ def test_closing_is_quick_where_there_is_nothing(transport):
     """A handler that never saw a record starts no thread to be closed."""
     started = time.monotonic()
     logbatch.BatchHandler(transport).close()
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 4  # its `close_timeout` is 5
 
 
 def test_a_handler_that_is_dropped_ends_its_thread_and_publishes(tmp_path):

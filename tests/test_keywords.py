@@ -21,7 +21,6 @@ from logbatch.transports.parquet import ParquetTransport
 TYPED = get_type_hints(Options)
 KINDS = {"parquet:logs": ParquetTransport, "jsonl:logs": JsonlTransport, "https://h": HttpTransport}
 IN_FRONT = {"path", "url", "columns"}  # not among the keywords: in the URL, or a parameter
-PRIVATE = {"now", "remembered", "open_files", "idle_seconds"}
 
 WIDER = {
     "flush_level": int | str | None,
@@ -37,7 +36,7 @@ def own_options(url: str) -> dict[str, Any]:
     return {
         name: hint
         for name, hint in get_type_hints(kind.__init__).items()
-        if name not in IN_FRONT | PRIVATE | {"return"}
+        if name not in {*IN_FRONT, "return"}
     }
 
 

@@ -30,7 +30,7 @@ LAYERS = [
     ["batching.*"],
     ["dedupe", "frontend", "handler", "processor", "attach", "testing"],
     ["dataset.*"],
-    ["capture.*", "server.*"],
+    ["server.*"],
     ["cli.*"],
     ["__main__", "__init__"],
 ]
@@ -75,7 +75,7 @@ MODULES = find_modules()
 
 
 def find_layer(module: str) -> int | None:
-    """Tell the index of a module's layer, or None for a module that has none."""
+    """Return the index of a module's layer, or None for a module that has none."""
     name = module.removeprefix("logbatch").removeprefix(".") or "__init__"
     for wanted in (name, *(f"{name[:end]}.*" for end in _ends(name))):
         for index, layer in enumerate(LAYERS):
@@ -156,6 +156,14 @@ def test_every_module_has_a_layer(module: str) -> None:
     """A new module is given its place in the order of the layers."""
     if find_layer(module) is None:
         pytest.fail(f"{module} has no layer: add it to LAYERS in tests/test_layers.py")
+
+
+def test_every_name_in_the_layers_is_that_of_a_module() -> None:
+    """A module that is renamed or removed leaves nothing behind in `LAYERS`."""
+    names = {module.removeprefix("logbatch.") for module in MODULES} | {"__init__"}
+    stale = [name for layer in LAYERS for name in layer if name.removesuffix(".*") not in names]
+
+    assert [] == stale
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import logging
+import os
 import re
 from decimal import Decimal
 from typing import Any
@@ -26,7 +27,7 @@ def complain(*args: object) -> None:
 def refusal(**given: Any) -> str:
     """Return what is said about options that are refused."""
     with pytest.raises(ValueError) as caught:
-        BatchOptions.build(given, environ={})
+        BatchOptions.build(given)
     return str(caught.value)
 
 
@@ -83,11 +84,14 @@ def test_what_the_origin_systems_ran_at_can_be_said(size: int, bytes_: int, inte
 # --------------------------------------------------------------------------- where from
 
 
-def test_a_keyword_wins_over_the_environment_and_that_over_the_transport() -> None:
+def test_a_keyword_wins_over_the_environment_and_that_over_the_transport(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A value is the keyword's, else the environment's, else the transport's, else the default."""
+    monkeypatch.setenv("LOGBATCH_MAX_BATCH_SIZE", "2")
+    monkeypatch.setenv("LOGBATCH_MAX_BATCH_BYTES", "22")
     options = BatchOptions.build(
         {"max_batch_size": 1},
-        environ={"LOGBATCH_MAX_BATCH_SIZE": "2", "LOGBATCH_MAX_BATCH_BYTES": "22"},
         defaults={"max_batch_size": 3, "max_batch_bytes": 33, "flush_interval": 3.0},
     )
 
@@ -95,13 +99,6 @@ def test_a_keyword_wins_over_the_environment_and_that_over_the_transport() -> No
         BatchOptions(max_batch_size=1, max_batch_bytes=22, flush_interval=3.0, close_timeout=5.0)
         == options
     )
-
-
-def test_the_own_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without an environment of its own `build` takes the process's."""
-    monkeypatch.setenv("LOGBATCH_FLUSH_INTERVAL", "0.25")
-
-    assert BatchOptions(flush_interval=0.25) == BatchOptions.build({})
 
 
 @pytest.mark.parametrize(
@@ -124,12 +121,14 @@ def test_the_own_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch)
         ("host", "node-7", "node-7"),
     ],
 )
-def test_the_environment_says_it_as_text(name: str, text: str, value: object) -> None:
+def test_the_environment_says_it_as_text(
+    name: str, text: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A variable's text means the same as the value given as a keyword."""
-    environ = {f"LOGBATCH_{name.upper()}": text}
+    monkeypatch.setenv(f"LOGBATCH_{name.upper()}", text)
 
-    assert {name: value} == from_env(environ)
-    assert BatchOptions(**{name: value}) == BatchOptions.build({}, environ=environ)  # type: ignore[arg-type]
+    assert {name: value} == from_env(os.environ)
+    assert BatchOptions(**{name: value}) == BatchOptions.build({})  # type: ignore[arg-type]
 
 
 def test_other_variables_are_ignored() -> None:
@@ -169,10 +168,13 @@ def test_an_empty_variable_is_not_set(text: str) -> None:
         ),
     ],
 )
-def test_a_wrong_variable_is_named(variable: str, text: str, expected: str) -> None:
+def test_a_wrong_variable_is_named(
+    variable: str, text: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is wrong in the environment is said with the name that stands there."""
+    monkeypatch.setenv(variable, text)
     with pytest.raises(ValueError) as caught:
-        BatchOptions.build({}, environ={variable: text})
+        BatchOptions.build({})
 
     assert expected == str(caught.value)
 
@@ -196,7 +198,7 @@ def test_the_limits_are_part_of_the_range(
     name: str, low: float, below: float, high: float, above: float
 ) -> None:
     """The least and the greatest value of a number are accepted, those beyond are not."""
-    accepted = [getattr(BatchOptions.build({name: end}, environ={}), name) for end in (low, high)]
+    accepted = [getattr(BatchOptions.build({name: end}), name) for end in (low, high)]
 
     assert [low, high] == accepted
     for wrong in (below, above):

@@ -35,8 +35,14 @@ from logbatch.trouble import Trouble
 
 _POLL = 0.01  # seconds between two looks for room, when a caller waits for it
 
-_LOST = (
-    "{}: {} events are lost until the destination accepts events again; stats().dropped counts them"
+_FULL = (
+    "the journal is full (max_journal_bytes) of events that the destination has not accepted: {}"
+    " events are lost until it accepts some; stats().dropped counts them; check the destination"
+)
+_NO_FILE = (
+    "cannot create a journal file in {}, and the buffer in memory is full: new events are lost"
+    " until a file can be created or the destination accepts some; stats().dropped counts them;"
+    " free disk space or fix permissions"
 )
 
 
@@ -199,17 +205,17 @@ class Batcher:
                     continue
                 unreported = session.drop_newest(str(full))
                 if unreported == 1:
-                    self._trouble.say("dropped", _LOST.format(full, "new"))
+                    self._trouble.say("dropped", self._describe_loss(str(full)))
                 if unreported:
                     return None
 
     def _make_room(self, session: Session, deadline: float) -> bool:
-        """Do what `when_full` says; return whether to try again."""
+        """Apply `when_full`; return whether to try again."""
         if not self._inbox.full:
             self._inbox.full = True
             self._wake(session, 0)
         if self.options.when_full == "drop_oldest" and session.drop_oldest("journal full"):
-            self._trouble.say("dropped", _LOST.format("journal full", "the oldest"))
+            self._trouble.say("dropped", _FULL.format("the oldest"))
             return True
         if self.options.when_full == "block" and self._clock() < deadline:
             if self._worker.is_inside():
@@ -217,6 +223,11 @@ class Batcher:
             time.sleep(_POLL)
             return True
         return False
+
+    def _describe_loss(self, reason: str) -> str:
+        if reason == "no journal file":
+            return _NO_FILE.format(self.directory)
+        return _FULL.format("new")
 
     def _replace(self, ended: Session) -> None:
         """Begin the next session, unless somebody has."""

@@ -48,6 +48,7 @@ class Delivery:
         trouble: Where failures are reported.
         counters: Where sends are counted.
         clock: Seconds that only go forward.
+        unkept: What a message says of rejected events where there is no directory.
     """
 
     def __init__(
@@ -57,8 +58,10 @@ class Delivery:
         trouble: Trouble,
         counters: Counters,
         clock: Callable[[], float] = time.monotonic,
+        unkept: str = "lost: with durability='memory' no dead letters are kept",
     ) -> None:
         self.transport = transport
+        self._unkept = unkept
         self._counters = counters
         self._dead_letters = DeadLetters(rejected)
         self._trouble = trouble
@@ -133,8 +136,7 @@ class Delivery:
     def _accept(self, part: _Part, receipt: Receipt | None) -> list[_Part]:
         """Count what was accepted; return the rest."""
         batch = part.batch
-        if not isinstance(receipt, Receipt):  # another package's `send` may return anything
-            receipt = Receipt()
+        receipt = receipt or Receipt()
         taken = Ranges([(batch.first, batch.last)]) if receipt.taken is None else receipt.taken
         rest = [_slice(batch, *hole) for hole in taken.missing(batch.first, batch.last)]
         if rest == [batch]:
@@ -186,7 +188,7 @@ class Delivery:
             text = f"{events} rejected: {next(iter(reasons.values()))}"
             try:
                 kept = self._dead_letters.write(part.batch, reasons, status)
-                text += f"; kept in {kept}" if kept else ""
+                text += f"; kept in {kept}" if kept else f"; {self._unkept}"
             except OSError as error:
                 text += f"; lost, as no dead letter could be written: {describe(error)}"
             self._trouble.say("rejected", text)

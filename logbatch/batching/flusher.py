@@ -33,7 +33,7 @@ from logbatch.batching.takeover import Takeover
 from logbatch.batching.triggers import Pace, Triggers, Waiting
 from logbatch.errors import DeniedError, TemporaryError
 from logbatch.events.event import LineEncoder
-from logbatch.gil import Turns
+from logbatch.gil import Yielder
 from logbatch.identity import Ranges
 from logbatch.journal import JournalFull, JournalStopped
 from logbatch.options import BatchOptions
@@ -86,7 +86,7 @@ class Flusher:
         self._counters = counters
         self._trouble = trouble
         self._clock = clock
-        self._turns = Turns()
+        self._yielder = Yielder()
         # After a failure.
         self._failures = 0  # in a row
         self._batches_then = 0  # those acknowledged when the last of them came
@@ -102,7 +102,7 @@ class Flusher:
     # ------------------------------------------------------------------ one step
 
     def step(self) -> float:
-        """Do what is due.
+        """Run what is due.
 
         Returns:
             Seconds until something may be due again if nobody wakes the thread before.
@@ -110,12 +110,12 @@ class Flusher:
         if self._inbox.hurry:
             self._inbox.hurry = False
             self._retry_at = self._asked_until
-        self._turns = Turns()
+        self._yielder = Yielder()
         self._store_repeats()  # also while the destination is away
         if self._clock() >= self._retry_at:
             self._deliver_all()
         session = self._current()
-        session.journal.prepare(self._turns.let_others_run)
+        session.journal.prepare(self._yielder.let_others_run)
         return min(self._next_look(session), self._sync(session))
 
     def _deliver_all(self) -> None:
@@ -267,7 +267,7 @@ class Flusher:
 
     def _send_all(self, session: Session) -> None:
         while session.journal.settled < session.until and self._send_next(session):
-            self._turns.let_others_run()
+            self._yielder.let_others_run()
         # What came meanwhile has waited since the flush began, at the most.
         session.oldest = self._flushed if session.journal.pending() else None
 
@@ -310,7 +310,7 @@ class Flusher:
 
     def _send_rest(self, session: Session) -> None:
         while self._send_next(session):
-            self._turns.let_others_run()
+            self._yielder.let_others_run()
 
     def _report_losses(self, session: Session) -> None:
         """Put a WARNING about dropped events into the log, once there is room."""

@@ -174,7 +174,8 @@ def recover(transport: BaseTransport, *, meant_for: BaseTransport | None = None)
     try:
         takeover.send_all(lambda: True)
     except TemporaryError as error:
-        trouble.say("recover", str(error), error)
+        fate = "what is not published stays in the journals; check the destination and run it again"
+        trouble.say("recover", f"cannot publish: {error}; {fate}", error)
     left = takeover.count_left()
     takeover.give_up()
     transport.close()

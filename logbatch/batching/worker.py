@@ -107,7 +107,7 @@ class Worker:
                     self.start()
 
     def _step(self) -> float:
-        """Do one step and answer who waits; return the seconds until the next."""
+        """Run one step and release those who wait; return the seconds until the next."""
         with self._working:
             wait = self._try_step()
             if self._has_nothing_left():
@@ -120,7 +120,7 @@ class Worker:
             return self._flusher.step()
         except BaseException as error:
             text = f"internal error while delivering: {describe(error)}"
-            fate = f"events stay in the journal; retrying in {_RETRY:.0f} s"
+            fate = f"the events are kept; retrying in {_RETRY:.0f} s; report a bug if it goes on"
             self._trouble.say("flusher", f"{text}; {fate}", error)
             return _RETRY
         finally:

@@ -239,7 +239,7 @@ def _say_what_next(terminal: Terminal, directory: Path) -> None:
 
 
 def _summarise(terminal: Terminal, summaries: dict[str, str]) -> None:
-    """Say, as the last lines, what the batches were good for."""
+    """Print, as the last lines, what the batches were good for."""
     terminal.print(Text("\nWhat did batching save?", style="bold"))
     for name, summary in summaries.items():
         text = textwrap.fill(

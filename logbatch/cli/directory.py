@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -32,16 +31,11 @@ def find_directory(given: Path | None) -> Path:
     Raises:
         DatasetError: There is no such directory, or it holds no log.
     """
+    from logbatch.dataset.listing import list_directory
+
     path = _default() if given is None else parse_directory(str(given))[1]
     hint = "" if given else "; name a DIR, or set LOGBATCH_TRANSPORT"
-    try:
-        names = os.listdir(path)
-    except FileNotFoundError:
-        raise DatasetError(f"there is no directory {path}{hint}") from None
-    except NotADirectoryError:
-        raise DatasetError(f"{path} is a file, not a directory") from None
-    except OSError as error:
-        raise DatasetError(f"cannot read {path}: {error.strerror}") from None
+    names = list_directory(path, hint)
     if names and not any(
         name in (".journal", ".receiver") or name.startswith("date=") for name in names
     ):

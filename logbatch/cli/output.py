@@ -139,7 +139,7 @@ def _decoded(text: str) -> Any:
 
 
 def _unique(names: Sequence[str]) -> list[str]:
-    """Give columns of one name different ones: `n`, `n_1`."""
+    """Rename columns that have the same name: `n`, `n_1`."""
     found: list[str] = []
     for name in names:
         number, free = 0, name

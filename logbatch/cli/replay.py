@@ -109,7 +109,9 @@ class Replay:
         self.rejected = 0
         self._patience = patience
         self._counters = Counters()
-        self._delivery = Delivery(transport, None, Trouble(), self._counters)
+        self._delivery = Delivery(
+            transport, None, Trouble(), self._counters, unkept="kept where it was read from"
+        )
 
     def send(self, batch: Batch) -> None:
         """Send a batch to its end.

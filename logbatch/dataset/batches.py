@@ -20,7 +20,6 @@ from logbatch.dataset.source import TRIES, Source
 from logbatch.dataset.tables import read_rest
 from logbatch.epoch import to_text
 from logbatch.identity import Ranges, is_producer
-from logbatch.journal import read_pending
 from logbatch.storage.columns import FIELDS
 from logbatch.storage.line import Line
 from logbatch.transports.base import Batch
@@ -49,7 +48,7 @@ def batches_of_directory(directory: Path, size: int) -> Iterator[Batch]:
     Raises:
         DatasetError: The directory cannot be read.
     """
-    for table in _tables(Source(directory.absolute(), read_pending)):
+    for table in _tables(Source(directory.absolute())):
         yield from _join(_lines_of_table(table), size)
 
 

@@ -56,19 +56,32 @@ def find_folders(directory: Path) -> list[Path]:
     Raises:
         DatasetError: The directory is not there, or is none, or may not be read.
     """
-    try:
-        os.scandir(directory).close()
-    except FileNotFoundError:
-        raise DatasetError(f"there is no directory {directory}") from None
-    except NotADirectoryError:
-        raise DatasetError(f"{directory} is not a directory") from None
-    except OSError as error:
-        raise DatasetError(f"{directory} cannot be read: {error.strerror}") from None
+    list_directory(directory)
     return list_folders(directory)
 
 
+def list_directory(directory: Path, hint: str = "") -> list[str]:
+    """List the names in a dataset's directory.
+
+    Args:
+        directory: The directory.
+        hint: Added to the message where there is no directory.
+
+    Raises:
+        DatasetError: The directory is not there, or is none, or may not be read.
+    """
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        raise DatasetError(f"there is no directory {directory}{hint}") from None
+    except NotADirectoryError:
+        raise DatasetError(f"{directory} is a file, not a directory") from None
+    except OSError as error:
+        raise DatasetError(f"cannot read {directory}: {error.strerror}") from None
+
+
 def find_segment(path: Path) -> Segment | None:
-    """Tell what a file is by its name; None where it is no segment that can be read."""
+    """Return what a file is by its name; None where it is no segment that can be read."""
     segment = parse_segment(path)
     return segment if segment is not None and segment.ext in EXTENSIONS else None
 
@@ -85,7 +98,7 @@ def find_moved(segment: Segment) -> Segment | None:
 
 
 def is_foreign(path: Path) -> bool:
-    """Tell whether a name looks like a file of records, but is none of ours."""
+    """Return whether a name looks like a file of records, but is none of ours."""
     return _RECORDS.fullmatch(path.name) is not None and find_segment(path) is None
 
 

@@ -83,11 +83,11 @@ def _run(
     source: Source, snapshot: Snapshot, query: str, limit: int, timeout: float | None
 ) -> pa.Table:
     schema = source.schema(snapshot)
-    quick, others = split(snapshot.parts)
+    whole, others = split(snapshot.parts)
     rest = read_rest(source, snapshot._replace(parts=others), schema)
     with _connection(limit) as connection, TemporaryDirectory(prefix="logbatch-") as temporary:
         statement = _check(connection, query)
-        files = [part.path for part in quick]
+        files = [part.path for part in whole]
         if _size(others) > _SPOOL:
             files.append(_spooled(rest, schema, Path(temporary, "rest.parquet")))
         connection.register("_files", arrow_dataset(files, schema))
@@ -99,7 +99,7 @@ def _run(
         try:
             return _fetch_in_time(connection, statement, limit, timeout)
         except _errors() as error:
-            _blame(source, error, quick, schema)
+            _blame(source, error, whole, schema)
             raise _told(error, limit) from error
 
 

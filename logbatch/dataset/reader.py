@@ -16,11 +16,10 @@ from logbatch.dataset.listing import find_folders
 from logbatch.dataset.merge import ordered_rows
 from logbatch.dataset.query import run_query
 from logbatch.dataset.rows import Row
-from logbatch.dataset.snapshot import ReadPending, Snapshot
+from logbatch.dataset.snapshot import Snapshot
 from logbatch.dataset.source import Source
 from logbatch.dataset.tables import scan
 from logbatch.errors import DatasetError
-from logbatch.journal import read_pending
 from logbatch.storage.columns import COLUMNS
 
 POLL = 0.1  # seconds between two looks of `follow`
@@ -43,12 +42,10 @@ class Dataset:
         DatasetError: There is no such directory, or it cannot be read.
     """
 
-    def __init__(
-        self, path: str | PathLike[str], *, read_pending: ReadPending = read_pending
-    ) -> None:
+    def __init__(self, path: str | PathLike[str]) -> None:
         self.path = Path(path)
         find_folders(self.path)
-        self._source = Source(self.path.absolute(), read_pending)
+        self._source = Source(self.path.absolute())
 
     def __repr__(self) -> str:
         return f"Dataset({str(self.path)!r})"
@@ -59,7 +56,7 @@ class Dataset:
         return tuple(self._source.problems)
 
     def snapshot(self) -> Snapshot:
-        """Tell where each record is at this moment: its file, or its journal.
+        """Return where each record is at this moment: its file, or its journal.
 
         Raises:
             DatasetError: The directory cannot be read.

@@ -37,6 +37,8 @@ class PendingLines(Protocol):
     def first(self) -> int: ...
     @property
     def lines(self) -> bytes: ...
+    @property
+    def alive(self) -> bool: ...
 
 
 ReadPending = Callable[[Path], Sequence[PendingLines]]
@@ -115,7 +117,7 @@ class Snapshot(NamedTuple):
         return Snapshot(parts, tails, {p: Ranges(r) for p, r in wanted.items()}, self.foreign)
 
 
-def take(
+def take_snapshot(
     directory: Path,
     read_pending: ReadPending,
     excluded: Collection[Path] = (),
@@ -149,7 +151,7 @@ def take(
 
 
 def make_part(segment: Segment, growing: MutableMapping[Path, Grown] | None = None) -> Part:
-    """Tell which records a file holds.
+    """Return which records a file holds.
 
     Raises:
         Vanished: The file is gone.
@@ -182,7 +184,7 @@ def _choose(parts: list[Part], covered: dict[str, Ranges]) -> list[Part]:
     chosen = []
     for part in sorted(parts, key=order):
         ranges = covered.setdefault(part.segment.producer, Ranges())
-        spans = _take(ranges, part.spans)
+        spans = _add_new(ranges, part.spans)
         if spans:
             whole = part.whole and spans == part.spans
             chosen.append(part._replace(spans=spans, whole=whole))
@@ -194,13 +196,13 @@ def _remaining(pending: Sequence[PendingLines], covered: dict[str, Ranges]) -> l
     for waiting in pending:
         ranges = covered.setdefault(waiting.producer, Ranges())
         last = waiting.first + waiting.lines.count(b"\n") - 1
-        spans = _take(ranges, ((waiting.first, last),))
+        spans = _add_new(ranges, ((waiting.first, last),))
         if spans:
             tails.append(Tail(waiting.producer, waiting.first, waiting.lines, spans))
     return tails
 
 
-def _take(ranges: Ranges, spans: Spans) -> Spans:
+def _add_new(ranges: Ranges, spans: Spans) -> Spans:
     """Add to a set what is not in it yet, and return that."""
     new = tuple(hole for first, last in spans for hole in ranges.missing(first, last))
     for first, last in new:

@@ -1,6 +1,6 @@
 """What reading a directory again and again needs to remember: what is bad, and what never changes.
 
-A file that is gone when it is opened (rotated, compressed, compacted) makes a new snapshot
+A file that is gone when it is opened (rotated, compressed) makes a new snapshot
 necessary.  A file that cannot be read, or that is not ours, counts as not there, so that the rest
 can be read; it is told once, as a warning and in `problems`.
 """
@@ -16,8 +16,9 @@ import pyarrow as pa
 
 from logbatch.dataset.listing import Grown, Vanished
 from logbatch.dataset.pieces import FIXED, Damaged, Footer, footer
-from logbatch.dataset.snapshot import Part, ReadPending, Snapshot, take
+from logbatch.dataset.snapshot import Part, ReadPending, Snapshot, take_snapshot
 from logbatch.errors import DatasetError, DatasetWarning
+from logbatch.journal import read_pending
 
 _T = TypeVar("_T")
 
@@ -33,7 +34,7 @@ class Source:
         read_pending: Reads what the journals of a directory hold.
     """
 
-    def __init__(self, directory: Path, read_pending: ReadPending) -> None:
+    def __init__(self, directory: Path, read_pending: ReadPending = read_pending) -> None:
         self.directory = directory
         self.read_pending = read_pending
         self.problems: list[str] = []
@@ -54,7 +55,9 @@ class Source:
         left = TRIES
         while True:
             try:
-                found = take(self.directory, self.read_pending, self._excluded, self.growing)
+                found = take_snapshot(
+                    self.directory, self.read_pending, self._excluded, self.growing
+                )
             except Vanished as error:
                 left = self.note(error, left)
                 continue
@@ -108,7 +111,7 @@ class Source:
             self._tell(f"{path}: {reason}")
 
     def tell_damaged_lines(self, path: Path, count: int) -> None:
-        """Say that some lines of a file are damaged and were left out."""
+        """Report that some lines of a file are damaged and were left out."""
         text = f"{path}: {count} damaged lines were left out"
         if count and text not in self.problems:
             self._tell(text)

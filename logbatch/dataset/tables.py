@@ -36,8 +36,8 @@ def scan(
     names = [field.name for field in fields]
     types = {field.name: field for field in [*fields, *FIXED]}
     schema = pa.schema([types[name] for name in dict.fromkeys([*names, *sorted(where.columns)])])
-    quick, others = split(snapshot.parts)
-    tables = [schema.empty_table(), *_scan_quickly(source, quick, schema, where)]
+    whole, others = split(snapshot.parts)
+    tables = [schema.empty_table(), *_scan_whole(source, whole, schema, where)]
     rest = read_rest(source, snapshot._replace(parts=others), schema)
     tables += [where.apply(table) for table in rest]
     return pa.concat_tables(tables).select(names)
@@ -72,8 +72,8 @@ def spool(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> None:
 
 def split(parts: Sequence[Part]) -> tuple[list[Part], list[Part]]:
     """Split parts into the Parquet files that are taken whole, and all others."""
-    quick = [part for part in parts if part.whole and part.segment.ext == "parquet"]
-    return quick, [part for part in parts if not (part.whole and part.segment.ext == "parquet")]
+    whole = [part for part in parts if part.whole and part.segment.ext == "parquet"]
+    return whole, [part for part in parts if not (part.whole and part.segment.ext == "parquet")]
 
 
 def arrow_dataset(paths: Iterable[Path], schema: pa.Schema) -> ds.Dataset:
@@ -86,7 +86,7 @@ def arrow_dataset(paths: Iterable[Path], schema: pa.Schema) -> ds.Dataset:
     )
 
 
-def _scan_quickly(
+def _scan_whole(
     source: Source, parts: Sequence[Part], schema: pa.Schema, where: Filter
 ) -> list[pa.Table]:
     """Let Arrow read files side by side; where it cannot, read one after the other."""

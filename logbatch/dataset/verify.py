@@ -21,11 +21,10 @@ from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.filter.terms import as_object
 from logbatch.dataset.listing import JOURNAL, find_runs
 from logbatch.dataset.pieces import FIXED, Damaged, blocks, read
-from logbatch.dataset.snapshot import Part, ReadPending, Spans, make_part, present
+from logbatch.dataset.snapshot import Part, Spans, make_part, present
 from logbatch.dataset.source import Source
 from logbatch.dataset.tables import scan
 from logbatch.identity import Ranges, is_producer, process_of
-from logbatch.journal import read_pending
 from logbatch.storage.segments import Segment, list_segments
 
 _LOSSES = 'logger=logbatch message~"logbatch dropped "'
@@ -121,33 +120,28 @@ def count(spans: Spans) -> int:
     return sum(last - first + 1 for first, last in spans)
 
 
-def verify(
-    path: str | PathLike[str],
-    *,
-    contents: bool = True,
-    read_pending: ReadPending = read_pending,
-) -> Report:
+def verify(path: str | PathLike[str]) -> Report:
     """Check a directory.  The processes that write to it may go on meanwhile.
 
     Args:
         path: The directory.
-        contents: Whether to compare what is in each published file with what its name says;
-            otherwise the names are believed.
-        read_pending: Reads what the journals of a directory hold.
 
     Raises:
         DatasetError: The directory cannot be read.
     """
-    source = Source(Path(path).absolute(), read_pending)
-    return source.retry(lambda snapshot: _Check(source, contents).run())
+    return check(Source(Path(path).absolute()))
+
+
+def check(source: Source) -> Report:
+    """Check what a source reads; see `verify`."""
+    return source.retry(lambda snapshot: _Check(source).run())
 
 
 class _Check:
     """One pass over a directory."""
 
-    def __init__(self, source: Source, contents: bool) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
-        self._contents = contents
         self._present: dict[str, Ranges] = {}
         self._twice: dict[str, Ranges] = {}
         self._pending: dict[str, Ranges] = {}
@@ -175,7 +169,7 @@ class _Check:
         for pending in self._source.read_pending(self._source.directory / JOURNAL):
             last = pending.first + pending.lines.count(b"\n") - 1
             self._pending.setdefault(pending.producer, Ranges()).add(pending.first, last)
-            self._alive[pending.producer] = getattr(pending, "alive", None)
+            self._alive[pending.producer] = pending.alive
 
     def _add(self, producer: str, first: int, last: int) -> None:
         there = self._present.setdefault(producer, Ranges())
@@ -185,8 +179,6 @@ class _Check:
 
     def _spans(self, segment: Segment) -> list[tuple[int, int]]:
         """List what a file holds, each record as often as it is in there."""
-        if segment.last is not None and not self._contents:
-            return [(segment.first, segment.last)]
         try:
             found = _runs(self._sequences(make_part(segment)))
         except Damaged as error:

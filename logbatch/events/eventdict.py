@@ -128,7 +128,7 @@ def template_of(value: object, text: str, limit: int) -> str:
 
 
 def _unwrap(args: Any) -> Any:
-    """Do what LogRecord does with `logger.info("%(a)s", {"a": 1})`."""
+    """Return a single mapping instead of the tuple, as for `logger.info("%(a)s", {"a": 1})`."""
     is_mapping = len(args) == 1 and isinstance(args[0], Mapping) and args[0]
     return args[0] if is_mapping else args
 

@@ -145,7 +145,7 @@ class Maker:
                 self.stop()
 
     def place_spare(self, need: int, room: int) -> Segment | None:
-        """Give the spare segment an index and return it; None where there is none that fits."""
+        """Set the index of the spare segment and return it; None where there is none that fits."""
         try:
             spare = self._spares.popleft()
         except IndexError:

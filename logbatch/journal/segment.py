@@ -64,7 +64,7 @@ class Segment(Protocol):
         """Release memory and descriptors; the file stays."""
 
     def abandon(self) -> None:
-        """Do so in a forked child, where no line is being written any more."""
+        """Release them in a forked child, where no line is being written any more."""
 
 
 def read_part(path: Path, start: int, stop: int) -> bytes:

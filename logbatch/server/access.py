@@ -86,7 +86,7 @@ def find_media_type(request: Request, allowed: Collection[str]) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a name or an address means this machine and can be reached from no other."""
+    """Return whether a name or an address means this machine and can be reached from no other."""
     name = host.lower().strip("[]").removesuffix(".")
     if name == "localhost" or name.endswith(".localhost"):
         return True

@@ -28,9 +28,9 @@ from starlette.routing import Route
 
 from logbatch.server.access import JSON, LINES, PROTOBUF, Access, find_media_type
 from logbatch.server.body import find_encoding, read_body
-from logbatch.server.ingest import Intake, Sent
+from logbatch.server.ingest import Ingest, Sent
 from logbatch.server.limits import Limits, Refusal
-from logbatch.server.memory import Room, Share
+from logbatch.server.memory import Memory, Share
 from logbatch.server.metrics import CONTENT_TYPE, Metrics
 from logbatch.server.otlp import MEDIA as OTLP
 from logbatch.server.otlp import encode_refusal
@@ -42,6 +42,7 @@ _BATCHES = frozenset((JSON, *LINES))
 
 _T = TypeVar("_T")
 _Endpoint = Callable[[Request], Awaitable[Response]]
+_KEPT = "nothing was acknowledged, so senders that retry lose nothing"
 _encode = msgspec.json.Encoder().encode
 
 
@@ -63,8 +64,8 @@ class Receiver:
         self._limits = limits
         self._trouble = trouble or Trouble()
         self._metrics = Metrics()
-        self._room = Room(limits.max_memory_bytes)
-        self._intake = Intake(store, limits, self._metrics)
+        self._memory = Memory(limits.max_memory_bytes)
+        self._ingest = Ingest(store, limits, self._metrics)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="logbatch-receiver")
         self.app = Starlette(
             routes=[
@@ -101,20 +102,20 @@ class Receiver:
     async def _otlp(self, request: Request) -> Response:
         token = self._access.find_token(request)
         media = find_media_type(request, OTLP)
-        with Share(self._room) as share:
+        with Share(self._memory) as share:
             body = await read_body(request, self._limits, share)
             sent = Sent(body, find_encoding(request), media, False, None, token, share)
-            answer = await self._in_thread(lambda: self._intake.ingest_otlp(sent))
+            answer = await self._in_thread(lambda: self._ingest.ingest_otlp(sent))
         return Response(answer, media_type=media)
 
     async def _receive(self, request: Request, *, single: bool) -> Response:
         token = self._access.find_token(request)
         media = find_media_type(request, _BATCHES)
         key = Key.parse(request.headers.get("idempotency-key"))
-        with Share(self._room) as share:
+        with Share(self._memory) as share:
             body = await read_body(request, self._limits, share)
             sent = Sent(body, find_encoding(request), media, single, key, token, share)
-            answer = await self._in_thread(lambda: self._intake.ingest(sent))
+            answer = await self._in_thread(lambda: self._ingest.ingest(sent))
         return Response(answer, media_type=JSON)
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
@@ -147,7 +148,9 @@ class Receiver:
             except asyncio.CancelledError:  # we are told to stop, and have waited long enough
                 response = _refusal(Refusal(503, "the receiver is stopping", retry_after=5))
             except Exception as error:
-                self._trouble.say("bug", f"a request failed: {describe(error)}", error)
+                self._trouble.say(
+                    "bug", f"a request failed: {describe(error)}; {_KEPT}; report a bug", error
+                )
                 response = _refusal(Refusal(503, "the receiver failed", retry_after=5))
             path = request.scope["path"]  # one of ours, or this would not be its endpoint
             self._metrics.requests.labels(path, response.status_code).inc()
@@ -159,7 +162,9 @@ class Receiver:
     def _tell_trouble(self, refusal: Refusal) -> None:
         cause = refusal.__cause__
         if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE and cause is not None:
-            self._trouble.say("store", f"cannot store: {describe(cause)}", cause)
+            self._trouble.say(
+                "store", f"cannot store: {describe(cause)}; {_KEPT}; check the disk", cause
+            )
 
     async def _not_found(self, _request: Request, error: Exception) -> Response:
         """Answer where there is no such path (404), or none for this method (405)."""

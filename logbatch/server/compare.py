@@ -1,8 +1,8 @@
 """Read back what is stored of a producer, and compare it with what came again.
 
-Rows are compared, not bytes: what is stored may have been written as Parquet, compressed or
-compacted meanwhile.  Only the files that cover the range are opened, and of a Parquet or plain
-JSON Lines file only the part that does.
+Rows are compared, not bytes: what is stored may have been written as Parquet, or compressed
+meanwhile.  Only the files that cover the range are opened, and of a Parquet or plain JSON Lines
+file only the part that does.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _STEP = 1 << 16  # bytes in which a line is looked for
 def differs(
     directory: Path, producer: str, first: int, lines: Sequence[bytes], undated: Collection[int]
 ) -> bool:
-    """Tell whether records came with another content than what is stored of them.
+    """Return whether records came with another content than what is stored of them.
 
     Args:
         directory: The dataset's.
@@ -67,7 +67,7 @@ def read_rows(directory: Path, producer: str, first: int, last: int) -> pa.Table
     for _ in range(TRIES):
         try:
             return _read(directory, producer, first, last)
-        except Vanished:  # it was rotated, compressed or compacted: look again
+        except Vanished:  # it was rotated or compressed: look again
             continue
         except Damaged as error:
             raise DatasetError(str(error)) from error

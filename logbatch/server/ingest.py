@@ -50,7 +50,7 @@ class Sent(NamedTuple):
     share: Share
 
 
-class Intake:
+class Ingest:
     """Puts what was sent into a store.
 
     Args:

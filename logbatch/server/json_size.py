@@ -20,7 +20,7 @@ _OTHERS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def has_many_values(text: bytes, most: int) -> bool:
-    """Tell whether a text has far more values than as many entries can have.
+    """Return whether a text has far more values than as many entries can have.
 
     Args:
         text: JSON.
@@ -30,7 +30,7 @@ def has_many_values(text: bytes, most: int) -> bool:
 
 
 def has_more_entries(text: bytes, most: int) -> bool:
-    """Tell whether the array in a text has more entries than allowed, if it has very many.
+    """Return whether the array in a text has more entries than allowed, if it has very many.
 
     Args:
         text: An array, or an object with arrays directly in it, all of which count.
@@ -54,7 +54,7 @@ def has_more_entries(text: bytes, most: int) -> bool:
 
 
 def is_deeper(text: bytes, most: int) -> bool:
-    """Tell whether a JSON value is nested deeper than allowed."""
+    """Return whether a JSON value is nested deeper than allowed."""
     if text.count(b"{") + text.count(b"[") <= most:
         return False
     left = _STRINGS.sub(b"", text).translate(_BRACKETS, _OTHERS)

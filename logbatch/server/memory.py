@@ -10,7 +10,7 @@ from logbatch.server.limits import Refusal
 _RETRY_AFTER = 1
 
 
-class Room:
+class Memory:
     """A number of bytes that requests share; one that finds none left is told to come again.
 
     Args:
@@ -41,10 +41,10 @@ class Room:
 
 
 class Share:
-    """What one request has of the room; leaving the `with` block gives it back."""
+    """What one request has of the memory; leaving the `with` block gives it back."""
 
-    def __init__(self, room: Room) -> None:
-        self._room = room
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
         self._size = 0
 
     def grow(self, size: int) -> None:
@@ -53,7 +53,7 @@ class Share:
         Raises:
             Refusal: There are not so many left.
         """
-        self._room.reserve(size)
+        self._memory.reserve(size)
         self._size += size
 
     def __enter__(self) -> Share:
@@ -65,5 +65,5 @@ class Share:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._room.give_back(self._size)
+        self._memory.give_back(self._size)
         self._size = 0

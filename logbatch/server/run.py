@@ -86,21 +86,24 @@ class Settings:
                 raise ValueError("token: a token is printable ASCII, without spaces")
 
 
-def serve(settings: Settings, ready: Ready, trouble: Trouble | None = None) -> None:
+def serve(settings: Settings, ready: Ready) -> None:
     """Receive until SIGTERM or Ctrl-C; then end the requests under way and rotate the files.
 
     Args:
         settings: What to do.
         ready: Called when requests are taken, with the URL and a function that does what SIGTERM
             does.  Any thread may call that; off the main thread there is no other way.
-        trouble: Told about what goes wrong; None says it on stderr.
 
     Raises:
         LogbatchError: The directory cannot be used, or another receiver uses it.
         OSError: The address cannot be bound.
     """
+    _serve(settings, ready, Trouble())
+
+
+def _serve(settings: Settings, ready: Ready, trouble: Trouble) -> None:
     with _bind(settings) as listener, _lock(settings.directory), _logging():
-        receiver, upkeep = _build(settings, trouble or Trouble())
+        receiver, upkeep = _build(settings, trouble)
         try:
             with upkeep:
                 _run(settings, receiver, listener, ready)
@@ -277,7 +280,9 @@ class _Upkeep:
                     if isinstance(writer, JsonlTransport):
                         writer.rotate_idle()
             except TemporaryError as error:
-                self._trouble.say("upkeep", f"cannot rotate files: {describe(error)}", error)
+                text = f"cannot rotate idle files: {describe(error)}"
+                fate = f"their records are stored; trying again in {_UPKEEP:.0f} s"
+                self._trouble.say("upkeep", f"{text}; {fate}", error)
 
 
 @contextlib.contextmanager

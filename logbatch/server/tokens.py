@@ -96,7 +96,7 @@ class Bindings:
         return bytes(row[0])
 
     def bind(self, producer: str, token: bytes | None) -> bool:
-        """Bind a producer to a token, if it is not bound to another; tell whether it may be used.
+        """Bind a producer to a token, if it is not bound to another; return whether it may be used.
 
         Args:
             producer: Who sends.

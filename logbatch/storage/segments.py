@@ -28,7 +28,7 @@ _DAY = re.compile(r"date=[0-9]{4,}-[0-9]{2}-[0-9]{2}")
 _GROWING = re.compile(r"(?P<producer>[0-9a-z]{26})-(?P<first>0|[1-9][0-9]{0,18})\.jsonl")
 _BASE32 = {letter: value for value, letter in enumerate("0123456789abcdefghjkmnpqrstvwxyz")}
 _LAST_SECOND = 253_402_300_799.0  # of the year 9999
-_SETTLED = 2_000_000_000  # nanoseconds after which a clock shows another time than before
+_SETTLED = 3_600_000_000_000  # nanoseconds without a change, by our clock and a file server's
 
 
 class Segment(NamedTuple):
@@ -167,8 +167,11 @@ def is_coarse(changed: int) -> bool:
 
 
 def _may_repeat(changed: int) -> bool:
-    """Return whether the next change of a folder may bear the same time as the last one."""
-    return is_coarse(changed) or abs(time.time_ns() - changed) < _SETTLED
+    """Return whether the next change of a folder may bear the same time as the last one.
+
+    A file server has a clock of its own, which may be behind ours or ahead.
+    """
+    return is_coarse(changed) or changed > time.time_ns() - _SETTLED
 
 
 def read_ranges(segments: Iterable[Segment]) -> Ranges:

@@ -43,6 +43,7 @@ class Adapted(BaseTransport):
         self.journal_directory = _find_journal_directory(given)
         self._send_single = getattr(given, "send_single", given.send)
         self._published = getattr(given, "published", super().published)
+        self._begin = getattr(given, "begin", super().begin)
         self._after_fork = getattr(given, "after_fork", super().after_fork)
         self._has_patience = hasattr(given, "patience")
 
@@ -58,13 +59,15 @@ class Adapted(BaseTransport):
 
     def send(self, batch: Batch) -> Receipt | None:
         """Call the object's `send`."""
-        receipt: Receipt | None = self.given.send(batch)
-        return receipt
+        return _receipt(self.given.send(batch))
 
     def send_single(self, batch: Batch) -> Receipt | None:
         """Call the object's `send_single`, or its `send`."""
-        receipt: Receipt | None = self._send_single(batch)
-        return receipt
+        return _receipt(self._send_single(batch))
+
+    def begin(self, producer: str) -> None:
+        """Call the object's `begin`, if it has one."""
+        self._begin(producer)
 
     def published(self, producer: str) -> Ranges:
         """Ask the object; one that has no answer knows of none."""
@@ -81,6 +84,11 @@ class Adapted(BaseTransport):
 
     def __repr__(self) -> str:
         return repr(self.given)
+
+
+def _receipt(returned: object) -> Receipt | None:
+    """Return a receipt; whatever else a foreign `send` returns acknowledges the whole batch."""
+    return returned if isinstance(returned, Receipt) else None
 
 
 def _find_journal_directory(given: Any) -> Path | None:

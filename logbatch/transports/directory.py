@@ -106,7 +106,7 @@ class DirectoryTransport(BaseTransport):
         self._remember(producer, Ranges())
 
     def published(self, producer: str) -> Ranges:
-        """Tell which of a producer's records are in the directory, on any day and of any kind.
+        """Return which of a producer's records are in the directory, on any day and of any kind.
 
         Raises:
             TemporaryError: The directory cannot be read now.
@@ -116,7 +116,7 @@ class DirectoryTransport(BaseTransport):
             return Ranges(self._look_up(producer))
 
     def known(self, producer: str) -> Ranges:
-        """Do what `published` does, but look only where it is not kept in mind.
+        """Return what `published` returns, reading the directory only for what is not in memory.
 
         Raises:
             TemporaryError: The directory cannot be read now.

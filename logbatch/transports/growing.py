@@ -106,7 +106,7 @@ def _write(descriptor: int, blocks: list[bytes]) -> None:
 
 
 def _number(batch: Batch) -> Iterator[bytes]:
-    """Put producer and sequence at the end of each line; yield blocks of lines.
+    """Add producer and sequence at the end of each line; yield blocks of lines.
 
     Raises:
         ValueError: There are more lines, or fewer, than the batch says.

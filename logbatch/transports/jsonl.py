@@ -109,7 +109,7 @@ class JsonlTransport(DirectoryTransport):
             self._sync_folders()
 
     def finish_left_over(self) -> None:
-        """Give each file that a process which died left growing its final name.
+        """Rename each file that a process which died left growing to its final name.
 
         Raises:
             TemporaryError: The directory cannot be read or written now.
@@ -198,7 +198,7 @@ class JsonlTransport(DirectoryTransport):
         )
 
     def _finish(self, file: GrowingFile) -> None:
-        """Give a file its final name."""
+        """Rename a file to its final name."""
         if file.is_named():  # else somebody removed it, with all that was in it
             if file.next == file.first:
                 os.unlink(file.path)
@@ -235,7 +235,7 @@ class JsonlTransport(DirectoryTransport):
     # ------------------------------------------------------------------ files left by others
 
     def _finish_left_over(self, segment: Segment) -> None:
-        """Give a file whose process died its final name."""
+        """Rename a file whose process died to its final name."""
         with contextlib.suppress(FileNotFoundError):
             descriptor = open_file(segment.path, os.O_RDWR)
             with open(descriptor, "rb+") as file:

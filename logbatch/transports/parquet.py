@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from logbatch.disk import publish
-from logbatch.gil import Turns
+from logbatch.gil import Yielder
 from logbatch.identity import SegmentName
 from logbatch.options import choice
 from logbatch.storage.arrow import check_columns, table_from_lines
@@ -68,7 +68,7 @@ class ParquetTransport(DirectoryTransport):
         }
 
     def close(self) -> None:
-        """Do nothing: between two batches nothing is held."""
+        """Close nothing: no file is open between two batches."""
 
     def _write(self, batch: Batch) -> None:
         table = table_from_lines(
@@ -77,7 +77,7 @@ class ParquetTransport(DirectoryTransport):
             batch.first,
             self._columns,
             count=len(batch),
-            pause=Turns().let_others_run,
+            pause=Yielder().let_others_run,
         )
         if len(table) != len(batch):
             raise ValueError(f"batch {batch.key} holds {len(table)} lines")

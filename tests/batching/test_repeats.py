@@ -46,13 +46,13 @@ class Bench:
     def _wake(self) -> None:
         self.wakes += 1
 
-    def take(self, *texts: str, level: int = logging.INFO) -> None:
-        """Take events."""
+    def append(self, *texts: str, level: int = logging.INFO) -> None:
+        """Append events."""
         for text in texts:
             self.collapser.append(line(text, level), level)
 
     def flush_due(self) -> float | None:
-        """Do what the flusher does."""
+        """Run what the flusher runs."""
         return self.collapser.flush_due(lambda line: self._store(line, 0))
 
     @property
@@ -62,7 +62,7 @@ class Bench:
 
 
 def told(times: int) -> str:
-    """Say what tells of repeats."""
+    """Return the events that report repeats."""
     return f"last message repeated {times} times"
 
 
@@ -74,7 +74,7 @@ def bench() -> Bench:
 
 def test_a_run_is_the_first_and_a_count(bench: Bench) -> None:
     """What comes again is counted, and told when another event comes."""
-    bench.take("a", "a", "a", "a", "b", "c", "c", "d")
+    bench.append("a", "a", "a", "a", "b", "c", "c", "d")
 
     assert ["a", told(3), "b", "c", told(1), "d"] == bench.messages
     assert 4 == bench.collapser.collapsed
@@ -133,18 +133,18 @@ def test_what_differs_is_not_folded(one: bytes, other: bytes) -> None:
 def test_a_long_run_is_told_every_interval(bench: Bench) -> None:
     """While it goes on, a repeat that comes after the interval tells of all before."""
     for _ in range(41):
-        bench.take("a")
+        bench.append("a")
         bench.clock.advance(0.125)
     assert ["a", *[told(9)] * 4] == bench.messages
-    bench.take("b")
+    bench.append("b")
     assert ["a", *[told(9)] * 4, told(4), "b"] == bench.messages
 
 
 def test_a_run_that_stops_is_told_by_the_flusher(bench: Bench) -> None:
     """The flusher is woken by the first repeat, and finds it due after the interval."""
-    bench.take("a")
+    bench.append("a")
     assert (0, float("inf")) == (bench.wakes, bench.collapser.due_in())
-    bench.take("a", "a")
+    bench.append("a", "a")
     assert (1, 1.0) == (bench.wakes, bench.collapser.due_in())
     bench.clock.advance(0.75)
     assert 0.25 == bench.collapser.due_in()
@@ -154,20 +154,20 @@ def test_a_run_that_stops_is_told_by_the_flusher(bench: Bench) -> None:
     assert ["a", told(2)] == bench.messages
     assert float("inf") == bench.collapser.due_in()
     assert bench.flush_due() is None
-    bench.take("a")
+    bench.append("a")
     assert 2 == bench.wakes
     assert ["a", told(2)] == bench.messages  # the run goes on
 
 
 def test_what_finds_no_room_is_told_later(bench: Bench) -> None:
     """If the journal is full the flusher tries again, and no repeat is forgotten."""
-    bench.take("a", "a", "a")
+    bench.append("a", "a", "a")
     bench.clock.advance(1.0)
     bench.has_room = False
     assert bench.flush_due() is None
     bench.has_room = True
     assert 1.0 == bench.collapser.due_in()
-    bench.take("a")
+    bench.append("a")
     bench.clock.advance(1.0)
     bench.flush_due()
     assert ["a", told(3)] == bench.messages
@@ -176,9 +176,9 @@ def test_what_finds_no_room_is_told_later(bench: Bench) -> None:
 def test_nothing_is_folded_into_an_event_that_was_dropped(bench: Bench) -> None:
     """Only what is stored already can be repeated."""
     bench.has_room = False
-    bench.take("a", "a")
+    bench.append("a", "a")
     bench.has_room = True
-    bench.take("a", "a")
+    bench.append("a", "a")
     bench.collapser.end()
 
     assert ["a", told(1)] == bench.messages
@@ -187,12 +187,12 @@ def test_nothing_is_folded_into_an_event_that_was_dropped(bench: Bench) -> None:
 
 def test_end_ends_the_run_and_flush_does_not(bench: Bench) -> None:
     """After a flush a repeat is still one; after a close the event is stored anew."""
-    bench.take("a", "a")
+    bench.append("a", "a")
     bench.collapser.flush()
-    bench.take("a")
+    bench.append("a")
     bench.collapser.end()
     bench.collapser.end()
-    bench.take("a")
+    bench.append("a")
 
     assert ["a", told(1), told(1), "a"] == bench.messages
 
@@ -201,7 +201,7 @@ def test_end_ends_the_run_and_flush_does_not(bench: Bench) -> None:
 def test_what_is_stored_tells_the_whole_story(texts: list[str]) -> None:
     """The events can be read back from what is stored."""
     bench = Bench()
-    bench.take(*texts)
+    bench.append(*texts)
     bench.collapser.end()
     read: list[str] = []
     for event, _ in bench.stored:
@@ -220,12 +220,12 @@ def test_an_event_stored_while_another_was_counts_as_newer(bench: Bench) -> None
         event = json.loads(line)
         if event["message"] == "outer":  # as a signal handler does
             bench.stored.append((event, level))
-            bench.take("inner")
+            bench.append("inner")
             return True
         return bench._store(line, level)
 
-    bench.take("outer")
-    bench.take("inner")
+    bench.append("outer")
+    bench.append("inner")
     assert ["outer", "inner"] == bench.messages
     assert 1 == bench.collapser.collapsed
 

@@ -162,7 +162,7 @@ def test_a_wait_is_positive_and_within_the_interval(
 
 
 def instant(triggers: Triggers, waiting: Waiting, now: float) -> float:
-    """Tell when a batch is due: now, or later."""
+    """Return when a batch is due: now, or later."""
     answer = triggers.due(waiting, now)
     return now if isinstance(answer, str) else now + answer
 

@@ -21,6 +21,8 @@ from logbatch.options import BatchOptions
 from logbatch.testing import CapturingTransport
 from logbatch.trouble import Trouble
 
+WAITS = 30.0  # seconds after which who still waits does so for ever
+
 
 @pytest.fixture
 def transport():
@@ -95,6 +97,7 @@ def test_who_starts_the_thread_does_not_wait_for_the_journal():
 
     It wanted to start the thread while the one before, about to rest, looked at the journal.
     """
+    callers: list[threading.Thread] = []
     waited: list[bool] = []
 
     class Idle:
@@ -109,11 +112,11 @@ def test_who_starts_the_thread_does_not_wait_for_the_journal():
         rearm = rest
 
         def is_busy(self) -> bool:
-            if not worker.running and not waited:
-                caller = threading.Thread(target=worker.start)
-                caller.start()
-                caller.join(5.0)
-                waited.append(caller.is_alive())
+            if not worker.running and not callers:
+                callers.append(threading.Thread(target=worker.start))
+                callers[0].start()
+                callers[0].join(WAITS)
+                waited.append(callers[0].is_alive())
             return False
 
     inbox = Inbox()

@@ -17,15 +17,9 @@ from logbatch.dataset.reader import Dataset
 from logbatch.events.event import LineEncoder
 from logbatch.identity import new_producer
 from logbatch.transports import build
-from logbatch.transports.base import Batch
 
 A, B = new_producer(), new_producer()
 _encoder = LineEncoder(service="s", host="h")
-
-
-def make_batch(producer: str, first: int, last: int) -> Batch:
-    """Take consecutive events out of those that were logged."""
-    return batch_of(producer, first, *_LINES[first : last + 1])
 
 
 _LINES = [
@@ -50,7 +44,11 @@ def letter(producer: str, sequence: int) -> bytes:
 @pytest.mark.parametrize("kind", ["parquet", "jsonl", "growing", "zstd"])
 def test_a_directory_comes_back_as_it_was_logged(tmp_path: Path, kind: str) -> None:
     """The same lines, whatever the files were."""
-    batches = [make_batch(A, 0, 2), make_batch(A, 5, 9), make_batch(B, 3, 4)]
+    batches = [
+        batch_of(A, 0, *_LINES[0:3]),
+        batch_of(A, 5, *_LINES[5:10]),
+        batch_of(B, 3, *_LINES[3:5]),
+    ]
     options = {"compression": "zstd"} if kind == "zstd" else {}
     if kind == "growing":
         transport = build("jsonl:logs")
@@ -68,7 +66,7 @@ def test_a_directory_comes_back_as_it_was_logged(tmp_path: Path, kind: str) -> N
 
 def test_batches_are_bounded(tmp_path: Path) -> None:
     """In records, and each is there once."""
-    publish(Path("logs"), make_batch(A, 0, 24))
+    publish(Path("logs"), batch_of(A, 0, *_LINES[0:25]))
 
     found = list(batches_of_directory(tmp_path / "logs", 10))
     assert [(0, 9), (10, 19), (20, 24)] == [(each.first, each.last) for each in found]
@@ -90,7 +88,7 @@ def test_batches_are_bounded_in_bytes(tmp_path: Path) -> None:
 
 def test_a_directory_is_sent_to_a_server(capsys: pytest.CaptureFixture[str]) -> None:
     """With the identities that the records have."""
-    publish(Path("logs"), make_batch(A, 0, 2), make_batch(A, 5, 9))
+    publish(Path("logs"), batch_of(A, 0, *_LINES[0:3]), batch_of(A, 5, *_LINES[5:10]))
     with scripted(503, Answer(0)) as server:
         assert 0 == main(["replay", "logs", "--to", server.url])
 
@@ -100,8 +98,8 @@ def test_a_directory_is_sent_to_a_server(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_a_directory_takes_each_record_once() -> None:
     """However often it is sent, and cut otherwise."""
-    publish(Path("logs"), make_batch(A, 0, 9), kind="jsonl")
-    publish(Path("copy"), make_batch(A, 3, 4))
+    publish(Path("logs"), batch_of(A, 0, *_LINES[0:10]), kind="jsonl")
+    publish(Path("copy"), batch_of(A, 3, *_LINES[3:5]))
     for _ in range(2):
         assert 0 == main(["replay", "logs", "--to", "parquet:copy"])
 
@@ -156,6 +154,7 @@ def test_what_is_rejected_again_is_told(capsys: pytest.CaptureFixture[str]) -> N
     assert "3 records accepted in 2 batches\n" == told.out
     assert "1 record rejected again" in told.err
     assert "1 event was rejected: answered 422" in told.err
+    assert "; kept where it was read from\n" in told.err
 
 
 def test_a_server_that_takes_nothing_is_given_up(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -244,13 +245,23 @@ def test_a_mistake_is_pointed_at(text: str, reason: str, position: int) -> None:
 
 def test_conditions_that_come_one_by_one_are_joined() -> None:
     """`build` takes each value as it is: nothing in it is syntax, so nothing needs quotes."""
+    first, end = "2026-11-21T10:00", "2026-11-21T11:00"
     built = Filter.build(
-        "x=1", level="warning", logger="app", since="2h", until="1h", grep='a "b" =', now=NOW
+        "x=1", level="warning", logger="app", since=first, until=end, grep='a "b" ='
     )
-    text = r'x=1 level>=warning logger=app since=2h until=1h "a \"b\" ="'
-    assert Filter.parse(text, now=NOW) == built
+    text = rf'x=1 level>=warning logger=app since={first} until={end} "a \"b\" ="'
+    assert Filter.parse(text) == built
     assert Filter.parse("a b", NOW) == Filter.parse("a", NOW) & Filter.parse("b", NOW)
     assert Filter() == Filter.build() and hash(Filter()) == hash(Filter.build(""))
+
+
+def test_durations_are_counted_back_from_one_moment() -> None:
+    """Those of all conditions from the same: the time of the call."""
+    earliest = time.time_ns() // 1000
+    first, last = Filter.build("since=1h", until="1h").period
+    latest = time.time_ns() // 1000
+    assert first is not None and last == first - 1
+    assert earliest <= first + 3_600_000_000 <= latest
 
 
 def test_a_mistake_in_a_single_condition_points_into_it() -> None:

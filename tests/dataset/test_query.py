@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from make import START, A, B, Waiting, line, lines, with_identity
+from make import START, A, B, Waiting, line, lines, with_identity, with_pending
 
 from logbatch.dataset.query import parse_size
 from logbatch.dataset.reader import Dataset
@@ -50,7 +50,7 @@ def dataset(tmp_path: Path) -> Dataset:
     write_parquet(path, A, lines(5, 14), 5)
     write_jsonl(path, B, lines(0, 9), 0)
     waiting = [Waiting(B, 8, lines(8, 14))]
-    return Dataset(path, read_pending=lambda directory: waiting)
+    return with_pending(Dataset(path), lambda directory: waiting)
 
 
 def test_every_record_is_there_once(dataset: Dataset) -> None:
@@ -71,7 +71,7 @@ def test_a_long_jsonl_file_is_not_held_in_memory(
     path = write_jsonl(tmp_path / "logs", A, lines(0, 39_999, template=text, stacktrace=text), 0)
     assert path.stat().st_size > 80 << 20
     waiting = [Waiting(A, 40_000, line(40_000))]
-    dataset = Dataset(tmp_path / "logs", read_pending=lambda directory: waiting)
+    dataset = with_pending(Dataset(tmp_path / "logs"), lambda directory: waiting)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     query = "SELECT count(*) AS n, sum(sequence) AS s, max(length(template)) AS t FROM logs"
     expected = [{"n": 40_001, "s": sum(range(40_001)), "t": 1000}]
@@ -125,7 +125,7 @@ def test_promoted_columns_are_in_the_view(tmp_path: Path) -> None:
     odd = lines(3, 4, attributes={"q x": "v"})
     write_parquet(tmp_path, B, odd, 3, **{"q x": "string"})
     waiting = [Waiting(A, 5, lines(5, 5))]
-    dataset = Dataset(tmp_path, read_pending=lambda directory: waiting)
+    dataset = with_pending(Dataset(tmp_path), lambda directory: waiting)
     query = 'SELECT user_id, "q x" AS q FROM logs ORDER BY sequence'
     assert {
         "user_id": [0, 1, None, None, None, 2],
@@ -339,7 +339,7 @@ def test_a_damaged_file_does_not_fail_the_query(tmp_path: Path) -> None:
     content = bytearray(middle.read_bytes())
     content[4 : len(content) // 2] = bytes(len(content) // 2 - 4)
     middle.write_bytes(content)
-    dataset = Dataset(tmp_path, read_pending=lambda directory: [])
+    dataset = Dataset(tmp_path)
     with pytest.warns(DatasetWarning, match="it was left out"):
         table = dataset.sql("SELECT count(*) AS n, max(message) AS m FROM logs")
     assert [{"n": 10, "m": "message 9"}] == table.to_pylist()

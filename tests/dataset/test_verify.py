@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from make import A, B, Waiting, line, lines, with_identity
 
-from logbatch.dataset.verify import Loss, ProducerReport, Report, verify
+from logbatch.dataset.source import Source
+from logbatch.dataset.verify import Loss, ProducerReport, Report, check, verify
 from logbatch.errors import DatasetError
 from logbatch.handler import BatchHandler
 from logbatch.storage.arrow import table_from_lines
@@ -58,9 +59,9 @@ class Place:
         text = "".join(f"{json.dumps(letter)}\n" for letter in letters)
         (rejected / f"{A}.jsonl").write_text(text)
 
-    def verify(self, **options: Any) -> Report:
+    def verify(self) -> Report:
         """Check the directory."""
-        return verify(self.path, read_pending=lambda directory: list(self.pending), **options)
+        return check(Source(self.path, lambda directory: list(self.pending)))
 
 
 @pytest.fixture
@@ -83,15 +84,14 @@ def test_an_empty_directory_is_in_order(place: Place) -> None:
         verify(place.path / "nothing")
 
 
-@pytest.mark.parametrize("contents", [True, False])
-def test_what_is_there_and_what_is_missing(place: Place, contents: bool) -> None:
+def test_what_is_there_and_what_is_missing(place: Place) -> None:
     """By producer: ranges in files, in the journal only, and nowhere."""
     place.parquet(A, 0, 9)
     place.parquet(A, 15, 19)
     place.jsonl(f"{B}-0-4.jsonl", B, *range(5))
     place.jsonl(f"{B}-5.jsonl", B, *range(5, 8))
     place.pending = [Waiting(A, 18, lines(18, 24)), Waiting(B, 9, lines(9, 9), alive=False)]
-    report = place.verify(contents=contents)
+    report = place.verify()
     a, b = report.producers
     assert (((0, 9), (15, 19)), ((20, 24),), ((10, 14),), True) == (
         a.present,
@@ -122,7 +122,7 @@ def test_what_is_there_twice(place: Place) -> None:
 
 
 def test_a_name_that_is_not_true_is_told(place: Place) -> None:
-    """The contents count; with `contents=False` names are believed."""
+    """The contents count."""
     whole = place.parquet(A, 0, 9)
     whole.rename(place.folder / f"{A}-0-19.parquet")
     place.jsonl(f"{B}-0-5.jsonl", B, 0, 1, 1, 3, 4, 5)
@@ -135,7 +135,6 @@ def test_a_name_that_is_not_true_is_told(place: Place) -> None:
         f"{place.folder}/{A}-0-19.parquet: it holds 0-9, not what its name says",
         f"{place.folder}/{B}-0-5.jsonl: it holds 0-1, 1-1, 3-5, not what its name says",
     ] == sorted(report.problems)
-    assert ((0, 19),) == place.verify(contents=False).producers[0].present
 
 
 def test_a_file_that_cannot_be_read_is_a_gap_and_a_problem(place: Place) -> None:
@@ -236,7 +235,7 @@ def test_a_directory_that_is_written_to_is_in_order(tmp_path: Path) -> None:
     while not done.is_set():
         reports.append(verify(path))
     thread.join()
-    handler.close()
+    assert handler.close(60)
     reports.append(verify(path))
     assert [(0, 0, ())] * len(reports) == [(r.gaps, r.repeated, r.problems) for r in reports]
     assert ((0, 2999),) == only(reports[-1]).present

@@ -189,7 +189,7 @@ def test_any_record_makes_a_row(fields: dict[str, Any]) -> None:
     st.sampled_from([None, "Task-1", ""]),
     st.sampled_from([None, 5]),
 )
-def test_the_quick_way_comes_to_the_same(
+def test_the_fast_path_comes_to_the_same(
     extra: dict[str, Any], args: list[Any], task: str | None, process: int | None
 ) -> None:
     """Whether a record is an ordinary one cannot be seen from its line."""
@@ -212,22 +212,22 @@ def carefully(encoder: LineEncoder, record: logging.LogRecord) -> bytes:
 
 
 def no_other_way(record: logging.LogRecord) -> bytes:
-    """Fail: every record is expected to go the quick way."""
+    """Fail: every record is expected to go the fast path."""
     raise AssertionError(record)
 
 
 def test_ever_new_names_are_stored() -> None:
     """Extra fields that are named anew in each call come out like all others."""
-    quick = FastPath(Callers("app", "here"), 1 << 20, no_other_way)
+    fast = FastPath(Callers("app", "here"), 1 << 20, no_other_way)
     before = _shape_of.cache_info().misses
 
     for number in range(100):
         record = make_record(**{f"name_{number}": number, "same": 1.5})
-        assert quick.record(record) == carefully(ENCODER, record)
+        assert fast.record(record) == carefully(ENCODER, record)
     assert before == _shape_of.cache_info().misses
 
 
-def test_the_quick_way_is_taken() -> None:
+def test_the_fast_path_is_taken() -> None:
     """On this version of Python no ordinary record needs the careful way."""
     formatted = make_record(a=1)
     logging.Formatter("%(asctime)s %(message)s").format(formatted)
@@ -243,12 +243,12 @@ def test_the_quick_way_is_taken() -> None:
         make_record(**nameless | {"thread": 5}),
         formatted,
     ]
-    quick = FastPath(Callers("app", "here"), 1 << 20, no_other_way)
+    fast = FastPath(Callers("app", "here"), 1 << 20, no_other_way)
 
     for record in records:
-        assert quick.record(record) == carefully(ENCODER, record)
+        assert fast.record(record) == carefully(ENCODER, record)
     with bound_contextvars(request="r1", odd={1}):
-        assert read(quick.record(make_record()))["attributes"] == {"request": "r1", "odd": [1]}
+        assert read(fast.record(make_record()))["attributes"] == {"request": "r1", "odd": [1]}
 
 
 def test_other_names_at_one_place() -> None:

@@ -268,7 +268,7 @@ class Structured:
             ],
         )
 
-    def take(self) -> list[dict[str, Any]]:
+    def pop_rows(self) -> list[dict[str, Any]]:
         """Return the rows since the last time."""
         taken = [*self.rows, *map(read, self.handler.lines)]
         self.rows.clear()
@@ -338,9 +338,9 @@ class TestSameRow:
 
         with bound_contextvars(request="r1"):
             self.call(structured.logger, as_extra=True)
-            expected = structured.take()
+            expected = structured.pop_rows()
             self.call(structured.make(*chain), as_extra=False)
-            found = structured.take()
+            found = structured.pop_rows()
 
         assert len(found) == len(expected)
         for row, wanted in zip(found, expected, strict=True):
@@ -380,12 +380,12 @@ class TestSameRow:
     def test_within_processor_formatter(self, structured: Structured) -> None:
         """Among the processors of a `ProcessorFormatter`, foreign records are understood."""
 
-        def take(logger: Any, method: str, event_dict: Any) -> Any:
+        def keep(logger: Any, method: str, event_dict: Any) -> Any:
             structured.rows.append(event_row(logger, method, event_dict))
             return event_dict
 
         formatter = ProcessorFormatter(
-            processors=[take, ProcessorFormatter.remove_processors_meta, str_renderer],
+            processors=[keep, ProcessorFormatter.remove_processors_meta, str_renderer],
             foreign_pre_chain=[
                 structlog.stdlib.ExtraAdder(),
                 structlog.stdlib.add_log_level,
@@ -402,7 +402,7 @@ class TestSameRow:
         finally:
             structured.logger.removeHandler(stream)
         half = len(structured.rows)
-        rows = structured.take()
+        rows = structured.pop_rows()
 
         for row, wanted in zip(rows[:half], rows[half:], strict=True):
             self.assert_same(row, wanted, has_template=True)
@@ -420,7 +420,7 @@ class TestCaller:
         """Path, line and function are those of the call, whatever chain it went through."""
         for chain in ((structured.process,), (CALLSITE, structured.process)):
             structured.make(*chain).info("m")
-            row = structured.take()[0]
+            row = structured.pop_rows()[0]
 
             assert (row["pathname"], row["func_name"]) == (__file__, "test_place")
             assert "attributes" not in row
@@ -432,7 +432,7 @@ class TestCaller:
             structured.make(structured.process).info("m", stacklevel=2)
 
         helper()
-        row = structured.take()[0]
+        row = structured.pop_rows()[0]
 
         assert row["func_name"] == "test_stacklevel"
         assert "attributes" not in row
@@ -444,7 +444,7 @@ class TestCaller:
         told = {"func_name": frame.f_back.f_code.co_name, "lineno": frame.f_back.f_lineno}
 
         structured.make(structured.process).info("m", **told)
-        row = structured.take()[0]
+        row = structured.pop_rows()[0]
 
         assert {key: row[key] for key in told} == told
         assert row["pathname"] == frame.f_back.f_code.co_filename
@@ -457,7 +457,7 @@ class TestCaller:
             await structured.make(structured.process).ainfo("m", a=1)
 
         asyncio.run(main())
-        row = structured.take()[0]
+        row = structured.pop_rows()[0]
 
         assert row["func_name"] == "main"
         assert row["attributes"] == {"a": 1}
@@ -474,7 +474,7 @@ class TestBound:
         with bound_contextvars(request="r1", user=1):
             structlog.get_logger().info("m", user=2)
 
-        assert structured.take()[0]["attributes"] == {"request": "r1", "user": 2}
+        assert structured.pop_rows()[0]["attributes"] == {"request": "r1", "user": 2}
 
     def test_merged_and_taken_away(self, structured: Structured) -> None:
         """What a chain has merged and taken away again, such as a secret, stays away."""
@@ -489,7 +489,7 @@ class TestBound:
         with bound_contextvars(token="secret"):
             structlog.get_logger().info("m", user=2)
 
-        assert structured.take()[0]["attributes"] == {"user": 2}
+        assert structured.pop_rows()[0]["attributes"] == {"user": 2}
 
 
 def test_locals_are_kept() -> None:

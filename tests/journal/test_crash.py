@@ -793,20 +793,16 @@ def test_readers_see_whole_lines(directory: Path, power: bool, drops: bool) -> N
         drain(journal)
         journal.close()
 
-    views = 0
-    deadline = time.monotonic() + 3.0
     with child(work) as worker:
         appended.wait_for(10)
-        while time.monotonic() < deadline:
+        for _ in range(500):
             before = appended.value
             end_of_view = check_pending(directory, producer)
             # What stands behind dropped lines is seen when those before them are delivered.
             assert drops or max(end_of_view, acknowledged.value) >= before
-            views += 1
         stop.value = 1
         worker.wait()
 
-    assert views > 100
     assert 0 == check_pending(directory, producer)
 
 

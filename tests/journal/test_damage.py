@@ -86,7 +86,7 @@ class Orphan:
             file.seek(offset)
             file.write(data)
 
-    def take(self, known: Ranges | None = None) -> list[tuple[int, int]]:
+    def take_over(self, known: Ranges | None = None) -> list[tuple[int, int]]:
         """Adopt and send it; return (sequence, number) of each line, and check what is left."""
         found = []
         for journal in adopt(
@@ -131,7 +131,7 @@ def test_a_byte_in_the_structure(orphan: Orphan) -> None:
     orphan.leave(100)
     orphan.overwrite(30 * SIZE, b"[")
 
-    assert without(100, 30) == numbers(orphan.take())
+    assert without(100, 30) == numbers(orphan.take_over())
     assert b"[" + line(30)[1:] == orphan.aside()
     assert ["damaged"] == [kind for kind, _ in orphan.told]
     assert "damaged" in orphan.told[0][1]
@@ -165,7 +165,7 @@ def test_a_line_that_no_transport_could_read(
     damaged = line(where).replace(old, new, 1)
     orphan.overwrite(where * SIZE, damaged)
 
-    assert without(100, where) == numbers(orphan.take())
+    assert without(100, where) == numbers(orphan.take_over())
     for piece in damaged.split(b"\n"):
         assert piece.rstrip(b"\0") in orphan.aside()
 
@@ -178,7 +178,7 @@ def test_a_line_with_a_hole(orphan: Orphan, new: bytes, where: int) -> None:
     damaged = line(where).replace(b'"logger":"app"', new)
     orphan.overwrite(where * SIZE, damaged)
 
-    assert without(100, where) == numbers(orphan.take())
+    assert without(100, where) == numbers(orphan.take_over())
     assert damaged in orphan.aside()
 
 
@@ -187,7 +187,7 @@ def test_zeroed_pages(orphan: Orphan) -> None:
     orphan.leave(100)
     orphan.overwrite(4096, bytes(4096))
 
-    assert without(100, *range(20, 41)) == numbers(orphan.take())
+    assert without(100, *range(20, 41)) == numbers(orphan.take_over())
     assert line(20)[:96] in orphan.aside()
     assert line(40)[-8:] in orphan.aside()
 
@@ -197,7 +197,7 @@ def test_a_large_damaged_region(orphan: Orphan) -> None:
     orphan.leave(60_000, max_bytes=1 << 26)
     size = orphan.segment(3).stat().st_size
     orphan.overwrite(1000, bytes(3 << 20), orphan.segment(2))
-    found = orphan.take()
+    found = orphan.take_over()
 
     assert 8 << 20 == size
     assert 43_000 < len(found) < 46_000
@@ -210,7 +210,7 @@ def test_the_first_page_zeroed(orphan: Orphan) -> None:
     orphan.leave(100)
     orphan.overwrite(0, bytes(4096))
 
-    assert list(range(21, 100)) == numbers(orphan.take())
+    assert list(range(21, 100)) == numbers(orphan.take_over())
 
 
 def test_random_bytes_instead_of_a_segment(orphan: Orphan) -> None:
@@ -218,7 +218,7 @@ def test_random_bytes_instead_of_a_segment(orphan: Orphan) -> None:
     orphan.leave(1000, max_bytes=1 << 18)
     noise = random.Random(6).randbytes(65536)
     orphan.segment(1).write_bytes(noise)
-    found = numbers(orphan.take())
+    found = numbers(orphan.take_over())
 
     each = 65536 // SIZE
     assert without(1000, *range(each, 2 * each)) == found
@@ -231,7 +231,7 @@ def test_a_segment_that_was_cut_off(orphan: Orphan) -> None:
     os.truncate(orphan.segment(1), 10 * SIZE + 77)
     each = 65536 // SIZE
 
-    assert without(1000, *range(each + 10, 2 * each)) == numbers(orphan.take())
+    assert without(1000, *range(each + 10, 2 * each)) == numbers(orphan.take_over())
 
 
 @pytest.mark.parametrize("lost", [0, 1, 3])
@@ -242,7 +242,7 @@ def test_a_segment_that_is_missing(orphan: Orphan, lost: int) -> None:
     each = 65536 // SIZE
     gone = range(lost * each, (lost + 1) * each)
 
-    assert without(1200, *gone) == numbers(orphan.take())
+    assert without(1200, *gone) == numbers(orphan.take_over())
 
 
 def test_an_empty_segment(orphan: Orphan) -> None:
@@ -250,18 +250,18 @@ def test_an_empty_segment(orphan: Orphan) -> None:
     orphan.leave(10)
     os.truncate(orphan.segment(), 0)
 
-    assert [] == orphan.take()
+    assert [] == orphan.take_over()
 
 
 def test_half_a_line_is_not_damage(orphan: Orphan) -> None:
     """What was being copied in when the process died is dropped without a word."""
     orphan.leave(10)
     orphan.overwrite(10 * SIZE, line(10)[:50])
-    assert list(range(10)) == numbers(orphan.take())
+    assert list(range(10)) == numbers(orphan.take_over())
     orphan.leave(10)
     orphan.overwrite(10 * SIZE, bytes(60) + line(10)[60:90])
 
-    assert list(range(10)) == numbers(orphan.take())
+    assert list(range(10)) == numbers(orphan.take_over())
     assert [] == orphan.told
     assert not (orphan.directory / "damaged").exists()
 
@@ -278,7 +278,7 @@ def test_half_a_line_whose_end_was_copied_first(
     for start, stop in holes:
         orphan.overwrite(10 * SIZE + start, bytes(stop - start))
 
-    assert list(range(10)) == numbers(orphan.take())
+    assert list(range(10)) == numbers(orphan.take_over())
     assert [] == orphan.told
     assert not (orphan.directory / "damaged").exists()
 
@@ -289,7 +289,7 @@ def test_a_lost_page_at_the_end_is_damage(orphan: Orphan) -> None:
     orphan.overwrite(4096, bytes(4096))
     os.truncate(orphan.segment(), 41 * SIZE)
 
-    assert list(range(20)) == numbers(orphan.take())
+    assert list(range(20)) == numbers(orphan.take_over())
     assert ["damaged"] == [kind for kind, _ in orphan.told]
     assert line(40)[-8:] in orphan.aside()
 
@@ -299,7 +299,7 @@ def test_appended_segments_are_repaired_too(orphan: Orphan) -> None:
     orphan.leave(50, power=True)
     orphan.overwrite(7 * SIZE + 5, bytes(3 * SIZE))
 
-    assert without(50, 7, 8, 9, 10) == numbers(orphan.take())
+    assert without(50, 7, 8, 9, 10) == numbers(orphan.take_over())
 
 
 def test_damage_that_was_settled_is_over(orphan: Orphan) -> None:
@@ -307,14 +307,14 @@ def test_damage_that_was_settled_is_over(orphan: Orphan) -> None:
     orphan.leave(100, work=lambda journal: journal.acknowledge(49))
     orphan.overwrite(10 * SIZE, bytes(20 * SIZE))
 
-    assert [(number, number) for number in range(50, 100)] == orphan.take()
+    assert [(number, number) for number in range(50, 100)] == orphan.take_over()
 
 
 def test_damage_over_the_settled_place(orphan: Orphan) -> None:
     """Damage may cover the place from which reading goes on."""
     orphan.leave(100, work=lambda journal: journal.acknowledge(49))
     orphan.overwrite(45 * SIZE + 3, b"\xff" * (10 * SIZE))
-    found = orphan.take()
+    found = orphan.take_over()
 
     assert list(range(56, 100)) == [number for _, number in found]
     assert 50 == found[0][0]
@@ -331,7 +331,7 @@ def test_readers_leave_damage_out(orphan: Orphan) -> None:
 
     assert b"".join(map(line, expected)) == pending.lines
     assert before == orphan.segment().read_bytes()
-    assert expected == numbers(orphan.take())
+    assert expected == numbers(orphan.take_over())
 
 
 def test_repairing_is_done_once(orphan: Orphan) -> None:
@@ -342,7 +342,7 @@ def test_repairing_is_done_once(orphan: Orphan) -> None:
     aside = orphan.aside()
     assert not journal.close()
 
-    assert without(100, *range(20, 41)) == numbers(orphan.take())
+    assert without(100, *range(20, 41)) == numbers(orphan.take_over())
     assert aside == orphan.aside()
     assert [] == orphan.told
 
@@ -357,7 +357,7 @@ def test_repairing_that_was_interrupted(orphan: Orphan) -> None:
     folder.mkdir()
     (folder / f"{orphan.segment().name}-{30 * SIZE + 100}").write_bytes(b"")
 
-    assert without(100, 30, 60) == numbers(orphan.take())
+    assert without(100, 30, 60) == numbers(orphan.take_over())
     assert b"[" + line(60)[1:-1] in orphan.aside()
 
 
@@ -399,7 +399,7 @@ def test_the_state_is_missing(orphan: Orphan) -> None:
     orphan.leave(100, work=send_some)
     orphan.state.unlink()
 
-    assert [(number, number) for number in range(100)] == orphan.take(Ranges([(0, 29)]))
+    assert [(number, number) for number in range(100)] == orphan.take_over(Ranges([(0, 29)]))
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 1536, b"garbage\n" * 400, b"{}", b"[" * 1536])
@@ -408,7 +408,7 @@ def test_the_state_is_garbage(orphan: Orphan, content: bytes) -> None:
     orphan.leave(100, work=send_some)
     orphan.state.write_bytes(content)
 
-    assert [(number, number) for number in range(100)] == orphan.take()
+    assert [(number, number) for number in range(100)] == orphan.take_over()
 
 
 def test_both_slots_are_torn(orphan: Orphan) -> None:
@@ -417,7 +417,7 @@ def test_both_slots_are_torn(orphan: Orphan) -> None:
     orphan.overwrite(OWNER + 3, b"\xff", orphan.state)
     orphan.overwrite(OWNER + SLOT + 3, b"\xff", orphan.state)
 
-    assert [(number, number) for number in range(100)] == orphan.take()
+    assert [(number, number) for number in range(100)] == orphan.take_over()
 
 
 @pytest.mark.parametrize("slot", [0, 1])
@@ -426,7 +426,7 @@ def test_one_slot_is_torn(orphan: Orphan, slot: int) -> None:
     orphan.leave(100, work=send_some)
     orphan.overwrite(OWNER + slot * SLOT + 3, b"\xff", orphan.state)
 
-    assert [(number, number) for number in range(30, 100)] == orphan.take()
+    assert [(number, number) for number in range(30, 100)] == orphan.take_over()
 
 
 def test_a_torn_owner(orphan: Orphan) -> None:
@@ -434,7 +434,7 @@ def test_a_torn_owner(orphan: Orphan) -> None:
     orphan.leave(100, work=send_some)
     orphan.overwrite(0, bytes(512), orphan.state)
 
-    assert [(number, number) for number in range(30, 100)] == orphan.take()
+    assert [(number, number) for number in range(30, 100)] == orphan.take_over()
 
 
 @pytest.mark.parametrize("slot", [b"00000000", b" 00000000", b"1 2 3 00000000", b"-1"])
@@ -443,7 +443,7 @@ def test_a_slot_that_only_looks_like_one(orphan: Orphan, slot: bytes) -> None:
     orphan.leave(10)
     orphan.state.write_bytes(orphan.state.read_bytes()[:OWNER] + slot)
 
-    assert [(number, number) for number in range(10)] == orphan.take()
+    assert [(number, number) for number in range(10)] == orphan.take_over()
 
 
 def test_the_state_and_the_first_segment_are_lost(orphan: Orphan) -> None:
@@ -457,12 +457,12 @@ def test_the_state_and_the_first_segment_are_lost(orphan: Orphan) -> None:
     published = Ranges([(0, 2 * each - 1)])
     orphan.leave(1000, max_bytes=1 << 18, work=send_first_segment)
     orphan.state.unlink()
-    found = orphan.take(published)
+    found = orphan.take_over(published)
     assert [(number, number) for number in range(2 * each, 1000)] == found
 
     orphan.leave(1000, max_bytes=1 << 18, work=send_first_segment)
     orphan.state.unlink()
-    found = orphan.take()
+    found = orphan.take_over()
     assert list(range(2 * each, 1000)) == [number for _, number in found]
     assert found[0][0] > 1_000_000
 
@@ -481,7 +481,7 @@ def test_damage_in_a_batch_that_was_published(orphan: Orphan, where: int) -> Non
     orphan.leave(100, work=send_some)
     orphan.overwrite(where * SIZE + 10, b"\0")
 
-    assert [(n, n) for n in range(60, 100)] == orphan.take(Ranges([(0, 59)]))
+    assert [(n, n) for n in range(60, 100)] == orphan.take_over(Ranges([(0, 59)]))
 
 
 @pytest.mark.parametrize("where", [30, 31, 45, 58, 59])
@@ -489,7 +489,7 @@ def test_damage_in_a_batch_that_was_not_published(orphan: Orphan, where: int) ->
     """What is left of the batch is sent; the numbers behind it stay as they were."""
     orphan.leave(100, work=send_some)
     orphan.overwrite(where * SIZE + 10, b"\0")
-    found = orphan.take()
+    found = orphan.take_over()
 
     assert [n for n in range(30, 100) if n != where] == [number for _, number in found]
     assert list(range(31, 100)) == sequences(found)
@@ -504,7 +504,7 @@ def test_damage_in_a_batch_of_which_a_part_was_published(
     orphan.leave(100, work=send_some)
     orphan.overwrite(where * SIZE + 10, b"\0")
     known = Ranges([(0, 29 + published)])
-    found = orphan.take(known)
+    found = orphan.take_over(known)
     expected = [n for n in range(30 + published, 100) if n != where]
 
     assert expected == [number for _, number in found]
@@ -516,7 +516,7 @@ def test_the_segment_of_the_batch_is_lost(orphan: Orphan) -> None:
     """When the whole batch is gone, the next lines do not get its numbers."""
     orphan.leave(1000, work=send_some, max_bytes=1 << 18)
     orphan.segment().unlink()
-    found = orphan.take()
+    found = orphan.take_over()
 
     assert list(range(65536 // SIZE, 1000)) == [number for _, number in found]
     assert 60 == found[0][0]
@@ -526,7 +526,7 @@ def test_the_segment_of_the_batch_was_cut_off(orphan: Orphan) -> None:
     """Where the end of the batch is gone, the rest of it is sent."""
     orphan.leave(100, work=send_some)
     os.truncate(orphan.segment(), 40 * SIZE)
-    found = orphan.take()
+    found = orphan.take_over()
 
     assert list(range(30, 40)) == [number for _, number in found]
     assert list(range(50, 60)) == sequences(found)
@@ -566,7 +566,7 @@ def test_any_damage(
     content = orphan.segment().read_bytes()
     untouched = [n for n in range(60) if content[n * SIZE : (n + 1) * SIZE] == line(n)]
     seen = b"".join(pending.lines for pending in read_pending(orphan.directory))
-    found = [number for _, number in orphan.take()]
+    found = [number for _, number in orphan.take_over()]
 
     assert set() == set(untouched).difference(found)
     assert state_damage is not None or found == list(map(number_of, seen.splitlines()))

@@ -22,5 +22,6 @@ class Hanging(logbatch.Transport):
 logger = logging.getLogger("hanging")
 logger.setLevel(logging.INFO)
 for _ in range(3):
-    logger.addHandler(logbatch.BatchHandler(Hanging(), close_timeout=1.0))
+    logger.addHandler(logbatch.BatchHandler(Hanging(), close_timeout=2.0))
 logger.error("one")
+print("ends", flush=True)

@@ -22,7 +22,7 @@ from make import P, event
 from logbatch.dataset.reader import Dataset
 from logbatch.dataset.verify import verify
 from logbatch.server.limits import Limits
-from logbatch.server.run import Settings, serve
+from logbatch.server.run import Settings, _serve
 from logbatch.trouble import Trouble
 
 
@@ -141,7 +141,7 @@ def _running(settings: Settings) -> Iterator[Client]:
 
     def work() -> None:
         try:
-            serve(settings, ready, trouble)
+            _serve(settings, ready, trouble)
         finally:
             is_ready.set()
 

@@ -201,7 +201,10 @@ class TestBoth:
         """8,500 records in one request, as the collector sends them; too many are refused."""
         data = json.dumps(request(*[record()] * 8500)).encode()
         if media == PROTOBUF:
-            data = to_protobuf(request(*[record() for _ in range(8500)]))
+            message = ExportLogsServiceRequest.FromString(to_protobuf(request(record())))
+            records = message.resource_logs[0].scope_logs[0].log_records
+            records.extend([records[0]] * 8499)
+            data = message.SerializeToString()
         client = start()
         assert 200 == client.send(data, None, PATH, Content_Type=media).status_code
         assert 8500 == len(client.rows("message"))

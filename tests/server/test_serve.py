@@ -264,7 +264,7 @@ class Place:
         self._moved = threading.Condition()
 
     def move(self, receiver) -> None:
-        """Say that another one has taken over."""
+        """Report that another one has taken over."""
         with self._moved:
             self.receiver = receiver
             self._moved.notify_all()

@@ -55,6 +55,7 @@ class Full(Bare):
         super().__init__()
         self.journal_directory = journals
         self.singles: list[Batch] = []
+        self.begun: list[str] = []
         self.forks = 0
 
     def send(self, batch: Batch) -> object:
@@ -69,6 +70,10 @@ class Full(Bare):
     def published(self, producer: str) -> Ranges:
         """Know of some."""
         return Ranges([(0, 1)])
+
+    def begin(self, producer: str) -> None:
+        """Keep it."""
+        self.begun.append(producer)
 
     def after_fork(self) -> None:
         """Count."""
@@ -105,6 +110,14 @@ def test_what_an_object_lacks_has_the_default(home: Path) -> None:
     assert not hasattr(mine, "patience")
 
 
+def test_all_of_the_contract_is_passed_on() -> None:
+    """Whatever a transport can have, one that stands for another's object defines itself."""
+    contract = {name for name in vars(BaseTransport) if not name.startswith("_")}
+    made = build(Full())
+
+    assert set() == contract - vars(type(made)).keys() - vars(made).keys()
+
+
 def test_what_an_object_has_is_used(tmp_path: Path) -> None:
     """All of it."""
     mine = Full(tmp_path / "journals")
@@ -113,9 +126,11 @@ def test_what_an_object_has_is_used(tmp_path: Path) -> None:
     with pytest.raises(BatchUnsupportedError):
         transport.send(batch)
     transport.send_single(batch)
+    transport.begin(batch.producer)
     transport.after_fork()
     transport.patience = 1.0
 
+    assert [batch.producer] == mine.begun
     assert ([batch], 1, 1.0) == (mine.singles, mine.forks, mine.patience)
     assert Ranges([(0, 1)]) == transport.published(batch.producer)
     assert ("queue://there", {"max_batch_size": 7}, 1.0) == (

@@ -11,16 +11,14 @@ import pytest
 from clocks import DAY, producer_born, with_clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from make import MIDNIGHT
+from make import MIDNIGHT, make_batch
 
 from logbatch.dataset.verify import verify
 from logbatch.identity import Ranges, new_producer
 from logbatch.testing import ManualClock
 from logbatch.transports import build
-from logbatch.transports.base import Batch
 from logbatch.transports.directory import DirectoryTransport
 
-LINE = b'{"timestamp":"2026-11-21T10:00:00Z","level":"INFO","message":"m"}\n'
 KINDS: dict[str, dict[str, Any]] = {
     "parquet": {"type": "parquet"},
     "jsonl": {"type": "jsonl"},
@@ -48,11 +46,6 @@ def start(kind: dict[str, Any], directory: Path, clock: ManualClock) -> Director
     return transport
 
 
-def make_batch(producer: str, first: int, last: int) -> Batch:
-    """Make a batch of records."""
-    return Batch(producer, first, last, LINE * (last - first + 1))
-
-
 def check(directory: Path, producer: str, last: int) -> None:
     """Check that all records are there, each once."""
     report = verify(directory)
@@ -68,11 +61,11 @@ def test_between_two_batches(
     """A batch that is sent again after the clock was set is where it was."""
     producer = producer_born(clock.now)
     transport = start(kind, tmp_path, clock)
-    transport.send(make_batch(producer, 0, 9))
+    transport.send(make_batch(0, 9, producer))
     clock.now += days * DAY
-    transport.send(make_batch(producer, 5, 14))
+    transport.send(make_batch(5, 14, producer))
     transport.close()
-    transport.send(make_batch(producer, 0, 19))
+    transport.send(make_batch(0, 19, producer))
     transport.close()
 
     check(tmp_path, producer, 19)
@@ -85,11 +78,11 @@ def test_between_a_crash_and_the_next_process(
     """What a process that died has written is found, whichever day it is now."""
     producer = producer_born(clock.now)
     dead = start(kind, tmp_path, clock)
-    dead.send(make_batch(producer, 0, 9))
+    dead.send(make_batch(0, 9, producer))
     dead.after_fork()  # closes the files as the end of a process does
     clock.now += days * DAY
     heir = start(kind, tmp_path, clock)
-    heir.send(make_batch(producer, 5, 14))
+    heir.send(make_batch(5, 14, producer))
     heir.close()
     clock.now -= 2 * days * DAY
 
@@ -105,7 +98,7 @@ def test_between_birth_and_the_first_batch(
     producer = producer_born(clock.now - days * DAY)
     for first in (0, 5, 10):
         transport = start(kind, tmp_path, clock)
-        transport.send(make_batch(producer, first, first + 9))
+        transport.send(make_batch(first, first + 9, producer))
         transport.after_fork()
 
     check(tmp_path, producer, 19)
@@ -128,9 +121,9 @@ def test_after_an_interrupt(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(os, name, interrupted)
-        transport.send(make_batch(producer, 0, 9))
+        transport.send(make_batch(0, 9, producer))
     clock.now += 500 * DAY
-    transport.send(make_batch(producer, 0, 19))
+    transport.send(make_batch(0, 19, producer))
     transport.close()
 
     check(tmp_path, producer, 19)
@@ -142,9 +135,9 @@ def test_a_producer_that_begins(kind: dict[str, Any], tmp_path: Path, clock: Man
     transport = start(kind, tmp_path, clock)
     transport.begin(producer)
     other = start(kind, tmp_path, clock)
-    other.send(make_batch(producer, 0, 4))
+    other.send(make_batch(0, 4, producer))
     other.close()
-    transport.send(make_batch(producer, 0, 9))
+    transport.send(make_batch(0, 9, producer))
     transport.close()
 
     (found,) = verify(tmp_path).producers
@@ -173,7 +166,7 @@ def test_any_walk_of_the_clock(
             last += count
             first = data.draw(st.integers(0, last), label="first")
             first = min(first, last - count + 1)
-            transport.send(make_batch(producer, first, last))
+            transport.send(make_batch(first, last, producer))
             if dies:
                 transport.after_fork()
                 transport = start(KINDS[name], Path(folder), clock)

@@ -339,7 +339,7 @@ class TestAfterACrash:
 
 
 def is_open_at(number: int, path: Path) -> bool:
-    """Tell whether a descriptor is that of a file."""
+    """Return whether a descriptor is that of a file."""
     try:
         return os.path.samestat(os.fstat(number), path.stat())
     except OSError:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -209,26 +210,35 @@ for number in range(200):
 
 
 def test_other_threads_go_on(tmp_path: Path) -> None:
-    """While a large batch is converted, a thread of the application gets its turns."""
-    batch = batch_of(P, 0, *([EVENT] * 60_000))
+    """While a large batch is converted, a thread of the application gets its turns.
+
+    One of three tries will do: on a busy machine both are halted at times.
+    """
     transport = ParquetTransport(tmp_path)
     transport.send(batch_of(new_producer(), 0, SMALL))  # imports are not what is measured
+    lines = batch_of(P, 0, *([EVENT] * 60_000)).lines
+    batches = [Batch(new_producer(), 0, 59_999, lines) for _ in range(3)]
+
+    assert any(longest_gap(partial(transport.send, batch)) < 0.5 for batch in batches)
+
+
+def longest_gap(work: Callable[[], object]) -> float:
+    """Return the longest time that another thread is halted, as a share of what the work takes."""
     gaps: list[float] = []
     done = threading.Event()
 
-    def work() -> None:
+    def run() -> None:
         last = time.perf_counter()
         while not done.is_set():
             now = time.perf_counter()
             gaps.append(now - last)
             last = now
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=run)
     thread.start()
     began = time.perf_counter()
-    transport.send(batch)
+    work()
     took = time.perf_counter() - began
     done.set()
     thread.join()
-
-    assert max(gaps) < took / 2
+    return max(gaps) / took

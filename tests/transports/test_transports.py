@@ -87,7 +87,7 @@ def _open(path: Path) -> bytes:
 
 
 def expect(producer: str, last: int) -> list[tuple[str, int, str]]:
-    """Tell what is read when all records up to the last are there, once."""
+    """Return what is read when all records up to the last are there, once."""
     return [(producer, number, f"{producer}/{number}") for number in range(last + 1)]
 
 

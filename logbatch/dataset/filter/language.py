@@ -67,7 +67,6 @@ class Filter:
         since: str | None = None,
         until: str | None = None,
         grep: str | None = None,
-        now: datetime | None = None,
     ) -> Filter:
         """Combine a filter with single conditions, such as the options of a command.
 
@@ -75,15 +74,14 @@ class Filter:
             where: A filter or its text.
             level: The lowest level, by name or number.
             logger: A logger; those below it match too.
-            since: A duration before `now`, or the first time.
-            until: A duration before `now`, or the time after the last.
+            since: A duration before the current time, or the first time.
+            until: A duration before the current time, or the time after the last.
             grep: Text in the message, in any case.
-            now: What durations are counted back from; None means the current time.
 
         Raises:
             FilterError: A condition has a mistake; its `text` is the value that was given.
         """
-        now = now or datetime.now(UTC)
+        now = datetime.now(UTC)
         given = (
             ("level", ">=", level),
             ("logger", "=", logger),

@@ -73,7 +73,7 @@ def judge(
     accept_html: bool = False,
     clean: Callable[[str], str] = str,
 ) -> Receipt:
-    """Say what an answer means.
+    """Return or raise what an answer means.
 
     Args:
         reply: The answer.

@@ -88,7 +88,7 @@ def _basic(user: str, password: str) -> str:
 
 
 def _mark(query: str, user: str) -> str:
-    """Tell queries and users apart without showing them; what looks like a secret may change."""
+    """Return a short hash of query and user; what looks like a secret does not change it."""
     open_ones = [pair for pair in parse_qsl(query) if not _SECRET_NAME.search(pair[0])]
     open_ones += [("", user)] if user else []
     return hashlib.sha256(urlencode(open_ones).encode()).hexdigest()[:8] if open_ones else ""

@@ -11,7 +11,7 @@ _REFUSED_BY_PROXY = re.compile(r"Tunnel connection failed: (\d{3}[ \w]{0,60})")
 
 
 def describe(error: BaseException, timeout: float) -> str:
-    """Say what went wrong without the texts of `requests`, which hold the URL.
+    """Describe what went wrong without the texts of `requests`, which hold the URL.
 
     Args:
         error: What was raised.

@@ -306,7 +306,7 @@ class HttpTransport(BaseTransport):
                 )
 
     def _is_safe(self, address: Address) -> bool:
-        """Tell whether nobody can read on the way: a proxy reads what is not TLS."""
+        """Return whether nobody can read on the way: a proxy reads what is not TLS."""
         if address.url.startswith("https:"):
             return True
         ways = (address, *(parse_url("proxies", url) for url in self._proxies.values()))
@@ -319,7 +319,7 @@ class _FailedError(TemporaryError):
 
 @contextlib.contextmanager
 def _named(shown: str) -> Iterator[None]:
-    """Say whose answer it is; of a refusal the dead letters need not say it."""
+    """Name the server in the text of an error, but for a refusal, whose dead letters name it."""
     try:
         yield
     except RejectedError:

@@ -48,7 +48,7 @@ def send(url: str, messages: list[str], **options: Any) -> dict[str, Any]:
 
 
 def flask(port: int) -> list[str]:
-    """Say how the example is started."""
+    """Return how the example is started."""
     return [sys.executable, "-m", "flask", "--app", str(RECEIVER), "run", "--port", str(port)]
 
 
@@ -164,7 +164,7 @@ class ClickHouse:
             assert reply.ok, reply.text
 
     def url(self, form: str, **settings: Any) -> str:
-        """Say where batches go: the query and the server's settings stand in the URL."""
+        """Return where batches go: the query and the server's settings stand in the URL."""
         query = f"INSERT INTO logs FORMAT {form}"
         return f"{self.origin}/?{urlencode({'query': query, **settings})}"
 
