@@ -1,199 +1,311 @@
-"""What a logging call costs, and what the whole road to a closed file costs.
+"""What every kind of logging call costs, and what the whole road to a closed file costs.
 
-    python benchmarks/calls.py [--rounds 7] [--records 50000]
+    pip install python-json-logger orjson
+    python benchmarks/calls.py [--rounds 30] [--records 2000] [--busy] [--road]
 
-Each handler is measured in a process of its own, the handlers in turn, round after round; a figure
-is the median over the rounds, and a ratio the median of the ratios to NullHandler's figure of the
-same round: absolute times differ from machine to machine, and from minute to minute.
+All contenders log in turn within one process, round after round: absolute times differ from machine
+to machine and from minute to minute, so the figures are ratios to what the same call costs with a
+`NullHandler` (with structlog: with a chain that ends in a processor that drops), each the median of
+the ratios of all rounds.  A call is timed for itself, and a round's figure is the median of its
+calls.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import asyncio
+import contextlib
+import datetime
+import decimal
+import io
 import logging
-import logging.handlers
-import queue
+import pathlib
+import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import msgspec
+import orjson
+import structlog
+from pythonjsonlogger.orjson import OrjsonFormatter
 
-HANDLERS = ["NullHandler", "FileHandler", "QueueHandler", "logbatch jsonl", "logbatch parquet"]
+import logbatch
+
+Log = Any  # a logger of logging, or one of structlog
+Call = Callable[[Log, int], object]
+_clock = time.perf_counter_ns
+
 MESSAGE = "%s %s took %.3f ms"
+NESTED = {"method": "GET", "headers": {"host": "example.org", "accept": ["text/html", "*/*"]}}
+MOMENT = datetime.datetime(2026, 11, 21, 10, 0, tzinfo=datetime.UTC)
+PATH = pathlib.PurePosixPath("/srv/app/items.db")
+PRICE = decimal.Decimal("19.99")
 
 
-class JsonFormatter(logging.Formatter):
-    """The usual way to JSON lines in a file."""
-
-    _encode = msgspec.json.Encoder().encode
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Render the same fields that logbatch stores."""
-        return self._encode(
-            {
-                "timestamp": record.created,
-                "level": record.levelname,
-                "logger": record.name,
-                "message": record.getMessage(),
-                "template": record.msg,
-                "pathname": record.pathname,
-                "lineno": record.lineno,
-                "func_name": record.funcName,
-                "process": record.process,
-                "thread": record.thread,
-                "thread_name": record.threadName,
-                "attributes": {
-                    name: record.__dict__[name]
-                    for name in ("user_id", "request_id", "status", "elapsed")
-                },
-            }
-        ).decode()
+# ------------------------------------------------------------------ kinds of call
 
 
-def open_handler(name: str, folder: Path) -> tuple[logging.Handler, Callable[[], object]]:
-    """Build a handler, and the function that ends it with everything written."""
-    if name == "NullHandler":
-        return logging.NullHandler(), lambda: None
-    if name.startswith("logbatch"):
-        import logbatch
-
-        handler = logbatch.BatchHandler(f"{name.split()[1]}:{folder}")
-        return handler, handler.close
-    target = logging.FileHandler(folder / "plain.jsonl")
-    target.setFormatter(JsonFormatter())
-    if name == "FileHandler":
-        return target, target.close
-    line: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    listener = logging.handlers.QueueListener(line, target)
-    listener.start()
-
-    def close() -> None:
-        listener.stop()
-        target.close()
-
-    return logging.handlers.QueueHandler(line), close
+def _plain(log: Log, n: int) -> None:
+    log.info("hello")
 
 
-def log_some(logger: logging.Logger, records: int, times: list[int] | None = None) -> None:
-    """Log records with four extra fields, taking the time of each call if asked to."""
-    clock = time.perf_counter_ns
-    for n in range(records):
-        extra = {"user_id": n, "request_id": "4f1c2a", "status": 200, "elapsed": 1.25}
-        started = clock()
-        logger.info(MESSAGE, "GET", "/items/17", 12.5, extra=extra)
-        if times is not None:
-            times.append(clock() - started)
+def _arguments(log: Log, n: int) -> None:
+    extra = {"user_id": n, "request_id": "4f1c2a", "status": 200, "elapsed": 1.25}
+    log.info(MESSAGE, "GET", "/items/17", 12.5, extra=extra)
 
 
-def measure(name: str, what: str, records: int) -> dict[str, float]:
-    """Measure one handler in this process."""
-    with tempfile.TemporaryDirectory() as folder:
-        handler, close = open_handler(name, Path(folder))
+def _nested(log: Log, n: int) -> None:
+    log.info("request", extra={"request": NESTED, "ids": [n, n + 1], "user": {"id": n}})
+
+
+def _objects(log: Log, n: int) -> None:
+    log.info("%s costs %s", PATH, PRICE, extra={"at": MOMENT, "path": PATH, "price": PRICE})
+
+
+def _exception(log: Log, n: int) -> None:
+    try:
+        _down(7)
+    except ValueError:
+        log.exception("it failed")
+
+
+def _down(depth: int) -> None:  # two by turns: a function that calls itself is printed but thrice
+    if depth == 0:
+        raise ValueError("out of range")
+    _further_down(depth - 1)
+
+
+def _further_down(depth: int) -> None:
+    if depth == 0:
+        raise ValueError("out of range")
+    _down(depth - 1)
+
+
+def _structlog(log: Log, n: int) -> None:
+    log.info(
+        "request done", method="GET", path="/items/17", status=200, ms=12.5, user_id=n, cached=True
+    )
+
+
+@contextlib.contextmanager
+def _bound() -> Iterator[None]:
+    with structlog.contextvars.bound_contextvars(request_id="4f1c2a", user="ann"):
+        yield
+
+
+KINDS: dict[str, Call] = {
+    "plain": _plain,
+    "three arguments, four fields": _arguments,
+    "nested fields": _nested,
+    "datetime, Path, Decimal": _objects,
+    "exception, 9 frames": _exception,
+    "bound contextvars": _arguments,
+    "in an asyncio task": _arguments,
+    "structlog, six key-values": _structlog,
+}
+
+
+# ------------------------------------------------------------------ contenders
+
+
+class Contender:
+    """Something to log to, in a folder of its own.
+
+    Args:
+        folder: Where it writes.
+        transport: A kind of ours; "null" for nothing, "file" for the usual way to JSON lines.
+    """
+
+    def __init__(self, folder: pathlib.Path, transport: str) -> None:
+        self.name = transport
+        self._folder = folder
+
+    def open(self, kind: str) -> tuple[Log, Callable[[], object]]:
+        """Return a logger, and what closes it with everything written."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        opened = self._open_structlog() if kind.startswith("structlog") else self._open_logging()
+        return opened
+
+    def remove(self) -> None:
+        """Remove what was written."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _open_logging(self) -> tuple[Log, Callable[[], object]]:
         logger = logging.Logger("bench", logging.INFO)
+        handler: logging.Handler = logging.NullHandler()
+        if self.name == "file":
+            handler = logging.FileHandler(self._folder / "plain.jsonl")
+            handler.setFormatter(
+                OrjsonFormatter(
+                    "{asctime}{levelname}{name}{message}{pathname}{lineno}{funcName}{process}"
+                    "{thread}{threadName}",
+                    style="{",
+                )
+            )
+        elif self.name != "null":
+            handler = logbatch.BatchHandler(f"{self.name}:{self._folder}")
         logger.addHandler(handler)
-        log_some(logger, 2000)  # the first record opens files and starts threads
-        handler.flush()
-        result = {"call": _call, "busy": _busy, "road": _road}[what](logger, records, close)
-        if what != "road":
-            close()
-    return result
+        return logger, handler.close
+
+    def _open_structlog(self) -> tuple[Log, Callable[[], object]]:
+        chain: list[Any] = [
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+        ]
+        if self.name == "file":
+            file = open(self._folder / "plain.jsonl", "wb")  # noqa: SIM115  # closed below
+            chain.append(structlog.processors.JSONRenderer(serializer=orjson.dumps))
+            logger: Any = structlog.BytesLogger(file)
+            close: Callable[[], object] = file.close
+        elif self.name == "null":
+            chain.append(_drop)
+            logger, close = structlog.BytesLogger(io.BytesIO()), lambda: None
+        else:
+            last = logbatch.BatchProcessor(f"{self.name}:{self._folder}", final=True)
+            chain.append(last)
+            logger, close = structlog.BytesLogger(io.BytesIO()), last.close
+        bound = structlog.make_filtering_bound_logger(logging.INFO)
+        return structlog.wrap_logger(logger, chain, bound, cache_logger_on_first_use=True), close
 
 
-def _quantiles(times: list[int]) -> dict[str, float]:
-    times.sort()
-    return {"p50": times[len(times) // 2], "p99": times[len(times) * 99 // 100]}
+def _drop(_logger: Any, _name: str, _event: Any) -> Any:
+    raise structlog.DropEvent
 
 
-def _call(logger: logging.Logger, records: int, close: Callable[[], object]) -> dict[str, float]:
-    times: list[int] = []
-    log_some(logger, records, times)
-    return _quantiles(times)
+# ------------------------------------------------------------------ measuring
 
 
-def _busy(logger: logging.Logger, records: int, close: Callable[[], object]) -> dict[str, float]:
-    """Four threads that compute between their calls."""
+def run_calls(kind: str, log: Log, records: int) -> float:
+    """Log so many records of a kind; return the median time of a call."""
+    call = KINDS[kind]
+    if kind == "in an asyncio task":
+
+        async def job() -> float:
+            return _time_calls(call, log, records)
+
+        return asyncio.run(job())
+    with _bound() if kind == "bound contextvars" else contextlib.nullcontext():
+        return _time_calls(call, log, records)
+
+
+def _time_calls(call: Call, log: Log, records: int) -> float:
+    times = []
+    for n in range(records):
+        started = _clock()
+        call(log, n)
+        times.append(_clock() - started)
+    return statistics.median(times)
+
+
+def run_busy(kind: str, log: Log, records: int) -> float:
+    """Log from four threads that compute between their calls; return the 99th percentile."""
+    call = KINDS[kind]
     all_times: list[list[int]] = [[] for _ in range(4)]
 
     def work(times: list[int]) -> None:
-        for _ in range(records // 40):
-            log_some(logger, 10, times)
-            sum(range(2000))
+        for n in range(records // 4):
+            started = _clock()
+            call(log, n)
+            times.append(_clock() - started)
+            if n % 10 == 0:
+                sum(range(2000))
 
     threads = [threading.Thread(target=work, args=(times,)) for times in all_times]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return _quantiles([time for times in all_times for time in times])
+    times = sorted(time for each in all_times for time in each)
+    return times[len(times) * 99 // 100]
 
 
-def _road(logger: logging.Logger, records: int, close: Callable[[], object]) -> dict[str, float]:
-    """From the first call until everything is in a closed file."""
-    started = time.perf_counter_ns()
-    log_some(logger, records)
-    close()
-    return {"road": (time.perf_counter_ns() - started) / records}
-
-
-def measure_apart(name: str, what: str, records: int) -> dict[str, float]:
-    """Measure one handler in a new process."""
-    command = [sys.executable, __file__, "--one", name, what, "--records", str(records)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
-
-
-def compare(rounds: int, records: int) -> dict[str, dict[str, list[float]]]:
-    """Measure all handlers in turn, round after round: figure -> handler -> a value a round."""
-    table: dict[str, dict[str, list[float]]] = {}
+def compare_calls(
+    kind: str, contenders: list[Contender], rounds: int, records: int, run: Callable[..., float]
+) -> dict[str, float]:
+    """Return the ratio of each contender's call to the first one's."""
+    opened = [(each.name, *each.open(kind)) for each in contenders]
+    ratios: dict[str, list[float]] = {name: [] for name, _, _ in opened}
+    times: list[float] = []
+    for _, log, _ in opened:
+        run(kind, log, 500)  # the first record opens files and starts threads
     for turn in range(rounds):
-        for what in ("call", "busy", "road"):
-            for name in HANDLERS[turn % 2 :] + HANDLERS[: turn % 2]:
-                for figure, value in measure_apart(name, what, records).items():
-                    label = f"{what} {figure}"
-                    table.setdefault(label, {}).setdefault(name, []).append(value)
-        print(f"round {turn + 1} of {rounds}", file=sys.stderr)
-    return table
-
-
-def print_table(table: dict[str, dict[str, list[float]]]) -> None:
-    """Print medians in microseconds, and in brackets the ratio to NullHandler."""
-    titles = {
-        "call p50": "call p50",
-        "call p99": "call p99",
-        "busy p99": "p99, 4 busy threads",
-        "road road": "to the closed file",
+        order = opened[turn % len(opened) :] + opened[: turn % len(opened)]
+        found = {name: run(kind, log, records) for name, log, _ in order}
+        floor = found[contenders[0].name]
+        times.append(floor)
+        for name, value in found.items():
+            ratios[name].append(value / floor)
+    for _, _, close in opened:
+        close()
+    for each in contenders:
+        each.remove()
+    return {"floor": statistics.median(times) / 1000} | {
+        name: statistics.median(values) for name, values in ratios.items()
     }
-    print(f"{'microseconds (x NullHandler)':<30}" + "".join(f"{t:>23}" for t in titles.values()))
-    for name in HANDLERS:
-        cells = ""
-        for label in titles:
-            mine, null = table[label][name], table[label]["NullHandler"]
-            ratio = statistics.median(a / b for a, b in zip(mine, null, strict=True))
-            cells += f"{statistics.median(mine) / 1000:>14.1f} ({ratio:5.2f})"
-        print(f"{name:<30}{cells}")
+
+
+def compare_roads(
+    kind: str, contenders: list[Contender], rounds: int, records: int
+) -> dict[str, float]:
+    """Return the ratios of what a record costs until everything is in a closed file."""
+    ratios: dict[str, list[float]] = {each.name: [] for each in contenders}
+    times = []
+    for _ in range(rounds):
+        found = {}
+        for each in contenders:
+            log, close = each.open(kind)
+            run_calls(kind, log, 10)
+            started = _clock()
+            call = KINDS[kind]
+            for n in range(records):
+                call(log, n)
+            close()
+            found[each.name] = (_clock() - started) / records
+            each.remove()
+        floor = found[contenders[0].name]
+        times.append(floor)
+        for name, value in found.items():
+            ratios[name].append(value / floor)
+    return {"floor": statistics.median(times) / 1000} | {
+        name: statistics.median(values) for name, values in ratios.items()
+    }
+
+
+def _print(title: str, kind: str, found: dict[str, float]) -> None:
+    cells = "".join(f"{name:>10} {value:5.2f}" for name, value in found.items() if name != "null")
+    print(f"{title:<6}{kind:<30}{cells}", flush=True)
 
 
 def main() -> None:
     """Read the arguments and run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--records", type=int, default=50_000)
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.one:
-        one, other = arguments.one
-        print(json.dumps(measure(one, other, arguments.records)))
-    else:
-        print_table(compare(arguments.rounds, arguments.records))
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--records", type=int, default=2000)
+    parser.add_argument("--kind", action="append", help="only kinds that contain this")
+    parser.add_argument("--busy", action="store_true", help="also beside four busy threads")
+    parser.add_argument("--road", action="store_true", help="also the whole road")
+    given = parser.parse_args()
+    print(f"Python {sys.version.split()[0]}; floor in microseconds, the others as ratios to it")
+    with tempfile.TemporaryDirectory() as folder:
+        place = pathlib.Path(folder)
+        names = ["null", "file", "jsonl", "parquet"]
+        contenders = [Contender(place / name, name) for name in names]
+        for kind in KINDS:
+            if given.kind and not any(part in kind for part in given.kind):
+                continue
+            found = compare_calls(kind, contenders[:3], given.rounds, given.records, run_calls)
+            _print("call", kind, found)
+            if given.busy:
+                found = compare_calls(kind, contenders[:3], given.rounds, given.records, run_busy)
+                _print("p99", kind, found)
+            if given.road:
+                rounds, records = max(given.rounds // 4, 5), given.records * 10
+                _print("road", kind, compare_roads(kind, contenders, rounds, records))
 
 
 if __name__ == "__main__":

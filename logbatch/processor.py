@@ -60,8 +60,13 @@ class BatchProcessor(Frontend):
         export_metrics: bool | MetricsPlace | None = None,
         **options: Unpack[Options],
     ) -> None:
-        batcher, self._encode = make_batcher(transport, columns, options)
-        self._final = final
+        batcher, encoder = make_batcher(transport, columns, options)
+        self._encode = encoder.event_dict
+        self._end: type[BaseException] | None = None
+        if final:
+            from structlog import DropEvent  # whoever makes a processor has it loaded, or will
+
+            self._end = DropEvent
         self.way = dedupe.way_of(batcher.transport)
         self._open(batcher, export_metrics)
         dedupe.ways.add(self.way)
@@ -79,16 +84,14 @@ class BatchProcessor(Frontend):
             if delivering and threading.get_ident() in delivering:
                 batcher.suppress()
             else:
-                level, line = self._encode.event_dict(logger, method_name, event_dict)
+                level, line = self._encode(logger, method_name, event_dict)
                 batcher.append(line, level)
         except Exception as error:
             batcher.report(
                 "processor", f"cannot store an event, it may be lost: {describe(error)}", error
             )
-        if self._final:
-            from structlog import DropEvent  # whoever calls this has imported it
-
-            raise DropEvent
+        if self._end is not None:
+            raise self._end
         return event_dict
 
     def __repr__(self) -> str:

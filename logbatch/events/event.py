@@ -18,7 +18,8 @@ from typing import Any
 
 from logbatch.events.context import host_name, service_name
 from logbatch.events.eventdict import now_utc
-from logbatch.events.fast_path import FastPath
+from logbatch.events.fast_event import FastEvents
+from logbatch.events.fast_path import Callers, FastPath
 from logbatch.events.fields import Event, EventWriter, short
 from logbatch.events.logrecord import columns_of
 from logbatch.events.reading import Reader
@@ -41,6 +42,9 @@ class LineEncoder:
     record: Callable[[logging.LogRecord], bytes]
     """Make the line of a record, which is not changed."""
 
+    event_dict: Callable[[object, str, Mapping[str, Any]], tuple[int, bytes]]
+    """Make level and line of a structlog event, which is not changed: of logger, method, event."""
+
     def __init__(
         self,
         *,
@@ -57,27 +61,18 @@ class LineEncoder:
         def record_carefully(record: logging.LogRecord) -> bytes:
             return write(_read(reader.record, record))
 
+        def event_carefully(
+            logger: object, method_name: str, event_dict: Mapping[str, Any]
+        ) -> tuple[int, bytes]:
+            event = _read(reader.event_dict, logger, method_name, event_dict)
+            return event.levelno, write(event)
+
         self._write = write
-        self._read_event_dict = reader.event_dict
         self._read_text = reader.text
-        # The bound method itself: an ordinary record costs this one call.
-        self.record = FastPath(service, host, max_value_bytes, record_carefully).record
-
-    def event_dict(
-        self, logger: object, method_name: str, event_dict: Mapping[str, Any]
-    ) -> tuple[int, bytes]:
-        """Make the line of a structlog event, which is not changed.
-
-        Args:
-            logger: The logger that structlog wraps.
-            method_name: The method that was called on it.
-            event_dict: What the processors before have made of the event.
-
-        Returns:
-            The number of its level, and the line.
-        """
-        event = _read(self._read_event_dict, logger, method_name, event_dict)
-        return event.levelno, self._write(event)
+        # The methods themselves: a call of one is all that an ordinary record or event costs.
+        callers = Callers(service, host)
+        self.record = FastPath(callers, max_value_bytes, record_carefully).record
+        self.event_dict = FastEvents(callers, max_value_bytes, event_carefully).event_dict
 
     def text(
         self, text: str, *, level: int, logger: str, attributes: Mapping[str, Any] | None = None

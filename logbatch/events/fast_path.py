@@ -24,16 +24,18 @@ from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import astuple
 
 from logbatch.events.context import bound_values, task_name, trace_ids
-from logbatch.events.encoder import encode_value, is_small, spare_room
+from logbatch.events.encoder import encode_value, is_small
 from logbatch.events.fields import NAME_BYTES
+from logbatch.events.values import MAX_DEPTH, TEXTS
 
 STANDARD = tuple(logging.LogRecord("", 0, "", 0, "", (), None).__dict__)  # Pythons differ
 FORMATTED = ("message", "asctime")  # what a formatter of another handler sets on a record
 
 _LogRecord = logging.LogRecord
-_encode = msgspec.json.Encoder().encode
+encode = msgspec.json.Encoder().encode
 _encode_lines = msgspec.json.Encoder().encode_lines
 _moment_of = datetime.fromtimestamp
 _modules = sys.modules
@@ -55,11 +57,14 @@ _read_rest = itemgetter(*_REST, _TASK, *_UNUSED)
 TOLD_BY_STRUCTLOG = frozenset(("level", "logger", "timestamp", "exception", "stack"))
 _DOUBTFUL = TOLD_BY_STRUCTLOG | {*STANDARD, "taskName", "_logger", "_name"}
 
-_LONG = 10_000  # characters of a template
-_SMALL = 4096  # bytes of plain data that go into the line as they are
+LONG = 10_000  # characters of a template
+_SMALL = 4096  # characters of a container that goes into the line as it is
+_PLAIN = frozenset((str, int, bool, type(None)))
+# Types whose text is short, or at least takes no longer than the value did.
+_NOT_SIZED = frozenset((int, float, bool, type(None), *TEXTS))
 _MAX_PLACES = 4096
 _MAX_CALLERS = 1024
-_MAX_NAMES = 64
+MAX_NAMES = 64
 _MAX_MISSES = 16
 
 
@@ -67,142 +72,55 @@ class Unusual(Exception):
     """The record is not ordinary."""
 
 
-class FastPath:
-    """Makes the lines of ordinary records, and passes all others to the careful path.
+class Callers:
+    """What is known of the processes and threads that log: how it stands in their lines.
 
     Args:
         service: The `service` column.
         host: The `host` column.
-        limit: Most bytes of a value, and of a line; in a longer one a value may have to be cut.
-        record_carefully: Makes the line of any record.
+
+    Attributes:
+        known: By process, thread and its name: what makes a line, and what all lines say of these.
     """
 
-    def __init__(
-        self,
-        service: str | None,
-        host: str | None,
-        limit: int,
-        record_carefully: Callable[[logging.LogRecord], bytes],
-    ) -> None:
-        self._limit = limit
-        self._record_carefully = record_carefully
-        self._program = _join((("service", service), ("host", host)))
-        self._places: dict[tuple[Any, ...], _Place] = {}
-        self._callers: dict[tuple[Any, ...], tuple[_Make, Raw]] = {}
+    def __init__(self, service: str | None, host: str | None) -> None:
+        self._program = join((("service", service), ("host", host)))
+        self.known: dict[tuple[Any, ...], tuple[_Make, Raw]] = {}
         self._beginnings: dict[tuple[Any, ...], bytes] = {}  # the same without service and host
+        self._tasks: dict[tuple[Any, ...], Raw] = {}  # of the same, by what comes between
 
-    def record(self, record: logging.LogRecord) -> bytes:
-        """Make the line of a record, which is not changed."""
-        try:
-            fields = record.__dict__
-            place = self._places.get(_read_place(fields)) or self._learn_place(fields)
-            who = _read_caller(fields)
-            make, whence = self._callers.get(who) or self._learn_caller(who)
-            # fmt: off
-            message, args, exc_info, exc_text, stack_info, created, task, _, _, _, _, _ = (
-                _read_rest(fields)
-            )
-            # fmt: on
-            if (
-                type(message) is not str
-                or type(args) is not tuple
-                or (exc_info or exc_text or stack_info or not message)
-                or type(record) is not _LogRecord
-                or len(message) > _LONG
-            ):
-                raise Unusual
-            limit = self._limit
-            shape = attributes = None
-            values = args
-            if len(fields) != _COUNT:
-                shape = place.shapes.get(len(fields)) or place.learn_shape(fields)
-                try:
-                    values = shape.read(fields)
-                except KeyError:  # the names differ from the last time
-                    shape = place.learn_shape(fields)
-                    values = shape.read(fields)
-                attributes = shape.make(*values)
-                values += args
-            for value in values:
-                kind = type(value)
-                if kind is str:
-                    if len(value) > limit:
-                        raise Unusual
-                elif kind is not int:
-                    if kind is float:
-                        if value - value == 0.0:  # neither NaN nor an infinity
-                            continue
-                    elif kind is bool or value is None:
-                        continue
-                    attributes = _tame(shape, fields, args, limit)
-                    break
-            text = message % args if args else message
-            if not _HAS_TASK and "asyncio" in _modules:
-                task = task_name()
-            context = copy_context()
-            if context:
-                attributes = _add_bound(context, shape, attributes, limit)
-            if task or "opentelemetry.trace" in _modules:
-                whence = self._add_task(who, whence, task)
-            moment = _moment_of(created, UTC)
-            line = _encode_lines(
-                (make(moment, place.before, text, message, place.after, whence, attributes),)
-            )
-            if len(line) <= limit:
-                return line
-        except Exception:  # whatever it is, it is not ordinary
-            pass
-        return self._record_carefully(record)
-
-    def _learn_place(self, fields: dict[str, Any]) -> _Place:
-        key = logger, level, levelno, path, lineno, function = _read_place(fields)
-        _require(type(logger) is type(level) is type(path) is str and level and path)
-        _require(type(levelno) is type(lineno) is int and type(function) in (str, type(None)))
-        _require(min(levelno, lineno) >= -(1 << 31) and max(levelno, lineno) < 1 << 31)
-        _require(max(map(len, (logger, level, path, function or ""))) < NAME_BYTES // 6)
-        before = _join((("levelno", levelno), ("logger", logger)))
-        after = _join((("lineno", lineno), ("func_name", function or None)))
-        place = _Place(Raw(_encode(level) + before), Raw(_encode(path) + after))
-        if len(self._places) >= _MAX_PLACES:
-            self._places = {}
-        self._places[key] = place
-        return place
-
-    def _learn_caller(self, key: tuple[Any, ...]) -> tuple[_Make, Raw]:
+    def learn(self, key: tuple[Any, ...]) -> tuple[_Make, Raw]:
+        """Make what is to be known of a process, a thread and its name."""
         process, thread, name = key
         for number in (process, thread):
-            _require(number is None or (type(number) is int and 0 <= number < 1 << 63))
-        _require(name is None or (type(name) is str and len(name) < NAME_BYTES // 6))
+            require(number is None or (type(number) is int and 0 <= number < 1 << 63))
+        require(name is None or (type(name) is str and len(name) < NAME_BYTES // 6))
         told = (("process", process), ("thread", thread), ("thread_name", name or None))
         (first, value), *others = [pair for pair in told if pair[1] is not None]
-        beginning = _encode(value) + _join(others)
+        beginning = encode(value) + join(others)
         caller = _line_type(first), Raw(beginning + self._program)
-        if len(self._callers) >= _MAX_CALLERS:
-            self._callers, self._beginnings = {}, {}
+        if len(self.known) >= _MAX_CALLERS:
+            self.known.clear()
+            self._beginnings.clear()
         self._beginnings[key] = beginning
-        self._callers[key] = caller
+        self.known[key] = caller
         return caller
 
-    def _add_task(self, key: tuple[Any, ...], whence: Raw, task: object) -> Raw:
+    def with_task(self, key: tuple[Any, ...], whence: Raw, task: str | None) -> Raw:
         """Insert task and trace between the columns of the caller and those of the program."""
-        _require(task is None or (type(task) is str and len(task) < NAME_BYTES // 6))
         trace_id, span_id = trace_ids()
         if not (task or trace_id):
             return whence
+        if trace_id is None and (known := self._tasks.get((key, task))) is not None:
+            return known
+        require(task is None or (type(task) is str and len(task) < NAME_BYTES // 6))
         told = (("task", task or None), ("trace_id", trace_id), ("span_id", span_id))
-        return Raw(self._beginnings[key] + _join(told) + self._program)
-
-
-def _require(condition: object) -> None:
-    if not condition:
-        raise Unusual
-
-
-def _join(pairs: Iterable[tuple[str, object]]) -> bytes:
-    """Encode pairs as the continuation of a JSON object."""
-    return b"".join(
-        b',"%b":%b' % (key.encode(), _encode(value)) for key, value in pairs if value is not None
-    )
+        made = Raw(self._beginnings[key] + join(told) + self._program)
+        if trace_id is None:
+            if len(self._tasks) >= _MAX_CALLERS:
+                self._tasks.clear()
+            self._tasks[key, task] = made
+        return made
 
 
 @lru_cache(maxsize=16)
@@ -217,25 +135,144 @@ def _line_type(first: str) -> _Make:
     return msgspec.defstruct("Line", fields, gc=False, omit_defaults=True)
 
 
+class FastPath:
+    """Makes the lines of ordinary records, and passes all others to the careful path.
+
+    Args:
+        callers: What is known of processes and threads.
+        limit: Most bytes of a value, and of a line; in a longer one a value may have to be cut.
+        record_carefully: Makes the line of any record.
+    """
+
+    def __init__(
+        self, callers: Callers, limit: int, record_carefully: Callable[[logging.LogRecord], bytes]
+    ) -> None:
+        self._limit = limit
+        self._record_carefully = record_carefully
+        self._callers = callers
+        self._known_callers = callers.known
+        self._places: dict[tuple[Any, ...], _Place] = {}
+
+    def record(self, record: logging.LogRecord) -> bytes:
+        """Make the line of a record, which is not changed."""
+        try:
+            fields = record.__dict__
+            place = self._places.get(_read_place(fields)) or self._learn_place(fields)
+            who = _read_caller(fields)
+            make, whence = self._known_callers.get(who) or self._callers.learn(who)
+            # fmt: off
+            message, args, exc_info, exc_text, stack_info, created, task, _, _, _, _, _ = (
+                _read_rest(fields)
+            )
+            # fmt: on
+            if (
+                type(message) is not str
+                or type(args) is not tuple
+                or (exc_info or exc_text or stack_info or not message)
+                or type(record) is not _LogRecord
+                or len(message) > LONG
+            ):
+                raise Unusual
+            limit = self._limit
+            shape = attributes = None
+            if len(fields) != _COUNT:
+                shape = place.shapes.get(len(fields)) or place.learn_shape(fields)
+                try:
+                    values = shape.read(fields)
+                except KeyError:  # the names differ from the last time
+                    shape = place.learn_shape(fields)
+                    values = shape.read(fields)
+                attributes = shape.make(*values)
+                for value in values:
+                    kind = type(value)
+                    if kind is str:
+                        if len(value) > limit:
+                            raise Unusual
+                    elif kind is not int:
+                        if kind is float:
+                            if value - value == 0.0:  # neither NaN nor an infinity
+                                continue
+                        elif kind is bool or value is None:
+                            continue
+                        attributes = shape.make(*[tame_value(value, limit) for value in values])
+                        break
+            for value in args:
+                kind = type(value)
+                if kind is str:
+                    if len(value) > limit:
+                        raise Unusual
+                elif kind not in _NOT_SIZED and not is_small(value, limit // 4):
+                    raise Unusual
+            text = message % args if args else message
+            if not _HAS_TASK and "asyncio" in _modules:
+                task = task_name()
+            context = copy_context()
+            if context:
+                attributes = _add_bound(context, shape, attributes, limit)
+            if task or "opentelemetry.trace" in _modules:
+                whence = self._callers.with_task(who, whence, task)
+            moment = _moment_of(created, UTC)
+            line = _encode_lines(
+                (make(moment, place.before, text, message, place.after, whence, attributes),)
+            )
+            if len(line) <= limit:
+                return line
+        except Exception:  # whatever it is, it is not ordinary
+            pass
+        return self._record_carefully(record)
+
+    def _learn_place(self, fields: dict[str, Any]) -> _Place:
+        key = logger, level, levelno, path, lineno, function = _read_place(fields)
+        require(type(logger) is type(level) is type(path) is str and level and path)
+        require(type(levelno) is type(lineno) is int and type(function) in (str, type(None)))
+        require(min(levelno, lineno) >= -(1 << 31) and max(levelno, lineno) < 1 << 31)
+        require(max(map(len, (logger, level, path, function or ""))) < NAME_BYTES // 6)
+        before = join((("levelno", levelno), ("logger", logger)))
+        after = join((("lineno", lineno), ("func_name", function or None)))
+        place = _Place(Raw(encode(level) + before), Raw(encode(path) + after))
+        if len(self._places) >= _MAX_PLACES:
+            self._places = {}
+        self._places[key] = place
+        return place
+
+
+def require(condition: object) -> None:
+    """Leave what does not fulfil a condition to the careful way."""
+    if not condition:
+        raise Unusual
+
+
+def join(pairs: Iterable[tuple[str, object]]) -> bytes:
+    """Encode pairs as the continuation of a JSON object."""
+    return b"".join(
+        b',"%b":%b' % (key.encode(), encode(value)) for key, value in pairs if value is not None
+    )
+
+
 # ------------------------------------------------------------------ extra fields
 
 
 class _Place:
     """What is cached for the place of a logging call."""
 
-    __slots__ = ("after", "before", "misses", "shapes")
+    __slots__ = ("_misses", "_newest", "after", "before", "shapes")
 
     def __init__(self, before: Raw, after: Raw) -> None:
         self.before = before  # of the message
         self.after = after
         self.shapes: dict[int, _Shape] = {}  # by the number of fields
-        self.misses = 0
+        self._newest: tuple[str, ...] | None = None  # names that came once, and may not come again
+        self._misses = 0
 
     def learn_shape(self, fields: dict[str, Any]) -> _Shape:
         """Cache the names of the extra fields; a place where they keep changing caches none."""
-        shape = _shape_of(tuple(islice(fields, _COUNT, None)))
-        self.misses += 1
-        self.shapes = {**self.shapes, len(fields): shape} if self.misses < _MAX_MISSES else {}
+        names = tuple(islice(fields, _COUNT, None))
+        if names != self._newest:
+            self._newest = names
+            return _passing_shape(names)
+        shape = _shape_of(names)
+        self._misses += 1
+        self.shapes = {**self.shapes, len(fields): shape} if self._misses < _MAX_MISSES else {}
         return shape
 
 
@@ -244,19 +281,26 @@ class _Shape(NamedTuple):
 
     names: tuple[str, ...]
     read: Callable[[dict[str, Any]], tuple[Any, ...]]
-    make: _Make
+    make: Callable[..., Any]
+
+
+def _passing_shape(names: tuple[str, ...]) -> _Shape:
+    """Make a shape in a moment, for a single record."""
+    require(len(names) <= MAX_NAMES and _DOUBTFUL.isdisjoint(names))
+    require(all(type(name) is str and len(name) < NAME_BYTES // 24 for name in names))
+    kept = tuple(name for name in names if name not in FORMATTED)
+    read = _reader(kept, names)
+    return _Shape(kept, read, lambda *values: dict(zip(kept, values, strict=True)) or None)
 
 
 @lru_cache(maxsize=512)
 def _shape_of(names: tuple[str, ...]) -> _Shape:
-    _require(len(names) <= _MAX_NAMES and _DOUBTFUL.isdisjoint(names))
-    _require(all(type(name) is str and len(name) < NAME_BYTES // 24 for name in names))
-    kept = tuple(name for name in names if name not in FORMATTED)
-    if not kept:
-        return _Shape((), _reader(kept, names), lambda: None)
-    keys = {f"field{index}": name for index, name in enumerate(kept)}
-    make = msgspec.defstruct("Attributes", list(keys), rename=keys, gc=False)
-    return _Shape(kept, _reader(kept, names), make)
+    """Make a shape that serves best, which takes as long as some records do."""
+    kept, read, make = _passing_shape(names)
+    if kept:
+        keys = {f"field{index}": name for index, name in enumerate(kept)}
+        make = msgspec.defstruct("Attributes", list(keys), rename=keys, gc=False)
+    return _Shape(kept, read, make)
 
 
 def _reader(
@@ -272,21 +316,49 @@ def _reader(
     return read
 
 
-def _tame(
-    shape: _Shape | None, fields: dict[str, Any], args: tuple[Any, ...], limit: int
-) -> msgspec.Struct | None:
-    """Make attributes of values that are not all scalars; require arguments to be short.
+def tame_value(value: Any, limit: int) -> Any:
+    """Return what the encoder makes the right JSON of."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is dict or kind is list or kind is tuple:
+        return (
+            value if _spare_room(value, _SMALL, MAX_DEPTH) >= 0 else Raw(encode_value(value, limit))
+        )
+    if (convert := TEXTS.get(kind)) is not None:
+        return convert(value, limit)
+    return Raw(encode_value(value, limit))
 
-    A container of plain data stays as it is.
+
+def _spare_room(container: Any, room: int, depth: int) -> int:
+    """Return how much of some room a container of plain JSON data leaves; below 0 if it is not.
+
+    It takes about its length in characters, estimated from below.
     """
-    _require(all(is_small(value, limit // 4) for value in args if type(value) is not str))
-    if shape is None:
-        return None
-    return shape.make(*[_tame_value(value, limit) for value in shape.read(fields)])
-
-
-def _tame_value(value: Any, limit: int) -> Any:
-    return value if spare_room((value,), _SMALL) >= 0 else Raw(encode_value(value, limit))
+    room -= len(container)
+    if room < 0 or depth < 0:
+        return -1
+    values = container
+    if type(container) is dict:
+        for key in container:
+            if type(key) is not str:
+                return -1
+            room -= len(key)
+        values = container.values()
+    for value in values:
+        kind = type(value)
+        if kind is str:
+            room -= len(value)
+        elif kind is dict or kind is list or kind is tuple:
+            room = _spare_room(value, room, depth - 1)
+        elif kind is float:
+            if value - value != 0.0:  # NaN or an infinity
+                return -1
+        elif kind is not int and kind is not bool and value is not None:
+            return -1
+        if room < 0:
+            return -1
+    return room
 
 
 def _add_bound(context: Context, shape: _Shape | None, attributes: Any, limit: int) -> Any:
@@ -295,8 +367,9 @@ def _add_bound(context: Context, shape: _Shape | None, attributes: Any, limit: i
     if not bound:
         return attributes
     merged = bound
-    if spare_room((bound,), _SMALL) < 0:
-        merged = {key: _tame_value(value, limit) for key, value in bound.items()}
+    if _spare_room(bound, _SMALL, MAX_DEPTH) < 0:
+        merged = {key: tame_value(value, limit) for key, value in bound.items()}
     if shape is not None and attributes is not None:
-        merged.update(zip(shape.names, msgspec.structs.astuple(attributes), strict=True))
+        values = attributes.values() if type(attributes) is dict else astuple(attributes)
+        merged.update(zip(shape.names, values, strict=True))
     return merged

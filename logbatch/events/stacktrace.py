@@ -19,6 +19,7 @@ from types import FrameType, TracebackType
 from typing import Any, NamedTuple
 
 from logbatch.events.encoder import is_small, text_of
+from logbatch.events.frames import print_frames
 from logbatch.events.values import fit_text, name_of
 
 _MAX_FRAMES = 100  # of one traceback; beyond it the first 10 and the last 50 are shown
@@ -31,6 +32,9 @@ _MAX_WIDTH = 15  # of a group, as in the standard library
 _FAR = 10_000  # most links of a chain that are followed
 _TEXT_BYTES = 65_536  # of one exception's own message
 
+_GROUP = BaseExceptionGroup
+_TOLD_IN_FULL = (SyntaxError, NameError, AttributeError, ImportError)  # hints, or a line of source
+_BARE = ("__main__", "builtins")  # modules whose names are left out
 STACK_HEADER = "Stack (most recent call last):"
 _HEADER = "Traceback (most recent call last):"
 _CAUSE = "\nThe above exception was the direct cause of the following exception:\n"
@@ -122,10 +126,50 @@ def _squeeze(text: str, limit: int) -> str:
 
 
 def _render(error: BaseException, trace: TracebackType | None) -> str:
-    if _is_usual(error, trace):
+    if not _is_usual(error, trace):
+        return "".join(_Bounded().chain(error, trace))
+    links = _printed_links(error, trace)
+    if hasattr(sys, "tracebacklimit") or any(isinstance(link[0], _GROUP) for link in links):
         printer = traceback.TracebackException(type(error), error, trace, compact=True)
         return "".join(printer.format())
-    return "".join(_Bounded().chain(error, trace))
+    return "".join(_print_one(*link) for link in reversed(links))
+
+
+def _printed_links(
+    error: BaseException, trace: TracebackType | None
+) -> list[tuple[BaseException, TracebackType | None, str]]:
+    """Follow the chain from an exception as far as the standard library prints it."""
+    links = [(error, trace, "")]
+    if error.__cause__ is None and error.__context__ is None:
+        return links
+    seen = {id(error)}
+    while True:
+        found, relation = error.__cause__, _CAUSE
+        if (found is None or id(found) in seen) and not error.__suppress_context__:
+            found, relation = error.__context__, _CONTEXT
+        if found is None or id(found) in seen:
+            return links
+        seen.add(id(found))
+        links.append((found, found.__traceback__, f"{relation}\n"))
+        error = found
+
+
+def _print_one(error: BaseException, trace: TracebackType | None, relation: str) -> str:
+    """Print an exception, and how it led to the one that is printed next."""
+    kind = type(error)
+    frames = f"{_HEADER}\n{print_frames(trace)}" if trace is not None else ""
+    if isinstance(error, _TOLD_IN_FULL) or getattr(error, "__notes__", None) is not None:
+        printer = traceback.TracebackException(kind, error, trace, limit=0, compact=True)
+        return f"{frames}{''.join(printer.format_exception_only())}{relation}"
+    module: Any = kind.__module__  # a class may say anything
+    if not isinstance(module, str):
+        module = "<unknown>"
+    name = kind.__qualname__ if module in _BARE else f"{module}.{kind.__qualname__}"
+    try:
+        text = str(error)
+    except Exception:
+        text = "<exception str() failed>"  # the standard library's words
+    return f"{frames}{name}: {text}\n{relation}" if text else f"{frames}{name}\n{relation}"
 
 
 def _render_alone(error: BaseException, trace: TracebackType | None) -> str:

@@ -16,7 +16,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import EnumMeta
 from itertools import islice
-from pathlib import PurePath
+from pathlib import PosixPath, PurePath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -246,6 +246,20 @@ SCALARS: Mapping[type, Callable[[Any, int], object]] = {
     UUID: _as_text,
     PurePath: _as_text,
 }
+
+
+TEXTS: Mapping[type, Callable[[Any, int], str]] = {
+    datetime: _moment,
+    date: _moment,
+    time: _moment,
+    Decimal: _as_text,
+    UUID: _as_text,
+    PurePosixPath: _as_text,
+    PureWindowsPath: _as_text,
+    PosixPath: _as_text,
+    WindowsPath: _as_text,
+}
+"""The types, themselves and no subclass, whose only JSON is a text."""
 
 
 # --------------------------------------------------------------- containers: (value, room) -> parts

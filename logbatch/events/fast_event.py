@@ -1,0 +1,249 @@
+"""The fast path of structlog: the line of an ordinary event, as `fast_path` makes that of a record.
+
+An event is ordinary if it comes straight from a logger of structlog, with a text for its event, and
+nothing in it that a column tells as well, but for the level, the logger and the time.  Its line is
+the very one that the careful way comes to.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextvars import Context, copy_context
+from datetime import UTC, datetime
+from logging import getLevelName
+from types import CodeType, FrameType
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Raw
+
+from logbatch.events.context import task_name, unmerged_values
+from logbatch.events.eventdict import pop_level
+from logbatch.events.fast_path import (
+    LONG,
+    MAX_NAMES,
+    Callers,
+    Unusual,
+    encode,
+    join,
+    require,
+    tame_value,
+)
+from logbatch.events.fields import NAME_BYTES
+
+# What a column tells, or what asks for something.
+_DOUBTFUL = frozenset(
+    (
+        *("_record", "_from_structlog", "_logger", "_name", "positional_args", "stacklevel"),
+        *("exc_info", "exception", "stack", "stack_info", "level_number"),
+        *("pathname", "lineno", "func_name", "process", "thread", "thread_name"),
+    )
+)
+_ABSENT = object()
+_ISO_LENGTH = len("2026-11-21T10:15:20.810123Z")
+_MAX_PLACES = 4096
+_MAX_KEYS = 4096
+_MAX_LEVELS = 1024
+
+_encode_lines = msgspec.json.Encoder().encode_lines
+_getframe = sys._getframe
+_modules = sys.modules
+
+
+class _Level(NamedTuple):
+    number: int
+    named: str  # by `logging`, at that time
+    before: Raw  # of the message: level, number and logger
+
+
+class _Place(NamedTuple):
+    code: CodeType  # kept, so that no other gets its id
+    after: Raw  # the message: path, line and function
+
+
+class FastEvents:
+    """Makes the lines of ordinary events, and leaves all others to the careful way.
+
+    Args:
+        callers: What is known of processes and threads.
+        limit: Bytes of the longest value, and of the longest line; a longer one may have to be cut.
+        event_carefully: Makes level and line of an event that may hold anything.
+    """
+
+    def __init__(
+        self,
+        callers: Callers,
+        limit: int,
+        event_carefully: Callable[[object, str, Mapping[str, Any]], tuple[int, bytes]],
+    ) -> None:
+        self._limit = limit
+        self._event_carefully = event_carefully
+        self._callers = callers
+        self._known_callers = callers.known
+        self._levels: dict[tuple[str, object, str], _Level] = {}
+        self._places: dict[tuple[int, int], _Place] = {}
+        self._keys: set[str] = set()  # that are texts, and short
+
+    def event_dict(
+        self, logger: object, method_name: str, event_dict: Mapping[str, Any]
+    ) -> tuple[int, bytes]:
+        """Make the line of a structlog event, which is not changed.
+
+        Args:
+            logger: The logger that structlog wraps.
+            method_name: The method that was called on it.
+            event_dict: What the processors before have made of the event.
+
+        Returns:
+            The number of its level, and the line.
+        """
+        try:
+            if not _DOUBTFUL.isdisjoint(event_dict) or method_name == "exception":
+                raise Unusual
+            items = dict(event_dict)
+            message = items.pop("event")
+            if type(message) is not str or not message or len(message) > LONG:
+                raise Unusual
+            level = self._level_of(items, logger, method_name)
+            moment = _moment_of(items)
+            context = copy_context()
+            if context:
+                _check_not_awaited(context)
+                items = {**unmerged_values(), **items}
+            frame = _find_caller(_getframe(2))  # behind the processor's own
+            code, at = frame.f_code, frame.f_lasti
+            place = self._places.get((id(code), at)) or self._learn_place(frame)
+            if items:
+                self._check(items)
+            who = os.getpid(), threading.get_ident(), threading.current_thread().name
+            make, whence = self._known_callers.get(who) or self._callers.learn(who)
+            task = task_name() if "asyncio" in _modules else None
+            if task or "opentelemetry.trace" in _modules:
+                whence = self._callers.with_task(who, whence, task)
+            line = _encode_lines(
+                (make(moment, level.before, message, message, place.after, whence, items or None),)
+            )
+            if len(line) <= self._limit:
+                return level.number, line
+        except Exception:  # whatever it is, it is nothing for the fast path
+            pass
+        return self._event_carefully(logger, method_name, event_dict)
+
+    def _level_of(self, items: dict[str, Any], logger: object, method_name: str) -> _Level:
+        told, name = items.get("logger"), getattr(logger, "name", None)
+        if told is not None and type(told) is str and (told == name or type(name) is not str):
+            del items["logger"]
+            name = told
+        elif name is None:
+            name = ""
+        key = method_name, items.pop("level", _ABSENT), name
+        level = self._levels.get(key) or self._learn_level(key)
+        if level.named != getLevelName(level.number):  # it was given another name since
+            level = self._learn_level(key)
+        return level
+
+    def _learn_level(self, key: tuple[str, object, str]) -> _Level:
+        method_name, told, logger = key
+        require(type(logger) is str and len(logger) < NAME_BYTES // 6)
+        require(type(method_name) is str and (told is _ABSENT or type(told) is str))
+        items = {} if told is _ABSENT else {"level": told}
+        name, number = pop_level(items, method_name)
+        require(not items and 0 < len(name) < NAME_BYTES // 6)
+        before = Raw(encode(name) + join((("levelno", number), ("logger", logger))))
+        if len(self._levels) >= _MAX_LEVELS:
+            self._levels.clear()
+        level = self._levels[key] = _Level(number, getLevelName(number), before)
+        return level
+
+    def _learn_place(self, frame: FrameType) -> _Place:
+        code = frame.f_code
+        path, function = code.co_filename, code.co_name
+        require(path and function and max(len(path), len(function)) < NAME_BYTES // 6)
+        told = join((("lineno", frame.f_lineno), ("func_name", function)))
+        if len(self._places) >= _MAX_PLACES:
+            self._places.clear()
+        place = self._places[id(code), frame.f_lasti] = _Place(code, Raw(encode(path) + told))
+        return place
+
+    def _check(self, items: dict[str, Any]) -> None:
+        """Make sure of names and values; those that are not plain are replaced by their JSON."""
+        if not self._keys.issuperset(items):
+            self._learn_keys(items)
+        limit = self._limit
+        for key, value in items.items():
+            kind = type(value)
+            if kind is str:
+                if len(value) > limit:
+                    raise Unusual
+            elif kind is not int:
+                if kind is float:
+                    if value - value == 0.0:  # neither NaN nor an infinity
+                        continue
+                elif kind is bool or value is None:
+                    continue
+                items[key] = tame_value(value, limit)
+
+    def _learn_keys(self, items: dict[str, Any]) -> None:
+        require(len(items) <= MAX_NAMES)
+        require(all(type(key) is str and len(key) < NAME_BYTES // 24 for key in items))
+        if len(self._keys) >= _MAX_KEYS:
+            self._keys.clear()
+        self._keys.update(items)
+
+
+def _moment_of(items: dict[str, Any]) -> datetime:
+    """Read the time of an event in the forms that structlog's TimeStamper has by itself."""
+    told = items.pop("timestamp", _ABSENT)
+    if told is _ABSENT:
+        return datetime.fromtimestamp(time.time(), UTC)
+    if type(told) is str and len(told) == _ISO_LENGTH and told[-1] == "Z":
+        moment = datetime.fromisoformat(told)
+    elif type(told) is float:
+        moment = datetime.fromtimestamp(told, UTC)
+    else:
+        raise Unusual
+    if not moment.microsecond:  # whole seconds have a meaning of their own
+        raise Unusual
+    return moment
+
+
+def _check_not_awaited(context: Context) -> None:
+    """Leave `ainfo` and the like, which log in another thread, to the careful way."""
+    require(all(not variable.name.startswith("_ASYNC_CALLING") for variable in context))
+
+
+# By module name: whether a frame of it is structlog's, and whether it stands between structlog and
+# the call: two plain dicts, which is the fastest there is.
+_is_structlogs: dict[str, bool] = {}
+_is_between: dict[str, bool] = {}
+
+
+def _learn_module(name: str) -> None:
+    if len(_is_between) >= _MAX_PLACES:
+        _is_structlogs.clear()
+        _is_between.clear()
+    package = name.partition(".")[0]
+    _is_between[name] = package in ("structlog", "logging")
+    _is_structlogs[name] = package == "structlog"
+
+
+def _find_caller(start: FrameType) -> FrameType:
+    """Find the frame that called structlog, behind ours and those of other processors."""
+    frame: FrameType | None = start
+    try:
+        while not _is_structlogs[frame.f_globals["__name__"]]:  # type: ignore[union-attr]
+            frame = frame.f_back  # type: ignore[union-attr]
+        while _is_between[frame.f_globals["__name__"]]:  # type: ignore[union-attr]
+            frame = frame.f_back  # type: ignore[union-attr]
+    except KeyError as error:
+        (name,) = error.args
+        if name in _is_between:  # a module without a name
+            raise Unusual from None
+        _learn_module(name)
+        return _find_caller(start)
+    assert frame is not None
+    return frame
