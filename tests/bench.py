@@ -1,7 +1,8 @@
-"""What delivers for a batcher, with a clock that is set by hand and no thread."""
+"""A batcher, and what delivers for it with a clock that is set by hand and no thread."""
 
 from __future__ import annotations
 
+import logging
 import threading
 from _thread import start_new_thread
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any, Generic, TypeVar
 import pytest
 from make import encoder, logged_line
 
+from logbatch.batching.batcher import Batcher
 from logbatch.batching.counters import Counters
 from logbatch.batching.delivery import Delivery
 from logbatch.batching.flusher import Flusher
@@ -27,6 +29,19 @@ from logbatch.transports.base import BaseTransport
 from logbatch.trouble import Trouble
 
 T = TypeVar("T", bound=BaseTransport)
+
+
+def put(batcher: Batcher, *texts: str, level: int = logging.INFO) -> None:
+    """Append events."""
+    for text in texts:
+        batcher.append(logged_line(text, level), level)
+
+
+def assert_law(batcher: Batcher) -> None:
+    """Check that every accepted event is accounted for."""
+    stats = batcher.stats()
+    accounted = stats.published + stats.pending + stats.rejected + sum(stats.dropped.values())
+    assert accounted == stats.accepted
 
 
 @contextmanager

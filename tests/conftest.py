@@ -7,6 +7,7 @@ accident is an error, and so is a thread of logbatch that outlives its test.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -21,6 +22,7 @@ from hypothesis import settings
 
 from logbatch.batching.batcher import Batcher
 from logbatch.batching.lifetime import process
+from logbatch.testing import CapturingTransport
 
 # How long a slow machine takes over one example is no finding; a test that hangs is timed out.
 settings.register_profile("logbatch", settings(), deadline=None)
@@ -61,6 +63,12 @@ def home(_own_environment: Path) -> Path:
     return _own_environment
 
 
+@pytest.fixture
+def transport() -> CapturingTransport:
+    """A transport that remembers."""
+    return CapturingTransport()
+
+
 @pytest.fixture(autouse=True)
 def _own_machine_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Connecting to anything but this machine is refused."""
@@ -80,6 +88,15 @@ def _is_here(host: str) -> bool:
     except ValueError:
         return host == "localhost"
     return address.is_loopback or address.is_unspecified
+
+
+@pytest.fixture(autouse=True)
+def _loggers_stay() -> Iterator[None]:
+    """What a test disables by configuring `logging` is enabled for the next one."""
+    yield
+    for logger in logging.Logger.manager.loggerDict.values():
+        if isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 @pytest.fixture(autouse=True)

@@ -215,7 +215,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _respond(self) -> None:
         raw = self.rfile.read(int(self.headers["Content-Length"]))
-        body = _inflate(raw, self.headers.get("Content-Encoding"))
+        body = inflate(raw, self.headers.get("Content-Encoding"))
         request = Request(self.command, self.path, self.headers, body, raw)
         with self.server.script.answering(request) as answer:
             if answer.hangs:
@@ -266,7 +266,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Print nothing."""
 
 
-def _inflate(raw: bytes, encoding: str | None) -> bytes:
+def inflate(raw: bytes, encoding: str | None) -> bytes:
+    """Undo the compression of a body."""
     if encoding == "gzip":
         return gzip.decompress(raw)
     if encoding == "zstd":

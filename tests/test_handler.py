@@ -21,12 +21,6 @@ from logbatch.transports.base import Batch, Receipt
 
 
 @pytest.fixture
-def transport() -> CapturingTransport:
-    """A transport that remembers."""
-    return CapturingTransport()
-
-
-@pytest.fixture
 def handler(transport: CapturingTransport) -> Iterator[logbatch.BatchHandler]:
     """A handler that sends when it is flushed."""
     with logbatch.BatchHandler(transport, flush_interval=3600, flush_level="never") as handler:

@@ -14,12 +14,6 @@ from logbatch.testing import CapturingTransport
 
 
 @pytest.fixture
-def transport() -> CapturingTransport:
-    """A transport that remembers."""
-    return CapturingTransport()
-
-
-@pytest.fixture
 def processor(transport: CapturingTransport) -> Iterator[logbatch.BatchProcessor]:
     """A processor that sends when it is flushed."""
     with logbatch.BatchProcessor(transport, flush_interval=3600) as processor:

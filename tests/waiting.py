@@ -8,9 +8,11 @@ from collections.abc import Callable
 PATIENCE = 60.0  # seconds until something that does not come is a failure
 
 
-def wait_until(condition: Callable[[], object], what: str = "a condition") -> None:
-    """Return as soon as something holds."""
+def wait_until(
+    condition: Callable[[], object], what: str = "a condition", every: float = 0.001
+) -> None:
+    """Return as soon as something holds, looking every so many seconds."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, f"waited {PATIENCE:.0f} s for {what}"
-        time.sleep(0.001)
+        time.sleep(every)

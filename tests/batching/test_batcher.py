@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from make import logged_line as line
+from bench import assert_law, put
 
 from logbatch.batching.batcher import Batcher
 from logbatch.batching.takeover import recover
@@ -18,21 +18,9 @@ from logbatch.testing import CapturingTransport
 from logbatch.transports.base import Batch, Receipt
 
 
-def put(batcher: Batcher, *texts: str, level: int = logging.INFO) -> None:
-    """Append events."""
-    for text in texts:
-        batcher.append(line(text, level), level)
-
-
 def options(**given: Any) -> BatchOptions:
     """Build options with an interval so long that only what a test does makes a batch due."""
     return BatchOptions(**{"flush_interval": 3600.0, **given})
-
-
-@pytest.fixture
-def transport() -> CapturingTransport:
-    """A transport that remembers."""
-    return CapturingTransport()
 
 
 def outage(transport: CapturingTransport) -> threading.Event:
@@ -41,13 +29,6 @@ def outage(transport: CapturingTransport) -> threading.Event:
     down = repeat(TemporaryError("down"))
     transport.answer_with(takewhile(lambda _: not over.is_set(), down))
     return over
-
-
-def assert_law(batcher: Batcher) -> None:
-    """Check that every accepted event is accounted for."""
-    stats = batcher.stats()
-    accounted = stats.published + stats.pending + stats.rejected + sum(stats.dropped.values())
-    assert stats.accepted == accounted
 
 
 def test_nothing_is_started_or_written_by_building(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench import assert_law, put
 from hypothesis import given
 from hypothesis import strategies as st
 from make import encoder
@@ -238,24 +239,11 @@ def test_an_event_stored_while_another_was_counts_as_newer(bench: Bench) -> None
 # ---------------------------------------------------------------------------- in a batcher
 
 
-def assert_law(batcher: Batcher) -> None:
-    """Check that every accepted event is accounted for."""
-    stats = batcher.stats()
-    accounted = stats.published + stats.pending + stats.rejected + sum(stats.dropped.values())
-    assert accounted == stats.accepted
-
-
 def new_batcher(transport: CapturingTransport, **options: Any) -> Batcher:
     """Make a batcher that collapses."""
     return Batcher(
         transport, BatchOptions(**{"flush_interval": 3600.0, "collapse_repeats": True, **options})
     )
-
-
-def put(batcher: Batcher, *texts: str, level: int = logging.INFO) -> None:
-    """Append events."""
-    for text in texts:
-        batcher.append(line(text, level), level)
 
 
 def test_flush_tells_and_the_run_goes_on() -> None:

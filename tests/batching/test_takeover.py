@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,11 +18,8 @@ from logbatch.options import BatchOptions
 from logbatch.testing import CapturingTransport, ManualClock
 from logbatch.transports.base import Batch, Receipt, journal_directory
 
-
-@pytest.fixture(autouse=True)
-def _state(home: Path) -> Path:
-    """Journals of destinations without a directory are in the user's state."""
-    return home
+# Journals of destinations without a directory are in the user's state.
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def die_with(*messages: str) -> None:

@@ -1,7 +1,6 @@
 """The one thread that delivers: started, interrupted, killed, or not to be had."""
 
 import ctypes
-import logging
 import sys
 import threading
 from _thread import start_new_thread
@@ -9,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from bench import no_threads
-from make import logged_line as line
+from bench import no_threads, put
 from waiting import wait_until
 
 from logbatch.batching.batcher import Batcher
@@ -23,18 +21,6 @@ from logbatch.transports.base import Batch, Receipt
 from logbatch.trouble import Trouble
 
 WAITS = 30.0  # seconds after which who still waits does so for ever
-
-
-@pytest.fixture
-def transport() -> CapturingTransport:
-    """A transport that remembers."""
-    return CapturingTransport()
-
-
-def put(batcher: Batcher, *texts: str) -> None:
-    """Append events."""
-    for text in texts:
-        batcher.append(line(text), logging.INFO)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ import pytest
 from documents import ROOT, Block, find_blocks, find_rows
 from lambda_api import LambdaApi
 from servers import free_port, wait_for
-from waiting import PATIENCE
+from waiting import PATIENCE, wait_until
 
 import logbatch
 from logbatch.dataset.verify import verify
@@ -115,17 +115,13 @@ class Recipe:
 
     def wait_for_rows(self, where: str, count: int) -> Rows:
         """Read what was logged once there is enough of it."""
-        deadline = time.monotonic() + PATIENCE
-        while len(found := self.rows(where)) < count and time.monotonic() < deadline:
-            time.sleep(0.1)
-        return found
+        wait_until(lambda: len(self.rows(where)) >= count, f"{count} of {where}", every=0.1)
+        return self.rows(where)
 
     def wait_for_output(self, text: str, times: int) -> None:
         """Return once the program has printed a text so often."""
-        deadline = time.monotonic() + PATIENCE
-        while (self.folder / "output.log").read_text(encoding="utf-8").count(text) < times:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        output = self.folder / "output.log"
+        wait_until(lambda: output.read_text(encoding="utf-8").count(text) >= times, text)
 
     def ask(self, numbers: Sequence[int]) -> None:
         """Ask the server for items."""

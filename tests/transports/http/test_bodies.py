@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import zlib
-from typing import Any
 
 import msgspec
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from make import logged_line
+from scripted import inflate
 
 from logbatch.transports.http.bodies import SMALL, compress, join, media_type, rename
 
@@ -70,16 +68,6 @@ def test_renamed_lines_are_still_as_many(messages: list[str]) -> None:
     ]
 
 
-def _inflate(data: bytes, encoding: str | None) -> bytes:
-    if encoding == "gzip":
-        return zlib.decompress(data, wbits=31)
-    if encoding == "zstd":
-        found: Any = pa.CompressedInputStream(pa.BufferReader(data), "zstd").read()
-        return bytes(found)
-    assert encoding is None
-    return data
-
-
 @pytest.mark.parametrize("size", [1, SMALL - 1, SMALL, 300_000])
 @pytest.mark.parametrize("method", ["auto", "gzip", "zstd", "none"])
 def test_what_is_compressed_is_the_same_each_time(method: str, size: int) -> None:
@@ -88,7 +76,7 @@ def test_what_is_compressed_is_the_same_each_time(method: str, size: int) -> Non
     data, encoding = compress(body, method)
 
     assert (data, encoding) == compress(body, method)
-    assert body == _inflate(data, encoding)
+    assert body == inflate(data, encoding)
     plain = method == "none" or (method == "auto" and size < SMALL)
     assert plain == (encoding is None)
     assert len(data) < len(body) or size < SMALL or plain

@@ -35,10 +35,8 @@ CLIENT = """
 """
 
 
-@pytest.fixture(autouse=True)
-def _state(home: Path) -> Path:
-    """Journals of destinations without a directory are in the user's state."""
-    return home
+# Journals of destinations without a directory are in the user's state.
+pytestmark = pytest.mark.usefixtures("home")
 
 
 class Receiver:

@@ -28,10 +28,8 @@ PROXY_BASIC = "bWU6cHJveHktNDcxMS1zZWNyZXQ="  # me:proxy-4711-secret
 SECRETS = (URL, QUERY, DECODED, TOKEN, HEADER, PROXY, BASIC, PROXY_BASIC)
 
 
-@pytest.fixture(autouse=True)
-def _state(home: Path) -> Path:
-    """Journals of destinations without a directory are in the user's state."""
-    return home
+# Journals of destinations without a directory are in the user's state.
+pytestmark = pytest.mark.usefixtures("home")
 
 
 class Texts:
@@ -72,13 +70,6 @@ class Listener(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._texts.found.append(self.format(record))
-
-
-@pytest.fixture(autouse=True)
-def _urllib3_logs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test that ran before may have configured `logging`, which disables loggers it finds."""
-    for name in ("urllib3.connectionpool", "urllib3.util.retry"):
-        monkeypatch.setattr(logging.getLogger(name), "disabled", False)
 
 
 @pytest.fixture

@@ -27,10 +27,8 @@ CLICKHOUSE = shutil.which("clickhouse-server", path="/usr/bin:/usr/sbin:/usr/loc
 ODD = 'quotes " and \\, a tab \t, two\nlines, \u2028, ümläut, 😀'
 
 
-@pytest.fixture(autouse=True)
-def _state(home: Path) -> Path:
-    """Journals of destinations without a directory are in the user's state."""
-    return home
+# Journals of destinations without a directory are in the user's state.
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def send(url: str, messages: list[str], **options: Any) -> dict[str, Any]:

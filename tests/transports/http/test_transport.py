@@ -30,10 +30,8 @@ from logbatch.transports.http.transport import HttpTransport
 JSON = (("Content-Type", "application/json"),)
 
 
-@pytest.fixture(autouse=True)
-def _state(home: Path) -> Path:
-    """Journals of destinations without a directory are in the user's state."""
-    return home
+# Journals of destinations without a directory are in the user's state.
+pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.fixture
