@@ -17,13 +17,11 @@ from typing import Any
 from logbatch.events.context import find_caller
 from logbatch.events.encoder import encode_value, is_small, text_of
 from logbatch.events.fields import TEMPLATE_BYTES
+from logbatch.events.rendered import from_dicts, from_text, is_printed
 from logbatch.events.stacktrace import (
     STACK_HEADER,
     Failure,
-    from_dicts,
     from_exc_info,
-    from_text,
-    is_printed,
     render_stack,
 )
 from logbatch.events.values import fit_text

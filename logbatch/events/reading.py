@@ -31,7 +31,8 @@ from logbatch.events.eventdict import (
 from logbatch.events.fast_path import FORMATTED, TOLD_BY_STRUCTLOG
 from logbatch.events.fields import TRACE_BYTES, Event, add_caller, add_failure, caller_of
 from logbatch.events.logrecord import columns_of, extra_of, get
-from logbatch.events.stacktrace import from_exc_info, from_text, split_message
+from logbatch.events.rendered import from_text, split_message
+from logbatch.events.stacktrace import from_exc_info
 from logbatch.levels import name_of, number_of_method
 
 

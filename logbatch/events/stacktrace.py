@@ -1,7 +1,7 @@
 """Exceptions as text: what the standard library prints, bounded where that is too much.
 
 An exception of the usual size is printed by `traceback` itself, with its chain, groups, notes and
-hints.  If a traceback has more than `_MAX_FRAMES` frames, or there are more than `_MAX_EXCEPTIONS`
+hints.  If a traceback has more than `MAX_FRAMES` frames, or there are more than `_MAX_EXCEPTIONS`
 exceptions, the form is the same, but only the first and last of each list are printed, and the text
 says how many are left out.  The result is at most `limit` bytes long.  Nothing is raised, and no
 exception, traceback or frame is referenced afterwards.
@@ -9,10 +9,9 @@ exception, traceback or frame is referenced afterwards.
 
 from __future__ import annotations
 
-import re
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from textwrap import indent
 from types import FrameType, TracebackType
@@ -22,23 +21,23 @@ from logbatch.events.encoder import is_small, text_of
 from logbatch.events.frames import print_frames
 from logbatch.events.values import fit_text, name_of
 
-_MAX_FRAMES = 100  # of one traceback; beyond it the first 10 and the last 50 are shown
+MAX_FRAMES = 100  # of one traceback; beyond it the first 10 and the last 50 are shown
 _FIRST_FRAMES = 10
 _LAST_FRAMES = 50
 _ALL_FRAMES = 250  # of all tracebacks together
-_MAX_CHAIN = 16
+MAX_CHAIN = 16
 _MAX_EXCEPTIONS = 32
-_MAX_WIDTH = 15  # of a group, as in the standard library
+MAX_WIDTH = 15  # of a group, as in the standard library
 _FAR = 10_000  # most links of a chain that are followed
-_TEXT_BYTES = 65_536  # of one exception's own message
+TEXT_BYTES = 65_536  # of one exception's own message
 
 _GROUP = BaseExceptionGroup
 _TOLD_IN_FULL = (SyntaxError, NameError, AttributeError, ImportError)  # hints, or a line of source
 _BARE = ("__main__", "builtins")  # modules whose names are left out
 STACK_HEADER = "Stack (most recent call last):"
-_HEADER = "Traceback (most recent call last):"
-_CAUSE = "\nThe above exception was the direct cause of the following exception:\n"
-_CONTEXT = "\nDuring handling of the above exception, another exception occurred:\n"
+HEADER = "Traceback (most recent call last):"
+CAUSE = "\nThe above exception was the direct cause of the following exception:\n"
+CONTEXT = "\nDuring handling of the above exception, another exception occurred:\n"
 
 
 class Failure(NamedTuple):
@@ -69,7 +68,7 @@ def from_exc_info(exc_info: object, limit: int) -> Failure | None:
             break
         except Exception as problem:  # an exception class can do anything
             text = f"<{name_of(type(problem))} while the stack trace was made>"
-    return Failure(name_of(type(error)), message_of(error), _squeeze(text, limit))
+    return Failure(name_of(type(error)), message_of(error), squeeze(text, limit))
 
 
 def _as_triple(exc_info: Any) -> tuple[Any, BaseException | None, TracebackType | None]:
@@ -90,9 +89,9 @@ def message_of(error: BaseException) -> str:
     """Return str() of an exception, cut if it is very long, replaced if it fails."""
     try:
         is_group = isinstance(error, BaseExceptionGroup)  # which does not print its members
-        if is_group or all(is_small(part, _TEXT_BYTES) for part in error.args):
-            return fit_text(str(error), _TEXT_BYTES)
-        return text_of(error.args[0] if len(error.args) == 1 else error.args, _TEXT_BYTES)
+        if is_group or all(is_small(part, TEXT_BYTES) for part in error.args):
+            return fit_text(str(error), TEXT_BYTES)
+        return text_of(error.args[0] if len(error.args) == 1 else error.args, TEXT_BYTES)
     except Exception:
         return "<exception str() failed>"  # the standard library's words
 
@@ -108,7 +107,7 @@ def render_stack(frame: FrameType | None) -> str:
     return f"{STACK_HEADER}\n{left_out}{''.join(lines)}".rstrip("\n")
 
 
-def _squeeze(text: str, limit: int) -> str:
+def squeeze(text: str, limit: int) -> str:
     """Cut the middle out of a text: a stack trace says most at its end."""
     text = text.removesuffix("\n")
     if len(text) <= limit // 2:
@@ -144,9 +143,9 @@ def _printed_links(
         return links
     seen = {id(error)}
     while True:
-        found, relation = error.__cause__, _CAUSE
+        found, relation = error.__cause__, CAUSE
         if (found is None or id(found) in seen) and not error.__suppress_context__:
-            found, relation = error.__context__, _CONTEXT
+            found, relation = error.__context__, CONTEXT
         if found is None or id(found) in seen:
             return links
         seen.add(id(found))
@@ -157,7 +156,7 @@ def _printed_links(
 def _print_one(error: BaseException, trace: TracebackType | None, relation: str) -> str:
     """Print an exception, and how it led to the one that is printed next."""
     kind = type(error)
-    frames = f"{_HEADER}\n{print_frames(trace)}" if trace is not None else ""
+    frames = f"{HEADER}\n{print_frames(trace)}" if trace is not None else ""
     if isinstance(error, _TOLD_IN_FULL) or getattr(error, "__notes__", None) is not None:
         printer = traceback.TracebackException(kind, error, trace, limit=0, compact=True)
         return f"{frames}{''.join(printer.format_exception_only())}{relation}"
@@ -187,13 +186,13 @@ def _is_usual(error: BaseException, trace: TracebackType | None) -> bool:
         if id(error) in seen:
             continue
         seen.add(id(error))
-        depth = sum(1 for _ in islice(_walk(trace), _MAX_FRAMES + 1))
+        depth = sum(1 for _ in islice(_walk(trace), MAX_FRAMES + 1))
         frames += depth
-        if depth > _MAX_FRAMES or frames > _ALL_FRAMES or len(seen) > _MAX_EXCEPTIONS:
+        if depth > MAX_FRAMES or frames > _ALL_FRAMES or len(seen) > _MAX_EXCEPTIONS:
             return False
         is_group = isinstance(error, BaseExceptionGroup)
         texts = [getattr(error, "__notes__", None), () if is_group else error.args]
-        if not is_small(texts, _TEXT_BYTES):
+        if not is_small(texts, TEXT_BYTES):
             return False
         if isinstance(error, BaseExceptionGroup):
             if len(error.exceptions) > _MAX_EXCEPTIONS:
@@ -221,13 +220,13 @@ class _Bounded:
         """Print an exception and what led to it, the oldest first."""
         links, is_all = _links(error, trace)
         # The oldest exceptions show where the failure began, the newest where it surfaced.
-        oldest = _MAX_CHAIN // 4 if is_all else 0
-        newest = _MAX_CHAIN - oldest
+        oldest = MAX_CHAIN // 4 if is_all else 0
+        newest = MAX_CHAIN - oldest
         for index, (link, its_trace, relation) in enumerate(reversed(links)):
             if oldest <= index < len(links) - newest:
                 if index == oldest:
                     some = "" if is_all else "at least "
-                    yield f"[{some}{len(links) - _MAX_CHAIN} exceptions are left out]\n{_CONTEXT}\n"
+                    yield f"[{some}{len(links) - MAX_CHAIN} exceptions are left out]\n{CONTEXT}\n"
                 continue
             yield from self.one(link, its_trace)
             if relation:
@@ -237,7 +236,7 @@ class _Bounded:
         """Print one exception without its chain."""
         self.exceptions -= 1
         if trace is not None:
-            yield f"{_HEADER}\n"
+            yield f"{HEADER}\n"
             yield from self.stack(trace)
         yield f"{_name_as_printed(type(error))}: {message_of(error)}".removesuffix(": ") + "\n"
         yield from _notes(error)
@@ -249,7 +248,7 @@ class _Bounded:
         traces = list(_walk(trace))
         shown = min(len(traces), max(self.frames, 4))
         first, last = shown, 0
-        if shown > _MAX_FRAMES or shown < len(traces):
+        if shown > MAX_FRAMES or shown < len(traces):
             first = min(_FIRST_FRAMES, shown // 4)
             last = min(_LAST_FRAMES, shown - first)
         self.frames -= first + last
@@ -260,7 +259,7 @@ class _Bounded:
 
     def group(self, error: BaseExceptionGroup[BaseException]) -> Iterator[str]:
         """Print the members of a group, indented."""
-        for index, part in enumerate(error.exceptions[:_MAX_WIDTH]):
+        for index, part in enumerate(error.exceptions[:MAX_WIDTH]):
             if self.exceptions <= 0:
                 break
             yield f"  +---------------- {index + 1} ----------------\n"
@@ -280,9 +279,9 @@ def _links(
     links = [(error, trace, "")]
     seen = {id(error)}
     while len(links) < _FAR:
-        found, relation = error.__cause__, _CAUSE
+        found, relation = error.__cause__, CAUSE
         if found is None and not error.__suppress_context__:
-            found, relation = error.__context__, _CONTEXT
+            found, relation = error.__context__, CONTEXT
         if found is None or id(found) in seen:
             return links, True
         links.append((found, found.__traceback__, relation))
@@ -298,105 +297,5 @@ def _name_as_printed(kind: type) -> str:
 def _notes(error: BaseException) -> Iterator[str]:
     notes = getattr(error, "__notes__", ())
     if isinstance(notes, Sequence):
-        for note in notes[:_MAX_WIDTH]:
-            yield f"{text_of(note, _TEXT_BYTES)}\n"
-
-
-# ------------------------------------------------------------------ what others rendered
-
-
-_START = re.compile(
-    r"^(?P<group>  \+ Exception Group )?Traceback \(most recent call last\):$", re.M
-)
-_STACK_START = re.compile(r"^Stack \(most recent call last\):$", re.M)
-_FINAL = re.compile(r"(?P<type>[^\W\d][\w.<>]*)(?:: (?P<message>.*))?", re.S)
-_NEVER_RAISED = re.compile(r"[^\W\d][\w.]*(?:Error|Exception|Exit|Group|Interrupt|Warning)(?:: |$)")
-
-
-def is_printed(text: str) -> bool:
-    """Return whether a text is a printed exception; one never raised has no traceback."""
-    return _HEADER in text or _NEVER_RAISED.match(text) is not None
-
-
-def from_text(text: str, limit: int) -> Failure:
-    """Describe an exception that was printed in the standard library's form."""
-    final = _FINAL.fullmatch(_final_lines(text))
-    stacktrace = _squeeze(text, limit)
-    if final is None:
-        return Failure(None, None, stacktrace)
-    failure = Failure(final["type"], final["message"] or "", stacktrace)
-    live = _find_live(failure, limit)
-    return failure if live is None else live._replace(stacktrace=stacktrace)
-
-
-def _final_lines(text: str) -> str:
-    """Return the lines after the frames of the last traceback: the exception's own."""
-    starts = list(_START.finditer(text))
-    if not starts:
-        return text if _NEVER_RAISED.match(text) else ""
-    prefix = "  | " if starts[-1]["group"] else ""
-    lines = text[starts[-1].end() :].strip("\n").split("\n")
-    own = [line.removeprefix(prefix) for line in lines]
-    begin = next((at for at, line in enumerate(own) if not line.startswith(" ")), len(own))
-    end = next((at for at, line in enumerate(own) if line.startswith("  +-")), len(own))
-    return "\n".join(own[begin:end]).rstrip("\n")
-
-
-def split_message(text: str) -> tuple[str, Failure | None, str | None]:
-    """Split what `logging.Formatter.format` has joined into message, exception, stack info."""
-    text, stack = _split_before(text, _STACK_START)
-    text, trace = _split_before(text, _START)
-    return text, from_text(trace, len(trace) * 6) if trace else None, stack
-
-
-def _split_before(text: str, pattern: re.Pattern[str]) -> tuple[str, str | None]:
-    found = pattern.search(text)
-    if found is None or found.start() == 0:
-        return text, None
-    return text[: found.start()].removesuffix("\n"), text[found.start() :]
-
-
-def from_dicts(stacks: Sequence[Any], limit: int) -> Failure:
-    """Describe an exception as structlog's `dict_tracebacks` renders it."""
-    shown = [stack for stack in stacks[:_MAX_CHAIN] if isinstance(stack, Mapping)]
-    if not shown:
-        return Failure(None, None, None)
-    parts: list[str] = []
-    for stack in reversed(shown):
-        parts += _lines_of(stack)
-        if stack is not shown[0]:
-            parts.append(_CAUSE if stack.get("is_cause") else _CONTEXT)
-    kind = text_of(shown[0].get("exc_type"), _TEXT_BYTES)
-    message = text_of(shown[0].get("exc_value"), _TEXT_BYTES)
-    failure = Failure(kind, message, _squeeze("\n".join(parts), limit))
-    return _find_live(failure, limit) or failure
-
-
-def _lines_of(stack: Mapping[str, Any]) -> Iterator[str]:
-    frames = stack.get("frames")
-    if isinstance(frames, Sequence) and frames:
-        yield _HEADER
-        for frame in frames[-_MAX_FRAMES:]:
-            if isinstance(frame, Mapping):
-                place, line, name = (text_of(frame.get(key), 4096) for key in _FRAME_KEYS)
-                yield f'  File "{place}", line {line}, in {name}'
-    kind, message = (text_of(stack.get(key), _TEXT_BYTES) for key in ("exc_type", "exc_value"))
-    yield f"{kind}: {message}" if message else kind
-    notes = stack.get("exc_notes")
-    if isinstance(notes, Sequence):
-        yield from (text_of(note, _TEXT_BYTES) for note in notes[:_MAX_WIDTH])
-
-
-_FRAME_KEYS = ("filename", "lineno", "name")
-
-
-def _find_live(failure: Failure, limit: int) -> Failure | None:
-    """Describe the exception that is being handled, if it is the rendered one.
-
-    Unlike the rendered text, it has its module and can be printed in full.
-    """
-    error = sys.exception()
-    if error is None or type(error).__name__ != (failure.type or "").rpartition(".")[2]:
-        return None
-    is_same = (failure.message or "").startswith(message_of(error))  # notes may follow it
-    return from_exc_info(error, limit) if is_same else None
+        for note in notes[:MAX_WIDTH]:
+            yield f"{text_of(note, TEXT_BYTES)}\n"

@@ -14,14 +14,11 @@ import pytest
 from pace import cpu_seconds
 from structlog.tracebacks import ExceptionDictTransformer
 
+from logbatch.events.rendered import from_dicts, from_text, is_printed, split_message
 from logbatch.events.stacktrace import (
     Failure,
-    from_dicts,
     from_exc_info,
-    from_text,
-    is_printed,
     render_stack,
-    split_message,
 )
 
 KIB_256 = 262_144
