@@ -126,4 +126,4 @@ def test_a_process_whose_destinations_hang_ends_within_one_close_timeout() -> No
         assert b"ends\n" == process.stdout.readline()
         started = time.monotonic()
         assert 0 == process.wait(60)
-    assert time.monotonic() - started < 2 * 2.0  # that is two of them
+    assert time.monotonic() - started < 5 * 2.0  # eight would wait for 16

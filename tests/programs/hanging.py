@@ -1,4 +1,4 @@
-"""Three handlers whose destination never answers; the process ends all the same."""
+"""Eight handlers whose destination never answers; the process ends all the same."""
 
 import logging
 import threading
@@ -21,7 +21,7 @@ class Hanging(logbatch.Transport):
 
 logger = logging.getLogger("hanging")
 logger.setLevel(logging.INFO)
-for _ in range(3):
+for _ in range(8):
     logger.addHandler(logbatch.BatchHandler(Hanging(), close_timeout=2.0))
 logger.error("one")
 print("ends", flush=True)
