@@ -384,6 +384,7 @@ def test_a_filter_reads_back_what_it_writes(found: Filter) -> None:
 
 @settings(max_examples=300)
 @given(st.text(st.sampled_from("ab=<>!~-\"'\\ .5") | st.characters(), max_size=12))
+@example(r"\:<0")  # a name that is one only in quotes was written without them
 def test_any_text_is_a_filter_or_a_mistake_inside_it(text: str) -> None:
     """Nothing but a FilterError comes out, and it points into the text or right behind it."""
     try:

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from logbatch.dataset.filter.terms import OPERATORS, Mistake, Part, Term, make_term
+from logbatch.dataset.filter.terms import NAME, OPERATORS, Mistake, Part, Term, make_term
 from logbatch.errors import FilterError
 from logbatch.storage.columns import TIME
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     import pyarrow.dataset as ds
 
 _SIGNS = re.compile(r"[=<>~][=<>~!]*|!(?=[=<>~])[=<>~!]*")
-_NAME = re.compile(r"[\w@$]([\w.:@/$-]*\w)?")
 _QUOTES = "\"'"
 
 
@@ -245,7 +244,7 @@ class _Parser:
             raise self._error("a space is missing after the closing quote", self.at)
         if not name.text:
             raise self._error(f"the name before {signs[0]} is missing", name.start)
-        if not name.quoted and not _NAME.fullmatch(name.text):
+        if not name.quoted and not NAME.fullmatch(name.text):
             reason = f"{name.text!r} is not a name; quote a text that contains {signs[0]}"
             raise self._error(reason, name.start)
         if signs[0] not in OPERATORS:

@@ -49,6 +49,10 @@ _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?[smhdw])+")
 _STEP = re.compile(r"([0-9.]+)([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SIMPLE = re.compile(r"[^\s\\'\"=<>!~-][^\s\\'\"=<>!~]*")
+
+NAME = re.compile(r"[\w@$]([\w.:@/$-]*\w)?")
+"""A name that needs no quotes."""
+
 _decode = msgspec.json.Decoder().decode
 
 
@@ -87,7 +91,7 @@ class Term:
 
     def __str__(self) -> str:
         sign = "-" if self.negated else ""
-        return f"{sign}{_quoted(self.name)}{self.operator}{_quoted(self.value)}"
+        return f"{sign}{_quoted(self.name, NAME)}{self.operator}{_quoted(self.value, _SIMPLE)}"
 
     def read(self, row: Mapping[str, Any]) -> Any:
         """Return the value that is compared, from a record; None if it is missing."""
@@ -359,7 +363,7 @@ def _text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _quoted(text: str) -> str:
-    if _SIMPLE.fullmatch(text):
+def _quoted(text: str, simple: re.Pattern[str]) -> str:
+    if simple.fullmatch(text):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
