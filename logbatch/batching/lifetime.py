@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import sys
 import weakref
 from typing import Protocol
 
+from logbatch.forks import call_in_child
 from logbatch.options import BatchOptions
 
 WHILE_CONFIGURED = 0.1  # seconds waited at the most while `logging` is configured
@@ -129,5 +129,4 @@ class _LastCall(logging.Handler):
 
 process = Lifetime()
 atexit.register(process.end)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=process.after_fork)
+call_in_child(process.after_fork)

@@ -1,8 +1,8 @@
 """The one thread that delivers for a batcher: when it starts, rests, dies and is replaced.
 
 It is started by the first event that needs it, and ends when its batcher is closed and has nothing
-to do.  Where no thread can be started (the interpreter exits, or there are too many), a caller of
-`flush` or `close` delivers on its own.
+to do.  Where no thread can be started (the interpreter exits, there are too many, or uWSGI is about
+to fork), a caller of `flush` or `close` delivers on its own.
 
 What holds at all times:
 
@@ -25,6 +25,7 @@ from collections.abc import Callable
 from logbatch.batching.flusher import Flusher
 from logbatch.batching.inbox import Inbox
 from logbatch.batching.lifetime import process
+from logbatch.forks import may_start_threads
 from logbatch.transports.base import BaseTransport
 from logbatch.trouble import Trouble, describe
 
@@ -72,7 +73,7 @@ class Worker:
 
     def start(self) -> bool:
         """Start the thread if it does not run; return whether it runs now."""
-        if process.ending:
+        if process.ending or not may_start_threads():
             return self.running
         process.end_with_multiprocessing()
         with self._starting:

@@ -7,7 +7,6 @@ the very one that the careful way comes to.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Raw
 
+from logbatch import forks
 from logbatch.events.context import task_name, unmerged_values
 from logbatch.events.eventdict import pop_level
 from logbatch.events.fast_path import (
@@ -119,7 +119,7 @@ class FastEvents:
             place = self._places.get((id(code), at)) or self._learn_place(frame)
             if items:
                 self._check(items)
-            who = os.getpid(), threading.get_ident(), threading.current_thread().name
+            who = forks.pid, threading.get_ident(), threading.current_thread().name
             make, whence = self._known_callers.get(who) or self._callers.learn(who)
             task = task_name() if "asyncio" in _modules else None
             if task or "opentelemetry.trace" in _modules:
