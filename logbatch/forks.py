@@ -70,6 +70,16 @@ def may_start_threads() -> bool:
     return uwsgi.masterpid() not in (0, os.getpid())
 
 
+def is_importing(thread: int) -> bool:
+    """Return whether a thread is inside an import at this moment."""
+    frame = sys._current_frames().get(thread)
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
 _in_child: list[Callable[[], object]] = []
 _locks: dict[int, threading.RLock] = {}  # by pid
 _noticing = 0  # the pid of the process that is starting afresh

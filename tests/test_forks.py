@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import logging.handlers
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -193,3 +196,74 @@ def test_a_transport_that_fails_after_a_fork(
         (Child(log, fork) if fork else Child(log)).wait()
     for handler in handlers:
         handler.close()
+
+
+WHILE_IMPORTING = """
+import logging, os, sys, time
+import logbatch
+
+handler = logbatch.BatchHandler(sys.argv[1])
+log = logging.getLogger()
+log.addHandler(handler)
+log.error("the parent's")
+while sys.argv[2] not in sys.modules:
+    time.sleep(0.0001)
+if (child := os.fork()) == 0:
+    log.error("the child's")
+    os._exit(0 if handler.flush(30) else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.parametrize("module", ["pyarrow", "pyarrow.parquet"])
+def test_a_fork_while_the_transport_is_imported(module: str, tmp_path: Path) -> None:
+    """Regression: such a child could never import it, and delivered nothing."""
+    url = f"parquet:{tmp_path / 'logs'}"
+    command = [sys.executable, "-W", "ignore", "-c", WHILE_IMPORTING, url, module]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (0, "") == (done.returncode, done.stderr)
+    rows = Dataset(tmp_path / "logs").rows()
+    assert ["the child's", "the parent's"] == sorted(row["message"] for row in rows)
+
+
+SLOW_MODULE = """
+import threading
+
+begun = threading.Event()
+may_end = threading.Event()
+"""
+SLOW = """
+import importing_slowly
+
+importing_slowly.begun.set()
+assert importing_slowly.may_end.wait(60)
+"""
+
+
+def test_a_fork_while_something_is_imported_in_a_batch(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a transport imports as late as that, the child can import, too."""
+    (tmp_path / "importing_slowly.py").write_text(SLOW_MODULE)
+    (tmp_path / "slow.py").write_text(SLOW)
+    monkeypatch.syspath_prepend(tmp_path)
+    control = importlib.import_module("importing_slowly")
+
+    class Importing(CapturingTransport):
+        def send(self, batch: Batch) -> Any:
+            importlib.import_module("slow")
+            return super().send(batch)
+
+    def log() -> None:
+        logger_to(handler).error("the child's")
+        assert handler.close()
+
+    with logbatch.BatchHandler(Importing(destination="elsewhere")) as handler:
+        logger_to(handler).error("the parent's")
+        assert control.begun.wait(PATIENCE)
+        timer = threading.Timer(0.1, control.may_end.set)
+        timer.start()
+        Child(log).wait()
+        timer.join()
+    for name in ("slow", "importing_slowly"):
+        sys.modules.pop(name, None)

@@ -53,8 +53,8 @@ def test_each_worker_logs_for_itself(mode: str, tmp_path: Path) -> None:
         "wsgi",
         "--need-app",
     ]
-    command += ["--pythonpath", str(PROGRAMS), "--processes", "3", "--master", "--die-on-term"]
-    command += [mode, "--enable-threads"] if mode else []
+    command += ["--module", "wsgi", "--pythonpath", str(PROGRAMS), "--processes", "3", "--master"]
+    command += ["--die-on-term", *([mode, "--enable-threads"] if mode else [])]
     with running(command, port, tmp_path):
         workers = ask(port, range(100))
         os.kill(min(workers), signal.SIGKILL)

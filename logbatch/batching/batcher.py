@@ -369,6 +369,10 @@ class Batcher:
 
     # ------------------------------------------------------------------ fork
 
+    def working_thread(self) -> int | None:
+        """Return the thread that delivers at this moment; None where none does."""
+        return self._worker.inside
+
     def after_fork(self) -> None:
         """Start afresh in a forked child; the journals are the parent's, who goes on with them."""
         delivering.clear()

@@ -45,6 +45,7 @@ class Worker:
 
     Attributes:
         running: Whether there is a thread.
+        inside: The thread that is inside a step; None where none is.
     """
 
     def __init__(
@@ -64,12 +65,12 @@ class Worker:
         self.running = False
         self._starting = threading.RLock()
         # Written by the one that holds `_working`; read by any.
-        self._inside: int | None = None
+        self.inside: int | None = None
         self._working = threading.RLock()
 
     def is_inside(self) -> bool:
         """Return whether the calling thread is the one that delivers at this moment."""
-        return self._inside == threading.get_ident()
+        return self.inside == threading.get_ident()
 
     def start(self) -> bool:
         """Start the thread if it does not run; return whether it runs now."""
@@ -116,7 +117,7 @@ class Worker:
             return wait
 
     def _try_step(self) -> float:
-        self._inside = threading.get_ident()
+        self.inside = threading.get_ident()
         try:
             return self._flusher.step()
         except BaseException as error:
@@ -125,7 +126,7 @@ class Worker:
             self._trouble.say("flusher", f"{text}; {fate}", error)
             return _RETRY
         finally:
-            self._inside = None
+            self.inside = None
             self._inbox.answer()
 
     def _has_nothing_left(self) -> bool:
