@@ -36,7 +36,8 @@ class BatchProcessor(Frontend):
             events: max_batch_size (100,000; over HTTP 5,000; for an object 10,000);
             bytes: max_batch_bytes (16 MiB; over HTTP 2 MiB; for an object 4 MiB),
             max_journal_bytes (1 GiB), max_value_bytes (1 MiB);
-            words: flush_level ("ERROR"), durability ("process"), when_full ("drop_newest");
+            words: flush_level ("ERROR"), durability ("process"), when_full ("drop_newest"),
+            objects ("repr");
             service, host, redact, redact_patterns, collapse_repeats (False), on_error;
             files: compression (Parquet "zstd", JSON Lines "none"), rotate_bytes (128 MiB),
             rotate_seconds (86,400);

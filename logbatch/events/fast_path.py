@@ -29,7 +29,7 @@ from msgspec.structs import astuple
 from logbatch.events.context import bound_values, task_name, trace_ids
 from logbatch.events.encoder import encode_value, is_small
 from logbatch.events.fields import NAME_BYTES
-from logbatch.events.values import MAX_DEPTH, TEXTS
+from logbatch.events.values import MAX_DEPTH, TEXTS, Describe
 
 STANDARD = tuple(logging.LogRecord("", 0, "", 0, "", (), None).__dict__)  # Pythons differ
 FORMATTED = ("message", "asctime")  # what a formatter of another handler sets on a record
@@ -142,12 +142,18 @@ class FastPath:
         callers: What is known of processes and threads.
         limit: Most bytes of a value, and of a line; in a longer one a value may have to be cut.
         record_carefully: Makes the line of any record.
+        describe: What makes the text of an attribute of a type that is not known.
     """
 
     def __init__(
-        self, callers: Callers, limit: int, record_carefully: Callable[[logging.LogRecord], bytes]
+        self,
+        callers: Callers,
+        limit: int,
+        record_carefully: Callable[[logging.LogRecord], bytes],
+        describe: Describe = repr,
     ) -> None:
         self._limit = limit
+        self._describe = describe
         self._record_carefully = record_carefully
         self._callers = callers
         self._known_callers = callers.known
@@ -194,7 +200,10 @@ class FastPath:
                                 continue
                         elif kind is bool or value is None:
                             continue
-                        attributes = shape.make(*[tame_value(value, limit) for value in values])
+                        describe = self._describe
+                        attributes = shape.make(
+                            *[tame_value(value, limit, describe) for value in values]
+                        )
                         break
             for value in args:
                 kind = type(value)
@@ -208,7 +217,7 @@ class FastPath:
                 task = task_name()
             context = copy_context()
             if context:
-                attributes = _add_bound(context, shape, attributes, limit)
+                attributes = _add_bound(context, shape, attributes, limit, self._describe)
             if task or "opentelemetry.trace" in _modules:
                 whence = self._callers.with_task(who, whence, task)
             moment = _moment_of(created, UTC)
@@ -316,18 +325,18 @@ def _reader(
     return read
 
 
-def tame_value(value: Any, limit: int) -> Any:
+def tame_value(value: Any, limit: int, describe: Describe) -> Any:
     """Return what the encoder makes the right JSON of."""
     kind = type(value)
     if kind in _PLAIN:
         return value
     if kind is dict or kind is list or kind is tuple:
-        return (
-            value if _spare_room(value, _SMALL, MAX_DEPTH) >= 0 else Raw(encode_value(value, limit))
-        )
+        if _spare_room(value, _SMALL, MAX_DEPTH) >= 0:
+            return value
+        return Raw(encode_value(value, limit, describe))
     if (convert := TEXTS.get(kind)) is not None:
         return convert(value, limit)
-    return Raw(encode_value(value, limit))
+    return Raw(encode_value(value, limit, describe))
 
 
 def _spare_room(container: Any, room: int, depth: int) -> int:
@@ -361,14 +370,16 @@ def _spare_room(container: Any, room: int, depth: int) -> int:
     return room
 
 
-def _add_bound(context: Context, shape: _Shape | None, attributes: Any, limit: int) -> Any:
+def _add_bound(
+    context: Context, shape: _Shape | None, attributes: Any, limit: int, describe: Describe
+) -> Any:
     """Put the bound values before the extra fields, which win over a bound value."""
     bound = bound_values(context)
     if not bound:
         return attributes
     merged = bound
     if _spare_room(bound, _SMALL, MAX_DEPTH) < 0:
-        merged = {key: tame_value(value, limit) for key, value in bound.items()}
+        merged = {key: tame_value(value, limit, describe) for key, value in bound.items()}
     if shape is not None and attributes is not None:
         values = attributes.values() if type(attributes) is dict else astuple(attributes)
         merged.update(zip(shape.names, values, strict=True))
