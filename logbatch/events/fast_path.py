@@ -55,7 +55,7 @@ _read_caller = itemgetter(*_CALLER)
 _read_rest = itemgetter(*_REST, _TASK, *_UNUSED)
 # Names that need not be extra fields: structlog passes them on, or a newer Python sets them.
 TOLD_BY_STRUCTLOG = frozenset(("level", "logger", "timestamp", "exception", "stack"))
-_DOUBTFUL = TOLD_BY_STRUCTLOG | {*STANDARD, "taskName", "_logger", "_name"}
+_DOUBTFUL = TOLD_BY_STRUCTLOG | {*STANDARD, "taskName", "_logger", "_name", "color_message"}
 
 LONG = 10_000  # characters of a template
 _SMALL = 4096  # characters of a container that goes into the line as it is
