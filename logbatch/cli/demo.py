@@ -76,7 +76,7 @@ _QUESTIONS = (
 )
 @click.option(
     "--directory",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path, readable=False),
     help="Where the log goes.  [default: a new directory among your logs]",
 )
 def command(seconds: float, rate: float, directory: Path | None) -> None:

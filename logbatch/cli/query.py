@@ -44,7 +44,7 @@ def _check_size(_ctx: click.Context, _option: click.Parameter, value: str) -> st
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, path_type=Path, readable=False),
     help="Write to this file, whole or not at all.",
 )
 @click.option(
@@ -87,7 +87,8 @@ def command(
     DESCRIBE logs lists them.  Attributes are JSON: attributes->>'user_id' is one of them, as text.
     The query reads the log and nothing else, and changes nothing.
 
-    A table shows control characters escaped; the other formats are exact.
+    A table shows control characters escaped; the other formats are exact.  In CSV a null is an
+    empty field, and an empty text is "".
 
     \b
     Examples:

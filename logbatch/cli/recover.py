@@ -11,6 +11,7 @@ from logbatch.batching.takeover import recover
 from logbatch.cli.destination import build_transport, sending_options
 from logbatch.cli.directory import find_directory, parse_directory
 from logbatch.cli.terminal import counted
+from logbatch.dataset.listing import JOURNAL, list_directory
 from logbatch.storage.columns import COLUMNS
 from logbatch.storage.segments import Segment, list_segments
 from logbatch.transports import VARIABLE, build
@@ -58,7 +59,9 @@ def command(place: str | None, to: str | None, token: str | None, headers: tuple
         raise click.UsageError("--token and --header need a URL")
     else:
         kind = parse_directory(place)[0] if place else None
-        done = recover(_transport(find_directory(Path(place) if place else None), to or kind))
+        directory = find_directory(Path(place) if place else None)
+        _check_journals(directory)
+        done = recover(_transport(directory, to or kind))
     if done.producers:
         published = counted(done.events, "record")
         journals = counted(done.producers, "journal")
@@ -92,6 +95,16 @@ def _transport(directory: Path, kind: str | None) -> BaseTransport:
         kind = "parquet" if newest is None else newest.ext.partition(".")[0]
     columns = _promoted(newest.path) if newest and newest.ext == kind == "parquet" else None
     return build({"type": kind, "path": directory}, columns=columns)
+
+
+def _check_journals(directory: Path) -> None:
+    """Refuse a directory where nothing can be seen of what processes left.
+
+    Raises:
+        DatasetError: Its journals may not be read.
+    """
+    if JOURNAL in list_directory(directory):
+        list_directory(directory / JOURNAL)
 
 
 def _age(segment: Segment) -> tuple[str, str, int]:

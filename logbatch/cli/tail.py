@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from logbatch.cli.directory import directory_argument, find_directory
+from logbatch.cli.directory import await_directory, directory_argument, find_directory
 from logbatch.cli.filters import filter_options
 from logbatch.cli.record import as_json, raw, shown
 from logbatch.cli.terminal import Terminal, color_option, use_utf8
@@ -55,6 +55,7 @@ def command(
 
     Times are UTC, as all commands and filters take them.  Control and invisible characters are
     shown escaped, such as \\x1b or \\u202e; a line that begins with a time begins a record.
+    With -f, DIR need not be there yet.
 
     \b
     Examples:
@@ -64,6 +65,8 @@ def command(
       logbatch tail -f logs --json | jq .message
     """
     limit = _limit(lines, where)
+    if follow and await_directory(directory):
+        limit = None  # whatever is there has come since
     dataset = Dataset(find_directory(directory))
     rows = dataset.follow(where, last=limit) if follow else _newest(dataset, where, limit)
     terminal = Terminal(color=color)

@@ -31,7 +31,8 @@ def command(directory: Path | None, as_json: bool, color: str) -> None:
     (pending), nowhere (missing), or stored more than once (twice).  What was dropped or rejected,
     and reported as such, is listed below it.
 
-    Exit code 1 means that records are missing or stored twice, or that a file cannot be read.
+    Exit code 1, and "ok": false, mean that records are missing or stored twice, or that a file
+    cannot be read.
 
     \b
     Examples:
@@ -45,7 +46,7 @@ def command(directory: Path | None, as_json: bool, color: str) -> None:
         click.echo(to_json(report.to_dict()))
     else:
         _show(report, Terminal(color=color))
-    if report.gaps or report.repeated or report.problems:
+    if not report.ok:
         raise click.exceptions.Exit(1)
 
 
@@ -93,11 +94,11 @@ def _remarks(report: Report) -> Iterator[Text]:
 
 def _conclusion(report: Report) -> Text:
     present, pending = (_total(report, name) for name in ("present", "pending"))
-    whole = not (report.gaps or report.repeated or report.problems)
+    style = "green" if report.ok else "bold red"
     return Text.assemble(
         (counted(present + pending, "record"), "bold"),
         f" of {counted(report.processes, 'process')}: ",
-        (f"{report.gaps:,} missing, {report.repeated:,} twice", "green" if whole else "bold red"),
+        (f"{report.gaps:,} missing, {report.repeated:,} twice", style),
         f", {pending:,} pending",
     )
 

@@ -8,6 +8,7 @@ and never reached a journal has no number, and is not seen here.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from os import PathLike
@@ -106,8 +107,8 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether there is no gap."""
-        return not self.gaps
+        """Whether each record is there, and once, and everything could be read."""
+        return not (self.gaps or self.repeated or self.problems)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as values that JSON knows, its conclusions first."""
@@ -217,9 +218,20 @@ class _Check:
                 self._unnumbered[reason] = self._unnumbered.get(reason, 0) + dropped
 
     def _read_rejected(self, directory: Path) -> None:
-        for path in sorted(directory.glob("*.jsonl")):
+        try:
+            letters = {
+                directory / name: (directory / name).read_bytes()
+                for name in sorted(os.listdir(directory))
+                if name.endswith(".jsonl")
+            }
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            self._problems.append(f"{error.filename}: {error.strerror}")
+            return
+        for path, data in letters.items():
             bad = 0
-            for line in path.read_bytes().splitlines():
+            for line in data.splitlines():
                 try:
                     letter = _decode(line)
                     producer, at = letter["producer"], int(letter["sequence"])
