@@ -19,7 +19,7 @@ from typing import Any
 from logbatch.events.context import host_name, service_name
 from logbatch.events.eventdict import now_utc
 from logbatch.events.fast_event import FastEvents
-from logbatch.events.fast_path import Callers, FastPath
+from logbatch.events.fast_path import FastPath, Origins
 from logbatch.events.fields import Event, EventWriter, short
 from logbatch.events.logrecord import columns_of
 from logbatch.events.reading import Reader
@@ -70,9 +70,9 @@ class LineEncoder:
         self._write = write
         self._read_text = reader.text
         # The methods themselves: a call of one is all that an ordinary record or event costs.
-        callers = Callers(service, host)
-        self.record = FastPath(callers, max_value_bytes, record_carefully).record
-        self.event_dict = FastEvents(callers, max_value_bytes, event_carefully).event_dict
+        self.record = FastPath(Origins(service, host), max_value_bytes, record_carefully).record
+        fast_events = FastEvents(Origins(service, host), max_value_bytes, event_carefully)
+        self.event_dict = fast_events.event_dict
 
     def text(
         self, text: str, *, level: int, logger: str, attributes: Mapping[str, Any] | None = None
