@@ -36,6 +36,7 @@ from logbatch.events.fast_path import (
     tame_value,
 )
 from logbatch.events.fields import NAME_BYTES
+from logbatch.events.values import Describe
 
 # What a column tells, or what asks for something.
 _DOUBTFUL = frozenset(
@@ -74,6 +75,7 @@ class FastEvents:
         origins: What is known of places and threads.
         limit: Bytes of the longest value, and of the longest line; a longer one may have to be cut.
         event_carefully: Makes level and line of an event that may hold anything.
+        describe: What makes the text of an attribute of a type that is not known.
     """
 
     def __init__(
@@ -81,8 +83,10 @@ class FastEvents:
         origins: Origins,
         limit: int,
         event_carefully: Callable[[object, str, Mapping[str, Any]], tuple[int, bytes]],
+        describe: Describe = repr,
     ) -> None:
         self._limit = limit
+        self._describe = describe
         self._event_carefully = event_carefully
         self._origins = origins
         self._known = origins.known
@@ -186,7 +190,7 @@ class FastEvents:
                         continue
                 elif kind is bool or value is None:
                     continue
-                items[key] = tame_value(value, limit)
+                items[key] = tame_value(value, limit, self._describe)
 
     def _learn_keys(self, items: dict[str, Any]) -> None:
         require(len(items) <= MAX_NAMES)

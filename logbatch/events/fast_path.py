@@ -29,7 +29,7 @@ from msgspec.structs import astuple
 from logbatch.events.context import bound_values, task_name, trace_ids
 from logbatch.events.encoder import encode_value, is_small
 from logbatch.events.fields import NAME_BYTES
-from logbatch.events.values import MAX_DEPTH, TEXTS
+from logbatch.events.values import MAX_DEPTH, TEXTS, Describe
 
 STANDARD = tuple(logging.LogRecord("", 0, "", 0, "", (), None).__dict__)  # Pythons differ
 FORMATTED = ("message", "asctime")  # what a formatter of another handler sets on a record
@@ -55,7 +55,7 @@ _read_caller = itemgetter(*_CALLER)
 _read_rest = itemgetter(*_REST, _TASK, *_UNUSED)
 # Names that need not be extra fields: structlog passes them on, or a newer Python sets them.
 TOLD_BY_STRUCTLOG = frozenset(("level", "logger", "timestamp", "exception", "stack"))
-_DOUBTFUL = TOLD_BY_STRUCTLOG | {*STANDARD, "taskName", "_logger", "_name"}
+_DOUBTFUL = TOLD_BY_STRUCTLOG | {*STANDARD, "taskName", "_logger", "_name", "color_message"}
 
 LONG = 10_000  # characters of a template
 _SMALL = 4096  # characters of a container that goes into the line as it is
@@ -167,12 +167,18 @@ class FastPath:
         origins: What is known of places and threads.
         limit: Most bytes of a value, and of a line; in a longer one a value may have to be cut.
         record_carefully: Makes the line of any record.
+        describe: What makes the text of an attribute of a type that is not known.
     """
 
     def __init__(
-        self, origins: Origins, limit: int, record_carefully: Callable[[logging.LogRecord], bytes]
+        self,
+        origins: Origins,
+        limit: int,
+        record_carefully: Callable[[logging.LogRecord], bytes],
+        describe: Describe = repr,
     ) -> None:
         self._limit = limit
+        self._describe = describe
         self._record_carefully = record_carefully
         self._origins = origins
         self._known = origins.known
@@ -218,7 +224,10 @@ class FastPath:
                                 continue
                         elif kind is bool or value is None:
                             continue
-                        attributes = shape.make(*[tame_value(value, limit) for value in values])
+                        describe = self._describe
+                        attributes = shape.make(
+                            *[tame_value(value, limit, describe) for value in values]
+                        )
                         break
             for value in args:
                 kind = type(value)
@@ -232,7 +241,7 @@ class FastPath:
                 task = task_name()
             context = copy_context()
             if context:
-                attributes = _add_bound(context, shape, attributes, limit)
+                attributes = _add_bound(context, shape, attributes, limit, self._describe)
             if task or "opentelemetry.trace" in _modules:
                 behind = self._origins.with_task(origin, task)
             moment = _moment_of(created, UTC)
@@ -344,18 +353,18 @@ def _reader(
     return read
 
 
-def tame_value(value: Any, limit: int) -> Any:
+def tame_value(value: Any, limit: int, describe: Describe) -> Any:
     """Return what the encoder makes the right JSON of."""
     kind = type(value)
     if kind in _PLAIN:
         return value
     if kind is dict or kind is list or kind is tuple:
-        return (
-            value if _spare_room(value, _SMALL, MAX_DEPTH) >= 0 else Raw(encode_value(value, limit))
-        )
+        if _spare_room(value, _SMALL, MAX_DEPTH) >= 0:
+            return value
+        return Raw(encode_value(value, limit, describe))
     if (convert := TEXTS.get(kind)) is not None:
         return convert(value, limit)
-    return Raw(encode_value(value, limit))
+    return Raw(encode_value(value, limit, describe))
 
 
 def _spare_room(container: Any, room: int, depth: int) -> int:
@@ -389,14 +398,16 @@ def _spare_room(container: Any, room: int, depth: int) -> int:
     return room
 
 
-def _add_bound(context: Context, shape: _Shape | None, attributes: Any, limit: int) -> Any:
+def _add_bound(
+    context: Context, shape: _Shape | None, attributes: Any, limit: int, describe: Describe
+) -> Any:
     """Put the bound values before the extra fields, which win over a bound value."""
     bound = bound_values(context)
     if not bound:
         return attributes
     merged = bound
     if _spare_room(bound, _SMALL, MAX_DEPTH) < 0:
-        merged = {key: tame_value(value, limit) for key, value in bound.items()}
+        merged = {key: tame_value(value, limit, describe) for key, value in bound.items()}
     if shape is not None and attributes is not None:
         values = attributes.values() if type(attributes) is dict else astuple(attributes)
         merged.update(zip(shape.names, values, strict=True))

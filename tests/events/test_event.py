@@ -287,6 +287,23 @@ def test_what_other_handlers_leave_behind(setup: Setup) -> None:
     assert "attributes" not in setup.row
 
 
+@pytest.mark.parametrize("logger", ["uvicorn", "uvicorn.error"])
+def test_the_message_in_colours(logger: str) -> None:
+    """What uvicorn hands to its own formatter is no field, by whatever way its record comes."""
+    record = make_record(name=logger, msg="at %s", args=("8000",), color_message="\x1b[1m8000", n=1)
+    added = {"event": "at 8000", "_record": record, "color_message": "\x1b[1m8000", "n": 1}
+
+    for line in (ENCODER.record(record), ENCODER.event_dict(None, "info", added)[1]):
+        assert read(line)["attributes"] == {"n": 1}
+
+
+def test_a_field_of_that_name() -> None:
+    """One of the application stays."""
+    record = make_record(name="uvicorns", color_message="red")
+
+    assert read(ENCODER.record(record))["attributes"] == {"color_message": "red"}
+
+
 def test_a_record_is_not_changed() -> None:
     """Other handlers see the record as it was."""
     for record in (
