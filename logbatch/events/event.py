@@ -19,7 +19,7 @@ from typing import Any, Literal
 from logbatch.events.context import host_name, service_name
 from logbatch.events.eventdict import now_utc
 from logbatch.events.fast_event import FastEvents
-from logbatch.events.fast_path import Callers, FastPath
+from logbatch.events.fast_path import FastPath, Origins
 from logbatch.events.fields import Event, EventWriter, short
 from logbatch.events.logrecord import columns_of
 from logbatch.events.reading import Reader
@@ -74,10 +74,10 @@ class LineEncoder:
         self._write = write
         self._read_text = reader.text
         # The methods themselves: a call of one is all that an ordinary record or event costs.
-        callers = Callers(service, host)
+        origins = Origins(service, host)
         limit = max_value_bytes
-        self.record = FastPath(callers, limit, record_carefully, describe).record
-        self.event_dict = FastEvents(callers, limit, event_carefully, describe).event_dict
+        self.record = FastPath(origins, limit, record_carefully, describe).record
+        self.event_dict = FastEvents(origins, limit, event_carefully, describe).event_dict
 
     def text(
         self, text: str, *, level: int, logger: str, attributes: Mapping[str, Any] | None = None

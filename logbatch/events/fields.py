@@ -103,7 +103,7 @@ class EventWriter:
         event.service = self._service
         event.host = self._host
         try:
-            line = _encode_lines((event,)) if _is_plain(event) else b""
+            line = _encode_lines([event]) if _is_plain(event) else b""
         except Exception:  # a lone surrogate
             line = b""
         # In a short line nothing is too long.
@@ -120,7 +120,7 @@ class EventWriter:
         for name in _SHORT:
             setattr(event, name, short(getattr(event, name)))
         event.attributes = encode_fields(event.attributes or {}, limit, self._describe) or None
-        return _encode_lines((event,))
+        return _encode_lines([event])
 
 
 def _is_plain(event: Event) -> bool:

@@ -34,7 +34,7 @@ from rows import Capture, Raising, Unequal, make_json_values, read
 from structlog.contextvars import bound_contextvars
 
 from logbatch.events.event import LineEncoder
-from logbatch.events.fast_path import Callers, FastPath, _shape_of
+from logbatch.events.fast_path import FastPath, Origins, _shape_of
 
 STANDARD = tuple(logging.makeLogRecord({}).__dict__)
 
@@ -207,7 +207,7 @@ def no_other_way(record: logging.LogRecord) -> bytes:
 
 def test_ever_new_names_are_stored() -> None:
     """Extra fields that are named anew in each call come out like all others."""
-    fast = FastPath(Callers("app", "here"), 1 << 20, no_other_way)
+    fast = FastPath(Origins("app", "here"), 1 << 20, no_other_way)
     before = _shape_of.cache_info().misses
 
     for number in range(100):
@@ -232,7 +232,7 @@ def test_the_fast_path_is_taken() -> None:
         make_record(**nameless | {"thread": 5}),
         formatted,
     ]
-    fast = FastPath(Callers("app", "here"), 1 << 20, no_other_way)
+    fast = FastPath(Origins("app", "here"), 1 << 20, no_other_way)
 
     for record in records:
         assert fast.record(record) == carefully(ENCODER, record)
