@@ -10,7 +10,6 @@ An event that comes afterwards begins the next one, so nothing is too late to be
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 
@@ -28,6 +27,7 @@ from logbatch.events.event import LineEncoder
 from logbatch.events.redact import Redactor
 from logbatch.identity import new_producer
 from logbatch.journal import Journal, JournalFull, JournalStopped
+from logbatch.native import RLock
 from logbatch.options import BatchOptions
 from logbatch.stats import Stats
 from logbatch.transports.base import BaseTransport, journal_directory
@@ -105,7 +105,7 @@ class Batcher:
         )
         self._worker = Worker(self._flusher, self._inbox, transport, self._trouble, self._clock)
         # Written under `_lock` by any thread.  `_session`, the current one, is read without it.
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._sessions: list[Session] = []  # all that are not yet in `_past`, the current one too
         self._past = Tally()
         self._session = self._new_session()

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from logbatch.cli.escape import escape, escape_lines
+from logbatch.cli.progress import clear_shown
 from logbatch.cli.terminal import discard_stdout, revive_streams, use_safe_streams
 from logbatch.errors import LogbatchError
 from logbatch.version import VERSION
@@ -108,6 +109,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _show_warning(message: Warning | str, *_where: object, **_more: object) -> None:
     """Print a warning, such as of a file that was left out, without its source line."""
+    clear_shown()
     _say(f"Warning: {message}")
 
 

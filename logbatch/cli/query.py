@@ -13,6 +13,7 @@ import click
 
 from logbatch.cli.directory import find_directory
 from logbatch.cli.output import FORMATS, show_table, write_parquet, write_text
+from logbatch.cli.progress import Progress
 from logbatch.cli.terminal import Terminal, color_option, use_utf8
 from logbatch.dataset.query import parse_size
 from logbatch.dataset.reader import Dataset
@@ -105,7 +106,8 @@ def command(
         raise click.UsageError("Parquet is not for a terminal: use --output FILE, or a pipe.")
     path = find_directory(directory)
     try:
-        table = Dataset(path).sql(sql, timeout=timeout, memory_limit=memory_limit)
+        with Progress(lambda: "asking"):
+            table = Dataset(path).sql(sql, timeout=timeout, memory_limit=memory_limit)
     except RuntimeError as error:
         if str(error) == "Query interrupted":  # what DuckDB makes of Ctrl-C
             raise KeyboardInterrupt from error

@@ -15,6 +15,7 @@ from logbatch.batching.counters import Counters
 from logbatch.batching.delivery import Delivery
 from logbatch.cli.destination import build_transport, sending_options
 from logbatch.cli.directory import A_PATH
+from logbatch.cli.progress import Progress
 from logbatch.cli.terminal import counted
 from logbatch.dataset.batches import batches_of_directory, batches_of_letters
 from logbatch.dataset.listing import list_directory
@@ -68,8 +69,9 @@ def command(
         raise click.UsageError(f"where to send? Use --to URL, or set {VARIABLE}")
     replay = Replay(build_transport(url, token, headers), patience)
     try:
-        for batch in batches:
-            replay.send(batch)
+        with Progress(lambda: f"sending: {replay.summary()}"):
+            for batch in batches:
+                replay.send(batch)
     finally:
         replay.transport.close()
     click.echo(replay.summary())

@@ -12,9 +12,11 @@ from rich.text import Text
 
 from logbatch.cli.directory import directory_argument, find_directory
 from logbatch.cli.escape import escape, to_json
+from logbatch.cli.progress import Progress, files
 from logbatch.cli.terminal import Terminal, color_option, counted, new_table, plain_text
 from logbatch.dataset.snapshot import Spans
-from logbatch.dataset.verify import Report, count, verify
+from logbatch.dataset.source import Source
+from logbatch.dataset.verify import Report, check, count
 
 _MOST_SPANS = 3
 
@@ -41,7 +43,9 @@ def command(directory: Path | None, as_json: bool, color: str) -> None:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # all of it is in the report
-        report = verify(find_directory(directory))
+        source = Source(find_directory(directory).absolute())
+        with Progress(lambda: f"checking{files(len(source.looked_at), source.files)}"):
+            report = check(source)
     if as_json:
         click.echo(to_json(report.to_dict()))
     else:

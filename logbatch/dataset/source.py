@@ -33,6 +33,12 @@ class Source:
     Args:
         directory: Where it is.
         read_pending: Reads what the journals of a directory hold.
+
+    Attributes:
+        problems: What was left out, and why.
+        growing: What was in growing files when they were looked at.
+        looked_at: The files that were read so far.
+        files: How many there were in the newest snapshot.
     """
 
     def __init__(self, directory: Path, read_pending: ReadPending = read_pending) -> None:
@@ -40,6 +46,8 @@ class Source:
         self.read_pending = read_pending
         self.problems: list[str] = []
         self.growing: dict[Path, Grown] = {}
+        self.looked_at: set[Path] = set()
+        self.files = 0
         self._excluded: set[Path] = set()
         self._holes: set[tuple[str, int, int]] = set()
         self._footers: dict[Path, Footer] = {}
@@ -70,6 +78,7 @@ class Source:
             left -= 1
         if len(self._footers) > 2 * len(found.parts) + _SPARE:
             self._footers.clear()  # most are of files that went away
+        self.files = len(found.parts)
         for path in found.foreign:
             self._exclude(path, "its name is none that logbatch gives; it was left out")
         return found

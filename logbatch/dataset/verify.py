@@ -154,7 +154,10 @@ class _Check:
     def run(self) -> Report:
         directory = self._source.directory
         self._read_pending()  # before the files: what moves meanwhile is seen in both
-        for segment in list_segments(directory):
+        segments = list_segments(directory)
+        self._source.files = len(segments)
+        for segment in segments:
+            self._source.looked_at.add(segment.path)
             for span in self._spans(segment):
                 self._add(segment.producer, *span)
         self._read_dropped()

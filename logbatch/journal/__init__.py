@@ -1,7 +1,7 @@
 """The journal: where events wait, and what survives the process."""
 
 from logbatch.journal.journal import Journal, Lines
-from logbatch.journal.orphans import adopt
+from logbatch.journal.orphans import Left, adopt, find_left
 from logbatch.journal.pending import Pending, read_pending
 from logbatch.journal.writer import JournalFull, JournalStopped
 
@@ -9,8 +9,10 @@ __all__ = [
     "Journal",
     "JournalFull",
     "JournalStopped",
+    "Left",
     "Lines",
     "Pending",
     "adopt",
+    "find_left",
     "read_pending",
 ]
