@@ -19,7 +19,7 @@ LAYERS = [
     ["epoch", "errors", "levels", "version"],
     ["storage", "storage.columns"],
     ["events.values", "events.encoder", "identity", "batching.triggers", "batching.backoff"],
-    ["options", "keywords", "stats", "trouble", "gil", "disk"],
+    ["options", "keywords", "stats", "trouble", "gil", "disk", "places"],
     ["events.redact", "batching.repeats", "metrics"],
     ["events.*"],
     ["journal.*"],
