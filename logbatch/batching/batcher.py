@@ -29,6 +29,7 @@ from logbatch.identity import new_producer
 from logbatch.journal import Journal, JournalFull, JournalStopped
 from logbatch.native import RLock
 from logbatch.options import BatchOptions
+from logbatch.places import explain
 from logbatch.stats import Stats
 from logbatch.transports.base import BaseTransport, journal_directory
 from logbatch.trouble import Trouble
@@ -71,10 +72,17 @@ class Batcher:
         self._clock = clock
         self._urgent_level = self.options.flush_level
         self._begin()
+        self._explain_directory()
         if self.options.redacts or self.options.collapse_repeats:
             # On the instance, so that where neither is asked for a call costs nothing more.
             self.append = self._append_filtered  # type: ignore[method-assign]
         process.add(self)
+
+    def _explain_directory(self) -> None:
+        """Say where the journal is, if nobody would look for it there."""
+        asked_for_memory = self.options.durability == "memory"
+        if not asked_for_memory and (text := explain(self.directory)):
+            self._trouble.say("home", text)
 
     def _begin(self) -> None:
         """Start with nothing: when built, and in a forked child."""
