@@ -58,9 +58,8 @@ def find_directory(given: Path | None) -> Path:
     path = _path_of_argument(given)
     hint = "" if given else "; name a DIR, or set LOGBATCH_TRANSPORT"
     names = list_directory(path, hint)
-    if names and not any(
-        name in (".journal", ".receiver") or name.startswith("date=") for name in names
-    ):
+    ours = [name for name in names if name.startswith((".journal", ".receiver", "date="))]
+    if not ours and any(not name.startswith(".") for name in names):
         raise DatasetError(f"{path} holds no logs of logbatch{hint}")
     return path
 
