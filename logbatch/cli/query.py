@@ -106,7 +106,7 @@ def command(
         raise click.UsageError("Parquet is not for a terminal: use --output FILE, or a pipe.")
     path = find_directory(directory)
     try:
-        with Progress(lambda: "asking"):
+        with Progress(lambda: "the query runs"):
             table = Dataset(path).sql(sql, timeout=timeout, memory_limit=memory_limit)
     except RuntimeError as error:
         if str(error) == "Query interrupted":  # what DuckDB makes of Ctrl-C

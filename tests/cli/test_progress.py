@@ -131,5 +131,5 @@ def test_the_line_is_gone_before_anything_is_printed(tmp_path: Path) -> None:
         assert 1 == child.wait(PATIENCE)
     *lines, said = shown.split(b"\r\x1b[K")
 
-    assert lines[1].startswith(b"asking, ")
+    assert lines[1].startswith(b"the query runs, ")
     assert said.startswith(b"Error: the query was stopped after 2.5 s")
