@@ -32,6 +32,7 @@ from logbatch.server.ingest import Ingest, Sent
 from logbatch.server.limits import Limits, Refusal
 from logbatch.server.memory import Memory, Share
 from logbatch.server.metrics import CONTENT_TYPE, Metrics
+from logbatch.server.normalise import DEFAULT_LEVEL, Level
 from logbatch.server.otlp import MEDIA as OTLP
 from logbatch.server.otlp import encode_refusal
 from logbatch.server.store import Key, Store
@@ -54,18 +55,24 @@ class Receiver:
         access: Who is let in.
         limits: What a request may cost.
         trouble: Told about what goes wrong on this side.
+        default: The level of an entry that has none.
     """
 
     def __init__(
-        self, store: Store, access: Access, limits: Limits, trouble: Trouble | None = None
+        self,
+        store: Store,
+        access: Access,
+        limits: Limits,
+        trouble: Trouble,
+        default: Level = DEFAULT_LEVEL,
     ) -> None:
         self._store = store
         self._access = access
         self._limits = limits
-        self._trouble = trouble or Trouble()
+        self._trouble = trouble
         self._metrics = Metrics()
         self._memory = Memory(limits.max_memory_bytes)
-        self._ingest = Ingest(store, limits, self._metrics)
+        self._ingest = Ingest(store, limits, self._metrics, default)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="logbatch-receiver")
         self.app = Starlette(
             routes=[

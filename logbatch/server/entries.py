@@ -14,7 +14,7 @@ import msgspec
 
 from logbatch.server.json_size import has_more_entries, is_deeper
 from logbatch.server.limits import Limits, Refusal
-from logbatch.server.normalise import Rejected, normalise
+from logbatch.server.normalise import DEFAULT_LEVEL, Level, Rejected, normalise
 from logbatch.storage.columns import COLUMNS, FIELDS, JSON_TYPES
 from logbatch.storage.line import format_time
 
@@ -151,13 +151,16 @@ def _too_many(limits: Limits) -> Refusal:
 # ------------------------------------------------------------------ checking them
 
 
-def check(entries: list[bytes], limits: Limits, now: float) -> Checked:
+def check(
+    entries: list[bytes], limits: Limits, now: float, default: Level = DEFAULT_LEVEL
+) -> Checked:
     """Make lines of entries.
 
     Args:
         entries: JSON, each without a line end.
         limits: Which depth is allowed.
         now: When they were received, in seconds since 1970.
+        default: The level of those that have none.
 
     Raises:
         Refusal: One is nested too deeply (400); its index is told.
@@ -170,7 +173,7 @@ def check(entries: list[bytes], limits: Limits, now: float) -> Checked:
         )
     if _are_own(entries):
         return Checked(entries, {})
-    return _check_singly(entries, format_time(datetime.fromtimestamp(now, UTC)))
+    return _check_singly(entries, format_time(datetime.fromtimestamp(now, UTC)), default)
 
 
 def _find_deep(entries: Iterable[bytes], most: int) -> Iterable[int]:
@@ -186,7 +189,7 @@ def _are_own(entries: list[bytes]) -> bool:
         return False
 
 
-def _check_singly(entries: list[bytes], received: str) -> Checked:
+def _check_singly(entries: list[bytes], received: str, default: Level) -> Checked:
     lines: list[bytes | None] = []
     rejected: dict[int, str] = {}
     undated: set[int] = set()
@@ -197,7 +200,7 @@ def _check_singly(entries: list[bytes], received: str) -> Checked:
             line = entry
         except (RecursionError, *_UNDECODABLE):
             try:
-                line, dated = normalise(entry, received)
+                line, dated = normalise(entry, received, default)
                 if not dated:
                     undated.add(index)
             except Rejected as error:

@@ -18,9 +18,11 @@ import uvicorn
 
 from logbatch.disk import lock_file, make_directory, open_file
 from logbatch.errors import LogbatchError, TemporaryError
+from logbatch.levels import from_name
 from logbatch.server.access import Access, is_loopback
 from logbatch.server.app import Receiver
 from logbatch.server.limits import Limits
+from logbatch.server.normalise import DEFAULT_LEVEL
 from logbatch.server.protocol import make_protocol
 from logbatch.server.store import Store
 from logbatch.server.tokens import Bindings, Tokens
@@ -54,6 +56,7 @@ class Settings:
         certificate: File with a certificate for TLS, and those of its issuers.
         private_key: File with its private key, if that stands apart.
         limits: What a request may cost.
+        default_level: Name of the level of an entry that has none.
 
     Raises:
         ValueError: A setting is out of order.
@@ -68,6 +71,7 @@ class Settings:
     certificate: Path | None = None
     private_key: Path | None = None
     limits: Limits = dataclasses.field(default_factory=Limits)
+    default_level: str = DEFAULT_LEVEL[0]
 
     def __post_init__(self) -> None:
         if not self.tokens and not is_loopback(self.host):
@@ -79,6 +83,8 @@ class Settings:
         for file in filter(None, (self.certificate, self.private_key)):
             if not file.is_file():
                 raise ValueError(f"there is no file {file}")
+        if from_name(self.default_level) is None:
+            raise ValueError(f"default_level={self.default_level!r} is the name of no level")
         for token in self.tokens:
             if not token:
                 raise ValueError("token: it is empty")
@@ -120,7 +126,8 @@ def _build(settings: Settings, trouble: Trouble) -> tuple[Receiver, _Upkeep]:
     writer.remember()
     store = Store(writer, bindings)
     access = Access(tokens, settings.host, settings.allowed_hosts)
-    return Receiver(store, access, settings.limits, trouble), _Upkeep(store, trouble)
+    default = from_name(settings.default_level) or DEFAULT_LEVEL
+    return Receiver(store, access, settings.limits, trouble, default), _Upkeep(store, trouble)
 
 
 def _make_writer(settings: Settings) -> JsonlTransport | ParquetTransport:

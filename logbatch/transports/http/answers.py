@@ -6,7 +6,8 @@
                            captive portal, not an acknowledgement
 404, 405, 501              there is no such endpoint: the events go singly
 400, 409, 413, 422         the batch is refused: it is halved until it passes, and a single
-                           event that is refused becomes a dead letter
+                           event that is refused becomes a dead letter; so does each at once
+                           where `rejected` names them all
 401, 403                   we are not let in: kept, and tried again slowly
 408, 425, 429, 5xx         tried again later, not before the time that `Retry-After` names
 3xx and all others         kept, and tried again later; a redirect is never followed
@@ -95,7 +96,7 @@ def judge(
         return _taken(reply, batch, accept_html, clean)
     told = _tell(reply, clean)
     if status in _REFUSED:
-        raise RejectedError(told, status=status)
+        raise RejectedError(_read_all_rejected(reply, batch, clean) or told, status=status)
     if status in _MISSING:
         raise BatchUnsupportedError(told)
     wait = _read_wait(reply)
@@ -147,6 +148,12 @@ def _read_rejected(found: Any, clean: Callable[[str], str]) -> dict[int, str]:
         if isinstance(index, int) and not isinstance(index, bool):
             rejected[index] = clean(str(reason or "refused by the server"))[:_REASON]
     return rejected
+
+
+def _read_all_rejected(reply: Reply, batch: Batch, clean: Callable[[str], str]) -> dict[int, str]:
+    """Read why each event was refused, where a refusal says so of all: none needs a second try."""
+    rejected = _read_rejected(_decode(reply.body).get("rejected"), clean)
+    return rejected if rejected.keys() == set(range(len(batch))) else {}
 
 
 def _read_accepted(found: Any, batch: Batch, rejected: Mapping[int, str]) -> Ranges | None:
