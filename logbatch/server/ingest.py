@@ -23,6 +23,7 @@ from logbatch.server.memory import Share
 from logbatch.server.metrics import Metrics
 from logbatch.server.normalise import Level, Rejected
 from logbatch.server.store import Key, Store, Stored
+from logbatch.server.surrogates import mark_lone_surrogates
 
 _LONGEST_LIST = 48 << 10  # bytes of an answer; clients of ours read 64 KiB
 _encode = msgspec.json.Encoder().encode
@@ -130,9 +131,11 @@ class Ingest:
         body = unpack(sent.body, sent.encoding, self._limits, sent.share)
         self._metrics.received.inc(len(sent.body))
         self._metrics.inflated.inc(len(body))
-        if sent.media != PROTOBUF and has_many_values(body, self._limits.max_records):
+        if sent.media == PROTOBUF:
+            return body
+        if has_many_values(body, self._limits.max_records):
             raise Refusal(413, "the body holds too many values")
-        return body
+        return mark_lone_surrogates(body)
 
     def _find(self, sent: Sent, body: bytes) -> list[bytes]:
         if sent.media in LINES:
