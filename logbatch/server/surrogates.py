@@ -12,7 +12,7 @@ _MOST = 500_000  # halves in one text; each costs up to a microsecond
 _HIGH = rb"[dD][89abAB][0-9a-fA-F]{2}"
 _LOW = rb"[dD][c-fC-F][0-9a-fA-F]{2}"
 
-# What may be half a pair, or look as if it was a whole one.  Whether its backslash is itself escaped
+# What may be half a pair, or look as if it was whole.  Whether its backslash is itself escaped
 # is told by how many stand before it.
 _SUSPECT = re.compile(
     rb"\\u(?:"

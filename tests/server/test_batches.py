@@ -20,7 +20,7 @@ from receivers import Client, MakeEntries, MakeEntry, ReadAnswer, Start
 
 from logbatch.dataset.reader import Dataset
 from logbatch.disk import publish
-from logbatch.identity import new_producer
+from logbatch.identity import LAST_SEQUENCE, new_producer
 from logbatch.storage.segments import list_segments
 
 T = TypeVar("T")
@@ -184,11 +184,13 @@ class TestIdentity:
             assert 400 == client.send(lines(0, 2), key).status_code
 
     def test_large_sequences(self, client: Client, line: MakeEntry) -> None:
-        """Sequences may be as large as names of files take."""
-        last = 10**17 - 1
+        """Sequences may be as large as a process can make them: beyond, all before are missing."""
+        last = LAST_SEQUENCE
         assert 1 == client.send([line("a")], f"{P}/{last}-{last}").json()["logs_added"]
         assert AGAIN == client.send([line("a")], f"{P}/{last}-{last}").json()
-        assert 400 == client.send([line("a")], f"{P}/{10**17}-{10**17}").status_code
+        for first, beyond in [(last, last + 1), (last + 1, last + 1), (10**17, 10**17)]:
+            given = [line("a")] * (beyond - first + 1)
+            assert 400 == client.send(given, f"{P}/{first}-{beyond}").status_code
         assert ["a"] == client.messages()
 
     @pytest.mark.parametrize("kind", ["jsonl", "parquet"])

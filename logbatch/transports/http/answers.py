@@ -37,6 +37,7 @@ from logbatch.transports.base import Batch, Receipt
 _MISSING = frozenset((404, 405, 501))
 _REFUSED = frozenset((400, 409, 413, 422))
 _DENIED = frozenset((401, 403))
+_LONGEST_WAIT = 1e9  # seconds; whoever waits has a cap far below
 _REASON = 500  # characters of what a server says that are kept
 _REASONS = ("reason", "error", "message", "detail", "title")  # keys under which servers give one
 _NAMES_SOME = re.compile(rb'^\s*\{.*"rejected"\s*:\s*\[\s*[^\]\s]', re.DOTALL).search
@@ -203,6 +204,8 @@ def _read_wait(reply: Reply) -> float | None:
     """Read `Retry-After`: seconds, or a date by the server's clock, from which ours may differ."""
     if reply.retry_after is None:
         return None
+    if reply.retry_after.strip().isdecimal():  # perhaps more digits than a float can hold
+        return min(float(reply.retry_after), _LONGEST_WAIT)
     try:
         seconds: float | None = float(reply.retry_after)
     except ValueError:

@@ -246,6 +246,8 @@ def test_whatever_else_is_kept(status: int) -> None:
         ("1.5", 1.5),
         ("-3", 0.0),
         ("99999999", 99999999.0),  # the backoff has a cap
+        ("9" * 400, 1e9),
+        ("1e400", None),
         ("Thu, 01 Jan 1970 00:17:00 GMT", 20.0),
         ("Thu, 01 Jan 1970 00:10:00 GMT", 0.0),
         ("soon", None),
