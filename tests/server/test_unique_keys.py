@@ -72,6 +72,7 @@ def test_a_long_line_of_ours() -> None:
     numbers = {"attributes": {"n": list(range(250_000))}}
     line = msgspec.json.encode(numbers)
     assert line == keep_last_keys(line)
+    many: Any
     for many in ({f"k{n}": n for n in range(250_000)}, [{}] * 250_000):
         with pytest.raises(Rejected, match="too long for so many keys"):
             keep_last_keys(msgspec.json.encode({"a": many}))
@@ -81,7 +82,8 @@ def test_a_long_line_of_ours() -> None:
 def test_others_can_read_the_file(client: Client, line: MakeEntry, own: bool) -> None:
     """DuckDB reads all of it; it read nothing of a file with such a line."""
     entry = line("m") if own else {"msg": "m"}
-    good, bad = (json.dumps(entry | {"attributes": x}).encode() for x in ({}, "TWICE"))
+    good, bad = (json.dumps(entry | {"attributes": x}).encode() for x in ("NONE", "TWICE"))
+    good = good.replace(b'"NONE"', b"{}")
     bad = bad.replace(b'"TWICE"', TWICE).replace(b"{", b'{"level":"ERROR","level":"INFO",', 1)
     for added in (2, 0):
         answer = client.send(b"[%b,%b]" % (good, bad), f"{P}/0-1").json()
