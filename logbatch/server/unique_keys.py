@@ -6,24 +6,29 @@ refuse the whole file.  Here, too, the last one wins, and is all that is stored.
 
 from __future__ import annotations
 
-import json
-from typing import Any
+import re
+from collections.abc import Iterator
 
 import msgspec
 
 from logbatch.server.normalise import Rejected
 
 _SMALL = 128 << 10  # bytes of a line that is built as a whole, which takes up to 40 times as many
-_KEYS = 200_000  # in one object or array of a longer line, counted from above
+_KEYS = 1 << 17  # in one line; each is kept as long as its object is open
+
+# The next key, or the next brace of an object that has any; what stands before is passed over.
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_NEXT = re.compile(
+    rb'(?:[^"{}]++|\{\s*+\}|%(string)b(?!\s*+:))*+'
+    rb"(?:(?P<key>%(string)b)\s*+:|(?P<opens>\{)|\})" % {b"string": _STRING},
+    re.DOTALL,
+)
+
+_Span = list[int]  # where a member begins and the next one does
 
 _encode = msgspec.json.Encoder().encode
 _decode_any = msgspec.json.Decoder().decode
-_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
-
-
-class _Repeated(Exception):
-    """An object has a key twice."""
+_decode_text = msgspec.json.Decoder(str).decode
 
 
 def is_as_we_write(line: bytes) -> bool:
@@ -40,45 +45,46 @@ def is_as_we_write(line: bytes) -> bool:
 
 
 def keep_last_keys(line: bytes) -> bytes:
-    """Return a line without the keys that stand in it again later.
+    """Return a line without the members of objects whose keys stand there again later.
 
     Args:
-        line: A JSON object that the parser takes, nested no deeper than it goes.
+        line: A JSON object that the parser takes.
 
     Raises:
-        Rejected: It is long, and has too many keys.
+        Rejected: It has too many keys.
     """
-    if is_as_we_write(line) or (len(line) <= _SMALL and not _has_repeats(line)):
+    if is_as_we_write(line):
         return line
-    return bytes(_keep_last(msgspec.Raw(line)))
+    kept, at = [], 0
+    for start, stop in sorted(_find_repeated(line)):
+        if start >= at:  # else it is a part of one that goes
+            kept.append(line[at:start])
+            at = stop
+    return b"".join([*kept, line[at:]]) if at else line
 
 
-def _has_repeats(line: bytes) -> bool:
-    try:
-        json.loads(line, object_pairs_hook=_check, parse_float=str, parse_int=str)
-    except _Repeated:
-        return True
-    return False
-
-
-def _check(pairs: list[tuple[str, Any]]) -> None:
-    if len(dict(pairs)) < len(pairs):
-        raise _Repeated
-
-
-def _keep_last(raw: msgspec.Raw) -> msgspec.Raw:
-    """Do so level by level; what holds no object stays as it is, and is not built."""
-    text = bytes(raw)
-    if b"{" not in text or text.startswith(b'"'):
-        return raw
-    if text.startswith(b"{"):
-        _check_count(text.count(b":"))
-        fields = _decode_object(text)
-        return msgspec.Raw(_encode({key: _keep_last(value) for key, value in fields.items()}))
-    _check_count(text.count(b","))
-    return msgspec.Raw(_encode([_keep_last(value) for value in _decode_array(text)]))
-
-
-def _check_count(count: int) -> None:
-    if count > _KEYS:
-        raise Rejected("it is too long for so many keys")
+def _find_repeated(line: bytes) -> Iterator[_Span]:
+    """Yield the members that are not the last ones of their key: each with the comma behind it."""
+    objects: list[dict[bytes, _Span]] = []  # those that are open, the innermost last
+    newest: list[_Span] = []  # of each of them the member that was begun last
+    keys = 0
+    for found in _NEXT.finditer(line):
+        key = found["key"]
+        if key is not None:
+            keys += 1
+            if keys > _KEYS:
+                raise Rejected("it has too many keys")
+            at = found.start("key")
+            newest[-1][1] = at
+            newest[-1] = [at, at]
+            name = _decode_text(key).encode() if b"\\" in key else key[1:-1]
+            earlier = objects[-1].get(name)
+            if earlier is not None:
+                yield earlier
+            objects[-1][name] = newest[-1]
+        elif found["opens"]:
+            objects.append({})
+            newest.append([0, 0])
+        else:
+            objects.pop()
+            newest.pop()
