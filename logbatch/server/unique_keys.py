@@ -7,7 +7,9 @@ refuse the whole file.  Here, too, the last one wins, and is all that is stored.
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -24,11 +26,21 @@ _NEXT = re.compile(
     re.DOTALL,
 )
 
-_Span = list[int]  # where a member begins and the next one does
-
 _encode = msgspec.json.Encoder().encode
 _decode_any = msgspec.json.Decoder().decode
 _decode_text = msgspec.json.Decoder(str).decode
+
+
+class _Object(NamedTuple):
+    """An object that is open.
+
+    Attributes:
+        places: Key -> the last of its members that has it, counted from 0.
+        starts: Where each of its members begins.
+    """
+
+    places: dict[bytes, int]
+    starts: array[int]
 
 
 def is_as_we_write(line: bytes) -> bool:
@@ -63,10 +75,9 @@ def keep_last_keys(line: bytes) -> bytes:
     return b"".join([*kept, line[at:]]) if at else line
 
 
-def _find_repeated(line: bytes) -> Iterator[_Span]:
+def _find_repeated(line: bytes) -> Iterator[tuple[int, int]]:
     """Yield the members that are not the last ones of their key: each with the comma behind it."""
-    objects: list[dict[bytes, _Span]] = []  # those that are open, the innermost last
-    newest: list[_Span] = []  # of each of them the member that was begun last
+    objects: list[_Object] = []  # those that are open, the innermost last
     keys = 0
     for found in _NEXT.finditer(line):
         key = found["key"]
@@ -74,17 +85,14 @@ def _find_repeated(line: bytes) -> Iterator[_Span]:
             keys += 1
             if keys > _KEYS:
                 raise Rejected("it has too many keys")
-            at = found.start("key")
-            newest[-1][1] = at
-            newest[-1] = [at, at]
             name = _decode_text(key).encode() if b"\\" in key else key[1:-1]
-            earlier = objects[-1].get(name)
+            places, starts = objects[-1]
+            earlier = places.get(name)
+            places[name] = len(starts)
+            starts.append(found.start("key"))
             if earlier is not None:
-                yield earlier
-            objects[-1][name] = newest[-1]
+                yield starts[earlier], starts[earlier + 1]
         elif found["opens"]:
-            objects.append({})
-            newest.append([0, 0])
+            objects.append(_Object({}, array("Q")))
         else:
             objects.pop()
-            newest.pop()
