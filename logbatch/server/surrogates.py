@@ -23,15 +23,19 @@ _SUSPECT = re.compile(
 )
 
 
+def count_halves(text: bytes) -> int:
+    """Return how many halves of pairs, alone or not, are looked at; 0 where there are too many."""
+    halves = text.count(rb"\ud") + text.count(rb"\uD")
+    return halves if halves <= _MOST else 0
+
+
 def mark_lone_surrogates(text: bytes) -> bytes:
     r"""Have each mean the six characters that it is written with.
 
     Args:
         text: JSON; nothing else of it changes.  One with very many halves does not change at all.
     """
-    if not 0 < text.count(rb"\ud") + text.count(rb"\uD") <= _MOST:
-        return text
-    return _SUSPECT.sub(_mark, text)
+    return _SUSPECT.sub(_mark, text) if count_halves(text) else text
 
 
 def _mark(found: re.Match[bytes]) -> bytes:
