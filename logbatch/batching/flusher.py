@@ -144,9 +144,14 @@ class Flusher:
         now = self._clock()
         self._retry_at = now + wait
         self._asked_until = now + min(error.retry_after or 0.0, LONGEST_ASKED)
-        where = "memory" if self._takeover.directory is None else "the journal"
-        text = f"{error}; events wait in {where}; retrying in {wait:.1f} s"
+        text = f"{error}; events wait in {self._where_events_wait()}; retrying in {wait:.1f} s"
         self._trouble.say(kind, text, error)
+
+    def _where_events_wait(self) -> str:
+        current, retiring = self._current(), self._inbox.retiring.copy()
+        begun = [each.journal for each in (*retiring, current) if each.journal.begun]
+        places = {journal.place for journal in begun} or {current.journal.place}
+        return places.pop() if len(places) == 1 else "the journal and in memory"
 
     def _sync(self, session: Session) -> float:
         """Bring to the disk what waits for long, so that a power failure does not cost more.

@@ -23,6 +23,7 @@ from logbatch.options import BatchOptions
 from logbatch.transports.base import Batch
 
 FAR = 1 << 62
+NOT_IN_TIME = "not delivered in time"  # and in no file
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -194,8 +195,13 @@ class Session:
     def end(self) -> None:
         """Close the journal; what is not settled stays in it for the next process."""
         with self._lock:
-            self._final = self.tally()
+            final = self.tally()
             self.journal.close()
+            if lost := self.journal.left().in_memory:
+                self._dropped[NOT_IN_TIME] += lost
+                dropped, pending = Counter(self._dropped), final.pending - lost
+                final = dataclasses.replace(final, dropped=dropped, pending=pending)
+            self._final = final
             self.ended = True
         self.journal.report()
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from logbatch.disk import OwnFile, create_file, lock_file, sync_directory, sync_file
-from logbatch.journal.segment import Write, read_part
+from logbatch.journal.segment import Write, copy_lines, read_part
 
 
 class AppendedSegment:
@@ -122,6 +122,13 @@ class AppendedSegment:
     def sync(self) -> None:
         if self._file.is_open():
             sync_file(self._file.number)
+
+    def copy_to(self, path: Path) -> None:
+        copied, self._file = self._file, copy_lines(self, path)
+        copied.close()
+
+    def kept(self) -> bool:
+        return self._file.is_named(self._path)
 
     def release(self) -> None:
         self._shut = self._released = True

@@ -28,6 +28,7 @@ from typing import NamedTuple
 from logbatch.identity import Ranges
 from logbatch.journal.framing import advance, collect, enter
 from logbatch.journal.maker import Maker
+from logbatch.journal.places import Left, count_in_files
 from logbatch.journal.progress import Progress
 from logbatch.journal.reports import OnTrouble, Reports
 from logbatch.journal.segment import Segment, discard
@@ -103,6 +104,7 @@ class Journal:
         # Written under the lock, by the thread that delivers.
         self._reading = 0  # the segment that was read from last
         self._marks: dict[int, Position] = {}  # where the lines are that were read last
+        self._left: Left | None = None  # set when it is closed
 
     @classmethod
     def resume(
@@ -228,6 +230,14 @@ class Journal:
     def begun(self) -> bool:
         """Whether a line was ever appended."""
         return bool(self._segments) or self._head.sequence > 0
+
+    @property
+    def place(self) -> str:
+        """Where lines wait, in a few words."""
+        in_memory = [segment.path is None for segment in self._segments]
+        if self._maker.in_memory or (in_memory and all(in_memory)):
+            return "memory"
+        return "the journal and in memory" if any(in_memory) else "the journal"
 
     @property
     def settled(self) -> int:
@@ -367,16 +377,29 @@ class Journal:
             if done:
                 self._discard_before(WITHOUT_LIMIT)
             else:
-                self._leave_to_others()
+                self.keep()
+                self._progress.save(closed=True)
+            self._left = self.left()
             self._segments.release()
             self._progress.close(self._maker.remove_all if done else None)
         return done
 
-    def _leave_to_others(self) -> None:
-        for segment in self._segments:
-            if segment.index >= self._progress.settled.segment:
-                self._maker.spill(segment)
-        self._progress.save(closed=True)
+    def keep(self) -> None:
+        """Begin a new segment; bring what is in no file into one, as far as that is possible."""
+        with self.lock:
+            self._segments.seal()
+            for segment in self._segments:
+                if segment.sealed and segment.index >= self._progress.settled.segment:
+                    self._maker.keep(segment)
+
+    def left(self) -> Left:
+        """Return where the lines are that are not settled; the same for ever once it is closed."""
+        if self._left is not None:
+            return self._left
+        with self.lock:
+            pending = self.pending()
+            in_files = count_in_files(self._segments, self._progress.settled, self._counted_end)
+            return Left(in_files, pending - in_files, self._progress.owner())
 
     def abandon(self) -> None:
         """Release everything in a forked child, and touch no file: they are the parent's."""

@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 from threading import RLock
 
-from logbatch.disk import create_file, sync_directory, sync_file, write_all
+from logbatch.disk import sync_directory
 from logbatch.journal.appended_segment import AppendedSegment
 from logbatch.journal.mapped_segment import CannotMapError, MappedSegment
 from logbatch.journal.names import segment_path, spare_path
@@ -185,16 +185,13 @@ class Maker:
         while self._spares:
             discard(self._spares.popleft())
 
-    def spill(self, segment: Segment) -> None:
-        """Write lines that are in memory to a file after all, if one can be created now."""
-        if self._directory is None or segment.path is not None:
+    def keep(self, segment: Segment) -> None:
+        """Write the lines of a sealed segment that no file has to one, if that is possible now."""
+        if self._directory is None or segment.kept():
             return
-        path = segment_path(self._directory, self._producer, segment.index)
         with contextlib.suppress(OSError):
             self._progress.ensure_file()
-            with open(create_file(path), "wb", buffering=0) as file:
-                write_all(file.fileno(), segment.read(0, segment.end()))
-                sync_file(file.fileno())
+            segment.copy_to(segment_path(self._directory, self._producer, segment.index))
 
     def remove_all(self) -> bool:
         """Remove all segments, also what an interrupted call left; return whether none is left."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+from pathlib import Path
 
 from logbatch.disk import OwnFile, sync_file
 
@@ -48,6 +49,10 @@ class MappedFile:
             sync_file(self._file.number)
         else:
             self.map.flush()
+
+    def is_named(self, path: Path) -> bool:
+        """Return whether the file still has this name."""
+        return self._file is not None and self._file.is_named(path)
 
     def close(self) -> None:
         """Close the mapping and the descriptor."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from logbatch.disk import OwnFile, allocate, create_file, lock_file
 from logbatch.journal.mapped_file import MappedFile
-from logbatch.journal.segment import Write
+from logbatch.journal.segment import Write, copy_lines
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
 _POPULATE_WRITE = 23  # MADV_POPULATE_WRITE, Linux 5.14: touch pages as a write would
@@ -51,6 +51,7 @@ class MappedSegment:
         self.first: int | None = None
         self._end: int | None = None
         self._lock = lock
+        self._copied: OwnFile | None = None  # where its lines are found instead
         self._mapping = _map_new_file(path, size) if path else MappedFile(-1, size)
         self._map = self._mapping.map
         self.write: Write = self._map.write if _LOCKLESS else self._write_locked
@@ -100,11 +101,22 @@ class MappedSegment:
         return self._map[start:stop]
 
     def sync(self) -> None:
-        if self.path is not None:
+        if self.path is not None and self._copied is None:
             self._mapping.sync()
+
+    def copy_to(self, path: Path) -> None:
+        copied, self._copied = self._copied, copy_lines(self, path)
+        self.path = path
+        if copied is not None:
+            copied.close()
+
+    def kept(self) -> bool:
+        return self.path is not None and (self._copied or self._mapping).is_named(self.path)
 
     def release(self) -> None:
         self._mapping.close()
+        if self._copied is not None:
+            self._copied.close()
 
     def abandon(self) -> None:
         self.release()

@@ -65,6 +65,12 @@ class OrphanSegment:
     def sync(self) -> None:
         return
 
+    def copy_to(self, path: Path) -> None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))  # it was the only one
+
+    def kept(self) -> bool:
+        return self._path.exists()
+
     def release(self) -> None:
         return
 

@@ -103,6 +103,10 @@ class Progress:
         except OSError as error:
             self._note(error)
 
+    def owner(self) -> int | None:
+        """Return the user that the journal's files belong to; None where there are none."""
+        return None if self._file is None else self._file.owner()
+
     def _note(self, error: OSError) -> None:
         self._reports.note(
             f"cannot write the state of the journal in {self._directory} ({error.strerror}); no"
