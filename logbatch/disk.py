@@ -125,6 +125,10 @@ class OwnFile:
             return False
         return (status.st_dev, status.st_ino) == self._identity[:2]
 
+    def size(self) -> int | None:
+        """Return how large it is; None where it is not open any more."""
+        return os.fstat(self.number).st_size if self.is_open() else None
+
     def owner(self) -> int | None:
         """Return the user whose file it is; None where it is not open any more."""
         return os.fstat(self.number).st_uid if self.is_open() else None

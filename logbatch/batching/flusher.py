@@ -41,6 +41,7 @@ from logbatch.trouble import Trouble
 
 TAKE_OVER_EVERY = 3.0  # seconds between two looks for journals of processes that died
 SYNC_EVERY = 1.0  # seconds that events wait before they are brought to the disk where they are
+LOOK_EVERY = 1.0  # seconds between two looks whether the journals' files are still there
 LAST_LOOK = 1.0  # seconds given to them when a session is closed
 
 _BACKOFF = Backoff()
@@ -115,13 +116,16 @@ class Flusher:
         if self._clock() >= self._retry_at:
             self._deliver_all()
         session = self._current()
+        session.look()
         session.journal.prepare(self._yielder.let_others_run)
-        return min(self._next_look(session), self._sync(session))
+        looks_again = LOOK_EVERY if session.journal.has_files else float("inf")
+        return min(self._next_look(session), self._sync(session), looks_again)
 
     def _deliver_all(self) -> None:
         try:
             self._finish_retiring()
             session = self._current()
+            session.look()  # before lines are counted and read
             if session.journal.settled < session.until:
                 self._send_all(session)
             if isinstance(due := self._due(session), str):
@@ -305,6 +309,7 @@ class Flusher:
 
     def _finish(self, session: Session) -> None:
         """Send the rest of a session that retires, and end it."""
+        session.look()
         if session.journal.pending():
             self._counters.flushes["close"] += 1
         self._send_rest(session)

@@ -23,6 +23,7 @@ from logbatch.options import BatchOptions
 from logbatch.transports.base import Batch
 
 FAR = 1 << 62
+CUT_OFF = "journal file cut off"  # by another program
 NOT_IN_TIME = "not delivered in time"  # and in no file
 
 
@@ -169,6 +170,12 @@ class Session:
         """Return what was dropped for one reason, to be reported now; None where nothing was."""
         with self._lock:
             return self.losses.popitem()[1] if self.losses else None
+
+    def look(self) -> None:
+        """Notice what other programs did to the journal's files, and count what is lost by it."""
+        self.journal.look(
+            lambda first, last: self._drop(CUT_OFF, last - first + 1, first, last) and None
+        )
 
     def put_back(self, loss: Loss) -> None:
         """Keep what could not be reported, to be reported later."""

@@ -150,7 +150,7 @@ class Maker:
             spare = self._spares.popleft()
         except IndexError:
             return None
-        if need <= spare.size <= room and self._place(spare):
+        if need <= spare.size <= room and _is_sound(spare) and self._place(spare):
             return spare
         discard(spare)
         return None
@@ -185,13 +185,33 @@ class Maker:
         while self._spares:
             discard(self._spares.popleft())
 
+    @property
+    def directory(self) -> Path | None:
+        """Where files go; None for memory."""
+        return self._directory
+
+    def path_of(self, segment: Segment) -> Path | None:
+        """Return where the file of a segment is; None for memory."""
+        if self._directory is None:
+            return None
+        return segment_path(self._directory, self._producer, segment.index)
+
+    def look(self) -> None:
+        """Give up spare segments whose files another program has removed or cut off."""
+        for spare in list(self._spares):
+            if not _is_sound(spare):
+                with contextlib.suppress(ValueError):  # it was just placed
+                    self._spares.remove(spare)
+                    discard(spare)
+
     def keep(self, segment: Segment) -> None:
         """Write the lines of a sealed segment that no file has to one, if that is possible now."""
-        if self._directory is None or segment.kept():
+        path = self.path_of(segment)
+        if path is None or segment.kept():
             return
         with contextlib.suppress(OSError):
             self._progress.ensure_file()
-            segment.copy_to(segment_path(self._directory, self._producer, segment.index))
+            segment.copy_to(path)
 
     def remove_all(self) -> bool:
         """Remove all segments, also what an interrupted call left; return whether none is left."""
@@ -209,6 +229,10 @@ class Maker:
         """Release everything in a forked child: it is the parent's."""
         while self._spares:
             self._spares.popleft().abandon()
+
+
+def _is_sound(spare: MappedSegment) -> bool:
+    return spare.kept() and spare.cut_off() is None
 
 
 def whole_pages(size: int) -> int:

@@ -42,13 +42,12 @@ class MappedSegment:
         OSError: The file could not be created, or there is no room for it.
     """
 
-    loose = False
-
     def __init__(self, index: int, path: Path | None, size: int, lock: threading.RLock) -> None:
         self.index = index
         self.path = path
         self.size = size
         self.first: int | None = None
+        self.loose = False
         self._end: int | None = None
         self._lock = lock
         self._copied: OwnFile | None = None  # where its lines are found instead
@@ -91,14 +90,31 @@ class MappedSegment:
         stop = self.size
         while stop > 0:
             start = max(stop - 4096, 0)
-            content = self._map[start:stop].rstrip(b"\0")
+            content = self.read(start, stop).rstrip(b"\0\n")
             if content:
-                return start + len(content)
+                return min(start + len(content) + 1, self.size)  # a line ends with a newline
             stop = start
         return 0
 
     def read(self, start: int, stop: int) -> bytes:
-        return self._map[start:stop]
+        data = self._mapping.read(start, stop)
+        if len(data) < stop - start:  # somebody has cut it off
+            self.loose = True
+            data = data[: data.rfind(b"\n") + 1].ljust(stop - start, b"\n")
+        return data
+
+    def cut_off(self) -> int | None:
+        size = self._mapping.size()
+        if size is None or size >= self.size or self._copied is not None:
+            return None
+        with self._lock:
+            self._map.seek(0, os.SEEK_END)  # from here on `write` raises
+        return size
+
+    def shorten(self, end: int) -> None:
+        self.loose = True
+        self._end = self.size = end
+        self._mapping.shrink(end)
 
     def sync(self) -> None:
         if self.path is not None and self._copied is None:

@@ -40,3 +40,16 @@ def count_in_files(
             first = settled.sequence if segment.index == settled.segment else segment.first or 0
             lines += max(counted(segment).sequence - first, 0)
     return lines
+
+
+def describe_place(segments: Segments, *, in_memory: bool) -> str:
+    """Describe in a few words where the lines of a journal wait.
+
+    Args:
+        segments: Those of the journal.
+        in_memory: Whether it has no files by choice.
+    """
+    found = [segment.path is None for segment in segments]
+    if in_memory or (found and all(found)):
+        return "memory"
+    return "the journal and in memory" if any(found) else "the journal"

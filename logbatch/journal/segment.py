@@ -67,6 +67,15 @@ class Segment(Protocol):
             OSError: That is not possible.
         """
 
+    def cut_off(self) -> int | None:
+        """Return the size of the file if another program has cut it off, else None.
+
+        Then it takes no more lines, and `shorten` must be called.
+        """
+
+    def shorten(self, end: int) -> None:
+        """Let it end here, which is behind its last line that is whole."""
+
     def kept(self) -> bool:
         """Return whether its lines are in a file that a later process finds."""
 

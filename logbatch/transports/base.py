@@ -21,6 +21,8 @@ import msgspec
 from logbatch.identity import Ranges
 from logbatch.places import state_path
 
+HIDDEN = ".journal"  # so that what matches `*`, as those do who rotate logs, leaves it alone
+
 _decoder = msgspec.json.Decoder()
 
 
@@ -165,4 +167,5 @@ def state_directory(destination: str) -> Path | None:
     """
     import hashlib  # only such destinations need it
 
-    return state_path(hashlib.sha256(destination.encode()).hexdigest()[:16])
+    place = state_path(hashlib.sha256(destination.encode()).hexdigest()[:16])
+    return None if place is None else place / HIDDEN

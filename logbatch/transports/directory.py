@@ -33,7 +33,7 @@ from logbatch.storage.segments import (
     list_folders,
     read_ranges,
 )
-from logbatch.transports.base import BaseTransport, Batch
+from logbatch.transports.base import HIDDEN, BaseTransport, Batch
 
 _NO_OPTIONS = {"path", "columns"}  # of a URL
 
@@ -57,7 +57,7 @@ class DirectoryTransport(BaseTransport):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = _resolve(path)
         self.destination = f"{self.kind}:{self.path}"
-        self.journal_directory = self.path / ".journal"
+        self.journal_directory = self.path / HIDDEN
         self.now: Callable[[], float] = time.time
         self.remembered = 64
         self._finder = Finder(self.path)
