@@ -76,7 +76,7 @@ class _Repeats(NamedTuple):
             "last": last.get("timestamp"),
             "message": fit_text(str(_decode(last.get("message", b'""'))), _MOST_BYTES),
         }
-        return _encode_lines((fields,))
+        return _encode_lines([fields])
 
 
 class _Run:
