@@ -12,6 +12,9 @@ In one step, in this order:
 3. Losses are reported in the log, now that sending works: before, they might be dropped, too.
 4. One batch of a process that died is sent, so that our own events never wait for long.
 
+Before the lines of a journal are counted or read, and at the end of each step, we look whether its
+files still are as they were left; so a step comes at least every second as long as there are any.
+
 A failure ends the step; what is not acknowledged is sent again by a later one, as the same batch.
 """
 

@@ -173,9 +173,7 @@ class Session:
 
     def look(self) -> None:
         """Notice what other programs did to the journal's files, and count what is lost by it."""
-        self.journal.look(
-            lambda first, last: self._drop(CUT_OFF, last - first + 1, first, last) and None
-        )
+        self.journal.look(lambda first, last: self._drop(CUT_OFF, last - first + 1, first, last))
 
     def put_back(self, loss: Loss) -> None:
         """Keep what could not be reported, to be reported later."""

@@ -141,6 +141,7 @@ class Upkeep:
             for segment in gone:
                 if self._waits(segment):
                     self._copy(segment, lock)
+                    self._maker.sync_names()
         except OSError as error:
             self._reports.note(
                 f"{_GONE.format(self._maker.directory)}, and cannot be made again"

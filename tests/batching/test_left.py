@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from children import Child
+from children import Child, own_mounts
 
 from logbatch import BatchHandler, Dataset
 from logbatch.batching.left import describe_left
@@ -40,9 +41,15 @@ class Away(CapturingTransport):
 def log_and_end(transport: object, count: int = 3, **options: Any) -> tuple[list[str], Any]:
     """Log, end as a process does, and return what was said at the end and the account."""
     told: list[tuple[str, str]] = []
+    also = options.pop("on_error", lambda *what: None)
+
+    def on_error(kind: str, text: str, error: BaseException | None) -> None:
+        told.append((kind, text))
+        also(kind, text, error)
+
     handler = BatchHandler(
         transport,  # type: ignore[arg-type]
-        on_error=lambda kind, text, error: told.append((kind, text)),
+        on_error=on_error,
         **{"close_timeout": 0.05, **options},
     )
     logger = logging.Logger("left")
@@ -133,6 +140,34 @@ def test_while_they_wait_in_memory_they_are_not_said_to_be_in_the_journal(tmp_pa
     logger.info("a")
     end(handler, [])
     assert any("cannot be reached; events wait in memory;" in text for text in told)
+
+
+def can_mount() -> bool:
+    """Return whether this user may mount something in namespaces of its own."""
+    command = ["unshare", "--mount", "--map-root-user", "mount", "-t", "tmpfs", "none", "/mnt"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def test_on_a_read_only_mount(tmp_path: Path) -> None:
+    """Nothing can be made; what is said of it is true in the end, too."""
+    if not can_mount():
+        pytest.skip("NOT TESTED: nothing can be mounted here")
+    said, logs = tmp_path / "said", tmp_path / "logs"
+    logs.mkdir()
+
+    def work() -> None:
+        own_mounts()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", str(logs)], check=True)
+        told: list[str] = []
+        (text,), stats = log_and_end(f"jsonl:{logs}", on_error=lambda *what: told.append(what[1]))
+        assert 0 == stats.pending
+        said.write_text("\n".join([*told, text]))
+
+    Child(work).wait()
+    first, *_, last = said.read_text().splitlines()
+    assert "(Read-only file system); buffering up to 64 MiB of events in memory" in first
+    assert last == "3 events were not delivered in time; lost, as they were in memory only"
+    assert not [line for line in said.read_text().splitlines() if "wait in the journal" in line]
 
 
 @root_only
