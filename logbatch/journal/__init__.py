@@ -3,12 +3,14 @@
 from logbatch.journal.journal import Journal, Lines
 from logbatch.journal.orphans import adopt
 from logbatch.journal.pending import Pending, read_pending
+from logbatch.journal.places import Left
 from logbatch.journal.writer import JournalFull, JournalStopped
 
 __all__ = [
     "Journal",
     "JournalFull",
     "JournalStopped",
+    "Left",
     "Lines",
     "Pending",
     "adopt",
