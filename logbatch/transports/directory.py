@@ -65,6 +65,12 @@ class DirectoryTransport(BaseTransport):
         self._unsynced: set[Path] = set()  # folders whose new names are perhaps not on the disk
         self._cleaned: set[Path] = set()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        make, (kind, args, keywords) = super().__reduce__()
+        if args:
+            return make, (kind, (self.path, *args[1:]), keywords)
+        return make, (kind, args, {**keywords, "path": self.path})
+
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
         """Make one of a URL: `kind:directory`, `kind:///directory`, `kind:directory?option=value`.

@@ -11,7 +11,7 @@ import pytest
 from bench import assert_law, put
 
 from logbatch.batching.batcher import Batcher
-from logbatch.batching.takeover import recover
+from logbatch.batching.recovery import recover
 from logbatch.errors import BatchUnsupportedError, RejectedError, TemporaryError
 from logbatch.options import BatchOptions
 from logbatch.testing import CapturingTransport
