@@ -78,7 +78,8 @@ class Recovery:
         self._ends = clock() + timeout if timeout is not None else float("inf")
         self._failures = 0  # in a row
         self._moved = clock()  # when something was done last, here or by others
-        self._seen: tuple[int, dict[str, LeftJournal]] = (
+        # What was done, and what was left then.
+        self._seen: tuple[int, dict[str, LeftJournal]] = (0, {})
             0,
             {},
         )  # what was done, what was left then
