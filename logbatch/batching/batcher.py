@@ -17,6 +17,7 @@ from logbatch.batching.counters import Counters
 from logbatch.batching.delivery import Delivery, delivering
 from logbatch.batching.flusher import Flusher
 from logbatch.batching.inbox import Inbox, Request
+from logbatch.batching.left import describe_left
 from logbatch.batching.lifetime import process
 from logbatch.batching.repeats import Collapser
 from logbatch.batching.session import FAR, Session, Tally
@@ -26,7 +27,7 @@ from logbatch.batching.worker import Worker
 from logbatch.events.event import LineEncoder
 from logbatch.events.redact import Redactor
 from logbatch.identity import new_producer
-from logbatch.journal import Journal, JournalFull, JournalStopped
+from logbatch.journal import Journal, JournalFull, JournalStopped, Left
 from logbatch.native import RLock
 from logbatch.options import BatchOptions
 from logbatch.places import explain
@@ -116,6 +117,7 @@ class Batcher:
         self._lock = RLock()
         self._sessions: list[Session] = []  # all that are not yet in `_past`, the current one too
         self._past = Tally()
+        self._left: list[Left] = []  # of those in `_past`
         self._session = self._new_session()
 
     def _make_redactor(self) -> Redactor | None:
@@ -342,16 +344,14 @@ class Batcher:
 
     def report_left(self) -> None:
         """Report, when the process ends, where events are that could not be delivered."""
-        left = self.stats().pending
-        if left:
-            events = "1 event was" if left == 1 else f"{left:,} events were"
-            fate = (
-                "lost, as the journal was in memory"
-                if self.directory is None
-                else f"kept in {self.directory}; the next process that logs to the same place, or"
-                " `logbatch recover`, delivers what is there"
-            )
-            self._trouble.say("left", f"{events} not delivered in time; {fate}")
+        with self._lock:
+            self._fold_ended()
+            left, sessions = self._left.copy(), self._sessions.copy()
+        for session in sessions:
+            session.journal.keep()  # the thread may be busy sending for longer than there is time
+        left += [session.journal.left() for session in sessions]
+        if text := describe_left(left, self.directory):
+            self._trouble.say("left", text)
 
     # ------------------------------------------------------------------ the account
 
@@ -369,6 +369,7 @@ class Batcher:
     def _fold_ended(self) -> None:
         for session in [session for session in self._sessions if session.ended]:
             self._past += session.tally()
+            self._left.append(session.journal.left())
             self._sessions.remove(session)
 
     # ------------------------------------------------------------------ fork

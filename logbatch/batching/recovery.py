@@ -17,7 +17,7 @@ from logbatch.batching.counters import Counters
 from logbatch.batching.delivery import Delivery
 from logbatch.batching.takeover import Takeover
 from logbatch.errors import DeniedError, TemporaryError
-from logbatch.journal import Left, find_left, read_pending
+from logbatch.journal import LeftJournal, find_left, read_pending
 from logbatch.options import BatchOptions
 from logbatch.transports.base import BaseTransport, journal_directory
 from logbatch.trouble import Trouble
@@ -78,7 +78,11 @@ class Recovery:
         self._ends = clock() + timeout if timeout is not None else float("inf")
         self._failures = 0  # in a row
         self._moved = clock()  # when something was done last, here or by others
-        self._seen: tuple[int, dict[str, Left]] = (0, {})  # what was done, what was left then
+        # What was done, and what was left then.
+        self._seen: tuple[int, dict[str, LeftJournal]] = (0, {})
+            0,
+            {},
+        )  # what was done, what was left then
         self._by_others = False
 
     @property
@@ -135,10 +139,10 @@ class Recovery:
             return None  # two rounds could not take them over; it was said why
         return _LOOK if now + _LOOK < min(self._moved + self._waiting, self._ends) else None
 
-    def _find_left(self) -> dict[str, Left]:
+    def _find_left(self) -> dict[str, LeftJournal]:
         return find_left(self._directory) if self._directory is not None else {}
 
-    def _count(self, left: dict[str, Left]) -> dict[str, int]:
+    def _count(self, left: dict[str, LeftJournal]) -> dict[str, int]:
         """Count the events that wait, by producer."""
         found = read_pending(self._directory) if self._directory is not None and left else []
         return {each.producer: each.lines.count(b"\n") for each in found if each.producer in left}

@@ -1,8 +1,9 @@
 """The journal: where events wait, and what survives the process."""
 
 from logbatch.journal.journal import Journal, Lines
-from logbatch.journal.orphans import Left, adopt, find_left
+from logbatch.journal.orphans import LeftJournal, adopt, find_left
 from logbatch.journal.pending import Pending, read_pending
+from logbatch.journal.places import Left
 from logbatch.journal.writer import JournalFull, JournalStopped
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "JournalFull",
     "JournalStopped",
     "Left",
+    "LeftJournal",
     "Lines",
     "Pending",
     "adopt",

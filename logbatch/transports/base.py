@@ -14,12 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import msgspec
 
 from logbatch.identity import Ranges
 from logbatch.places import state_path
+
+HIDDEN = ".journal"  # so that what matches `*`, as those do who rotate logs, leaves it alone
 
 _decoder = msgspec.json.Decoder()
 
@@ -103,6 +105,8 @@ class BaseTransport:
     """Base of the transports of this package: all that a transport can have, with defaults.
 
     Another package's need not derive from it: `logbatch.transports.adapted` adds what they lack.
+    A copy, and what comes out of a pickle, is made anew with the same arguments: it has no
+    connection and no open file in common with this one.
 
     Attributes:
         destination: A string that is the same in every process that sends to the same place; any
@@ -121,6 +125,17 @@ class BaseTransport:
     defaults: ClassVar[Mapping[str, Any]] = {}
     writes_files: ClassVar[bool] = False
     patience: float | None = None
+
+    _arguments: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *args: Any, **keywords: Any) -> Self:
+        made = super().__new__(cls)
+        made._arguments = args, keywords
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        args, keywords = self._arguments
+        return _make, (type(self), plain(args), plain(keywords))
 
     def send(self, batch: Batch) -> Receipt | None:
         """Deliver a batch; returning means that it is safe at the destination."""
@@ -153,6 +168,20 @@ class BaseTransport:
         return f"<{type(self).__name__} {self.destination or 'in memory'}>"
 
 
+def _make(kind: type[BaseTransport], args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    return kind(*args, **keywords)
+
+
+def plain(value: Any) -> Any:
+    """Return a value without the dicts and lists of `logging.config`, which know all handlers."""
+    if isinstance(value, Mapping):
+        return {name: plain(value[name]) for name in value}
+    if isinstance(value, list | tuple):
+        items = [plain(value[index]) for index in range(len(value))]
+        return items if isinstance(value, list) else tuple(items)
+    return value
+
+
 def journal_directory(transport: BaseTransport) -> Path | None:
     """Return where the journals of a destination are; None where they are in memory."""
     if transport.journal_directory is not None:
@@ -167,4 +196,5 @@ def state_directory(destination: str) -> Path | None:
     """
     import hashlib  # only such destinations need it
 
-    return state_path(hashlib.sha256(destination.encode()).hexdigest()[:16])
+    place = state_path(hashlib.sha256(destination.encode()).hexdigest()[:16])
+    return None if place is None else place / HIDDEN

@@ -33,7 +33,7 @@ from logbatch.storage.segments import (
     list_folders,
     read_ranges,
 )
-from logbatch.transports.base import BaseTransport, Batch
+from logbatch.transports.base import HIDDEN, BaseTransport, Batch
 
 _NO_OPTIONS = {"path", "columns"}  # of a URL
 
@@ -58,13 +58,19 @@ class DirectoryTransport(BaseTransport):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = _resolve(path)
         self.destination = f"{self.kind}:{self.path}"
-        self.journal_directory = self.path / ".journal"
+        self.journal_directory = self.path / HIDDEN
         self.now: Callable[[], float] = time.time
         self.remembered = 64
         self._finder = Finder(self.path)
         self._known: dict[str, Ranges] = {}  # by producer, the one used last at the end
         self._unsynced: set[Path] = set()  # folders whose new names are perhaps not on the disk
         self._cleaned: set[Path] = set()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        make, (kind, args, keywords) = super().__reduce__()
+        if args:
+            return make, (kind, (self.path, *args[1:]), keywords)
+        return make, (kind, args, {**keywords, "path": self.path})
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
