@@ -10,7 +10,6 @@ An event that comes afterwards begins the next one, so nothing is too late to be
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 
@@ -29,6 +28,7 @@ from logbatch.events.event import LineEncoder
 from logbatch.events.redact import Redactor
 from logbatch.identity import new_producer
 from logbatch.journal import Journal, JournalFull, JournalStopped, Left
+from logbatch.native import RLock
 from logbatch.options import BatchOptions
 from logbatch.places import explain
 from logbatch.stats import Stats
@@ -114,7 +114,7 @@ class Batcher:
         )
         self._worker = Worker(self._flusher, self._inbox, transport, self._trouble, self._clock)
         # Written under `_lock` by any thread.  `_session`, the current one, is read without it.
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._sessions: list[Session] = []  # all that are not yet in `_past`, the current one too
         self._past = Tally()
         self._left: list[Left] = []  # of those in `_past`
@@ -363,7 +363,8 @@ class Batcher:
         # Not under the lock: who holds a journal's may log, in a signal handler, and wait for this.
         tally = sum((session.tally() for session in sessions), past)
         collapsed = self._repeats.collapsed if self._repeats is not None else 0
-        return self._counters.make_stats(tally, self._trouble, collapsed)
+        to_files = self.transport.writes_files
+        return self._counters.make_stats(tally, self._trouble, collapsed, to_files=to_files)
 
     def _fold_ended(self) -> None:
         for session in [session for session in self._sessions if session.ended]:

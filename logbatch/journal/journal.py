@@ -20,7 +20,6 @@ nothing is left; each line from `settled` to head is in a segment or in `dropped
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -37,6 +36,7 @@ from logbatch.journal.segments import Segments
 from logbatch.journal.state import SUPPORTED, Position, StateFile
 from logbatch.journal.upkeep import Upkeep
 from logbatch.journal.writer import WITHOUT_LIMIT, Writer
+from logbatch.native import RLock
 
 
 class Lines(NamedTuple):
@@ -76,7 +76,7 @@ class Journal:
         on_segment: Callable[[], object] = lambda: None,
     ) -> None:
         self.producer = producer
-        self.lock = threading.RLock()
+        self.lock = RLock()
         self._reports = Reports(on_trouble)
         if directory is not None and not SUPPORTED:
             self._reports.note(
@@ -394,7 +394,7 @@ class Journal:
     def abandon(self) -> None:
         """Release everything in a forked child, and touch no file: they are the parent's."""
         self.writer.abandon()
-        self.lock = threading.RLock()  # somebody who was not forked may hold the other for ever
+        self.lock = RLock()  # somebody who was not forked may hold the other for ever
         self._segments.abandon()
         self._maker.abandon()
         self._progress.close()

@@ -53,6 +53,7 @@ class DirectoryTransport(BaseTransport):
     """
 
     kind: ClassVar[str]
+    writes_files = True
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = _resolve(path)
@@ -64,6 +65,12 @@ class DirectoryTransport(BaseTransport):
         self._known: dict[str, Ranges] = {}  # by producer, the one used last at the end
         self._unsynced: set[Path] = set()  # folders whose new names are perhaps not on the disk
         self._cleaned: set[Path] = set()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        make, (kind, args, keywords) = super().__reduce__()
+        if args:
+            return make, (kind, (self.path, *args[1:]), keywords)
+        return make, (kind, args, {**keywords, "path": self.path})
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
