@@ -20,7 +20,7 @@ LAYERS = [
     ["storage", "storage.columns"],
     ["events.lazy", "events.values", "events.encoder", "identity"],
     ["batching.triggers", "batching.backoff"],
-    ["options", "keywords", "stats", "trouble", "gil", "disk"],
+    ["options", "keywords", "stats", "trouble", "gil", "disk", "places"],
     ["events.redact", "batching.repeats", "metrics"],
     ["events.*"],
     ["journal.*"],

@@ -18,13 +18,14 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from logbatch.cli import demo_app
-from logbatch.cli.directory import for_shell, user_log_path
+from logbatch.cli.directory import for_shell
 from logbatch.cli.output import show_table
 from logbatch.cli.record import shown, shown_short
 from logbatch.cli.sizes import measure, readable
 from logbatch.cli.terminal import Terminal, counted
 from logbatch.dataset.reader import Dataset
 from logbatch.disk import make_directory
+from logbatch.places import log_path
 
 _TAIL_LINES = 12
 _FURNITURE = 8  # lines of a terminal that are not the tail's
@@ -107,7 +108,7 @@ def command(seconds: float, rate: float, directory: Path | None) -> None:
 
 
 def _new_directory() -> Path:
-    path = user_log_path("logbatch-demo") / f"{datetime.now():%Y%m%d-%H%M%S}"
+    path = log_path("logbatch-demo") / f"{datetime.now():%Y%m%d-%H%M%S}"
     number = 1
     while path.exists():
         number += 1

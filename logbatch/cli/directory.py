@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from logbatch.errors import DatasetError
+from logbatch.places import expand_user
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -56,7 +58,10 @@ def parse_directory(text: str) -> tuple[str | None, Path]:
     if kind in ("http", "https"):
         raise DatasetError(f"{kind}:… is not a directory; what was sent there is at the server")
     if kind not in ("parquet", "jsonl"):
-        return None, Path(text).expanduser()
+        try:
+            return None, Path(expand_user(text))
+        except ValueError as error:
+            raise DatasetError(f"{text}: {error}") from None
     path = _path_of(text)
     assert path is not None
     return kind, path
@@ -81,16 +86,9 @@ def _path_of(url: str | None) -> Path | None:
     return transport.path if isinstance(transport, DirectoryTransport) else None
 
 
-def user_log_path(name: str) -> Path:
-    """Return where this user's programs of a name keep their logs."""
-    import platformdirs
-
-    return platformdirs.user_log_path(name, appauthor=False)
-
-
 def for_shell(path: Path) -> str:
     """Write a path as one would type it in a shell: with `~`, and quoted where need be."""
-    home = Path.home()
-    if path.is_relative_to(home) and shlex.quote(str(path)) == str(path):
+    home = Path(os.path.expanduser("~"))
+    if home.is_absolute() and path.is_relative_to(home) and shlex.quote(str(path)) == str(path):
         return f"~/{path.relative_to(home)}"
     return shlex.quote(str(path))

@@ -60,6 +60,13 @@ def _limit(name: str, text: str) -> Callable[[_F], _F]:
 )
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain, for HTTPS.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key.")
+@click.option(
+    "--default-level",
+    default="INFO",
+    show_default=True,
+    metavar="LEVEL",
+    help="Of entries that have none.",
+)
 @_limit("max_compressed_bytes", "Of a compressed body, as it is sent.")
 @_limit("max_body_bytes", "Of a plain body, or an inflated one.")
 @_limit("max_records", "Entries in one request.")
@@ -77,6 +84,7 @@ def command(
     allowed_hosts: tuple[str, ...],
     tls_cert: Path | None,
     tls_key: Path | None,
+    default_level: str,
     **limits: Any,
 ) -> None:
     """Receive records over HTTP, and write them to DIR.
@@ -108,6 +116,7 @@ def command(
             tls_cert,
             tls_key,
             Limits(**limits),
+            default_level,
         )
     except ValueError as error:
         raise click.ClickException(_name_option(str(error))) from None

@@ -3,6 +3,7 @@
 from logbatch.journal.journal import Journal, Lines
 from logbatch.journal.orphans import Left, adopt, find_left
 from logbatch.journal.pending import Pending, read_pending
+from logbatch.journal.places import Left
 from logbatch.journal.writer import JournalFull, JournalStopped
 
 __all__ = [

@@ -66,6 +66,18 @@ class OrphanSegment:
     def sync(self) -> None:
         return
 
+    def cut_off(self) -> int | None:
+        return None  # what is missing is read as blank lines
+
+    def shorten(self, end: int) -> None:
+        return
+
+    def copy_to(self, path: Path) -> None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))  # it was the only one
+
+    def kept(self) -> bool:
+        return self._path.exists()
+
     def release(self) -> None:
         return
 

@@ -1,7 +1,8 @@
 """The entries of a request: found in its body, checked, and made lines.
 
 What our own clients send are lines already; they are checked many at a time and stored byte for
-byte.  Only where one of them is something else is each looked at by itself.
+byte, as long as no object in them has a key twice.  Only where one of them is something else is
+each looked at by itself.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import msgspec
 
 from logbatch.server.json_size import has_more_entries, is_deeper
 from logbatch.server.limits import Limits, Refusal
-from logbatch.server.normalise import Rejected, normalise
+from logbatch.server.normalise import DEFAULT_LEVEL, Level, Made, Rejected, normalise
+from logbatch.server.unique_keys import is_as_we_write, keep_last_keys
 from logbatch.storage.columns import COLUMNS, FIELDS, JSON_TYPES
 from logbatch.storage.line import format_time
 
@@ -151,13 +153,16 @@ def _too_many(limits: Limits) -> Refusal:
 # ------------------------------------------------------------------ checking them
 
 
-def check(entries: list[bytes], limits: Limits, now: float) -> Checked:
+def check(
+    entries: list[bytes], limits: Limits, now: float, default: Level = DEFAULT_LEVEL
+) -> Checked:
     """Make lines of entries.
 
     Args:
         entries: JSON, each without a line end.
         limits: Which depth is allowed.
         now: When they were received, in seconds since 1970.
+        default: The level of those that have none.
 
     Raises:
         Refusal: One is nested too deeply (400); its index is told.
@@ -170,7 +175,7 @@ def check(entries: list[bytes], limits: Limits, now: float) -> Checked:
         )
     if _are_own(entries):
         return Checked(entries, {})
-    return _check_singly(entries, format_time(datetime.fromtimestamp(now, UTC)))
+    return _check_singly(entries, format_time(datetime.fromtimestamp(now, UTC)), default)
 
 
 def _find_deep(entries: Iterable[bytes], most: int) -> Iterable[int]:
@@ -181,26 +186,38 @@ def _find_deep(entries: Iterable[bytes], most: int) -> Iterable[int]:
 
 def _are_own(entries: list[bytes]) -> bool:
     try:
-        return len(_own.decode_lines(b"\n".join(entries))) == len(entries)
+        if len(_own.decode_lines(b"\n".join(entries))) != len(entries):
+            return False
     except (RecursionError, *_UNDECODABLE):
         return False
+    return all(map(is_as_we_write, entries))
 
 
-def _check_singly(entries: list[bytes], received: str) -> Checked:
+def _check_singly(entries: list[bytes], received: str, default: Level) -> Checked:
     lines: list[bytes | None] = []
     rejected: dict[int, str] = {}
     undated: set[int] = set()
     for index, entry in enumerate(entries):
-        line = None
+        line, dated = None, True
         try:
-            _own.decode(entry)
-            line = entry
-        except (RecursionError, *_UNDECODABLE):
-            try:
-                line, dated = normalise(entry, received)
-                if not dated:
-                    undated.add(index)
-            except Rejected as error:
-                rejected[index] = str(error)
+            line, dated = _make_line(entry, received, default)
+        except Rejected as error:
+            rejected[index] = str(error)
+        if not dated:
+            undated.add(index)
         lines.append(line)
     return Checked(lines, rejected, frozenset(undated))
+
+
+def _make_line(entry: bytes, received: str, default: Level) -> Made:
+    """Keep a line of ours, or make one of what another program sends.
+
+    Raises:
+        Rejected: It cannot be stored.
+    """
+    try:
+        _own.decode(entry)
+        made = Made(entry, dated=True)
+    except (RecursionError, *_UNDECODABLE):
+        made = normalise(entry, received, default)
+    return Made(keep_last_keys(made.line), made.dated)

@@ -21,8 +21,9 @@ from logbatch.server.json_size import has_many_values
 from logbatch.server.limits import Limits, Refusal
 from logbatch.server.memory import Share
 from logbatch.server.metrics import Metrics
-from logbatch.server.normalise import Rejected
+from logbatch.server.normalise import Level, Rejected
 from logbatch.server.store import Key, Store, Stored
+from logbatch.server.surrogates import mark_lone_surrogates
 
 _LONGEST_LIST = 48 << 10  # bytes of an answer; clients of ours read 64 KiB
 _encode = msgspec.json.Encoder().encode
@@ -57,12 +58,14 @@ class Ingest:
         store: Where records are stored.
         limits: What a request may cost.
         metrics: What is counted.
+        default: The level of an entry that has none.
     """
 
-    def __init__(self, store: Store, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, store: Store, limits: Limits, metrics: Metrics, default: Level) -> None:
         self._store = store
         self._limits = limits
         self._metrics = metrics
+        self._default = default
 
     def ingest(self, sent: Sent) -> bytes:
         """Store what was sent, and return the answer's body.
@@ -74,7 +77,7 @@ class Ingest:
         entries = self._find(sent, body)
         if sent.key is not None and len(entries) != sent.key.last - sent.key.first + 1:
             raise Refusal(400, "the body holds another number of entries than Idempotency-Key says")
-        checked = check(entries, self._limits, time.time())
+        checked = check(entries, self._limits, time.time(), self._default)
         rejected = [{"index": i, "reason": why} for i, why in checked.rejected.items()]
         if len(_encode(rejected)) > _LONGEST_LIST:
             index, why = next(iter(checked.rejected.items()))
@@ -84,8 +87,11 @@ class Ingest:
                 f"entry {index}: {why}",
             )
         stored = self._add(sent, checked)
+        if rejected and len(rejected) == len(checked.lines):
+            more = {"logs_added": 0, "rejected": rejected, "duplicate": False}
+            raise Refusal(422, _none_is_stored("entry", checked), more=more)
         answer = {
-            "success": len(rejected) < len(checked.lines) or not rejected,
+            "success": True,
             "logs_added": stored.added,
             "rejected": rejected,
             "duplicate": stored.known > 0 and stored.added == 0,
@@ -110,6 +116,8 @@ class Ingest:
         except Rejected as error:
             raise Refusal(400, f"a resource or scope cannot be stored: {error}") from None
         self._add(sent, checked)
+        if checked.rejected and len(checked.rejected) == len(checked.lines):
+            raise Refusal(400, _none_is_stored("record", checked))
         return otlp.encode_success(checked.rejected, sent.media)
 
     def _add(self, sent: Sent, checked: Checked) -> Stored:
@@ -123,9 +131,11 @@ class Ingest:
         body = unpack(sent.body, sent.encoding, self._limits, sent.share)
         self._metrics.received.inc(len(sent.body))
         self._metrics.inflated.inc(len(body))
-        if sent.media != PROTOBUF and has_many_values(body, self._limits.max_records):
+        if sent.media == PROTOBUF:
+            return body
+        if has_many_values(body, self._limits.max_records):
             raise Refusal(413, "the body holds too many values")
-        return body
+        return mark_lone_surrogates(body)
 
     def _find(self, sent: Sent, body: bytes) -> list[bytes]:
         if sent.media in LINES:
@@ -137,3 +147,8 @@ class Ingest:
         if sent.single and len(entries) != 1:
             raise Refusal(400, "the body must hold one entry")
         return entries
+
+
+def _none_is_stored(what: str, checked: Checked) -> str:
+    index, why = next(iter(checked.rejected.items()))
+    return f"nothing is stored: each {what} is refused; {what} {index}: {why}"

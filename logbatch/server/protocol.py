@@ -20,16 +20,6 @@ _ANSWER = (
 ) % (len(_TOO_SLOW), _TOO_SLOW)
 
 
-def make_protocol(header_timeout: float, body_timeout: float) -> type[H11Protocol]:
-    """Make a protocol with deadlines, both in seconds."""
-
-    class Protocol(DeadlineProtocol):
-        header_seconds = header_timeout
-        body_seconds = body_timeout
-
-    return Protocol
-
-
 class DeadlineProtocol(H11Protocol):
     """The protocol of one connection.
 

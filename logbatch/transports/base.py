@@ -19,6 +19,9 @@ from typing import Any, ClassVar, Protocol, Self
 import msgspec
 
 from logbatch.identity import Ranges
+from logbatch.places import state_path
+
+HIDDEN = ".journal"  # so that what matches `*`, as those do who rotate logs, leaves it alone
 
 _decoder = msgspec.json.Decoder()
 
@@ -184,11 +187,12 @@ def journal_directory(transport: BaseTransport) -> Path | None:
     return None if transport.destination is None else state_directory(transport.destination)
 
 
-def state_directory(destination: str) -> Path:
-    """Return the directory of the user's state for a destination that has none of its own."""
-    import hashlib  # only such destinations need these two
+def state_directory(destination: str) -> Path | None:
+    """Return the directory of the user's state for a destination that has none of its own.
 
-    import platformdirs
+    None means that there is no place for one, and the journal is kept in memory.
+    """
+    import hashlib  # only such destinations need it
 
-    name = hashlib.sha256(destination.encode()).hexdigest()[:16]
-    return platformdirs.user_state_path("logbatch") / name
+    place = state_path(hashlib.sha256(destination.encode()).hexdigest()[:16])
+    return None if place is None else place / HIDDEN
