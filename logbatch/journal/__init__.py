@@ -1,7 +1,7 @@
 """The journal: where events wait, and what survives the process."""
 
 from logbatch.journal.journal import Journal, Lines
-from logbatch.journal.orphans import Left, adopt, find_left
+from logbatch.journal.orphans import OrphanState, adopt, find_orphans
 from logbatch.journal.pending import Pending, read_pending
 from logbatch.journal.places import Left
 from logbatch.journal.writer import JournalFull, JournalStopped
@@ -12,8 +12,9 @@ __all__ = [
     "JournalStopped",
     "Left",
     "Lines",
+    "OrphanState",
     "Pending",
     "adopt",
-    "find_left",
+    "find_orphans",
     "read_pending",
 ]
