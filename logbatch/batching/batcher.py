@@ -363,7 +363,8 @@ class Batcher:
         # Not under the lock: who holds a journal's may log, in a signal handler, and wait for this.
         tally = sum((session.tally() for session in sessions), past)
         collapsed = self._repeats.collapsed if self._repeats is not None else 0
-        return self._counters.make_stats(tally, self._trouble, collapsed)
+        to_files = self.transport.writes_files
+        return self._counters.make_stats(tally, self._trouble, collapsed, to_files=to_files)
 
     def _fold_ended(self) -> None:
         for session in [session for session in self._sessions if session.ended]:

@@ -17,7 +17,7 @@ from logbatch.batching.counters import Counters
 from logbatch.batching.delivery import Delivery
 from logbatch.batching.takeover import Takeover
 from logbatch.errors import DeniedError, TemporaryError
-from logbatch.journal import OrphanState, find_orphans, read_pending
+from logbatch.journal import LeftJournal, find_left, read_pending
 from logbatch.options import BatchOptions
 from logbatch.transports.base import BaseTransport, journal_directory
 from logbatch.trouble import Trouble
@@ -78,7 +78,8 @@ class Recovery:
         self._ends = clock() + timeout if timeout is not None else float("inf")
         self._failures = 0  # in a row
         self._moved = clock()  # when something was done last, here or by others
-        self._seen: tuple[int, dict[str, OrphanState]] = (
+        # What was done, and what was left then.
+        self._seen: tuple[int, dict[str, LeftJournal]] = (0, {})
             0,
             {},
         )  # what was done, what was left then
@@ -91,7 +92,7 @@ class Recovery:
 
     def count_left(self) -> int:
         """Return how many events wait, in all journals that processes left."""
-        return sum(self._count(self._find_orphans()).values())
+        return sum(self._count(self._find_left()).values())
 
     def step(self) -> float | None:
         """Send one batch, or look what others do.
@@ -124,7 +125,7 @@ class Recovery:
 
     def _look(self) -> float | None:
         """See, at the end of a round, whether there is anything left, and whether it gets less."""
-        left = self._find_orphans()
+        left = self._find_left()
         now = self._clock()
         done, before = self._seen
         self._seen = self._counters.recovered_journals, left
@@ -138,10 +139,10 @@ class Recovery:
             return None  # two rounds could not take them over; it was said why
         return _LOOK if now + _LOOK < min(self._moved + self._waiting, self._ends) else None
 
-    def _find_orphans(self) -> dict[str, OrphanState]:
-        return find_orphans(self._directory) if self._directory is not None else {}
+    def _find_left(self) -> dict[str, LeftJournal]:
+        return find_left(self._directory) if self._directory is not None else {}
 
-    def _count(self, left: dict[str, OrphanState]) -> dict[str, int]:
+    def _count(self, left: dict[str, LeftJournal]) -> dict[str, int]:
         """Count the events that wait, by producer."""
         found = read_pending(self._directory) if self._directory is not None and left else []
         return {each.producer: each.lines.count(b"\n") for each in found if each.producer in left}
@@ -150,7 +151,7 @@ class Recovery:
         """Leave what is not finished to others, and say what was done."""
         self._takeover.give_up()
         self._transport.close()
-        left = self._find_orphans()
+        left = self._find_left()
         counts = self._count(left)
         return Recovered(
             self._counters.recovered_journals,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -13,7 +14,8 @@ from typing import Any
 import click
 
 from logbatch.cli.escape import escape, escape_lines
-from logbatch.cli.terminal import discard_stdout, use_safe_streams
+from logbatch.cli.progress import clear_shown
+from logbatch.cli.terminal import discard_stdout, revive_streams, use_safe_streams
 from logbatch.errors import LogbatchError
 from logbatch.version import VERSION
 
@@ -103,6 +105,7 @@ def group() -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command; whatever happens becomes an exit code and at most a few lines on stderr."""
+    revive_streams()
     use_safe_streams()
     warnings.showwarning = _show_warning
     try:
@@ -110,7 +113,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Abort:
         return _INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        with contextlib.suppress(OSError):
+            error.show()
         return error.exit_code
     except ModuleNotFoundError:
         raise
@@ -126,23 +130,30 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _show_warning(message: Warning | str, *_where: object, **_more: object) -> None:
     """Print a warning, such as of a file that was left out, without its source line."""
-    click.echo("\n".join(escape_lines(f"Warning: {message}")), err=True)
+    clear_shown()
+    _say(f"Warning: {message}")
 
 
 def _fail(message: str) -> int:
-    click.echo("\n".join(escape_lines(f"Error: {message}")), err=True)
+    _say(f"Error: {message}")
     return 1
+
+
+def _say(text: str) -> None:
+    """Print to stderr, safely; where it takes nothing, the exit code has to be enough."""
+    with contextlib.suppress(OSError):
+        click.echo("\n".join(escape_lines(text)), err=True)
 
 
 def _report_bug(error: Exception) -> int:
     text = "".join(traceback.format_exception(error))
-    click.echo(f"Error: this is a bug in logbatch: {escape(repr(error))}", err=True)
+    _say(f"Error: this is a bug in logbatch: {escape(repr(error))}")
     try:
         handle, path = tempfile.mkstemp(prefix="logbatch-bug-", suffix=".txt")
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"logbatch {VERSION}, Python {sys.version}\n{text}")
     except OSError:
-        click.echo("\n".join(escape_lines(text)), err=True)
+        _say(text)
     else:
-        click.echo(f"Please report it, with what is in {path}", err=True)
+        _say(f"Please report it, with what is in {path}")
     return _BUG

@@ -11,8 +11,9 @@ import click
 from logbatch.batching.recovery import PATIENCE, Recovered, Recovery
 from logbatch.cli.destination import build_transport, sending_options
 from logbatch.cli.directory import find_directory, parse_directory
-from logbatch.cli.progress import Progress
+from logbatch.cli.progress import Progress, on_screen
 from logbatch.cli.terminal import counted
+from logbatch.dataset.listing import JOURNAL, list_directory
 from logbatch.storage.columns import COLUMNS
 from logbatch.storage.segments import Segment, list_segments
 from logbatch.transports import VARIABLE, build
@@ -77,20 +78,23 @@ def command(
     else:
         kind = parse_directory(place)[0] if place else None
         directory = find_directory(Path(place) if place else None)
+        _check_journals(directory)
         recovery = Recovery(_transport(directory, to or kind), timeout=timeout)
     _tell(_run(recovery))
 
 
 def _run(recovery: Recovery) -> Recovered:
     """Take the steps, and show how far they are."""
-    progress = Progress()
-    total = recovery.count_left() if progress.is_wanted else 0
+    total = recovery.count_left() if on_screen() else 0
+
+    def tell() -> str:
+        return f"published {recovery.published:,} of {counted(total, 'record')}"
+
     try:
-        while (wait := recovery.step()) is not None:
-            progress.show(f"published {recovery.published:,} of {counted(total, 'record')}")
-            time.sleep(wait)
+        with Progress(tell):
+            while (wait := recovery.step()) is not None:
+                time.sleep(wait)
     finally:
-        progress.clear()
         done = recovery.end()
     return done
 
@@ -136,6 +140,16 @@ def _transport(directory: Path, kind: str | None) -> BaseTransport:
         kind = "parquet" if newest is None else newest.ext.partition(".")[0]
     columns = _promoted(newest.path) if newest and newest.ext == kind == "parquet" else None
     return build({"type": kind, "path": directory}, columns=columns)
+
+
+def _check_journals(directory: Path) -> None:
+    """Refuse a directory where nothing can be seen of what processes left.
+
+    Raises:
+        DatasetError: Its journals may not be read.
+    """
+    if JOURNAL in list_directory(directory):
+        list_directory(directory / JOURNAL)
 
 
 def _age(segment: Segment) -> tuple[str, str, int]:

@@ -1,7 +1,7 @@
 """The journal: where events wait, and what survives the process."""
 
 from logbatch.journal.journal import Journal, Lines
-from logbatch.journal.orphans import OrphanState, adopt, find_orphans
+from logbatch.journal.orphans import LeftJournal, adopt, find_left
 from logbatch.journal.pending import Pending, read_pending
 from logbatch.journal.places import Left
 from logbatch.journal.writer import JournalFull, JournalStopped
@@ -11,10 +11,10 @@ __all__ = [
     "JournalFull",
     "JournalStopped",
     "Left",
+    "LeftJournal",
     "Lines",
-    "OrphanState",
     "Pending",
     "adopt",
-    "find_orphans",
+    "find_left",
     "read_pending",
 ]

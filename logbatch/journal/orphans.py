@@ -123,7 +123,7 @@ def adopt(
             yield journal
 
 
-class OrphanState(NamedTuple):
+class LeftJournal(NamedTuple):
     """A journal that a process left, as it is seen from outside.
 
     Attributes:
@@ -135,7 +135,7 @@ class OrphanState(NamedTuple):
     held: bool
 
 
-def find_orphans(directory: Path) -> dict[str, OrphanState]:
+def find_left(directory: Path) -> dict[str, LeftJournal]:
     """Find the journals that processes left, those that others have taken over as well.
 
     The journal of a living owner is told from one that a living process has taken over by its
@@ -147,7 +147,7 @@ def find_orphans(directory: Path) -> dict[str, OrphanState]:
         held = is_locked(state_path(directory, producer))
         left = held or owner is None or owner.gone() or (slot is not None and slot.closed)
         if left and not _is_in_use(directory, producer):
-            found[producer] = OrphanState(slot.settled.sequence if slot is not None else 0, held)
+            found[producer] = LeftJournal(slot.settled.sequence if slot is not None else 0, held)
     return found
 
 

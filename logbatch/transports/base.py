@@ -115,6 +115,7 @@ class BaseTransport:
         journal_directory: Where journals are kept; None means a directory in the user's state,
             one for each destination.
         defaults: Options of the batcher that this kind of destination wants by default.
+        writes_files: Whether a send makes a file, and so is no request.
         patience: Seconds that a call may take now: the batcher sets it where it cannot leave a
             call to its thread, as the process ends.  None while there is no hurry.
     """
@@ -122,6 +123,7 @@ class BaseTransport:
     destination: str | None = None
     journal_directory: Path | None = None
     defaults: ClassVar[Mapping[str, Any]] = {}
+    writes_files: ClassVar[bool] = False
     patience: float | None = None
 
     _arguments: tuple[tuple[Any, ...], dict[str, Any]]

@@ -53,6 +53,7 @@ class DirectoryTransport(BaseTransport):
     """
 
     kind: ClassVar[str]
+    writes_files = True
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = _resolve(path)
