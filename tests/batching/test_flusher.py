@@ -1,7 +1,6 @@
 """The flusher's steps, driven by hand."""
 
 import contextlib
-import logging
 import os
 from itertools import repeat
 from pathlib import Path
@@ -10,9 +9,7 @@ from typing import Any
 import pytest
 from bench import Bench
 from make import logged_line as line
-from waiting import wait_until
 
-import logbatch
 from logbatch.batching.inbox import Request
 from logbatch.batching.session import FAR, Session
 from logbatch.errors import DeniedError, TemporaryError
@@ -66,16 +63,21 @@ def test_adaptive_flushes_soon_while_events_flow_and_rarely_while_they_trickle()
 
 
 def test_the_next_segment_is_made_when_one_is_half_full(tmp_path: Path) -> None:
-    """Whoever fills a segment by half wakes the flusher once, which makes the next one ready."""
-    with logbatch.BatchHandler(f"jsonl:{tmp_path}", flush_interval=3600.0) as handler:
-        logger = logging.Logger("app")
-        logger.addHandler(handler)
-        logger.info("begin")
-        journal = tmp_path / ".journal"
-        wait_until(lambda: list(journal.glob("*.journal")), "the first segment")
-        for _ in range(60):
-            logger.info("%s", "x" * 10_000)  # 0.6 of the 1 MiB that it takes
-        wait_until(lambda: list(journal.glob("*.spare")), "the next segment")
+    """Who fills a segment by half wakes the flusher, which makes the next one ready, once."""
+    bench = make_bench(tmp_path, flush_interval=3600.0)
+    journal, writer = bench.session.journal, bench.session.writer
+    journal.append(line("a"))
+    bench.flusher.step()
+    assert [] == list(tmp_path.glob("*.spare"))
+    half = bench.session.wake_offset
+    (segment,) = tmp_path.glob("*.journal")
+    assert segment.stat().st_size == 2 * half
+    while writer.position() < half:
+        journal.append(line("x" * 10_000))
+    bench.flusher.step()
+    assert 1 == len(list(tmp_path.glob("*.spare")))
+    assert bench.session.wake_offset > 2 * half
+    bench.session.end()
 
 
 @pytest.mark.parametrize("interval", [0.1, 60.0], ids=["outage", "long interval"])
