@@ -11,6 +11,7 @@ missing before it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from os import PathLike
@@ -109,8 +110,8 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether there is no gap."""
-        return not self.gaps
+        """Whether each record is there, and once, and everything could be read."""
+        return not (self.gaps or self.repeated or self.problems)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as values that JSON knows, its conclusions first."""
@@ -156,7 +157,10 @@ class _Check:
     def run(self) -> Report:
         directory = self._source.directory
         self._read_pending()  # before the files: what moves meanwhile is seen in both
-        for segment in list_segments(directory):
+        segments = list_segments(directory)
+        self._source.files = len(segments)
+        for segment in segments:
+            self._source.looked_at.add(segment.path)
             for span in self._possible(segment.producer, self._spans(segment)):
                 self._add(segment.producer, *span)
         self._read_dropped()
@@ -233,9 +237,20 @@ class _Check:
                 self._unnumbered[reason] = self._unnumbered.get(reason, 0) + dropped
 
     def _read_rejected(self, directory: Path) -> None:
-        for path in sorted(directory.glob("*.jsonl")):
+        try:
+            letters = {
+                directory / name: (directory / name).read_bytes()
+                for name in sorted(os.listdir(directory))
+                if name.endswith(".jsonl")
+            }
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            self._problems.append(f"{error.filename}: {error.strerror}")
+            return
+        for path, data in letters.items():
             bad = 0
-            for line in path.read_bytes().splitlines():
+            for line in data.splitlines():
                 try:
                     letter = _decode(line)
                     producer, at = str(letter["producer"]), int(letter["sequence"])
