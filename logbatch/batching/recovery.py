@@ -80,9 +80,6 @@ class Recovery:
         self._moved = clock()  # when something was done last, here or by others
         # What was done, and what was left then.
         self._seen: tuple[int, dict[str, LeftJournal]] = (0, {})
-            0,
-            {},
-        )  # what was done, what was left then
         self._by_others = False
 
     @property
