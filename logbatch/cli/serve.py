@@ -61,12 +61,12 @@ def _limit(name: str, text: str) -> Callable[[_F], _F]:
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain, for HTTPS.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key.")
 @_limit("max_compressed_bytes", "Of a compressed body, as it is sent.")
-@_limit("max_body_bytes", "Of a plain body, or an inflated one.")
+@_limit("max_body_bytes", "Of a plain body, an inflated one, or the lines made of it.")
 @_limit("max_records", "Entries in one request.")
 @_limit("max_depth", "Levels in one entry.")
 @_limit("header_timeout", "Seconds until the headers are there.")
 @_limit("body_timeout", "Seconds until the body is there.")
-@_limit("max_memory_bytes", "Of all bodies at one time.")
+@_limit("max_memory_bytes", "Of all requests at one time, with all that is made of them.")
 @_limit("max_connections", "At one time.")
 def command(
     directory: str,

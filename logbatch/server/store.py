@@ -23,6 +23,7 @@ from typing import NamedTuple, Protocol
 from logbatch.dataset.snapshot import present
 from logbatch.errors import DatasetError, TemporaryError
 from logbatch.identity import Ranges, new_producer
+from logbatch.server.budget import Budget
 from logbatch.server.compare import differs
 from logbatch.server.entries import Checked
 from logbatch.server.limits import Refusal
@@ -30,6 +31,7 @@ from logbatch.server.tokens import Bindings
 from logbatch.transports.base import Batch
 
 _RETRY_AFTER = 5
+_COPIES = 4  # of all lines, while they are written: joined, as a table, and as columns of a file
 _DIGESTS = 10_000  # batches taken lately whose content is kept in mind, by a hash of 16 bytes
 _KEY = re.compile(r"([0-7][0-9a-hjkmnp-tv-z]{25})/(0|[1-9][0-9]{0,16})-(0|[1-9][0-9]{0,16})")
 
@@ -98,22 +100,26 @@ class Store:
         self._own = new_producer()
         self._next = 0
 
-    def add(self, checked: Checked, key: Key | None, token: bytes | None) -> Stored:
+    def add(self, checked: Checked, key: Key | None, token: bytes | None, budget: Budget) -> Stored:
         """Store a batch; when this returns, it is on the disk.
 
         Args:
             checked: The lines.
             key: Which records these are; None gives them a number of our own.
             token: The token they came with.
+            budget: What the request may take.
 
         Raises:
             Refusal: Another token is bound to the producer (403), the same records are there with
-                another content (409), or the disk does not take them now (503).
+                another content (409), the disk or the memory does not take them now (503), or
+                nobody waits for the answer.
         """
+        size = sum(len(line) + 1 for line in checked.lines if line is not None)
         try:
-            if key is None:
-                return self._add_as_ours(checked.lines)
-            return self._add(checked, key, token)
+            with budget.borrowed(_COPIES * size):
+                if key is None:
+                    return self._add_as_ours(checked.lines)
+                return self._add(checked, key, token)
         except (TemporaryError, DatasetError, OSError) as error:
             raise Refusal(503, "the records cannot be stored now", retry_after=_RETRY_AFTER) from (
                 error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import socket
@@ -11,6 +12,7 @@ from collections.abc import Callable
 import pytest
 import requests
 from receivers import Client, MakeEntry, ReadAnswer, Start
+from waiting import wait_until
 
 HEAD = b"POST /v1/logs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
@@ -66,14 +68,17 @@ class TestSizes:
 
     def test_memory(self, start: Start, line: MakeEntry, answer: ReadAnswer) -> None:
         """Where all bodies together would take too much, a client is told to come again."""
-        client = start(max_body_bytes=2000, max_compressed_bytes=100, max_memory_bytes=2100)
-        with client.connect() as slow:
-            slow.sendall(HEAD + b"Content-Length: 1900\r\n\r\n" + b"[" + b" " * 1500)
-            refused = until(lambda: client.send([line("x" * 1000)]), 503)
+        client = start(max_body_bytes=2000, max_memory_bytes=16_000)
+        with contextlib.ExitStack() as stack:
+            slow = [stack.enter_context(client.connect()) for _ in range(3)]
+            for each in slow:
+                each.sendall(HEAD + b"Content-Length: 1900\r\n\r\n" + b"[" + b" " * 1897)
+            refused = until(lambda: client.send([line("x" * 1500)]), 503)
             assert "1" == refused.headers["retry-after"]
-            slow.sendall(b" " * 398 + b"]")
-            assert 200 == answer(slow)[0]
-        assert 200 == client.send([line("x" * 1000)]).status_code
+            for each in slow:
+                each.sendall(b" ]")
+                assert 200 == answer(each)[0]
+        assert 200 == client.send([line("x" * 1500)]).status_code
 
     def test_the_answer_reaches_who_sends_too_much(self, start: Start) -> None:
         """A client that first sends all of its body reads why it was refused, and may go on."""
@@ -214,3 +219,29 @@ def until(call: Callable[[], requests.Response], status: int) -> requests.Respon
     while (answer := call()).status_code != status:
         assert time.monotonic() < deadline, answer.status_code
     return answer
+
+
+class TestClientsThatLeave:
+    @pytest.mark.parametrize("waiting", [False, True])
+    def test_work_for_nobody(self, start: Start, line: MakeEntry, waiting: bool) -> None:
+        """What was sent is dropped once its client is gone, whether it was begun or waited."""
+        client = start()
+        unit = b'{"message":"","level":"INFO","a":1,"b":2,"c":3,"d":4},'
+        body = b"[" + unit * 49_999 + unit[:-1] + b"]"  # a second of work, or more
+        with contextlib.ExitStack() as stack:
+            gone = [stack.enter_context(client.connect()) for _ in range(8 if waiting else 1)]
+            for each in gone:
+                each.sendall(HEAD + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+            begun = len(body) * min(len(gone), 4)  # by so many threads
+            wait_until(lambda: counted(client, "received_bytes_total") == begun, every=0.01)
+        answered = 'requests_total{path="/v1/logs",status="4'  # 499; 400 if it was not read yet
+        wait_until(lambda: counted(client, answered) == len(gone), every=0.01)
+        assert 200 == client.send([line("a")]).status_code
+        assert ["a"] == client.rows("message")
+
+
+def counted(client: Client, name: str) -> int:
+    """Return the sum of what the receiver counted under names that begin like this."""
+    lines = client.get("/metrics").text.splitlines()
+    found = [line for line in lines if line.startswith(f"logbatch_receiver_{name}")]
+    return sum(int(float(line.split()[-1])) for line in found)
