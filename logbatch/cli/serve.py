@@ -66,6 +66,7 @@ def _limit(name: str, text: str) -> Callable[[_F], _F]:
 @_limit("max_depth", "Levels in one entry.")
 @_limit("header_timeout", "Seconds until the headers are there.")
 @_limit("body_timeout", "Seconds until the body is there.")
+@_limit("min_body_rate", "Bytes a second that a body must come with, after some seconds.")
 @_limit("max_memory_bytes", "Of all requests at one time, with all that is made of them.")
 @_limit("max_connections", "At one time.")
 def command(

@@ -10,6 +10,8 @@ from logbatch.server.budget import Budget
 from logbatch.server.inflate import ENCODINGS, inflate
 from logbatch.server.limits import Refusal
 
+_GRACE = 1 / 6  # of the time that a body has; after that it must keep its rate
+
 
 def find_encoding(request: Request) -> str:
     """Return how the body is compressed; empty where it is plain.
@@ -29,7 +31,8 @@ async def read_body(request: Request, budget: Budget) -> bytes:
     """Take the body as it was sent, with or without a Content-Length, and charge it.
 
     Raises:
-        Refusal: It is too long (413), too slow (408), or there is no room for it now (503).
+        Refusal: It is too long (413), takes too long or keeps no rate (408), or there is no room
+            for it now (503).
     """
     limits = budget.limits
     encoding = find_encoding(request)
@@ -47,8 +50,14 @@ async def read_body(request: Request, budget: Budget) -> bytes:
 
 
 async def _read(request: Request, limit: int, budget: Budget) -> bytes:
+    limits, clock = budget.limits, asyncio.get_running_loop().time
+    began = clock() + limits.body_timeout * _GRACE
     body = bytearray()  # not a list: a piece of one byte would be an object of its own
     async for piece in request.stream():
+        if len(body) < (clock() - began) * limits.min_body_rate:
+            raise Refusal(
+                408, f"the body comes slower than {limits.min_body_rate:g} bytes a second"
+            )
         if len(body) + len(piece) > limit:
             raise _too_long(limit)
         budget.grow(2 * len(piece))  # it is copied in the end

@@ -64,6 +64,7 @@ class Limits:
         max_depth: How deep an entry may be nested; the entry itself is 1.
         header_timeout: Seconds until all headers are there; as long a connection may be idle.
         body_timeout: Seconds until the whole body is there.
+        min_body_rate: Bytes a second that a body must come with, after a sixth of that time.
         max_memory_bytes: Bytes that all requests take together, with all that is made of them.
         max_connections: Connections that are open at one time.
 
@@ -77,6 +78,7 @@ class Limits:
     max_depth: int = 32
     header_timeout: float = 30.0
     body_timeout: float = 30.0
+    min_body_rate: float = 1000.0
     max_memory_bytes: int = 512 << 20
     max_connections: int = 1000
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import select
 import socket
 import time
 from collections.abc import Callable
 
 import pytest
 import requests
-from receivers import Client, MakeEntry, ReadAnswer, Start
+from receivers import Client, MakeEntry, ReadAnswer, Start, StartProcess
 from waiting import wait_until
 
 HEAD = b"POST /v1/logs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -167,6 +168,65 @@ class TestDeadlines:
         assert [] == client.rows("message")
 
 
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+class TestChunks:
+    def test_without_a_token(self, start: Start, answer: ReadAnswer) -> None:
+        """Who has no token is answered before the body comes, and many small chunks end that."""
+        with start(tokens=["hidden-one"]).connect() as connection:
+            connection.settimeout(10)
+            connection.sendall(CHUNKED)
+            assert 401 == answer(connection)[0]
+            assert is_closed_after(connection, b"1\r\nx\r\n" * 200_000)
+
+    def test_of_one_byte(self, client: Client, answer: ReadAnswer) -> None:
+        """Nor are they read to their end where the body is wanted."""
+        with client.connect() as connection:
+            connection.settimeout(10)
+            connection.sendall(CHUNKED + b"1\r\n[\r\n" * 10_000)
+            status, said = answer(connection)
+            assert (400, True) == (status, b"too many small chunks" in said)
+            assert is_closed_after(connection, b"1\r\n[\r\n" * 200_000)
+
+    def test_headers_and_chunks_at_once(self, process: StartProcess, answer: ReadAnswer) -> None:
+        """Where the chunks come with the headers there is one answer, and nothing on stderr."""
+        receiver = process("--token", "hidden-one")
+        for _ in range(3):
+            with receiver.client.connect() as connection:
+                connection.sendall(CHUNKED + b"1\r\n[\r\n" * 10_000)
+                assert answer(connection)[0] in (400, 401)
+                assert is_closed_after(connection, b"1\r\n[\r\n" * 10_000)
+        assert (0, "") == receiver.end()
+
+    @pytest.mark.parametrize(("count", "size"), [(3900, 1), (20_000, 300)])
+    def test_of_a_fair_size(self, client: Client, count: int, size: int) -> None:
+        """A line for each chunk is taken."""
+        line = json.dumps({"msg": "x", "level": "INFO"}).encode()
+        pieces = [line, *[b" " * size] * count]
+        assert 200 == client.send(iter(pieces), None, "/v1/log").status_code
+
+    def test_each_body_counts_alone(self, client: Client, answer: ReadAnswer) -> None:
+        """The chunks of one body do not count for the next on the same connection."""
+        entry = b'{"msg":"x","level":"INFO"}'
+        body = b"1a\r\n%b\r\n" % entry + b"1\r\n \r\n" * 3000 + b"0\r\n\r\n"
+        head = CHUNKED.replace(b"/v1/logs", b"/v1/log")
+        with client.connect() as connection:
+            for _ in range(3):
+                connection.sendall(head + body)
+                assert 200 == answer(connection)[0]
+
+    def test_a_rate(self, start: Start, answer: ReadAnswer) -> None:
+        """A body that comes, but too slowly, is not waited for to its deadline."""
+        client = start(body_timeout=3, min_body_rate=1e9)
+        with client.connect() as connection:
+            connection.sendall(CHUNKED)
+            while not select.select([connection], [], [], 0.05)[0]:
+                connection.sendall(b"1\r\n \r\n")
+            status, said = answer(connection)
+        assert (408, True) == (status, b"slower than 1e+09" in said)
+
+
 class TestForms:
     @pytest.mark.parametrize("media", ["text/plain", "", "application/x-www-form-urlencoded"])
     def test_other_media(self, client: Client, media: str) -> None:
@@ -195,6 +255,19 @@ class TestForms:
             with client.connect() as connection:
                 connection.sendall(sent)
                 assert b" 400 " in connection.recv(1000)
+
+
+def is_closed_after(connection: socket.socket, data: bytes) -> bool:
+    """Send something that may be too much; tell whether the other end closes then."""
+    try:
+        connection.sendall(data)
+        while connection.recv(65536):
+            continue
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def drips_until_closed(connection: socket.socket) -> bool:
