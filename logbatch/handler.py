@@ -57,6 +57,8 @@ class BatchHandler(Frontend, logging.Handler):  # type: ignore[misc]  # flush an
             Default 5.0.
         max_value_bytes: A longer message or value is cut, and its full length noted.  Default
             1 MiB.
+        objects: What is stored of an attribute of a type that is not known: its `"repr"`, or,
+            without calling any of its methods, the name of its `"type"`.  Default `"repr"`.
         service: The `service` column.  Default: `OTEL_SERVICE_NAME`, else the program's name.
         host: The `host` column.  Default: the machine's name.
         redact: Names of attributes whose values become "[redacted]", at any depth and in either
@@ -201,6 +203,7 @@ def make_batcher(
         service=options.service,
         host=options.host,
         max_value_bytes=options.max_value_bytes,
+        objects=options.objects,
         complain=complain,
     )
     return batcher, encoder

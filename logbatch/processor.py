@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
+from functools import wraps
 from typing import Any, Unpack
 
 from logbatch import dedupe
@@ -18,6 +19,9 @@ from logbatch.trouble import describe
 
 class BatchProcessor(Frontend):
     """A structlog processor that stores each event and passes it on unchanged.
+
+    The name in `structlog.get_logger("my.mod")` is the name of the logger, also where structlog
+    itself prints: its loggers that print or write keep their name once there is a processor.
 
     Put it before whatever renders the event to a text.  Where the chain ends in a standard library
     logger that has a `BatchHandler` for the same destination, an event is stored once, by this.
@@ -36,7 +40,8 @@ class BatchProcessor(Frontend):
             events: max_batch_size (100,000; over HTTP 5,000; for an object 10,000);
             bytes: max_batch_bytes (16 MiB; over HTTP 2 MiB; for an object 4 MiB),
             max_journal_bytes (1 GiB), max_value_bytes (1 MiB);
-            words: flush_level ("ERROR"), durability ("process"), when_full ("drop_newest");
+            words: flush_level ("ERROR"), durability ("process"), when_full ("drop_newest"),
+            objects ("repr");
             service, host, redact, redact_patterns, collapse_repeats (False), on_error;
             files: compression (Parquet "zstd", JSON Lines "none"), rotate_bytes (128 MiB),
             rotate_seconds (86,400);
@@ -62,11 +67,10 @@ class BatchProcessor(Frontend):
     ) -> None:
         batcher, encoder = make_batcher(transport, columns, options)
         self._encode = encoder.event_dict
-        self._end: type[BaseException] | None = None
-        if final:
-            from structlog import DropEvent  # whoever makes a processor has it loaded, or will
+        import structlog  # whoever makes a processor has it loaded, or will
 
-            self._end = DropEvent
+        _keep_names(structlog.PrintLoggerFactory, structlog.WriteLoggerFactory)
+        self._end = structlog.DropEvent if final else None
         self.way = dedupe.way_of(batcher.transport)
         self._open(batcher, export_metrics)
         dedupe.ways.add(self.way)
@@ -96,3 +100,26 @@ class BatchProcessor(Frontend):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._batcher.transport!r}>"
+
+
+def _keep_names(*factories: Any) -> None:
+    """Have what structlog's factories make keep the name that it is asked for by.
+
+    A logger that prints or writes has no use for it, and is all that a processor sees; that of
+    `structlog.BytesLogger` is kept by structlog itself, from 26.1 on.
+    """
+    for factory in factories:
+        make = factory.__call__
+        if getattr(make, "__wrapped__", None) is None:
+            factory.__call__ = _naming(make)
+
+
+def _naming(make: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(make)
+    def make_named(factory: object, *args: Any) -> Any:
+        logger = make(factory, *args)
+        if args and isinstance(args[0], str) and not hasattr(logger, "name"):
+            logger.name = args[0]
+        return logger
+
+    return make_named

@@ -18,7 +18,8 @@ import pytest
 LAYERS = [
     ["epoch", "errors", "levels", "version"],
     ["storage", "storage.columns"],
-    ["events.values", "events.encoder", "identity", "batching.triggers", "batching.backoff"],
+    ["events.lazy", "events.values", "events.encoder", "identity"],
+    ["batching.triggers", "batching.backoff"],
     ["options", "keywords", "stats", "trouble", "gil", "disk"],
     ["events.redact", "batching.repeats", "metrics"],
     ["events.*"],

@@ -57,7 +57,7 @@ def test_a_level_of_the_program_is_known() -> None:
 
 @pytest.mark.parametrize(
     ("method", "expected"),
-    [("msg", 20), ("exception", 40), ("failure", 40), ("err", 40), ("trace", None), ("bind", None)],
+    [("msg", 20), ("exception", 40), ("failure", 40), ("err", 40), ("shout", None), ("bind", None)],
 )
 def test_methods_of_structlog_have_a_level(method: str, expected: int | None) -> None:
     """A method of structlog's own loggers has a level; what an application adds has none."""

@@ -26,7 +26,9 @@ from logbatch.events.eventdict import pop_level
 from logbatch.events.fast_path import (
     LONG,
     MAX_NAMES,
-    Callers,
+    Line,
+    Origin,
+    Origins,
     Unusual,
     encode,
     join,
@@ -34,6 +36,7 @@ from logbatch.events.fast_path import (
     tame_value,
 )
 from logbatch.events.fields import NAME_BYTES
+from logbatch.events.values import Describe
 
 # What a column tells, or what asks for something.
 _DOUBTFUL = frozenset(
@@ -61,31 +64,34 @@ class _Level(NamedTuple):
 
 
 class _Place(NamedTuple):
+    level: _Level
     code: CodeType  # kept, so that no other gets its id
-    after: Raw  # the message: path, line and function
 
 
 class FastEvents:
     """Makes the lines of ordinary events, and leaves all others to the careful way.
 
     Args:
-        callers: What is known of processes and threads.
+        origins: What is known of places and threads.
         limit: Bytes of the longest value, and of the longest line; a longer one may have to be cut.
         event_carefully: Makes level and line of an event that may hold anything.
+        describe: What makes the text of an attribute of a type that is not known.
     """
 
     def __init__(
         self,
-        callers: Callers,
+        origins: Origins,
         limit: int,
         event_carefully: Callable[[object, str, Mapping[str, Any]], tuple[int, bytes]],
+        describe: Describe = repr,
     ) -> None:
         self._limit = limit
+        self._describe = describe
         self._event_carefully = event_carefully
-        self._callers = callers
-        self._known_callers = callers.known
+        self._origins = origins
+        self._known = origins.known
         self._levels: dict[tuple[str, object, str], _Level] = {}
-        self._places: dict[tuple[int, int], _Place] = {}
+        self._places: dict[tuple[int, int], tuple[CodeType, bytes]] = {}
         self._keys: set[str] = set()  # that are texts, and short
 
     def event_dict(
@@ -108,43 +114,42 @@ class FastEvents:
             message = items.pop("event")
             if type(message) is not str or not message or len(message) > LONG:
                 raise Unusual
-            level = self._level_of(items, logger, method_name)
+            named = method_name, items.pop("level", _ABSENT), _pop_logger(items, logger)
             moment = _moment_of(items)
             context = copy_context()
             if context:
                 _check_not_awaited(context)
                 items = {**unmerged_values(), **items}
             frame = _find_caller(_getframe(2))  # behind the processor's own
-            code, at = frame.f_code, frame.f_lasti
-            place = self._places.get((id(code), at)) or self._learn_place(frame)
+            caller = os.getpid(), threading.get_ident(), threading.current_thread().name
+            key = named, id(frame.f_code), frame.f_lasti, caller
+            origin = self._known.get(key) or self._learn(key, frame)
+            before, behind, _, (level, _) = origin
+            if level.named != getLevelName(level.number):  # it was given another name since
+                self._forget_levels()
+                raise Unusual
             if items:
                 self._check(items)
-            who = os.getpid(), threading.get_ident(), threading.current_thread().name
-            make, whence = self._known_callers.get(who) or self._callers.learn(who)
             task = task_name() if "asyncio" in _modules else None
             if task or "opentelemetry.trace" in _modules:
-                whence = self._callers.with_task(who, whence, task)
-            line = _encode_lines(
-                (make(moment, level.before, message, message, place.after, whence, items or None),)
-            )
+                behind = self._origins.with_task(origin, task)
+            line = _encode_lines([Line(moment, before, message, message, behind, items or None)])
             if len(line) <= self._limit:
                 return level.number, line
         except Exception:  # whatever it is, it is nothing for the fast path
             pass
         return self._event_carefully(logger, method_name, event_dict)
 
-    def _level_of(self, items: dict[str, Any], logger: object, method_name: str) -> _Level:
-        told, name = items.get("logger"), getattr(logger, "name", None)
-        if told is not None and type(told) is str and (told == name or type(name) is not str):
-            del items["logger"]
-            name = told
-        elif name is None:
-            name = ""
-        key = method_name, items.pop("level", _ABSENT), name
-        level = self._levels.get(key) or self._learn_level(key)
-        if level.named != getLevelName(level.number):  # it was given another name since
-            level = self._learn_level(key)
-        return level
+    def _learn(self, key: tuple[Any, ...], frame: FrameType) -> Origin:
+        named, _, _, caller = key
+        level = self._levels.get(named) or self._learn_level(named)
+        code = frame.f_code
+        _, after = self._places.get((id(code), frame.f_lasti)) or self._learn_place(frame)
+        return self._origins.learn(key, level.before, after, caller, _Place(level, code))
+
+    def _forget_levels(self) -> None:
+        self._levels.clear()
+        self._known.clear()
 
     def _learn_level(self, key: tuple[str, object, str]) -> _Level:
         method_name, told, logger = key
@@ -159,14 +164,14 @@ class FastEvents:
         level = self._levels[key] = _Level(number, getLevelName(number), before)
         return level
 
-    def _learn_place(self, frame: FrameType) -> _Place:
+    def _learn_place(self, frame: FrameType) -> tuple[CodeType, bytes]:
         code = frame.f_code
         path, function = code.co_filename, code.co_name
         require(path and function and max(len(path), len(function)) < NAME_BYTES // 6)
-        told = join((("lineno", frame.f_lineno), ("func_name", function)))
+        after = encode(path) + join((("lineno", frame.f_lineno), ("func_name", function)))
         if len(self._places) >= _MAX_PLACES:
             self._places.clear()
-        place = self._places[id(code), frame.f_lasti] = _Place(code, Raw(encode(path) + told))
+        place = self._places[id(code), frame.f_lasti] = code, after
         return place
 
     def _check(self, items: dict[str, Any]) -> None:
@@ -185,7 +190,7 @@ class FastEvents:
                         continue
                 elif kind is bool or value is None:
                     continue
-                items[key] = tame_value(value, limit)
+                items[key] = tame_value(value, limit, self._describe)
 
     def _learn_keys(self, items: dict[str, Any]) -> None:
         require(len(items) <= MAX_NAMES)
@@ -193,6 +198,15 @@ class FastEvents:
         if len(self._keys) >= _MAX_KEYS:
             self._keys.clear()
         self._keys.update(items)
+
+
+def _pop_logger(items: dict[str, Any], logger: object) -> object:
+    """Take the name of the logger out of an event, or from structlog's own."""
+    told, name = items.get("logger"), getattr(logger, "name", None)
+    if told is not None and type(told) is str and (told == name or type(name) is not str):
+        del items["logger"]
+        return told
+    return "" if name is None else name
 
 
 def _moment_of(items: dict[str, Any]) -> datetime:

@@ -29,7 +29,7 @@ from msgspec.structs import astuple
 from logbatch.events.context import bound_values, task_name, trace_ids
 from logbatch.events.encoder import encode_value, is_small
 from logbatch.events.fields import NAME_BYTES
-from logbatch.events.values import MAX_DEPTH, TEXTS
+from logbatch.events.values import MAX_DEPTH, TEXTS, Describe
 
 STANDARD = tuple(logging.LogRecord("", 0, "", 0, "", (), None).__dict__)  # Pythons differ
 FORMATTED = ("message", "asctime")  # what a formatter of another handler sets on a record
@@ -39,7 +39,6 @@ encode = msgspec.json.Encoder().encode
 _encode_lines = msgspec.json.Encoder().encode_lines
 _moment_of = datetime.fromtimestamp
 _modules = sys.modules
-_Make = Callable[..., msgspec.Struct | None]
 
 _COUNT = len(STANDARD)
 _HAS_TASK = "taskName" in STANDARD
@@ -50,12 +49,13 @@ _TASK = "taskName" if _HAS_TASK else "exc_text"  # which is None on the fast pat
 # All standard fields are read, also the five that no column needs: if none is missing, the extra
 # fields are those that follow, and none of them has a standard name.
 _UNUSED = [name for name in STANDARD if name not in {*_PLACE, *_CALLER, *_REST, _TASK}]
+_read_origin = itemgetter(*_PLACE, *_CALLER)
 _read_place = itemgetter(*_PLACE)
 _read_caller = itemgetter(*_CALLER)
 _read_rest = itemgetter(*_REST, _TASK, *_UNUSED)
 # Names that need not be extra fields: structlog passes them on, or a newer Python sets them.
 TOLD_BY_STRUCTLOG = frozenset(("level", "logger", "timestamp", "exception", "stack"))
-_DOUBTFUL = TOLD_BY_STRUCTLOG | {*STANDARD, "taskName", "_logger", "_name"}
+_DOUBTFUL = TOLD_BY_STRUCTLOG | {*STANDARD, "taskName", "_logger", "_name", "color_message"}
 
 LONG = 10_000  # characters of a template
 _SMALL = 4096  # characters of a container that goes into the line as it is
@@ -63,6 +63,7 @@ _PLAIN = frozenset((str, int, bool, type(None)))
 # Types whose text is short, or at least takes no longer than the value did.
 _NOT_SIZED = frozenset((int, float, bool, type(None), *TEXTS))
 _MAX_PLACES = 4096
+_MAX_ORIGINS = 4096
 _MAX_CALLERS = 1024
 MAX_NAMES = 64
 _MAX_MISSES = 16
@@ -72,94 +73,123 @@ class Unusual(Exception):
     """The record is not ordinary."""
 
 
-class Callers:
-    """What is known of the processes and threads that log: how it stands in their lines.
+class Line(msgspec.Struct, gc=False, omit_defaults=True):
+    """A line in parts: some fields hold their value and the keys that follow it."""
+
+    timestamp: datetime
+    level: Raw  # with what else stands before the message
+    message: str
+    template: str
+    pathname: Raw  # with what else stands behind the message
+    attributes: Any = None
+
+
+class Origin(NamedTuple):
+    """Where records come from: a place and a thread.
+
+    Attributes:
+        before: What stands in their lines before the message.
+        behind: What stands behind it.
+        beginning: The same without what the program adds.
+        place: Where they are logged.
+    """
+
+    before: Raw
+    behind: Raw
+    beginning: bytes
+    place: Any
+
+
+class Origins:
+    """What is known of where records come from: how it stands in their lines.
 
     Args:
         service: The `service` column.
         host: The `host` column.
-
-    Attributes:
-        known: By process, thread and its name: what makes a line, and what all lines say of these.
     """
 
     def __init__(self, service: str | None, host: str | None) -> None:
+        self.known: dict[tuple[Any, ...], Origin] = {}
         self._program = join((("service", service), ("host", host)))
-        self.known: dict[tuple[Any, ...], tuple[_Make, Raw]] = {}
-        self._beginnings: dict[tuple[Any, ...], bytes] = {}  # the same without service and host
-        self._tasks: dict[tuple[Any, ...], Raw] = {}  # of the same, by what comes between
+        self._callers: dict[tuple[Any, ...], bytes] = {}
+        self._tasks: dict[str, bytes] = {}
 
-    def learn(self, key: tuple[Any, ...]) -> tuple[_Make, Raw]:
-        """Make what is to be known of a process, a thread and its name."""
-        process, thread, name = key
+    def learn(
+        self, key: tuple[Any, ...], before: Raw, after: bytes, caller: tuple[Any, ...], place: Any
+    ) -> Origin:
+        """Keep in mind what is known of records from one place and thread.
+
+        Args:
+            key: Finds it in `known`.
+            before: What stands before the message.
+            after: The columns behind it that tell the place.
+            caller: Process, thread and its name.
+            place: Where they are logged.
+        """
+        beginning = after + (self._callers.get(caller) or self._learn_caller(caller))
+        origin = Origin(before, Raw(beginning + self._program), beginning, place)
+        if len(self.known) >= _MAX_ORIGINS:
+            self.known.clear()
+        self.known[key] = origin
+        return origin
+
+    def _learn_caller(self, caller: tuple[Any, ...]) -> bytes:
+        process, thread, name = caller
         for number in (process, thread):
             require(number is None or (type(number) is int and 0 <= number < 1 << 63))
         require(name is None or (type(name) is str and len(name) < NAME_BYTES // 6))
-        told = (("process", process), ("thread", thread), ("thread_name", name or None))
-        (first, value), *others = [pair for pair in told if pair[1] is not None]
-        beginning = encode(value) + join(others)
-        caller = _line_type(first), Raw(beginning + self._program)
-        if len(self.known) >= _MAX_CALLERS:
-            self.known.clear()
-            self._beginnings.clear()
-        self._beginnings[key] = beginning
-        self.known[key] = caller
-        return caller
+        told = join((("process", process), ("thread", thread), ("thread_name", name or None)))
+        if len(self._callers) >= _MAX_CALLERS:
+            self._callers.clear()
+        self._callers[caller] = told
+        return told
 
-    def with_task(self, key: tuple[Any, ...], whence: Raw, task: str | None) -> Raw:
-        """Insert task and trace between the columns of the caller and those of the program."""
+    def with_task(self, origin: Origin, task: str | None) -> Raw:
+        """Return what stands behind the message in a task or a trace."""
         trace_id, span_id = trace_ids()
-        if not (task or trace_id):
-            return whence
-        if trace_id is None and (known := self._tasks.get((key, task))) is not None:
-            return known
-        require(task is None or (type(task) is str and len(task) < NAME_BYTES // 6))
-        told = (("task", task or None), ("trace_id", trace_id), ("span_id", span_id))
-        made = Raw(self._beginnings[key] + join(told) + self._program)
-        if trace_id is None:
-            if len(self._tasks) >= _MAX_CALLERS:
-                self._tasks.clear()
-            self._tasks[key, task] = made
-        return made
+        told = (self._tasks.get(task) or self._learn_task(task)) if task else b""
+        if trace_id is not None:
+            told += join((("trace_id", trace_id), ("span_id", span_id)))
+        return Raw(origin.beginning + told + self._program) if told else origin.behind
 
-
-@lru_cache(maxsize=16)
-def _line_type(first: str) -> _Make:
-    """Make the type of a line in parts: each field holds its value and the keys that follow it.
-
-    Args:
-        first: The first key of the caller; not every record has a process.
-    """
-    keys = ["timestamp", "level", "message", "template", "pathname", first]
-    fields: list[Any] = [*keys, ("attributes", Any, None)]
-    return msgspec.defstruct("Line", fields, gc=False, omit_defaults=True)
+    def _learn_task(self, task: str) -> bytes:
+        require(type(task) is str and len(task) < NAME_BYTES // 6)
+        if len(self._tasks) >= _MAX_CALLERS:
+            self._tasks.clear()
+        told = self._tasks[task] = join((("task", task),))
+        return told
 
 
 class FastPath:
     """Makes the lines of ordinary records, and passes all others to the careful path.
 
     Args:
-        callers: What is known of processes and threads.
+        origins: What is known of places and threads.
         limit: Most bytes of a value, and of a line; in a longer one a value may have to be cut.
         record_carefully: Makes the line of any record.
+        describe: What makes the text of an attribute of a type that is not known.
     """
 
     def __init__(
-        self, callers: Callers, limit: int, record_carefully: Callable[[logging.LogRecord], bytes]
+        self,
+        origins: Origins,
+        limit: int,
+        record_carefully: Callable[[logging.LogRecord], bytes],
+        describe: Describe = repr,
     ) -> None:
         self._limit = limit
+        self._describe = describe
         self._record_carefully = record_carefully
-        self._callers = callers
-        self._known_callers = callers.known
+        self._origins = origins
+        self._known = origins.known
         self._places: dict[tuple[Any, ...], _Place] = {}
 
     def record(self, record: logging.LogRecord) -> bytes:
         """Make the line of a record, which is not changed."""
         try:
             fields = record.__dict__
-            place = self._places.get(_read_place(fields)) or self._learn_place(fields)
-            who = _read_caller(fields)
-            make, whence = self._known_callers.get(who) or self._callers.learn(who)
+            origin = self._known.get(_read_origin(fields)) or self._learn(fields)
+            before, behind, _, place = origin
             # fmt: off
             message, args, exc_info, exc_text, stack_info, created, task, _, _, _, _, _ = (
                 _read_rest(fields)
@@ -194,7 +224,10 @@ class FastPath:
                                 continue
                         elif kind is bool or value is None:
                             continue
-                        attributes = shape.make(*[tame_value(value, limit) for value in values])
+                        describe = self._describe
+                        attributes = shape.make(
+                            *[tame_value(value, limit, describe) for value in values]
+                        )
                         break
             for value in args:
                 kind = type(value)
@@ -208,18 +241,22 @@ class FastPath:
                 task = task_name()
             context = copy_context()
             if context:
-                attributes = _add_bound(context, shape, attributes, limit)
+                attributes = _add_bound(context, shape, attributes, limit, self._describe)
             if task or "opentelemetry.trace" in _modules:
-                whence = self._callers.with_task(who, whence, task)
+                behind = self._origins.with_task(origin, task)
             moment = _moment_of(created, UTC)
-            line = _encode_lines(
-                (make(moment, place.before, text, message, place.after, whence, attributes),)
-            )
+            line = _encode_lines([Line(moment, before, text, message, behind, attributes)])
             if len(line) <= limit:
                 return line
         except Exception:  # whatever it is, it is not ordinary
             pass
         return self._record_carefully(record)
+
+    def _learn(self, fields: dict[str, Any]) -> Origin:
+        place = self._places.get(_read_place(fields)) or self._learn_place(fields)
+        return self._origins.learn(
+            _read_origin(fields), place.before, place.after, _read_caller(fields), place
+        )
 
     def _learn_place(self, fields: dict[str, Any]) -> _Place:
         key = logger, level, levelno, path, lineno, function = _read_place(fields)
@@ -229,7 +266,7 @@ class FastPath:
         require(max(map(len, (logger, level, path, function or ""))) < NAME_BYTES // 6)
         before = join((("levelno", levelno), ("logger", logger)))
         after = join((("lineno", lineno), ("func_name", function or None)))
-        place = _Place(Raw(encode(level) + before), Raw(encode(path) + after))
+        place = _Place(Raw(encode(level) + before), encode(path) + after)
         if len(self._places) >= _MAX_PLACES:
             self._places = {}
         self._places[key] = place
@@ -257,9 +294,9 @@ class _Place:
 
     __slots__ = ("_misses", "_newest", "after", "before", "shapes")
 
-    def __init__(self, before: Raw, after: Raw) -> None:
-        self.before = before  # of the message
-        self.after = after
+    def __init__(self, before: Raw, after: bytes) -> None:
+        self.before = before
+        self.after = after  # of the message
         self.shapes: dict[int, _Shape] = {}  # by the number of fields
         self._newest: tuple[str, ...] | None = None  # names that came once, and may not come again
         self._misses = 0
@@ -316,18 +353,18 @@ def _reader(
     return read
 
 
-def tame_value(value: Any, limit: int) -> Any:
+def tame_value(value: Any, limit: int, describe: Describe) -> Any:
     """Return what the encoder makes the right JSON of."""
     kind = type(value)
     if kind in _PLAIN:
         return value
     if kind is dict or kind is list or kind is tuple:
-        return (
-            value if _spare_room(value, _SMALL, MAX_DEPTH) >= 0 else Raw(encode_value(value, limit))
-        )
+        if _spare_room(value, _SMALL, MAX_DEPTH) >= 0:
+            return value
+        return Raw(encode_value(value, limit, describe))
     if (convert := TEXTS.get(kind)) is not None:
         return convert(value, limit)
-    return Raw(encode_value(value, limit))
+    return Raw(encode_value(value, limit, describe))
 
 
 def _spare_room(container: Any, room: int, depth: int) -> int:
@@ -361,14 +398,16 @@ def _spare_room(container: Any, room: int, depth: int) -> int:
     return room
 
 
-def _add_bound(context: Context, shape: _Shape | None, attributes: Any, limit: int) -> Any:
+def _add_bound(
+    context: Context, shape: _Shape | None, attributes: Any, limit: int, describe: Describe
+) -> Any:
     """Put the bound values before the extra fields, which win over a bound value."""
     bound = bound_values(context)
     if not bound:
         return attributes
     merged = bound
     if _spare_room(bound, _SMALL, MAX_DEPTH) < 0:
-        merged = {key: tame_value(value, limit) for key, value in bound.items()}
+        merged = {key: tame_value(value, limit, describe) for key, value in bound.items()}
     if shape is not None and attributes is not None:
         values = attributes.values() if type(attributes) is dict else astuple(attributes)
         merged.update(zip(shape.names, values, strict=True))

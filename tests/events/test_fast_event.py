@@ -20,7 +20,7 @@ from structlog.contextvars import bound_contextvars
 
 from logbatch.events.event import LineEncoder
 from logbatch.events.fast_event import FastEvents
-from logbatch.events.fast_path import Callers
+from logbatch.events.fast_path import Origins
 
 ENCODER = LineEncoder(service="app", host="here")
 NOW = datetime(2026, 11, 27, 10, 15, 20, 810123, UTC)
@@ -143,7 +143,7 @@ def no_other_way(_logger: object, method: str, event: Mapping[str, Any]) -> tupl
 
 def fast_processor() -> Any:
     """Return a processor that knows no careful way."""
-    fast = FastEvents(Callers("app", "here"), 1 << 20, no_other_way)
+    fast = FastEvents(Origins("app", "here"), 1 << 20, no_other_way)
 
     def process(logger: Any, method: str, event: MutableMapping[str, Any]) -> Any:
         process.line = fast.event_dict(logger, method, event)[1]  # type: ignore[attr-defined]
