@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from logbatch.server.limits import Limits, Refusal
@@ -120,6 +120,21 @@ class Budget:
             yield
         finally:
             self.shrink(size)
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[Callable[[int], None]]:
+        """Return a function that charges bytes as `grow` does, until the block ends."""
+        taken = 0
+
+        def charge(size: int) -> None:
+            nonlocal taken
+            self.grow(size)
+            taken += size
+
+        try:
+            yield charge
+        finally:
+            self.shrink(taken)
 
     def add_line(self, size: int) -> None:
         """Charge a line that was made of an entry or record.

@@ -3,7 +3,8 @@
 Headers must be there within a time, counted from when the connection was opened or, on one that is
 kept open, from the first byte of the next request; else the answer is 408.  What is left of a
 body that was refused is read and thrown away, so that the client gets to read the answer; but that
-too has its deadline, and does not go on for many small chunks.
+too has its deadline, and does not go on for many small chunks.  Who sends many requests without
+waiting for their answers is dropped.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from logbatch.server.chunks import Connection, SmallChunks
 
+_AHEAD = 64 << 10  # bytes of further requests that a client may send before it has its answer
 _LINGER = 1.0  # seconds in which a client may read why it was refused, and send what it likes
 
 
@@ -65,6 +67,8 @@ class DeadlineProtocol(H11Protocol):
         if self._refused:
             return
         super().data_received(data)
+        if self.conn.their_state is h11.DONE and len(self.conn.trailing_data[0]) > _AHEAD:
+            self.transport.close()  # each answer would let more of it in
         if self._rest is not None and self.conn.our_state is not h11.DONE:  # all of it came
             self._rest.cancel()
             self._rest = None

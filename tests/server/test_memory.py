@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pytest
-from make import P, event
+from make import P, Q, event
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from receivers import Client, Process, StartProcess
 
@@ -26,7 +26,7 @@ MEMORY = 8 * BODY
 CONSTANT = 64 * MIB
 """What the receiver takes beside `--max-memory-bytes`, for its threads and connections."""
 
-CLIENTS = 8  # more than the receiver has threads
+CLIENTS = 5  # more than the receiver has threads
 LIMITS = (f"--max-body-bytes={BODY}", f"--max-memory-bytes={MEMORY}", "--max-records=10000")
 OTLP, PROTOBUF = "/otlp/v1/logs", "application/x-protobuf"
 
@@ -160,6 +160,8 @@ def make_attacks() -> Iterator[Attack]:
         lines = body.strip(b"[]").replace(b"},{", b"}\n{")
         yield Attack(f"{name}, in lines", lines, refused | taken, media="application/x-ndjson")
         yield Attack(f"{name}, as OTLP", body, refused, OTLP)
+    text = fill(b"[" * 40, b'""', b"", 400_000)
+    yield Attack("strings of no list", text, refused | taken, media="application/x-ndjson")
     # A text that takes four times its bytes.
     wide = json.dumps(event("x" * (BODY // 2)), ensure_ascii=False).encode()
     wide = wide.replace(b"xx", "\U0001f600".encode(), 1)
@@ -201,3 +203,37 @@ def test_whatever_is_sent(receiver: Process) -> None:
         for attack in make_attacks():
             said = list(threads.map(attack.send, [receiver.client] * CLIENTS))
             assert [] == [each for each in said if each]
+
+
+def test_whatever_is_stored(receiver: Process) -> None:
+    """What is stored is read back to be compared with what came again: that is charged as well."""
+    large = [event("x" * MIB) for _ in range(3)]
+    for first in range(0, 36, 3):
+        assert 200 == receiver.client.send(large, f"{Q}/{first}-{first + 2}").status_code
+    small = Attack("other", json.dumps([event()] * 36).encode(), {409, 413, 503}, key=f"{Q}/0-35")
+    same = Attack("again", json.dumps(large[:2]).encode(), {200, 503}, key=f"{Q}/1-2")
+    with ThreadPoolExecutor(CLIENTS) as threads:
+        for attack in (small, same):
+            said = list(threads.map(attack.send, [receiver.client] * CLIENTS))
+            assert [] == [each for each in said if each]
+
+
+def test_requests_without_end(receiver: Process) -> None:
+    """Clients that send request after request and read no answer are dropped."""
+    head = b"POST /v1/logs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    request = head + b"Content-Length: 28\r\n\r\n" + b'[{"msg":"a","level":"INFO"}]'
+    with ThreadPoolExecutor(50) as threads:
+        assert all(threads.map(is_dropped, [receiver] * 50, [request * 2000] * 50))
+
+
+def is_dropped(receiver: Process, data: bytes) -> bool:
+    """Send the same again and again; tell whether the other end closes before very much."""
+    with receiver.client.connect() as connection:
+        try:
+            for _ in range(100):
+                connection.sendall(data)
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+    return False
