@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Unpack
+from typing import Any, Self, Unpack
 
 from logbatch.batching.batcher import Batcher
 from logbatch.batching.delivery import delivering
@@ -16,7 +16,7 @@ from logbatch.keywords import Options
 from logbatch.metrics import MetricsPlace
 from logbatch.options import OPTION_NAMES, BatchOptions, parse_level
 from logbatch.transports import build, check_handler_variables
-from logbatch.transports.base import Transport
+from logbatch.transports.base import BaseTransport, Transport
 from logbatch.trouble import describe
 
 
@@ -117,6 +117,7 @@ class BatchHandler(Frontend, logging.Handler):  # type: ignore[misc]  # flush an
         export_metrics: bool | MetricsPlace | None = None,
         **options: Unpack[Options],
     ) -> None:
+        before = set(vars(self))
         # First what may fail: `logging` keeps, and at exit flushes, what its __init__ has seen.
         level = parse_level(level)
         batcher, encoder = make_batcher(transport, columns, options, self.handleError)
@@ -124,6 +125,15 @@ class BatchHandler(Frontend, logging.Handler):  # type: ignore[misc]  # flush an
         self._way = way_of(batcher.transport)
         self._open(batcher, export_metrics)
         logging.Handler.__init__(self, level)
+        self._remember(options, before)
+
+    def _make_anew(self, transport: BaseTransport, options: dict[str, Any]) -> None:
+        BatchHandler.__init__(self, transport, **options)
+
+    def _parts(self) -> tuple[type[Self], BaseTransport, dict[str, Any], dict[str, Any]]:
+        kind, transport, options, others = super()._parts()
+        given = {"filters": self.filters.copy(), "formatter": self.formatter}
+        return kind, transport, options | {"level": self.level}, others | given
 
     def handle(self, record: logging.LogRecord) -> Any:
         """Store a record if the filters let it pass.

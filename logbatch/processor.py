@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, MutableMapping
 from functools import wraps
-from typing import Any, Unpack
+from typing import Any, Self, Unpack
 
 from logbatch import dedupe
 from logbatch.batching.delivery import delivering
@@ -13,7 +13,7 @@ from logbatch.frontend import Frontend
 from logbatch.handler import make_batcher
 from logbatch.keywords import Options
 from logbatch.metrics import MetricsPlace
-from logbatch.transports.base import Transport
+from logbatch.transports.base import BaseTransport, Transport
 from logbatch.trouble import describe
 
 
@@ -65,6 +65,7 @@ class BatchProcessor(Frontend):
         export_metrics: bool | MetricsPlace | None = None,
         **options: Unpack[Options],
     ) -> None:
+        before = set(vars(self))
         batcher, encoder = make_batcher(transport, columns, options)
         self._encode = encoder.event_dict
         import structlog  # whoever makes a processor has it loaded, or will
@@ -74,6 +75,14 @@ class BatchProcessor(Frontend):
         self.way = dedupe.way_of(batcher.transport)
         self._open(batcher, export_metrics)
         dedupe.ways.add(self.way)
+        self._remember(options, before)
+
+    def _make_anew(self, transport: BaseTransport, options: dict[str, Any]) -> None:
+        BatchProcessor.__init__(self, transport, **options)
+
+    def _parts(self) -> tuple[type[Self], BaseTransport, dict[str, Any], dict[str, Any]]:
+        kind, transport, options, others = super()._parts()
+        return kind, transport, options | {"final": self._end is not None}, others
 
     def __call__(
         self, logger: Any, method_name: str, event_dict: MutableMapping[str, Any]

@@ -11,7 +11,7 @@ import pytest
 from servers import free_port, running
 
 from logbatch import Dataset
-from logbatch.batching.takeover import recover
+from logbatch.batching.recovery import recover
 from logbatch.transports import build
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

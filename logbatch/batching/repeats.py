@@ -15,7 +15,6 @@ compare and to count, never while anything is stored, and one thread may hold it
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -24,6 +23,7 @@ import msgspec
 from msgspec import Raw
 
 from logbatch.events.values import fit_text
+from logbatch.native import RLock
 
 TEMPLATE = "last message repeated %d times"
 _MOST_BYTES = 1000  # of the repeated message, in the event that says how often it was repeated
@@ -115,7 +115,7 @@ class Collapser:
         self._wake = wake
         self._interval = interval
         self._clock = clock
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._run: _Run | None = None
         self._turn = 0  # grows with each event that is stored
 

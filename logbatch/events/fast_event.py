@@ -25,15 +25,18 @@ from logbatch.events.context import task_name, unmerged_values
 from logbatch.events.eventdict import pop_level
 from logbatch.events.fast_path import (
     LONG,
-    MAX_NAMES,
     Line,
     Origin,
     Origins,
+    Shape,
     Unusual,
+    add_bound,
     encode,
     join,
+    make_attributes,
+    passing_shape,
     require,
-    tame_value,
+    shape_of,
 )
 from logbatch.events.fields import NAME_BYTES
 from logbatch.events.values import Describe
@@ -46,10 +49,11 @@ _DOUBTFUL = frozenset(
         *("pathname", "lineno", "func_name", "process", "thread", "thread_name"),
     )
 )
+_TOLD = frozenset(("event", "level", "logger", "timestamp"))  # by columns as well, and ordinary
 _ABSENT = object()
 _ISO_LENGTH = len("2026-11-21T10:15:20.810123Z")
 _MAX_PLACES = 4096
-_MAX_KEYS = 4096
+_MAX_SHAPES = 512
 _MAX_LEVELS = 1024
 
 _encode_lines = msgspec.json.Encoder().encode_lines
@@ -92,7 +96,8 @@ class FastEvents:
         self._known = origins.known
         self._levels: dict[tuple[str, object, str], _Level] = {}
         self._places: dict[tuple[int, int], tuple[CodeType, bytes]] = {}
-        self._keys: set[str] = set()  # that are texts, and short
+        self._shapes: dict[tuple[str, ...], Shape] = {}  # by the names in an event
+        self._newest: set[tuple[str, ...]] = set()  # names that came once, and may not come again
 
     def event_dict(
         self, logger: object, method_name: str, event_dict: Mapping[str, Any]
@@ -108,18 +113,26 @@ class FastEvents:
             The number of its level, and the line.
         """
         try:
-            if not _DOUBTFUL.isdisjoint(event_dict) or method_name == "exception":
+            names = tuple(event_dict)
+            shape = self._shapes.get(names) or self._learn_shape(names)
+            message = event_dict["event"]
+            if (
+                type(message) is not str
+                or not message
+                or len(message) > LONG
+                or method_name == "exception"
+            ):
                 raise Unusual
-            items = dict(event_dict)
-            message = items.pop("event")
-            if type(message) is not str or not message or len(message) > LONG:
-                raise Unusual
-            named = method_name, items.pop("level", _ABSENT), _pop_logger(items, logger)
-            moment = _moment_of(items)
+            told = event_dict.get("logger", _ABSENT)
+            named = method_name, event_dict.get("level", _ABSENT), _name_of(logger, told)
+            moment = _moment_of(event_dict.get("timestamp", _ABSENT))
+            values = shape.read(event_dict)
+            attributes = make_attributes(shape, values, self._limit, self._describe)
             context = copy_context()
             if context:
                 _check_not_awaited(context)
-                items = {**unmerged_values(), **items}
+                if bound := unmerged_values():
+                    attributes = add_bound(bound, shape, attributes, self._limit, self._describe)
             frame = _find_caller(_getframe(2))  # behind the processor's own
             caller = os.getpid(), threading.get_ident(), threading.current_thread().name
             key = named, id(frame.f_code), frame.f_lasti, caller
@@ -128,12 +141,10 @@ class FastEvents:
             if level.named != getLevelName(level.number):  # it was given another name since
                 self._forget_levels()
                 raise Unusual
-            if items:
-                self._check(items)
             task = task_name() if "asyncio" in _modules else None
             if task or "opentelemetry.trace" in _modules:
                 behind = self._origins.with_task(origin, task)
-            line = _encode_lines([Line(moment, before, message, message, behind, items or None)])
+            line = _encode_lines([Line(moment, before, message, message, behind, attributes)])
             if len(line) <= self._limit:
                 return level.number, line
         except Exception:  # whatever it is, it is nothing for the fast path
@@ -174,44 +185,32 @@ class FastEvents:
         place = self._places[id(code), frame.f_lasti] = code, after
         return place
 
-    def _check(self, items: dict[str, Any]) -> None:
-        """Make sure of names and values; those that are not plain are replaced by their JSON."""
-        if not self._keys.issuperset(items):
-            self._learn_keys(items)
-        limit = self._limit
-        for key, value in items.items():
-            kind = type(value)
-            if kind is str:
-                if len(value) > limit:
-                    raise Unusual
-            elif kind is not int:
-                if kind is float:
-                    if value - value == 0.0:  # neither NaN nor an infinity
-                        continue
-                elif kind is bool or value is None:
-                    continue
-                items[key] = tame_value(value, limit, self._describe)
-
-    def _learn_keys(self, items: dict[str, Any]) -> None:
-        require(len(items) <= MAX_NAMES)
-        require(all(type(key) is str and len(key) < NAME_BYTES // 24 for key in items))
-        if len(self._keys) >= _MAX_KEYS:
-            self._keys.clear()
-        self._keys.update(items)
+    def _learn_shape(self, names: tuple[str, ...]) -> Shape:
+        """Return the shape of the attributes among some names, and keep it if they come again."""
+        require(_DOUBTFUL.isdisjoint(names))
+        kept = tuple(name for name in names if name not in _TOLD)
+        if len(self._shapes) >= _MAX_SHAPES:
+            return passing_shape(kept, kept)
+        if names not in self._newest:
+            if len(self._newest) >= _MAX_SHAPES:
+                self._newest.clear()
+            self._newest.add(names)
+            return passing_shape(kept, kept)
+        shape = self._shapes[names] = shape_of(kept, kept)
+        return shape
 
 
-def _pop_logger(items: dict[str, Any], logger: object) -> object:
-    """Take the name of the logger out of an event, or from structlog's own."""
-    told, name = items.get("logger"), getattr(logger, "name", None)
-    if told is not None and type(told) is str and (told == name or type(name) is not str):
-        del items["logger"]
-        return told
-    return "" if name is None else name
+def _name_of(logger: object, told: object) -> object:
+    """Return the name of the logger: the one in the event, or structlog's own."""
+    name = getattr(logger, "name", None)
+    if told is _ABSENT:
+        return "" if name is None else name
+    require(type(told) is str and (told == name or type(name) is not str))
+    return told
 
 
-def _moment_of(items: dict[str, Any]) -> datetime:
+def _moment_of(told: object) -> datetime:
     """Read the time of an event in the forms that structlog's TimeStamper has by itself."""
-    told = items.pop("timestamp", _ABSENT)
     if told is _ABSENT:
         return datetime.fromtimestamp(time.time(), UTC)
     if type(told) is str and len(told) == _ISO_LENGTH and told[-1] == "Z":

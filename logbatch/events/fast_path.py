@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterable
-from contextvars import Context, copy_context
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import copy_context
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
@@ -212,23 +212,7 @@ class FastPath:
                 except KeyError:  # the names differ from the last time
                     shape = place.learn_shape(fields)
                     values = shape.read(fields)
-                attributes = shape.make(*values)
-                for value in values:
-                    kind = type(value)
-                    if kind is str:
-                        if len(value) > limit:
-                            raise Unusual
-                    elif kind is not int:
-                        if kind is float:
-                            if value - value == 0.0:  # neither NaN nor an infinity
-                                continue
-                        elif kind is bool or value is None:
-                            continue
-                        describe = self._describe
-                        attributes = shape.make(
-                            *[tame_value(value, limit, describe) for value in values]
-                        )
-                        break
+                attributes = make_attributes(shape, values, limit, self._describe)
             for value in args:
                 kind = type(value)
                 if kind is str:
@@ -240,8 +224,8 @@ class FastPath:
             if not _HAS_TASK and "asyncio" in _modules:
                 task = task_name()
             context = copy_context()
-            if context:
-                attributes = _add_bound(context, shape, attributes, limit, self._describe)
+            if context and (bound := bound_values(context)):
+                attributes = add_bound(bound, shape, attributes, limit, self._describe)
             if task or "opentelemetry.trace" in _modules:
                 behind = self._origins.with_task(origin, task)
             moment = _moment_of(created, UTC)
@@ -297,58 +281,82 @@ class _Place:
     def __init__(self, before: Raw, after: bytes) -> None:
         self.before = before
         self.after = after  # of the message
-        self.shapes: dict[int, _Shape] = {}  # by the number of fields
+        self.shapes: dict[int, Shape] = {}  # by the number of fields
         self._newest: tuple[str, ...] | None = None  # names that came once, and may not come again
         self._misses = 0
 
-    def learn_shape(self, fields: dict[str, Any]) -> _Shape:
+    def learn_shape(self, fields: dict[str, Any]) -> Shape:
         """Cache the names of the extra fields; a place where they keep changing caches none."""
         names = tuple(islice(fields, _COUNT, None))
+        require(_DOUBTFUL.isdisjoint(names))
+        kept = tuple(name for name in names if name not in FORMATTED)
         if names != self._newest:
             self._newest = names
-            return _passing_shape(names)
-        shape = _shape_of(names)
+            return passing_shape(names, kept)
+        shape = shape_of(names, kept)
         self._misses += 1
         self.shapes = {**self.shapes, len(fields): shape} if self._misses < _MAX_MISSES else {}
         return shape
 
 
-class _Shape(NamedTuple):
-    """The extra fields of a record: how to read them, and how to make the attributes."""
+class Shape(NamedTuple):
+    """The names of some fields: how to read the values, and how to make attributes of them."""
 
     names: tuple[str, ...]
-    read: Callable[[dict[str, Any]], tuple[Any, ...]]
+    read: Callable[[Mapping[str, Any]], tuple[Any, ...]]
     make: Callable[..., Any]
 
 
-def _passing_shape(names: tuple[str, ...]) -> _Shape:
-    """Make a shape in a moment, for a single record."""
-    require(len(names) <= MAX_NAMES and _DOUBTFUL.isdisjoint(names))
+def passing_shape(names: tuple[str, ...], kept: tuple[str, ...]) -> Shape:
+    """Make a shape in a moment, for a single record.
+
+    Args:
+        names: The fields.
+        kept: Those of them that are attributes.
+    """
+    require(len(names) <= MAX_NAMES)
     require(all(type(name) is str and len(name) < NAME_BYTES // 24 for name in names))
-    kept = tuple(name for name in names if name not in FORMATTED)
     read = _reader(kept, names)
-    return _Shape(kept, read, lambda *values: dict(zip(kept, values, strict=True)) or None)
+    return Shape(kept, read, lambda *values: dict(zip(kept, values, strict=True)) or None)
 
 
 @lru_cache(maxsize=512)
-def _shape_of(names: tuple[str, ...]) -> _Shape:
+def shape_of(names: tuple[str, ...], kept: tuple[str, ...]) -> Shape:
     """Make a shape that serves best, which takes as long as some records do."""
-    kept, read, make = _passing_shape(names)
+    _, read, make = passing_shape(names, kept)
     if kept:
         keys = {f"field{index}": name for index, name in enumerate(kept)}
         make = msgspec.defstruct("Attributes", list(keys), rename=keys, gc=False)
-    return _Shape(kept, read, make)
+    return Shape(kept, read, make)
+
+
+def make_attributes(shape: Shape, values: tuple[Any, ...], limit: int, describe: Describe) -> Any:
+    """Make attributes of their values; those that are not plain are replaced by their JSON."""
+    for value in values:
+        kind = type(value)
+        if kind is str:
+            if len(value) > limit:
+                raise Unusual
+        elif kind is not int:
+            if kind is float:
+                if value - value == 0.0:  # neither NaN nor an infinity
+                    continue
+            elif kind is bool or value is None:
+                continue
+            return shape.make(*[tame_value(each, limit, describe) for each in values])
+    return shape.make(*values)
 
 
 def _reader(
     kept: tuple[str, ...], names: tuple[str, ...]
-) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
-    """Return a function that reads fields and raises KeyError if one is missing."""
+) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """Return a function that reads what is kept, and raises KeyError if any field is missing."""
     if kept == names and len(names) > 1:
         return itemgetter(*names)
+    order = (*kept, *(name for name in names if name not in kept))
 
-    def read(fields: dict[str, Any]) -> tuple[Any, ...]:
-        return tuple([fields[name] for name in names])[: len(kept)]
+    def read(fields: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple([fields[name] for name in order])[: len(kept)]
 
     return read
 
@@ -398,13 +406,10 @@ def _spare_room(container: Any, room: int, depth: int) -> int:
     return room
 
 
-def _add_bound(
-    context: Context, shape: _Shape | None, attributes: Any, limit: int, describe: Describe
+def add_bound(
+    bound: dict[str, Any], shape: Shape | None, attributes: Any, limit: int, describe: Describe
 ) -> Any:
-    """Put the bound values before the extra fields, which win over a bound value."""
-    bound = bound_values(context)
-    if not bound:
-        return attributes
+    """Put bound values before the other attributes, which win over a bound value."""
     merged = bound
     if _spare_room(bound, _SMALL, MAX_DEPTH) < 0:
         merged = {key: tame_value(value, limit, describe) for key, value in bound.items()}

@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 from threading import RLock
 
-from logbatch.disk import create_file, sync_directory, sync_file, write_all
+from logbatch.disk import sync_directory
 from logbatch.journal.appended_segment import AppendedSegment
 from logbatch.journal.mapped_segment import CannotMapError, MappedSegment
 from logbatch.journal.names import segment_path, spare_path
@@ -150,7 +150,7 @@ class Maker:
             spare = self._spares.popleft()
         except IndexError:
             return None
-        if need <= spare.size <= room and self._place(spare):
+        if need <= spare.size <= room and _is_sound(spare) and self._place(spare):
             return spare
         discard(spare)
         return None
@@ -185,16 +185,33 @@ class Maker:
         while self._spares:
             discard(self._spares.popleft())
 
-    def spill(self, segment: Segment) -> None:
-        """Write lines that are in memory to a file after all, if one can be created now."""
-        if self._directory is None or segment.path is not None:
+    @property
+    def directory(self) -> Path | None:
+        """Where files go; None for memory."""
+        return self._directory
+
+    def path_of(self, segment: Segment) -> Path | None:
+        """Return where the file of a segment is; None for memory."""
+        if self._directory is None:
+            return None
+        return segment_path(self._directory, self._producer, segment.index)
+
+    def look(self) -> None:
+        """Give up spare segments whose files another program has removed or cut off."""
+        for spare in list(self._spares):
+            if not _is_sound(spare):
+                with contextlib.suppress(ValueError):  # it was just placed
+                    self._spares.remove(spare)
+                    discard(spare)
+
+    def keep(self, segment: Segment) -> None:
+        """Write the lines of a sealed segment that no file has to one, if that is possible now."""
+        path = self.path_of(segment)
+        if path is None or segment.kept():
             return
-        path = segment_path(self._directory, self._producer, segment.index)
         with contextlib.suppress(OSError):
             self._progress.ensure_file()
-            with open(create_file(path), "wb", buffering=0) as file:
-                write_all(file.fileno(), segment.read(0, segment.end()))
-                sync_file(file.fileno())
+            segment.copy_to(path)
 
     def remove_all(self) -> bool:
         """Remove all segments, also what an interrupted call left; return whether none is left."""
@@ -212,6 +229,10 @@ class Maker:
         """Release everything in a forked child: it is the parent's."""
         while self._spares:
             self._spares.popleft().abandon()
+
+
+def _is_sound(spare: MappedSegment) -> bool:
+    return spare.kept() and spare.cut_off() is None
 
 
 def whole_pages(size: int) -> int:

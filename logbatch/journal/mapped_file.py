@@ -7,9 +7,11 @@ own; then the mapping is kept for ever.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import sys
+from pathlib import Path
 
 from logbatch.disk import OwnFile, sync_file
 
@@ -48,6 +50,33 @@ class MappedFile:
             sync_file(self._file.number)
         else:
             self.map.flush()
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Read from the file where that is open: if it was cut off, this returns less.
+
+        Raises:
+            ValueError: It was closed.
+        """
+        if self._file is not None and self._file.is_open():
+            with contextlib.suppress(OSError):
+                data = os.pread(self._file.number, stop - start, start)
+                if self._file.is_open():  # else it was closed, and perhaps another was read
+                    return data
+        return self.map[start:stop]
+
+    def size(self) -> int | None:
+        """Return how large the file is; None where that is not known."""
+        return None if self._file is None else self._file.size()
+
+    def shrink(self, size: int) -> None:
+        """Let the file be smaller.  Never touch the mapping behind that."""
+        if self._file is not None and self._file.is_open():
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file.number, size)
+
+    def is_named(self, path: Path) -> bool:
+        """Return whether the file still has this name."""
+        return self._file is not None and self._file.is_named(path)
 
     def close(self) -> None:
         """Close the mapping and the descriptor."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 
@@ -106,6 +107,14 @@ class Writer:
             self._reports.flush()
         self._on_segment()
 
+    def renew(self) -> None:
+        """Begin a new segment where the newest takes no more lines; call it under the lock."""
+        newest = self._segments.newest()
+        if newest is not None and newest.sealed:
+            with contextlib.suppress(JournalFull, JournalStopped):
+                self._add(self._make(1, None))
+                self._open_newest()
+
     def _add(self, segment: Segment) -> None:
         if self._stopped:  # from within the making of it, or this goes on in a forked child
             segment.abandon()
@@ -123,7 +132,12 @@ class Writer:
         held, size = self._bytes_held(), self._next_size(need)
         room = self._max_bytes - held if held else WITHOUT_LIMIT
         # A file that could be made, and takes not even one line: the disk is full.
-        no_file = refusing is not None and refusing.path is not None and refusing.end() == 0
+        no_file = (
+            refusing is not None
+            and refusing.path is not None
+            and refusing.end() == 0
+            and refusing.kept()
+        )
         spare = None if no_file else self._maker.place_spare(need, room)
         if spare is not None:
             return spare

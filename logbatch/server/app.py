@@ -13,6 +13,7 @@ client's doing (4xx), or passes (503).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,13 +25,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from logbatch.server.access import JSON, LINES, PROTOBUF, Access, find_media_type
 from logbatch.server.body import find_encoding, read_body
 from logbatch.server.budget import Budget, Memory
+from logbatch.server.guard import BUSY, RETRY_AFTER
 from logbatch.server.ingest import Ingest, Sent
 from logbatch.server.limits import Limits, Refusal, forget
 from logbatch.server.metrics import CONTENT_TYPE, Metrics
+from logbatch.server.normalise import DEFAULT_LEVEL, Level
 from logbatch.server.otlp import MEDIA as OTLP
 from logbatch.server.otlp import encode_refusal
 from logbatch.server.store import Key, Store
@@ -55,18 +59,24 @@ class Receiver:
         access: Who is let in.
         limits: What a request may cost.
         trouble: Told about what goes wrong on this side.
+        default: The level of an entry that has none.
     """
 
     def __init__(
-        self, store: Store, access: Access, limits: Limits, trouble: Trouble | None = None
+        self,
+        store: Store,
+        access: Access,
+        limits: Limits,
+        trouble: Trouble,
+        default: Level = DEFAULT_LEVEL,
     ) -> None:
         self._store = store
         self._access = access
         self._limits = limits
-        self._trouble = trouble or Trouble()
+        self._trouble = trouble
         self._metrics = Metrics()
         self._memory = Memory(limits.max_memory_bytes)
-        self._ingest = Ingest(store, limits, self._metrics)
+        self._ingest = Ingest(store, limits, self._metrics, default)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="logbatch-receiver")
         self.app = Starlette(
             routes=[
@@ -172,6 +182,20 @@ class Receiver:
         return refusal
 
     # ------------------------------------------------------------------ around them
+
+    async def refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer on a connection that is one too many, once what it sends was read.
+
+        An answer that comes before the body has been sent is lost to many clients.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RETRY_AFTER):
+                while (await receive()).get("more_body"):
+                    pass
+        self._metrics.requests.labels("other", 503).inc()
+        response = _refusal(Refusal(503, BUSY, retry_after=RETRY_AFTER))
+        response.headers["connection"] = "close"
+        await response(scope, receive, send)
 
     def _answered(self, endpoint: _Endpoint, *, otlp: bool = False) -> _Answering:
         """Make refusals answers, and count and time what is answered.

@@ -136,8 +136,8 @@ class Budget:
         finally:
             self.shrink(taken)
 
-    def add_line(self, size: int) -> None:
-        """Charge a line that was made of an entry or record.
+    def add_lines(self, count: int, size: int) -> None:
+        """Charge lines that were made of entries or records, of some size together.
 
         Raises:
             Refusal: All lines together are longer than a body may be (413), or as `grow` does.
@@ -147,7 +147,7 @@ class Budget:
             raise Refusal(
                 413, f"what is to be stored is longer than {self.limits.max_body_bytes} bytes"
             )
-        self.grow(size + _OBJECT)
+        self.grow(size + _OBJECT * count)
 
     def step(self, values: int = 1) -> None:
         """Charge some values, or as much work as so many are.

@@ -1,7 +1,8 @@
 """The entries of a request: found in its body, checked, and made lines.
 
 What our own clients send are lines already; they are checked many at a time and stored byte for
-byte.  Only where one of them is something else is each looked at by itself.
+byte, as long as no object in them has a key twice.  Only where one of them is something else is
+each looked at by itself.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import msgspec
 
 from logbatch.server.json_size import has_more_entries, is_deeper
 from logbatch.server.limits import Limits, Refusal
-from logbatch.server.normalise import Rejected, normalise
+from logbatch.server.normalise import DEFAULT_LEVEL, Level, Made, Rejected, normalise
+from logbatch.server.unique_keys import is_as_we_write, keep_last_keys
 from logbatch.storage.columns import COLUMNS, FIELDS, JSON_TYPES
 from logbatch.storage.line import format_time
 
@@ -86,7 +88,9 @@ def find_in_json(body: bytes, limits: Limits) -> list[bytes]:
         raws = _parse(_decode_envelope, body).logs
     if len(raws) > limits.max_records:
         raise _too_many(limits)
-    return list(map(_in_one_line, map(bytes, raws)))
+    if b"\n" in body or b"\r" in body:
+        return [_in_one_line(bytes(raw)) for raw in raws]
+    return list(map(bytes, raws))
 
 
 def find_in_lines(body: bytes, limits: Limits) -> list[bytes]:
@@ -155,13 +159,20 @@ def _too_many(limits: Limits) -> Refusal:
 # ------------------------------------------------------------------ checking them
 
 
-def check(entries: list[bytes], limits: Limits, now: float, first: int = 0) -> Checked:
+def check(
+    entries: list[bytes],
+    limits: Limits,
+    now: float,
+    default: Level = DEFAULT_LEVEL,
+    first: int = 0,
+) -> Checked:
     """Make lines of entries.
 
     Args:
         entries: JSON, each without a line end.
         limits: Which depth is allowed.
         now: When they were received, in seconds since 1970.
+        default: The level of those that have none.
         first: Index that the first of them has in its request.
 
     Raises:
@@ -175,7 +186,8 @@ def check(entries: list[bytes], limits: Limits, now: float, first: int = 0) -> C
         )
     if _are_own(entries):
         return Checked(entries, {})
-    return _check_singly(entries, format_time(datetime.fromtimestamp(now, UTC)), first)
+    received = format_time(datetime.fromtimestamp(now, UTC))
+    return _check_singly(entries, received, default, first)
 
 
 def _find_deep(entries: Iterable[bytes], most: int) -> Iterable[int]:
@@ -186,26 +198,38 @@ def _find_deep(entries: Iterable[bytes], most: int) -> Iterable[int]:
 
 def _are_own(entries: list[bytes]) -> bool:
     try:
-        return len(_own.decode_lines(b"\n".join(entries))) == len(entries)
+        if len(_own.decode_lines(b"\n".join(entries))) != len(entries):
+            return False
     except (RecursionError, *_UNDECODABLE):
         return False
+    return all(map(is_as_we_write, entries))
 
 
-def _check_singly(entries: list[bytes], received: str, first: int) -> Checked:
+def _check_singly(entries: list[bytes], received: str, default: Level, first: int) -> Checked:
     lines: list[bytes | None] = []
     rejected: dict[int, str] = {}
     undated: set[int] = set()
     for index, entry in enumerate(entries, first):
-        line = None
+        line, dated = None, True
         try:
-            _own.decode(entry)
-            line = entry
-        except (RecursionError, *_UNDECODABLE):
-            try:
-                line, dated = normalise(entry, received)
-                if not dated:
-                    undated.add(index)
-            except Rejected as error:
-                rejected[index] = str(error)
+            line, dated = _make_line(entry, received, default)
+        except Rejected as error:
+            rejected[index] = str(error)
+        if not dated:
+            undated.add(index)
         lines.append(line)
     return Checked(lines, rejected, frozenset(undated))
+
+
+def _make_line(entry: bytes, received: str, default: Level) -> Made:
+    """Keep a line of ours, or make one of what another program sends.
+
+    Raises:
+        Rejected: It cannot be stored.
+    """
+    try:
+        _own.decode(entry)
+        made = Made(entry, dated=True)
+    except (RecursionError, *_UNDECODABLE):
+        made = normalise(entry, received, default)
+    return Made(keep_last_keys(made.line), made.dated)

@@ -131,7 +131,7 @@ def check(found: Found, budget: Budget, now: float) -> Checked:
             rejected[index] = str(error)
             lines.append(None)
         else:
-            budget.add_line(len(line))
+            budget.add_lines(1, len(line))
             lines.append(line)
     return Checked(lines, rejected)
 

@@ -31,16 +31,6 @@ _TOO_SLOW = _answer(b"408 Request Timeout", b"the headers took too long")
 _TOO_SMALL = _answer(b"400 Bad Request", b"the body comes in too many small chunks")
 
 
-def make_protocol(header_timeout: float, body_timeout: float) -> type[H11Protocol]:
-    """Make a protocol with deadlines, both in seconds."""
-
-    class Protocol(DeadlineProtocol):
-        header_seconds = header_timeout
-        body_seconds = body_timeout
-
-    return Protocol
-
-
 class DeadlineProtocol(H11Protocol):
     """The protocol of one connection.
 

@@ -22,7 +22,7 @@ from typing import NamedTuple, Protocol
 
 from logbatch.dataset.snapshot import present
 from logbatch.errors import DatasetError, TemporaryError
-from logbatch.identity import Ranges, new_producer
+from logbatch.identity import LAST_SEQUENCE, Ranges, new_producer
 from logbatch.server.budget import Budget
 from logbatch.server.compare import Charge, differs
 from logbatch.server.entries import Checked
@@ -51,7 +51,8 @@ class Key(NamedTuple):
         """Read an `Idempotency-Key`; None where it is one of another kind.
 
         Raises:
-            Refusal: It is nearly one of ours (400): who sends that counts on what it gives.
+            Refusal: It is nearly one of ours (400): who sends that counts on what it gives.  Or it
+                names a record that no process can have logged (400).
         """
         match = _KEY.fullmatch(text or "")
         if match is None and "/" in (text or ""):
@@ -60,7 +61,15 @@ class Key(NamedTuple):
                 "Idempotency-Key must be <producer>/<first>-<last>: a producer is a ULID in lower"
                 " case, 26 characters; a key without a slash is ignored",
             )
-        return None if match is None else cls(match[1], int(match[2]), int(match[3]))
+        if match is None:
+            return None
+        key = cls(match[1], int(match[2]), int(match[3]))
+        if max(key.first, key.last) > LAST_SEQUENCE:
+            raise Refusal(
+                400,
+                f"Idempotency-Key names a record beyond {LAST_SEQUENCE}: no process logs so many",
+            )
+        return key
 
 
 class Stored(NamedTuple):

@@ -96,13 +96,12 @@ class Named:
 
 
 @pytest.mark.parametrize("name", ["shop", "", None, 7, "é" * 3000])
-@pytest.mark.parametrize("told", ["shop", "other", None, 5])
-def test_names_of_loggers(name: object, told: object) -> None:
+@pytest.mark.parametrize("told", [[], ["shop"], ["other"], [None], [5]])
+def test_names_of_loggers(name: object, told: list[object]) -> None:
     """The name of the logger and what the event says of it are read alike."""
     both = Both()
     log = logger_with(both, logger=Named(name))
-    fields = {} if told is None else {"logger": told}
-    log.info("m", timestamp=STAMP, **fields)
+    log.info("m", timestamp=STAMP, **dict(zip(["logger"], told, strict=False)))
 
     assert both.careful == both.fast
 

@@ -186,6 +186,7 @@ def test_a_contradiction_is_wrong_usage(
         (["--token", "env:LOGBATCH_NOT_SET"], "--token env:LOGBATCH_NOT_SET: this variable is not"),
         (["--max-records", "0"], "--max-records=0 must be greater than 0"),
         (["--max-memory-bytes", "5"], "--max-memory-bytes=5 must be at least"),
+        (["--default-level", "loud"], "--default-level='loud' is the name of no level"),
         (["--tls-cert", "nowhere.pem"], "there is no file nowhere.pem"),
         (["--tls-key", "key.pem"], "--tls-key: a key is of no use without a certificate"),
     ],
