@@ -69,12 +69,13 @@ def _limit(name: str, text: str) -> Callable[[_F], _F]:
     help="Of entries that have none.",
 )
 @_limit("max_compressed_bytes", "Of a compressed body, as it is sent.")
-@_limit("max_body_bytes", "Of a plain body, or an inflated one.")
+@_limit("max_body_bytes", "Of a plain body, an inflated one, or the lines made of it.")
 @_limit("max_records", "Entries in one request.")
 @_limit("max_depth", "Levels in one entry.")
 @_limit("header_timeout", "Seconds until the headers are there.")
 @_limit("body_timeout", "Seconds until the body is there.")
-@_limit("max_memory_bytes", "Of all bodies at one time.")
+@_limit("min_body_rate", "Bytes a second that a body must come with, after some seconds.")
+@_limit("max_memory_bytes", "Of all requests at one time, with all that is made of them.")
 @_limit("max_connections", "At one time.")
 def command(
     directory: str,

@@ -6,6 +6,7 @@ one of them is something else is each looked at closely.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
@@ -21,6 +22,7 @@ from logbatch.storage.line import format_time
 
 _T = TypeVar("_T")
 
+_STEP = 1 << 16  # bytes of a body that are made a text at a time
 _SPACES = bytes.maketrans(b"\n\r", b"  ")
 _WHITE = b" \t\r\n"
 
@@ -89,10 +91,9 @@ def find_in_json(body: bytes, limits: Limits) -> list[bytes]:
         raws = _parse(_decode_envelope, body).logs
     if len(raws) > limits.max_records:
         raise _too_many(limits)
-    joined = b"\n".join(raws)
-    if joined.count(b"\n") < max(len(raws), 1) and b"\r" not in joined:
-        return joined.split(b"\n") if raws else []
-    return [_in_one_line(bytes(raw)) for raw in raws]
+    if b"\n" in body or b"\r" in body:
+        return [_in_one_line(bytes(raw)) for raw in raws]
+    return list(map(bytes, raws))
 
 
 def find_in_lines(body: bytes, limits: Limits) -> list[bytes]:
@@ -137,16 +138,21 @@ def check_text(body: bytes) -> None:
     Raises:
         Refusal: It is not UTF-8 (400).
     """
+    if body.isascii():
+        return
+    decode = codecs.getincrementaldecoder("utf-8")().decode
     try:
-        if not body.isascii():
-            body.decode()
+        for at in range(0, len(body), _STEP):  # whole, the text could take four times its bytes
+            decode(body[at : at + _STEP], at + _STEP >= len(body))
     except UnicodeDecodeError:
         raise Refusal(400, "the body is not UTF-8") from None
 
 
 def _in_one_line(entry: bytes) -> bytes:
     """Replace line ends: a parser that passed this entry takes none within a string."""
-    return entry.translate(_SPACES).strip(_WHITE)
+    if b"\n" in entry or b"\r" in entry:
+        entry = entry.translate(_SPACES)
+    return entry.strip(_WHITE)
 
 
 def _too_many(limits: Limits) -> Refusal:
@@ -157,7 +163,11 @@ def _too_many(limits: Limits) -> Refusal:
 
 
 def check(
-    entries: list[bytes], limits: Limits, now: float, default: Level = DEFAULT_LEVEL
+    entries: list[bytes],
+    limits: Limits,
+    now: float,
+    default: Level = DEFAULT_LEVEL,
+    first: int = 0,
 ) -> Checked:
     """Make lines of entries.
 
@@ -166,11 +176,12 @@ def check(
         limits: Which depth is allowed.
         now: When they were received, in seconds since 1970.
         default: The level of those that have none.
+        first: Index that the first of them has in its request.
 
     Raises:
         Refusal: One is nested too deeply (400); its index is told.
     """
-    for index in _find_deep(entries, limits.max_depth):
+    for index in (first + each for each in _find_deep(entries, limits.max_depth)):
         raise Refusal(
             400,
             f"entry {index} is nested deeper than {limits.max_depth} levels",
@@ -178,7 +189,8 @@ def check(
         )
     if all(map(_is_own, entries)):
         return Checked(entries, {})
-    return _check_singly(entries, format_time(datetime.fromtimestamp(now, UTC)), default)
+    received = format_time(datetime.fromtimestamp(now, UTC))
+    return _check_singly(entries, received, default, first)
 
 
 def _find_deep(entries: Iterable[bytes], most: int) -> Iterable[int]:
@@ -195,11 +207,11 @@ def _is_own(entry: bytes) -> bool:
         return False
 
 
-def _check_singly(entries: list[bytes], received: str, default: Level) -> Checked:
+def _check_singly(entries: list[bytes], received: str, default: Level, first: int) -> Checked:
     lines: list[bytes | None] = []
     rejected: dict[int, str] = {}
     undated: set[int] = set()
-    for index, entry in enumerate(entries):
+    for index, entry in enumerate(entries, first):
         line, dated = None, True
         try:
             line, dated = _make_line(entry, received, default)
