@@ -54,7 +54,9 @@ def create_file(path: Path, *, append: bool = False) -> int:
         FileExistsError: There is something of this name already, be it a link.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | (os.O_APPEND if append else 0)
-    return os.open(path, flags | _NO_LINK, 0o600)
+    descriptor = os.open(path, flags | _NO_LINK, 0o600)
+    _give_away(descriptor, path.parent)
+    return descriptor
 
 
 def open_file(path: Path, flags: int = os.O_RDONLY) -> int:
@@ -68,6 +70,20 @@ def open_file(path: Path, flags: int = os.O_RDONLY) -> int:
         os.close(descriptor)
         raise OSError(errno.ELOOP, "not a regular file")
     return descriptor
+
+
+def _give_away(descriptor: int, parent: Path) -> None:
+    """Give what root has just created to the user whose directory it is in.
+
+    A daemon begins as root and goes on as another user, and root looks after what others wrote:
+    that user must be able to write, read and remove what is in the user's own directory.
+    """
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return
+    with contextlib.suppress(OSError):
+        status = os.stat(parent)
+        if status.st_uid != 0:
+            os.fchown(descriptor, status.st_uid, status.st_gid)
 
 
 def _identify(descriptor: int) -> tuple[int, int, int]:
@@ -103,9 +119,19 @@ class OwnFile:
         """Return whether our file still has this name: anybody may remove or replace it."""
         try:
             status = os.lstat(path)
+        except PermissionError:  # we are another user by now: has it a name at all?
+            return self.is_open() and os.fstat(self.number).st_nlink > 0
         except OSError:
             return False
         return (status.st_dev, status.st_ino) == self._identity[:2]
+
+    def size(self) -> int | None:
+        """Return how large it is; None where it is not open any more."""
+        return os.fstat(self.number).st_size if self.is_open() else None
+
+    def owner(self) -> int | None:
+        """Return the user whose file it is; None where it is not open any more."""
+        return os.fstat(self.number).st_uid if self.is_open() else None
 
     def check(self) -> int:
         """Return the number.
@@ -206,6 +232,17 @@ def allocate(descriptor: int, size: int) -> None:
         write_all(descriptor, _ZEROS[: size - start])
 
 
+def enlarge(descriptor: int, size: int) -> None:
+    """Reserve more blocks for a file, behind what is in it.
+
+    Raises:
+        OSError: There is no room, or the system cannot do it.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+    os.posix_fallocate(descriptor, 0, size)
+
+
 def sync_file(descriptor: int) -> None:
     """Wait until the content of a file is on the disk.
 
@@ -226,7 +263,10 @@ def append_lines(path: Path, lines: bytes) -> None:
     Raises:
         OSError: They could not be written.
     """
-    descriptor = open_file(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+    try:
+        descriptor = create_file(path, append=True)
+    except FileExistsError:
+        descriptor = open_file(path, os.O_RDWR | os.O_APPEND)
     try:
         end = os.fstat(descriptor).st_size
         if end and os.pread(descriptor, 1, end - 1) != b"\n":
@@ -307,17 +347,31 @@ def make_directory(directory: Path, *, sync: bool = False) -> None:
         OSError: It cannot be created, or something else has its name.
     """
     try:
-        os.mkdir(directory, 0o700)
+        _make_one(directory)
     except FileNotFoundError:
         make_directory(directory.parent, sync=sync)
         with contextlib.suppress(FileExistsError):
-            os.mkdir(directory, 0o700)
+            _make_one(directory)
     except OSError:  # of one that is there, some systems say EISDIR or EROFS
         if not directory.is_dir():
             raise
         return
     if sync:
         sync_directory(directory.parent)
+
+
+def _make_one(directory: Path) -> None:
+    os.mkdir(directory, 0o700)
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | _NO_LINK)
+        try:
+            # The user may have put another in its place meanwhile; an empty one is no loss.
+            if not os.listdir(descriptor) and os.fstat(descriptor).st_uid == 0:
+                _give_away(descriptor, directory.parent)
+        finally:
+            os.close(descriptor)
 
 
 def sync_directory(directory: Path) -> None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import mmap
 import os
 import sys
-import threading
 from collections.abc import Callable
 from typing import Any, Protocol
+
+from logbatch.native import RLock
 
 _WIPE_ON_FORK = 18  # MADV_WIPEONFORK, Linux 4.14: the child finds zeros
 
@@ -81,7 +82,7 @@ def is_importing(thread: int) -> bool:
 
 
 _in_child: list[Callable[[], object]] = []
-_locks: dict[int, threading.RLock] = {}  # by pid
+_locks: dict[int, Any] = {}  # by pid
 _noticing = 0  # the pid of the process that is starting afresh
 
 
@@ -95,7 +96,7 @@ def notice() -> bool:
     if mark[0]:
         return False
     # A lock of the child's own: another thread of the parent may have held any that was there.
-    with _locks.setdefault(os.getpid(), threading.RLock()):
+    with _locks.setdefault(os.getpid(), RLock()):
         if _is_unnoticed():
             _start_afresh()
     return True

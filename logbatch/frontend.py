@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import weakref
+from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 from logbatch import metrics
 from logbatch.batching.batcher import Batcher
+from logbatch.events.context import service_name
 from logbatch.metrics import MetricsPlace
+from logbatch.options import OPTION_NAMES
 from logbatch.stats import Stats
 from logbatch.transports.adapted import given_object
+from logbatch.transports.base import BaseTransport, plain
+from logbatch.trouble import describe
 
 
 class Frontend:
-    """What an application holds of a batcher."""
+    """What an application holds of a batcher.
+
+    A copy, and what comes out of a pickle, sends to the same destination as another producer.
+    """
 
     _kind: ClassVar[str]  # in the labels of metrics
     _batcher: Batcher
+    _options: dict[str, Any]  # with which it was made, but for those of the transport
+    _own: frozenset[str]  # the attributes that are made anew in a copy
 
     def _open(self, batcher: Batcher, export_metrics: bool | MetricsPlace | None) -> None:
         self._batcher = batcher
@@ -74,6 +86,51 @@ class Frontend:
         destination = transport.destination or type(given_object(transport)).__name__
         metrics.export(self, destination, self._kind, to)
 
+    # ------------------------------------------------------------------ copies
+
+    def _parts(self) -> tuple[type[Self], BaseTransport, dict[str, Any], dict[str, Any]]:
+        """Return what another one is made of: its class, transport, options, other attributes."""
+        others = {name: value for name, value in vars(self).items() if name not in self._own}
+        options = plain(self._options)
+        options.setdefault("service", self._batcher.options.service or service_name())
+        return type(self), self._batcher.transport, options, others
+
+    def _remember(self, options: Mapping[str, Any], before: Iterable[str]) -> None:
+        """Note what a copy needs; all attributes but those that were there before are our own."""
+        self._options = {name: options[name] for name in options if name in OPTION_NAMES}
+        self._own = frozenset((*vars(self), "_own")).difference(before)
+
+    def _make_anew(self, transport: BaseTransport, options: dict[str, Any]) -> None:
+        """Initialise a copy."""
+        raise NotImplementedError
+
+    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
+        parts = self._parts()
+        try:
+            pickle.dumps(parts)
+        except Exception as error:
+            raise TypeError(self._refuse("pickled", error)) from error
+        return make_again, parts
+
+    def __copy__(self) -> Self:
+        return self.__deepcopy__({})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        kind, transport, options, others = self._parts()
+        try:
+            transport = copy.deepcopy(transport, memo)
+        except Exception as error:
+            raise TypeError(self._refuse("copied", error)) from error
+        return cast(Self, make_again(kind, transport, options, others))
+
+    def _refuse(self, what: str, error: Exception) -> str:
+        return (
+            f"{self!r} cannot be {what}, because something that it was made with cannot be:"
+            f" {describe(error)}; make another {self._kind} where it is needed instead, by the"
+            " same dictConfig for instance, or give it only what can be: a URL or a dict for the"
+            " transport, and functions of a module"
+        )
+
     def __enter__(self) -> Self:
         return self
 
@@ -84,3 +141,23 @@ class Frontend:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def make_again(
+    kind: type[Frontend],
+    transport: BaseTransport,
+    options: dict[str, Any],
+    others: dict[str, Any],
+) -> Frontend:
+    """Make a handler or a processor like one that was copied or pickled.
+
+    Args:
+        kind: Its class.
+        transport: Its transport.
+        options: With which it is made.
+        others: Attributes that a derived class, or the application, gave it.
+    """
+    made = kind.__new__(kind)
+    made._make_anew(transport, options)
+    vars(made).update(others)
+    return made

@@ -6,6 +6,8 @@ import math
 import sys
 import time
 
+from logbatch.native import sleep
+
 
 class Yielder:
     """Hands the interpreter lock on from time to time, but not too often.
@@ -27,7 +29,7 @@ class Yielder:
         if time.thread_time() - self._since < self._hold:
             return
         began = time.perf_counter()
-        time.sleep(1e-6)  # not 0, which may return before another thread is awake
+        sleep(1e-6)  # not 0, which may return before another thread is awake
         share = (time.perf_counter() - began) / 3
         self._hold = max(share, self._SHORTEST) if share < sys.getswitchinterval() else math.inf
         self._since = time.thread_time()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Unpack
+from typing import Any, Self, Unpack
 
 from logbatch.batching.batcher import Batcher
 from logbatch.batching.delivery import delivering
@@ -17,7 +17,7 @@ from logbatch.keywords import Options
 from logbatch.metrics import MetricsPlace
 from logbatch.options import OPTION_NAMES, BatchOptions, parse_level
 from logbatch.transports import build, check_handler_variables
-from logbatch.transports.base import Transport
+from logbatch.transports.base import BaseTransport, Transport
 from logbatch.trouble import describe
 
 
@@ -56,8 +56,11 @@ class BatchHandler(Frontend, logging.Handler):  # type: ignore[misc]  # flush an
         block_timeout: Seconds a call may wait with `"block"`.  Default 1.0.
         close_timeout: Seconds `close` and `flush` may take; what is left stays in the journal.
             Default 5.0.
-        max_value_bytes: A longer message or value is cut, and its full length noted.  Default
-            1 MiB.
+        max_value_bytes: A longer message or value is cut, and its full length noted.  Cut before
+            that is what is nested deeper than 30 levels, and, of a value that is not plain JSON,
+            what comes after 10,000 items.  Default 1 MiB.
+        objects: What is stored of an attribute of a type that is not known: its `"repr"`, or,
+            without calling any of its methods, the name of its `"type"`.  Default `"repr"`.
         service: The `service` column.  Default: `OTEL_SERVICE_NAME`, else the program's name.
         host: The `host` column.  Default: the machine's name.
         redact: Names of attributes whose values become "[redacted]", at any depth and in either
@@ -116,6 +119,7 @@ class BatchHandler(Frontend, logging.Handler):  # type: ignore[misc]  # flush an
         export_metrics: bool | MetricsPlace | None = None,
         **options: Unpack[Options],
     ) -> None:
+        before = set(vars(self))
         # First what may fail: `logging` keeps, and at exit flushes, what its __init__ has seen.
         level = parse_level(level)
         batcher, encoder = make_batcher(transport, columns, options, self.handleError)
@@ -123,6 +127,15 @@ class BatchHandler(Frontend, logging.Handler):  # type: ignore[misc]  # flush an
         self._way = way_of(batcher.transport)
         self._open(batcher, export_metrics)
         logging.Handler.__init__(self, level)
+        self._remember(options, before)
+
+    def _make_anew(self, transport: BaseTransport, options: dict[str, Any]) -> None:
+        BatchHandler.__init__(self, transport, **options)
+
+    def _parts(self) -> tuple[type[Self], BaseTransport, dict[str, Any], dict[str, Any]]:
+        kind, transport, options, others = super()._parts()
+        given = {"filters": self.filters.copy(), "formatter": self.formatter}
+        return kind, transport, options | {"level": self.level}, others | given
 
     def handle(self, record: logging.LogRecord) -> Any:
         """Store a record if the filters let it pass.
@@ -204,6 +217,7 @@ def make_batcher(
         service=options.service,
         host=options.host,
         max_value_bytes=options.max_value_bytes,
+        objects=options.objects,
         complain=complain,
     )
     return batcher, encoder

@@ -14,6 +14,9 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+LAST_SEQUENCE = 10**13
+"""The greatest number that a record can have: at a million a second, that takes four months."""
+
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, in lower case
 _PRODUCER = re.compile(r"[0-7][0-9a-hjkmnp-tv-z]{25}")
 _SEGMENT = re.compile(

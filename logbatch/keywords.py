@@ -32,6 +32,7 @@ class Options(TypedDict, total=False):
     block_timeout: float
     close_timeout: float
     max_value_bytes: int
+    objects: Literal["repr", "type"]
     service: str | None
     host: str | None
     redact: str | Sequence[str] | Set[str]

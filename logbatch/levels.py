@@ -30,6 +30,9 @@ _ALIASES = {
     "panic": logging.CRITICAL,
 }
 
+# The priorities of syslog and journald, from 0 on.  Source: RFC 5424, 6.2.1
+_PRIORITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
+
 # The methods of structlog's loggers, which include those of `logging`.
 _METHODS = {
     "notset": logging.NOTSET,
@@ -103,6 +106,13 @@ def from_name(name: str) -> tuple[str, int] | None:
         return name_of(number), number
     number = _ALIASES.get(name)
     return None if number is None else (_UNNAMED.get(number) or name_of(number), number)
+
+
+def from_priority(priority: int) -> tuple[str, int] | None:
+    """Return name and number of the level for a priority of syslog; None if there is none such."""
+    if not 0 <= priority < len(_PRIORITIES):
+        return None
+    return from_name(_PRIORITIES[priority])
 
 
 def from_severity(severity: int, text: str = "") -> tuple[str, int]:

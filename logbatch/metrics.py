@@ -145,7 +145,7 @@ FIGURES = (
     Figure("requests", "counter", "{request}", "Sends attempted", _one(lambda s: s.requests)),
     Figure(
         *("saved_requests", "gauge", "{request}", "Sends saved against one for each event"),
-        _one(lambda s: s.requests_saved),
+        _one(lambda s: s.requests_saved or 0),
     ),
     Figure(
         "retries",

@@ -46,6 +46,7 @@ class BatchOptions:
     block_timeout: float = 1.0
     close_timeout: float = 5.0
     max_value_bytes: int = 1 << 20
+    objects: Literal["repr", "type"] = "repr"
     service: str | None = None
     host: str | None = None
     redact: tuple[str, ...] = ()
@@ -286,6 +287,7 @@ _RULES: dict[str, Callable[[str, Any], Any]] = {
     "block_timeout": seconds(0, 3_600),
     "close_timeout": seconds(0, 3_600),
     "max_value_bytes": _whole(256, 1 << 27, "bytes"),
+    "objects": choice("repr", "type"),
     "service": _text,
     "host": _text,
     "redact": _names,

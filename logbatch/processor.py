@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, MutableMapping
-from typing import Any, Unpack
+from collections.abc import Callable, Mapping, MutableMapping
+from functools import wraps
+from typing import Any, Self, Unpack
 
 from logbatch import dedupe
 from logbatch.batching.delivery import delivering
@@ -13,12 +14,15 @@ from logbatch.frontend import Frontend
 from logbatch.handler import make_batcher
 from logbatch.keywords import Options
 from logbatch.metrics import MetricsPlace
-from logbatch.transports.base import Transport
+from logbatch.transports.base import BaseTransport, Transport
 from logbatch.trouble import describe
 
 
 class BatchProcessor(Frontend):
     """A structlog processor that stores each event and passes it on unchanged.
+
+    The name in `structlog.get_logger("my.mod")` is the name of the logger, also where structlog
+    itself prints: its loggers that print or write keep their name once there is a processor.
 
     Put it before whatever renders the event to a text.  Where the chain ends in a standard library
     logger that has a `BatchHandler` for the same destination, an event is stored once, by this.
@@ -37,7 +41,8 @@ class BatchProcessor(Frontend):
             events: max_batch_size (100,000; over HTTP 5,000; for an object 10,000);
             bytes: max_batch_bytes (16 MiB; over HTTP 2 MiB; for an object 4 MiB),
             max_journal_bytes (1 GiB), max_value_bytes (1 MiB);
-            words: flush_level ("ERROR"), durability ("process"), when_full ("drop_newest");
+            words: flush_level ("ERROR"), durability ("process"), when_full ("drop_newest"),
+            objects ("repr");
             service, host, redact, redact_patterns, collapse_repeats (False), on_error;
             files: compression (Parquet "zstd", JSON Lines "none"), rotate_bytes (128 MiB),
             rotate_seconds (86,400);
@@ -61,16 +66,24 @@ class BatchProcessor(Frontend):
         export_metrics: bool | MetricsPlace | None = None,
         **options: Unpack[Options],
     ) -> None:
+        before = set(vars(self))
         batcher, encoder = make_batcher(transport, columns, options)
         self._encode = encoder.event_dict
-        self._end: type[BaseException] | None = None
-        if final:
-            from structlog import DropEvent  # whoever makes a processor has it loaded, or will
+        import structlog  # whoever makes a processor has it loaded, or will
 
-            self._end = DropEvent
+        _keep_names(structlog.PrintLoggerFactory, structlog.WriteLoggerFactory)
+        self._end = structlog.DropEvent if final else None
         self.way = dedupe.way_of(batcher.transport)
         self._open(batcher, export_metrics)
         dedupe.ways.add(self.way)
+        self._remember(options, before)
+
+    def _make_anew(self, transport: BaseTransport, options: dict[str, Any]) -> None:
+        BatchProcessor.__init__(self, transport, **options)
+
+    def _parts(self) -> tuple[type[Self], BaseTransport, dict[str, Any], dict[str, Any]]:
+        kind, transport, options, others = super()._parts()
+        return kind, transport, options | {"final": self._end is not None}, others
 
     def __call__(
         self, logger: Any, method_name: str, event_dict: MutableMapping[str, Any]
@@ -99,3 +112,26 @@ class BatchProcessor(Frontend):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._batcher.transport!r}>"
+
+
+def _keep_names(*factories: Any) -> None:
+    """Have what structlog's factories make keep the name that it is asked for by.
+
+    A logger that prints or writes has no use for it, and is all that a processor sees; that of
+    `structlog.BytesLogger` is kept by structlog itself, from 26.1 on.
+    """
+    for factory in factories:
+        make = factory.__call__
+        if getattr(make, "__wrapped__", None) is None:
+            factory.__call__ = _naming(make)
+
+
+def _naming(make: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(make)
+    def make_named(factory: object, *args: Any) -> Any:
+        logger = make(factory, *args)
+        if args and isinstance(args[0], str) and not hasattr(logger, "name"):
+            logger.name = args[0]
+        return logger
+
+    return make_named

@@ -26,7 +26,8 @@ class Stats:
         records_per_batch: Their mean size, in events.
         bytes_per_batch: Their mean size, in bytes.
         requests: Sends attempted, successful or not.
-        requests_saved: How many fewer than one for each event that was delivered.
+        requests_saved: How many fewer than one for each event that was delivered; None where the
+            destination is files.
         batch_success_rate: The share of batch sends that was acknowledged, from 0 to 1; None
             before the first.
         fallback_share: The share of delivered events that was sent singly, for lack of a batch
@@ -51,7 +52,7 @@ class Stats:
     records_per_batch: float = 0.0
     bytes_per_batch: float = 0.0
     requests: int = 0
-    requests_saved: int = 0
+    requests_saved: int | None = 0
     batch_success_rate: float | None = None
     fallback_share: float = 0.0
     skipped: int = 0
@@ -68,12 +69,15 @@ class Stats:
     def summary(self) -> str:
         """Return in one line what was sent, what batching saved, and what went wrong."""
         rate = self.batch_success_rate
+        saved = self.requests_saved
         parts = [
             f"{_counted(self.published, 'record')} in {_counted(self.batches, 'batch')}"
             + (f" ({self.records_per_batch:,.0f} each)" if self.batches else ""),
-            f"{_counted(self.requests_saved, 'request')} saved",
+            f"{_counted(saved, 'request')} saved" if saved is not None else "",
             f"{_percent(rate)} of batches acknowledged" if rate is not None else "",
-            f"{_percent(self.fallback_share)} sent singly" if self.batches else "",
+            f"{_percent(self.fallback_share)} sent singly"
+            if self.batches and saved is not None
+            else "",
             f"{self.retries:,} {'retry' if self.retries == 1 else 'retries'}",
             f"{self.collapsed:,} repeats collapsed" if self.collapsed else "",
             f"{sum(self.dropped.values()):,} dropped" if self.dropped else "",

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from logbatch.native import RLock
 from logbatch.options import OnError
 
 EVERY = 60.0  # seconds between two lines of one kind on stderr
@@ -37,7 +38,7 @@ class Trouble:
         self._on_error = on_error
         self._clock = clock
         # Written under `_lock` by whichever thread has trouble; the last two are read without it.
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._written: dict[str, float] = {}  # when a trouble of that kind was on stderr last
         self._reporting: set[int] = set()  # the threads that are inside `_report`
         self.counts: dict[str, int] = {}

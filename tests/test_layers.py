@@ -16,10 +16,11 @@ import pytest
 # Lowest first.  A module may import those of lower layers and, as long as no circle comes of it,
 # of its own.  `name.*` is a package with all that is in it; the exact name wins.
 LAYERS = [
-    ["epoch", "errors", "forks", "levels", "version"],
+    ["epoch", "errors", "forks", "levels", "native", "version"],
     ["storage", "storage.columns"],
-    ["events.values", "events.encoder", "identity", "batching.triggers", "batching.backoff"],
-    ["options", "keywords", "stats", "trouble", "gil", "disk"],
+    ["events.lazy", "events.values", "events.encoder", "identity"],
+    ["batching.triggers", "batching.backoff"],
+    ["options", "keywords", "stats", "trouble", "gil", "disk", "places"],
     ["events.redact", "batching.repeats", "metrics"],
     ["events.*"],
     ["journal.*"],

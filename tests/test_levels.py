@@ -48,6 +48,13 @@ def test_the_names_of_others_are_known(name: str, expected: tuple[str, int] | No
     assert (expected[1] if expected else None) == levels.number_of(name)
 
 
+def test_priorities_of_syslog() -> None:
+    """They count down from 7, which is the least."""
+    found = [levels.from_priority(number) for number in range(-1, 9)]
+    names = [level[0] if level else None for level in found]
+    assert [None, *["CRITICAL"] * 3, "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG", None] == names
+
+
 @pytest.mark.usefixtures("vip")
 def test_a_level_of_the_program_is_known() -> None:
     """A level that the program has added is known at once, in either case."""
@@ -57,7 +64,7 @@ def test_a_level_of_the_program_is_known() -> None:
 
 @pytest.mark.parametrize(
     ("method", "expected"),
-    [("msg", 20), ("exception", 40), ("failure", 40), ("err", 40), ("trace", None), ("bind", None)],
+    [("msg", 20), ("exception", 40), ("failure", 40), ("err", 40), ("shout", None), ("bind", None)],
 )
 def test_methods_of_structlog_have_a_level(method: str, expected: int | None) -> None:
     """A method of structlog's own loggers has a level; what an application adds has none."""

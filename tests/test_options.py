@@ -44,6 +44,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "block_timeout": 1.0,
         "close_timeout": 5.0,
         "max_value_bytes": MIB,
+        "objects": "repr",
         "service": None,
         "host": None,
         "redact": (),

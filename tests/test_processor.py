@@ -96,6 +96,39 @@ def test_processor_and_handler_for_two_places_both_take_it(transport: CapturingT
     assert 1 == len(other.messages)
 
 
+@pytest.fixture
+def _configured() -> Iterator[None]:
+    """Give structlog its own configuration back at the end."""
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("_configured")
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize(
+    "factory", [None, structlog.PrintLoggerFactory, structlog.WriteLoggerFactory]
+)
+def test_the_name_of_a_logger_is_kept(
+    factory: Any, cached: bool, transport: CapturingTransport, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where structlog itself prints, which has no use for it; nothing else is printed."""
+    log = structlog.get_logger("my.mod")  # before anything is configured
+    with logbatch.BatchProcessor(transport) as processor:
+        structlog.configure(
+            processors=[processor, structlog.processors.JSONRenderer()],
+            logger_factory=None if factory is None else factory(),
+            cache_logger_on_first_use=cached,
+        )
+        log.info("one")
+        log.bind(user=1).info("two")
+        structlog.get_logger().info("three")
+        structlog.get_logger(7).info("four")
+        structlog.get_logger("another").info("five")
+    expected = ["my.mod", "my.mod", "", "", "another"]
+    assert expected == [event["logger"] for event in transport.events]
+    assert '{"event": "one"}' == capsys.readouterr().out.splitlines()[0]
+
+
 def test_a_processor_is_closed_when_the_process_ends(tmp_path: Path) -> None:
     """Nobody has to close a processor."""
     import subprocess

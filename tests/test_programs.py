@@ -11,7 +11,7 @@ import pytest
 from servers import free_port, running
 
 from logbatch import Dataset
-from logbatch.batching.takeover import recover
+from logbatch.batching.recovery import recover
 from logbatch.transports import build
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -58,7 +58,9 @@ def test_uvicorn_with_a_log_config_keeps_every_record(tmp_path: Path, workers: i
     messages = [row["message"] for row in Dataset(logs).rows("logger=uvicorn.access")]
     asked = sorted(int(message.split()[3].lstrip("/")) for message in messages)
     assert list(range(REQUESTS)) == asked
-    assert 1 <= sum(1 for _ in Dataset(logs).rows('logger=uvicorn.error "Started server"'))
+    started = list(Dataset(logs).rows('logger=uvicorn.error "Started server"'))
+    assert 1 <= len(started)
+    assert all({} == row["attributes"] for row in started)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])

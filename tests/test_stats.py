@@ -137,6 +137,17 @@ def test_quantiles_are_what_they_say(values: list[float]) -> None:
             " 0.1% sent singly, 1 retry, 7 repeats collapsed, 3 dropped, 4 rejected, 5 pending;"
             " flushes: none",
         ),
+        (
+            Stats(
+                published=3,
+                batches=2,
+                records_per_batch=1.5,
+                requests_saved=None,
+                batch_success_rate=1.0,
+            ),
+            "3 records in 2 batches (2 each), 100% of batches acknowledged, 0 retries;"
+            " flushes: none",
+        ),
     ],
 )
 def test_the_summary_is_one_line(stats: Stats, expected: str) -> None:

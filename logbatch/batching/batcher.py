@@ -10,7 +10,6 @@ An event that comes afterwards begins the next one, so nothing is too late to be
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 
@@ -18,6 +17,7 @@ from logbatch.batching.counters import Counters
 from logbatch.batching.delivery import Delivery, delivering
 from logbatch.batching.flusher import Flusher
 from logbatch.batching.inbox import Inbox, Request
+from logbatch.batching.left import describe_left
 from logbatch.batching.lifetime import process
 from logbatch.batching.repeats import Collapser
 from logbatch.batching.session import FAR, Session, Tally
@@ -28,8 +28,10 @@ from logbatch.events.event import LineEncoder
 from logbatch.events.redact import Redactor
 from logbatch.forks import notice
 from logbatch.identity import new_producer
-from logbatch.journal import Journal, JournalFull, JournalStopped
+from logbatch.journal import Journal, JournalFull, JournalStopped, Left
+from logbatch.native import RLock
 from logbatch.options import BatchOptions
+from logbatch.places import explain
 from logbatch.stats import Stats
 from logbatch.transports.base import BaseTransport, journal_directory
 from logbatch.trouble import Trouble, describe
@@ -72,10 +74,17 @@ class Batcher:
         self._clock = clock
         self._urgent_level = self.options.flush_level
         self._begin()
+        self._explain_directory()
         if self.options.redacts or self.options.collapse_repeats:
             # On the instance, so that where neither is asked for a call costs nothing more.
             self.append = self._append_filtered  # type: ignore[method-assign]
         process.add(self)
+
+    def _explain_directory(self) -> None:
+        """Say where the journal is, if nobody would look for it there."""
+        asked_for_memory = self.options.durability == "memory"
+        if not asked_for_memory and (text := explain(self.directory)):
+            self._trouble.say("home", text)
 
     def _begin(self) -> None:
         """Start with nothing: when built, and in a forked child."""
@@ -106,9 +115,10 @@ class Batcher:
         )
         self._worker = Worker(self._flusher, self._inbox, transport, self._trouble, self._clock)
         # Written under `_lock` by any thread.  `_session`, the current one, is read without it.
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._sessions: list[Session] = []  # all that are not yet in `_past`, the current one too
         self._past = Tally()
+        self._left: list[Left] = []  # of those in `_past`
         self._session = self._new_session()
 
     def _make_redactor(self) -> Redactor | None:
@@ -338,16 +348,14 @@ class Batcher:
 
     def report_left(self) -> None:
         """Report, when the process ends, where events are that could not be delivered."""
-        left = self.stats().pending
-        if left:
-            events = "1 event was" if left == 1 else f"{left:,} events were"
-            fate = (
-                "lost, as the journal was in memory"
-                if self.directory is None
-                else f"kept in {self.directory}; the next process that logs to the same place, or"
-                " `logbatch recover`, delivers what is there"
-            )
-            self._trouble.say("left", f"{events} not delivered in time; {fate}")
+        with self._lock:
+            self._fold_ended()
+            left, sessions = self._left.copy(), self._sessions.copy()
+        for session in sessions:
+            session.journal.keep()  # the thread may be busy sending for longer than there is time
+        left += [session.journal.left() for session in sessions]
+        if text := describe_left(left, self.directory):
+            self._trouble.say("left", text)
 
     # ------------------------------------------------------------------ the account
 
@@ -360,11 +368,13 @@ class Batcher:
         # Not under the lock: who holds a journal's may log, in a signal handler, and wait for this.
         tally = sum((session.tally() for session in sessions), past)
         collapsed = self._repeats.collapsed if self._repeats is not None else 0
-        return self._counters.make_stats(tally, self._trouble, collapsed)
+        to_files = self.transport.writes_files
+        return self._counters.make_stats(tally, self._trouble, collapsed, to_files=to_files)
 
     def _fold_ended(self) -> None:
         for session in [session for session in self._sessions if session.ended]:
             self._past += session.tally()
+            self._left.append(session.journal.left())
             self._sessions.remove(session)
 
     # ------------------------------------------------------------------ fork

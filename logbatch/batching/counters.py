@@ -45,13 +45,16 @@ class Counters:
     # Written by callers: those that are inside a transport, of this batcher or of another.
     suppressed: int = 0
 
-    def make_stats(self, tally: Tally, trouble: Trouble, collapsed: int) -> Stats:
+    def make_stats(
+        self, tally: Tally, trouble: Trouble, collapsed: int, *, to_files: bool = False
+    ) -> Stats:
         """Return the state at this instant.
 
         Args:
             tally: What became of all events accepted.
             trouble: What went wrong.
             collapsed: Events folded away as repeats.
+            to_files: Whether the destination is files.
         """
         return Stats(
             accepted=tally.accepted,
@@ -66,7 +69,7 @@ class Counters:
             records_per_batch=self.events / self.batches if self.batches else 0.0,
             bytes_per_batch=self.bytes / self.batches if self.batches else 0.0,
             requests=self.calls,
-            requests_saved=max(self.events - self.calls, 0),
+            requests_saved=None if to_files else max(self.events - self.calls, 0),
             batch_success_rate=share(self.batches - self.singles, self.calls - self.single_calls),
             fallback_share=share(self.singles, self.events) or 0.0,
             skipped=self.skipped,

@@ -58,7 +58,7 @@ class Delivery:
         trouble: Trouble,
         counters: Counters,
         clock: Callable[[], float] = time.monotonic,
-        unkept: str = "lost: with durability='memory' no dead letters are kept",
+        unkept: str = "lost: where the journal is in memory no dead letters are kept",
     ) -> None:
         self.transport = transport
         self._unkept = unkept

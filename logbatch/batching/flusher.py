@@ -12,6 +12,9 @@ In one step, in this order:
 3. Losses are reported in the log, now that sending works: before, they might be dropped, too.
 4. One batch of a process that died is sent, so that our own events never wait for long.
 
+Before the lines of a journal are counted or read, and at the end of each step, we look whether its
+files still are as they were left; so a step comes at least every second as long as there are any.
+
 A failure ends the step; what is not acknowledged is sent again by a later one, as the same batch.
 """
 
@@ -41,6 +44,7 @@ from logbatch.trouble import Trouble
 
 TAKE_OVER_EVERY = 3.0  # seconds between two looks for journals of processes that died
 SYNC_EVERY = 1.0  # seconds that events wait before they are brought to the disk where they are
+LOOK_EVERY = 1.0  # seconds between two looks whether the journals' files are still there
 LAST_LOOK = 1.0  # seconds given to them when a session is closed
 
 _BACKOFF = Backoff()
@@ -115,13 +119,16 @@ class Flusher:
         if self._clock() >= self._retry_at:
             self._deliver_all()
         session = self._current()
+        session.look()
         session.journal.prepare(self._yielder.let_others_run)
-        return min(self._next_look(session), self._sync(session))
+        looks_again = LOOK_EVERY if session.journal.has_files else float("inf")
+        return min(self._next_look(session), self._sync(session), looks_again)
 
     def _deliver_all(self) -> None:
         try:
             self._finish_retiring()
             session = self._current()
+            session.look()  # before lines are counted and read
             if session.journal.settled < session.until:
                 self._send_all(session)
             if isinstance(due := self._due(session), str):
@@ -144,9 +151,14 @@ class Flusher:
         now = self._clock()
         self._retry_at = now + wait
         self._asked_until = now + min(error.retry_after or 0.0, LONGEST_ASKED)
-        where = "memory" if self._takeover.directory is None else "the journal"
-        text = f"{error}; events wait in {where}; retrying in {wait:.1f} s"
+        text = f"{error}; events wait in {self._where_events_wait()}; retrying in {wait:.1f} s"
         self._trouble.say(kind, text, error)
+
+    def _where_events_wait(self) -> str:
+        current, retiring = self._current(), self._inbox.retiring.copy()
+        begun = [each.journal for each in (*retiring, current) if each.journal.begun]
+        places = {journal.place for journal in begun} or {current.journal.place}
+        return places.pop() if len(places) == 1 else "the journal and in memory"
 
     def _sync(self, session: Session) -> float:
         """Bring to the disk what waits for long, so that a power failure does not cost more.
@@ -236,7 +248,10 @@ class Flusher:
                 return due
             session.ticks = count(came)
             session.wake_at = came + (triggers.size - events - 1 if events else 0)
-            session.wake_offset = session.writer.position() + triggers.bytes - waiting
+            writer = session.writer
+            session.wake_offset = min(
+                writer.position() + triggers.bytes - waiting, writer.prepare_at()
+            )
             # Look again after the marks are set: an event that came in between did not see them.
             if session.journal.count() <= session.wake_at:
                 return due
@@ -300,6 +315,7 @@ class Flusher:
 
     def _finish(self, session: Session) -> None:
         """Send the rest of a session that retires, and end it."""
+        session.look()
         if session.journal.pending():
             self._counters.flushes["close"] += 1
         self._send_rest(session)

@@ -9,11 +9,11 @@ handler.
 from __future__ import annotations
 
 import contextlib
-import threading
+from _queue import Empty, SimpleQueue
 from collections import deque
-from queue import Empty, SimpleQueue
 
 from logbatch.batching.session import Session
+from logbatch.native import Flag
 
 
 class Request:
@@ -22,7 +22,7 @@ class Request:
     def __init__(self, session: Session, target: int) -> None:
         self._session = session
         self._target = target
-        self._done = threading.Event()
+        self._done = Flag()
 
     def look(self) -> bool:
         """Return whether it is; whoever waits for this then goes on."""
@@ -33,7 +33,7 @@ class Request:
 
     def wait(self, seconds: float) -> None:
         """Wait until somebody has looked and it was."""
-        self._done.wait(max(seconds, 0.0))
+        self._done.wait(seconds)
 
 
 class Inbox:

@@ -6,11 +6,11 @@ import atexit
 import logging
 import os
 import sys
-import time
 import weakref
 from typing import Protocol
 
 from logbatch.forks import call_in_child, is_importing
+from logbatch.native import sleep
 from logbatch.options import BatchOptions
 
 WHILE_CONFIGURED = 0.1  # seconds waited at the most while `logging` is configured
@@ -116,7 +116,7 @@ class Lifetime:
         while self._is_importing():
             if self._import_patience <= 0:
                 return  # it waits for us, perhaps, who fork from within an import
-            time.sleep(_LOOK)
+            sleep(_LOOK)  # not a greenlet's: none may run within the fork
             self._import_patience -= _LOOK
         self._import_patience = WHILE_IMPORTING
 

@@ -15,7 +15,6 @@ compare and to count, never while anything is stored, and one thread may hold it
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -24,6 +23,7 @@ import msgspec
 from msgspec import Raw
 
 from logbatch.events.values import fit_text
+from logbatch.native import RLock
 
 TEMPLATE = "last message repeated %d times"
 _MOST_BYTES = 1000  # of the repeated message, in the event that says how often it was repeated
@@ -76,7 +76,7 @@ class _Repeats(NamedTuple):
             "last": last.get("timestamp"),
             "message": fit_text(str(_decode(last.get("message", b'""'))), _MOST_BYTES),
         }
-        return _encode_lines((fields,))
+        return _encode_lines([fields])
 
 
 class _Run:
@@ -115,7 +115,7 @@ class Collapser:
         self._wake = wake
         self._interval = interval
         self._clock = clock
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._run: _Run | None = None
         self._turn = 0  # grows with each event that is stored
 
@@ -137,8 +137,9 @@ class Collapser:
                 elif now >= run.since + self._interval:
                     repeats = self._pop_repeats(run)
             else:
+                # Taken before anything is called: an event that comes in between has a later turn.
+                turn = self._turn = self._turn + 1
                 count, repeats = 0, self._end()
-                turn = self._turn
         self._store_repeats(repeats)
         if count:
             if count == 1:
@@ -157,7 +158,6 @@ class Collapser:
     def _end(self) -> _Repeats | None:
         """Leave the run, so that the next event is stored whatever it is; return its repeats."""
         run, self._run = self._run, None
-        self._turn += 1
         return self._pop_repeats(run) if run is not None else None
 
     def _pop_repeats(self, run: _Run) -> _Repeats | None:
@@ -181,6 +181,7 @@ class Collapser:
     def end(self) -> None:
         """Store how many repeats came so far, and the next event whatever it is."""
         with self._lock:
+            self._turn += 1
             repeats = self._end()
         self._store_repeats(repeats)
 

@@ -23,6 +23,8 @@ from logbatch.options import BatchOptions
 from logbatch.transports.base import Batch
 
 FAR = 1 << 62
+CUT_OFF = "journal file cut off"  # by another program
+NOT_IN_TIME = "not delivered in time"  # and in no file
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -169,6 +171,10 @@ class Session:
         with self._lock:
             return self.losses.popitem()[1] if self.losses else None
 
+    def look(self) -> None:
+        """Notice what other programs did to the journal's files, and count what is lost by it."""
+        self.journal.look(lambda first, last: self._drop(CUT_OFF, last - first + 1, first, last))
+
     def put_back(self, loss: Loss) -> None:
         """Keep what could not be reported, to be reported later."""
         with self._lock:
@@ -194,8 +200,13 @@ class Session:
     def end(self) -> None:
         """Close the journal; what is not settled stays in it for the next process."""
         with self._lock:
-            self._final = self.tally()
+            final = self.tally()
             self.journal.close()
+            if lost := self.journal.left().in_memory:
+                self._dropped[NOT_IN_TIME] += lost
+                dropped, pending = Counter(self._dropped), final.pending - lost
+                final = dataclasses.replace(final, dropped=dropped, pending=pending)
+            self._final = final
             self.ended = True
         self.journal.report()
 

@@ -1,8 +1,8 @@
 """Publish what processes that died left in the journals of a destination.
 
-Each process that logs to a destination does this now and then, one batch between its own; `recover`
-does it at once, without logging anything.  The journal of a living process is never touched.  A
-journal that was taken over and is not finished is left to the next process.
+Each process that logs to a destination does this now and then, one batch between its own; a
+recovery does it at once, without logging anything.  The journal of a living process is never
+touched.  A journal that was taken over and is not finished is left to the next process.
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ from typing import NamedTuple
 from logbatch.batching.counters import Counters
 from logbatch.batching.delivery import Delivery
 from logbatch.batching.session import cut_batch
-from logbatch.errors import TemporaryError
 from logbatch.identity import Ranges
-from logbatch.journal import Journal, adopt, read_pending
+from logbatch.journal import Journal, adopt
 from logbatch.options import BatchOptions
-from logbatch.transports.base import BaseTransport, journal_directory
 from logbatch.trouble import Trouble
 
 
@@ -128,12 +126,6 @@ class Takeover:
 
     # ------------------------------------------------------------------ the end
 
-    def count_left(self) -> int:
-        """Return how many events wait in journals of processes that died."""
-        left = self._orphan.journal.pending() if self._orphan is not None else 0
-        found = read_pending(self.directory) if self.directory is not None else []
-        return left + sum(each.lines.count(b"\n") for each in found if not each.alive)
-
     def give_up(self) -> None:
         """Leave what is not finished to the next process."""
         if self._orphan is not None:
@@ -145,38 +137,3 @@ class Takeover:
         if self._orphan is not None:
             self._orphan.journal.abandon()
         self._orphan = self._round = None
-
-
-class Recovered(NamedTuple):
-    """What `recover` did: journals finished, events published, events that could not be."""
-
-    producers: int
-    events: int
-    left: int
-
-
-def recover(transport: BaseTransport, *, meant_for: BaseTransport | None = None) -> Recovered:
-    """Publish what processes that died left in the journals of a destination.
-
-    Args:
-        transport: Where to.
-        meant_for: The destination that they logged to; None for the same.
-
-    Returns:
-        What was done.  Journals of living processes are not touched and not counted.
-    """
-    directory = journal_directory(meant_for or transport)
-    rejected = directory / "rejected" if directory is not None else None
-    options = BatchOptions.build({}, defaults=transport.defaults)
-    counters, trouble = Counters(), Trouble()
-    delivery = Delivery(transport, rejected, trouble, counters)
-    takeover = Takeover(directory, delivery, options, counters, trouble)
-    try:
-        takeover.send_all(lambda: True)
-    except TemporaryError as error:
-        fate = "what is not published stays in the journals; check the destination and run it again"
-        trouble.say("recover", f"cannot publish: {error}; {fate}", error)
-    left = takeover.count_left()
-    takeover.give_up()
-    transport.close()
-    return Recovered(counters.recovered_journals, counters.recovered, left)

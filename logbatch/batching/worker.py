@@ -17,15 +17,14 @@ What holds at all times:
 
 from __future__ import annotations
 
-import threading
 import time
-from _thread import start_new_thread
 from collections.abc import Callable
 
 from logbatch.batching.flusher import Flusher
 from logbatch.batching.inbox import Inbox
 from logbatch.batching.lifetime import process
 from logbatch.forks import may_start_threads
+from logbatch.native import RLock, get_ident, start_thread
 from logbatch.transports.base import BaseTransport
 from logbatch.trouble import Trouble, describe
 
@@ -63,14 +62,14 @@ class Worker:
         self._clock = clock
         # Written under `_starting`, and by the thread itself as it ends; read by any.
         self.running = False
-        self._starting = threading.RLock()
+        self._starting = RLock()
         # Written by the one that holds `_working`; read by any.
         self.inside: int | None = None
-        self._working = threading.RLock()
+        self._working = RLock()
 
     def is_inside(self) -> bool:
         """Return whether the calling thread is the one that delivers at this moment."""
-        return self.inside == threading.get_ident()
+        return self.inside == get_ident()
 
     def start(self) -> bool:
         """Start the thread if it does not run; return whether it runs now."""
@@ -84,7 +83,7 @@ class Worker:
             try:
                 # Not threading.Thread: its start() waits for the new thread and takes a lock that
                 # is not re-entrant, so a signal handler that logs could wait for itself.
-                start_new_thread(self._run, ())
+                start_thread(self._run, ())
             except RuntimeError:  # no more threads, or the interpreter is shutting down
                 self.running = False
             except BaseException:
@@ -117,7 +116,7 @@ class Worker:
             return wait
 
     def _try_step(self) -> float:
-        self.inside = threading.get_ident()
+        self.inside = get_ident()
         try:
             return self._flusher.step()
         except BaseException as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import contextlib
 import os
 import sys
 import tempfile
@@ -14,7 +14,8 @@ from typing import Any
 import click
 
 from logbatch.cli.escape import escape, escape_lines
-from logbatch.cli.terminal import discard_stdout, use_safe_streams
+from logbatch.cli.progress import clear_shown
+from logbatch.cli.terminal import discard_stdout, revive_streams, use_safe_streams
 from logbatch.errors import LogbatchError
 from logbatch.version import VERSION
 
@@ -33,9 +34,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"{__package__}.{cmd_name}")
-        command: click.Command = module.command
-        return command
+        return _load(cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -45,6 +44,30 @@ class _Commands(click.Group):
             discard_stdout()
             raise click.exceptions.Exit(_CLOSED_PIPE) from None
         return result
+
+
+def _load(name: str) -> click.Command:
+    """Import a command, by a statement: who packs programs into one file sees no other way."""
+    match name:
+        case "demo":
+            from logbatch.cli.demo import command
+        case "tail":
+            from logbatch.cli.tail import command
+        case "query":
+            from logbatch.cli.query import command
+        case "stats":
+            from logbatch.cli.stats import command
+        case "verify":
+            from logbatch.cli.verify import command
+        case "recover":
+            from logbatch.cli.recover import command
+        case "replay":
+            from logbatch.cli.replay import command
+        case "serve":
+            from logbatch.cli.serve import command
+        case _:
+            raise LookupError(name)
+    return command
 
 
 def _show_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
@@ -82,6 +105,7 @@ def group() -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command; whatever happens becomes an exit code and at most a few lines on stderr."""
+    revive_streams()
     use_safe_streams()
     warnings.showwarning = _show_warning
     try:
@@ -89,7 +113,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Abort:
         return _INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        with contextlib.suppress(OSError):
+            error.show()
         return error.exit_code
     except ModuleNotFoundError:
         raise
@@ -105,23 +130,30 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _show_warning(message: Warning | str, *_where: object, **_more: object) -> None:
     """Print a warning, such as of a file that was left out, without its source line."""
-    click.echo("\n".join(escape_lines(f"Warning: {message}")), err=True)
+    clear_shown()
+    _say(f"Warning: {message}")
 
 
 def _fail(message: str) -> int:
-    click.echo("\n".join(escape_lines(f"Error: {message}")), err=True)
+    _say(f"Error: {message}")
     return 1
+
+
+def _say(text: str) -> None:
+    """Print to stderr, safely; where it takes nothing, the exit code has to be enough."""
+    with contextlib.suppress(OSError):
+        click.echo("\n".join(escape_lines(text)), err=True)
 
 
 def _report_bug(error: Exception) -> int:
     text = "".join(traceback.format_exception(error))
-    click.echo(f"Error: this is a bug in logbatch: {escape(repr(error))}", err=True)
+    _say(f"Error: this is a bug in logbatch: {escape(repr(error))}")
     try:
         handle, path = tempfile.mkstemp(prefix="logbatch-bug-", suffix=".txt")
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"logbatch {VERSION}, Python {sys.version}\n{text}")
     except OSError:
-        click.echo("\n".join(escape_lines(text)), err=True)
+        _say(text)
     else:
-        click.echo(f"Please report it, with what is in {path}", err=True)
+        _say(f"Please report it, with what is in {path}")
     return _BUG

@@ -6,8 +6,8 @@ import shutil
 import textwrap
 import time
 from collections import deque
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,14 +17,14 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from logbatch.cli import demo_app
-from logbatch.cli.directory import for_shell, user_log_path
+from logbatch.cli import demo_app, demo_files
+from logbatch.cli.directory import for_shell
+from logbatch.cli.escape import escape
 from logbatch.cli.output import show_table
 from logbatch.cli.record import shown, shown_short
 from logbatch.cli.sizes import measure, readable
 from logbatch.cli.terminal import Terminal, counted
 from logbatch.dataset.reader import Dataset
-from logbatch.disk import make_directory
 
 _TAIL_LINES = 12
 _FURNITURE = 8  # lines of a terminal that are not the tail's
@@ -76,43 +76,62 @@ _QUESTIONS = (
 )
 @click.option(
     "--directory",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path, readable=False),
     help="Where the log goes.  [default: a new directory among your logs]",
 )
-def command(seconds: float, rate: float, directory: Path | None) -> None:
+@click.option(
+    "--clean",
+    is_flag=True,
+    help="Run nothing; remove the logs of earlier demos, or the one in --directory.",
+)
+def command(seconds: float, rate: float, directory: Path | None, clean: bool) -> None:
     """Run a small application for some seconds, and look at its log.
 
     It logs by logging and by structlog, from several threads, and one of its jobs fails.  The log
     is followed while it is written; then come the questions one would ask of it, with their
-    answers, and the commands that ask them.
+    answers, and the commands that ask them.  The log stays there, until --clean removes it.
 
     \b
     Examples:
       logbatch demo
       logbatch demo --seconds 20 --rate 2000
       logbatch demo --directory ./demo-logs
+      logbatch demo --clean
     """
+    if clean:
+        _clean(directory)
+        return
     terminal = Terminal()
-    directory = directory or _new_directory()
-    make_directory(directory)
-    _introduce(terminal, directory, seconds)
-    recent, summaries = _run(terminal, directory, seconds, rate)
-    if not terminal.is_interactive:
-        _show_tail(terminal, directory, recent)
-    _tell_files(terminal, directory)
-    for question in _QUESTIONS:
-        _ask(terminal, directory, question)
-    _say_what_next(terminal, directory)
-    _summarise(terminal, summaries)
+    where = directory or demo_files.new_directory()
+    with demo_files.in_use(where) as is_marked, _told_if_interrupted(where):
+        _introduce(terminal, where, seconds)
+        recent, summaries = _run(terminal, where, seconds, rate)
+        if not terminal.is_interactive:
+            _show_tail(terminal, where, recent)
+        _tell_files(terminal, where)
+        for question in _QUESTIONS:
+            _ask(terminal, where, question)
+        _say_what_next(terminal, where)
+        _summarise(terminal, summaries)
+        _tell_how_to_clean(terminal, where, directory, is_marked)
 
 
-def _new_directory() -> Path:
-    path = user_log_path("logbatch-demo") / f"{datetime.now():%Y%m%d-%H%M%S}"
-    number = 1
-    while path.exists():
-        number += 1
-        path = path.with_name(f"{path.name.partition('.')[0]}.{number}")
-    return path
+def _clean(directory: Path | None) -> None:
+    removed = demo_files.clean(directory)
+    for path in removed:
+        click.echo(f"removed {escape(str(path))}")
+    if not removed:
+        click.echo("nothing to remove: no demo has left anything")
+
+
+@contextmanager
+def _told_if_interrupted(where: Path) -> Iterator[None]:
+    """Say what is left also where Ctrl-C ends the demo."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(f"\nwhat was logged is left in {escape(str(where))}", err=True)
+        raise
 
 
 def _introduce(terminal: Terminal, directory: Path, seconds: float) -> None:
@@ -180,7 +199,10 @@ class _View:
         )
         self._task = self._progress.add_task("", total=seconds, records=0)
         self.live = Live(console=terminal, auto_refresh=False)
-        if not terminal.is_interactive:
+        self._seconds = seconds
+        self._said = 0.0  # seconds passed when a line was written, where there is no screen
+        self._is_screen = terminal.is_interactive
+        if not self._is_screen:
             self.live = Live(console=Terminal(color="never", quiet=True), auto_refresh=False)
 
     def add(self, row: dict[str, Any]) -> None:
@@ -188,12 +210,23 @@ class _View:
         self.recent.append(row)
 
     def show(self, passed: float) -> None:
+        if not self._is_screen:
+            self._say(passed)
+            return
         self._progress.update(self._task, completed=passed, records=self._records)
         lines = [
             Text.assemble(*shown_short(row), no_wrap=True, overflow="ellipsis")
             for row in self.recent
         ]
         self.live.update(Group(self._progress, Text(), *lines), refresh=True)
+
+    def _say(self, passed: float) -> None:
+        """Write a line to stderr, each second or ten times in all: nobody is to think it hangs."""
+        if passed - self._said >= max(1.0, self._seconds / 10):
+            self._said = passed
+            with suppress(OSError):
+                records = counted(self._records, "record")
+                click.echo(f"{passed:.0f} of {self._seconds:g} s, {records}", err=True)
 
 
 def _show_tail(terminal: Terminal, directory: Path, recent: list[dict[str, Any]]) -> None:
@@ -239,13 +272,33 @@ def _say_what_next(terminal: Terminal, directory: Path) -> None:
 
 
 def _summarise(terminal: Terminal, summaries: dict[str, str]) -> None:
-    """Print, as the last lines, what the batches were good for."""
-    terminal.print(Text("\nWhat did batching save?", style="bold"))
+    """Print how the records came into the files."""
+    terminal.print(Text("\nHow was it written?", style="bold"))
     for name, summary in summaries.items():
         text = textwrap.fill(
-            f"{name:<10} {summary}", width=min(terminal.width, 80), subsequent_indent=" " * 11
+            f"{name:<10} {summary}", width=_width(terminal), subsequent_indent=" " * 11
         )
         terminal.print(Text(text), soft_wrap=True)
+
+
+def _width(terminal: Terminal) -> int:
+    return max(min(terminal.width, 80), 20)
+
+
+def _tell_how_to_clean(
+    terminal: Terminal, where: Path, directory: Path | None, is_marked: bool
+) -> None:
+    """Print, as the last lines, what is left, and how it is removed."""
+    number = counted(sum(size.files for size in measure(where)), "file")
+    terminal.print(Text(f"\nWhat is left? {number} in", style="bold"))
+    terminal.print(Text(escape(str(where)), style="cyan"), soft_wrap=True)
+    if is_marked:
+        terminal.print(Text("# remove them", style="dim"))
+        place = f" --directory {for_shell(directory)}" if directory else ""
+        _show_command(terminal, f"demo --clean{place}")
+    else:
+        told = "There was something in it before: --clean does not remove it."
+        terminal.print(Text(textwrap.fill(told, width=_width(terminal))), soft_wrap=True)
 
 
 def _show_command(terminal: Terminal, arguments: str) -> None:

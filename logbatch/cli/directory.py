@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from logbatch.cli.escape import escape
 from logbatch.errors import DatasetError
+from logbatch.places import expand_user
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+_LOOK = 0.1  # seconds between two looks for a directory
+
+A_PATH = click.Path(path_type=Path, readable=False)
+"""What is wrong with a path is told where it is used: in a sentence, as of any other one."""
 
 
 def directory_argument(command: _F) -> _F:
     """Add the argument `[DIR]`, for `find_directory`."""
-    argument = click.argument(
-        "directory", required=False, metavar="[DIR]", type=click.Path(path_type=Path)
-    )
+    argument = click.argument("directory", required=False, metavar="[DIR]", type=A_PATH)
     return argument(command)
+
+
+def await_directory(given: Path | None) -> bool:
+    """Wait until the directory of a command exists; say so, and return whether that was needed.
+
+    Args:
+        given: As for `find_directory`.
+    """
+    path = _path_of_argument(given)
+    if path.exists():
+        return False
+    click.echo(f"{escape(str(path))} is not there yet; waiting for it, Ctrl-C ends that", err=True)
+    while not path.exists():
+        time.sleep(_LOOK)
+    return True
 
 
 def find_directory(given: Path | None) -> Path:
@@ -33,14 +55,17 @@ def find_directory(given: Path | None) -> Path:
     """
     from logbatch.dataset.listing import list_directory
 
-    path = _default() if given is None else parse_directory(str(given))[1]
+    path = _path_of_argument(given)
     hint = "" if given else "; name a DIR, or set LOGBATCH_TRANSPORT"
     names = list_directory(path, hint)
-    if names and not any(
-        name in (".journal", ".receiver") or name.startswith("date=") for name in names
-    ):
+    ours = [name for name in names if name.startswith((".journal", ".receiver", "date="))]
+    if not ours and any(not name.startswith(".") for name in names):
         raise DatasetError(f"{path} holds no logs of logbatch{hint}")
     return path
+
+
+def _path_of_argument(given: Path | None) -> Path:
+    return _default() if given is None else parse_directory(str(given))[1]
 
 
 def parse_directory(text: str) -> tuple[str | None, Path]:
@@ -56,7 +81,10 @@ def parse_directory(text: str) -> tuple[str | None, Path]:
     if kind in ("http", "https"):
         raise DatasetError(f"{kind}:… is not a directory; what was sent there is at the server")
     if kind not in ("parquet", "jsonl"):
-        return None, Path(text).expanduser()
+        try:
+            return None, Path(expand_user(text))
+        except ValueError as error:
+            raise DatasetError(f"{text}: {error}") from None
     path = _path_of(text)
     assert path is not None
     return kind, path
@@ -81,16 +109,9 @@ def _path_of(url: str | None) -> Path | None:
     return transport.path if isinstance(transport, DirectoryTransport) else None
 
 
-def user_log_path(name: str) -> Path:
-    """Return where this user's programs of a name keep their logs."""
-    import platformdirs
-
-    return platformdirs.user_log_path(name, appauthor=False)
-
-
 def for_shell(path: Path) -> str:
     """Write a path as one would type it in a shell: with `~`, and quoted where need be."""
-    home = Path.home()
-    if path.is_relative_to(home) and shlex.quote(str(path)) == str(path):
+    home = Path(os.path.expanduser("~"))
+    if home.is_absolute() and path.is_relative_to(home) and shlex.quote(str(path)) == str(path):
         return f"~/{path.relative_to(home)}"
     return shlex.quote(str(path))

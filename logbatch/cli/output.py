@@ -7,7 +7,6 @@ there, its cells are escaped.
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, TextIO
@@ -27,6 +26,7 @@ FORMATS = ("table", "json", "jsonl", "csv", "parquet")
 
 _CHUNK = 10_000
 _GAP = 2
+_BREAKING = frozenset(',"\r\n')  # characters that a field of CSV must be quoted for
 _NARROW = 12  # columns of a table are not squeezed below this; then rows are written one by one
 
 
@@ -150,11 +150,17 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 
 def _write_csv(table: pa.Table, file: TextIO, safe: bool) -> None:
+    """Write CSV in which a null is an empty field and an empty text is `""`."""
     clean: Callable[[str], str] = escape if safe else str
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([clean(name) for name in table.column_names])
+    file.write(",".join(_quoted(clean(name)) for name in table.column_names) + "\n")
     for row in rows_of(table):
-        writer.writerow([clean(_as_text(value)) for value in row])
+        fields = ("" if value is None else _quoted(clean(_as_text(value))) for value in row)
+        file.write(",".join(fields) + "\n")
+
+
+def _quoted(text: str) -> str:
+    needs_quotes = not text or not _BREAKING.isdisjoint(text)
+    return '"' + text.replace('"', '""') + '"' if needs_quotes else text
 
 
 _WRITERS: dict[str, Callable[[pa.Table, TextIO, bool], None]] = {

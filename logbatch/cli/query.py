@@ -13,6 +13,7 @@ import click
 
 from logbatch.cli.directory import find_directory
 from logbatch.cli.output import FORMATS, show_table, write_parquet, write_text
+from logbatch.cli.progress import Progress
 from logbatch.cli.terminal import Terminal, color_option, use_utf8
 from logbatch.dataset.query import parse_size
 from logbatch.dataset.reader import Dataset
@@ -44,7 +45,7 @@ def _check_size(_ctx: click.Context, _option: click.Parameter, value: str) -> st
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, path_type=Path, readable=False),
     help="Write to this file, whole or not at all.",
 )
 @click.option(
@@ -87,7 +88,8 @@ def command(
     DESCRIBE logs lists them.  Attributes are JSON: attributes->>'user_id' is one of them, as text.
     The query reads the log and nothing else, and changes nothing.
 
-    A table shows control characters escaped; the other formats are exact.
+    A table shows control characters escaped; the other formats are exact.  In CSV a null is an
+    empty field, and an empty text is "".
 
     \b
     Examples:
@@ -104,7 +106,8 @@ def command(
         raise click.UsageError("Parquet is not for a terminal: use --output FILE, or a pipe.")
     path = find_directory(directory)
     try:
-        table = Dataset(path).sql(sql, timeout=timeout, memory_limit=memory_limit)
+        with Progress(lambda: "the query runs"):
+            table = Dataset(path).sql(sql, timeout=timeout, memory_limit=memory_limit)
     except RuntimeError as error:
         if str(error) == "Query interrupted":  # what DuckDB makes of Ctrl-C
             raise KeyboardInterrupt from error

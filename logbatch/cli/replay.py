@@ -14,8 +14,11 @@ from logbatch.batching.backoff import Backoff
 from logbatch.batching.counters import Counters
 from logbatch.batching.delivery import Delivery
 from logbatch.cli.destination import build_transport, sending_options
+from logbatch.cli.directory import A_PATH
+from logbatch.cli.progress import Progress
 from logbatch.cli.terminal import counted
 from logbatch.dataset.batches import batches_of_directory, batches_of_letters
+from logbatch.dataset.listing import list_directory
 from logbatch.errors import DatasetError, TemporaryError
 from logbatch.identity import Ranges
 from logbatch.storage.segments import list_folders
@@ -28,7 +31,7 @@ _BACKOFF = Backoff()
 
 
 @click.command("replay")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=A_PATH)
 @click.option(
     "--to",
     "url",
@@ -66,8 +69,9 @@ def command(
         raise click.UsageError(f"where to send? Use --to URL, or set {VARIABLE}")
     replay = Replay(build_transport(url, token, headers), patience)
     try:
-        for batch in batches:
-            replay.send(batch)
+        with Progress(lambda: f"sending: {replay.summary()}"):
+            for batch in batches:
+                replay.send(batch)
     finally:
         replay.transport.close()
     click.echo(replay.summary())
@@ -88,6 +92,7 @@ def _read(path: Path, bad: list[str]) -> Iterator[Batch]:
     """Find out what is there, and read it; lines that cannot be read are listed in `bad`."""
     if not path.is_dir():
         return batches_of_letters(path, _SIZE, bad.append)
+    list_directory(path)  # says what is wrong with it, where something is
     if list_folders(path):
         return batches_of_directory(path, _SIZE)
     files = sorted(path.glob("*.jsonl"))

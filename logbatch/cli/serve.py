@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from logbatch.cli.directory import parse_directory
+from logbatch.cli.directory import A_PATH, parse_directory
 from logbatch.server.limits import Limits
 
 if TYPE_CHECKING:
@@ -58,15 +59,23 @@ def _limit(name: str, text: str) -> Callable[[_F], _F]:
     metavar="NAME",
     help="A name by which clients may call this receiver; may be repeated.",
 )
-@click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain, for HTTPS.")
-@click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key.")
+@click.option("--tls-cert", type=A_PATH, help="Certificate chain, for HTTPS.")
+@click.option("--tls-key", type=A_PATH, help="Its private key.")
+@click.option(
+    "--default-level",
+    default="INFO",
+    show_default=True,
+    metavar="LEVEL",
+    help="Of entries that have none.",
+)
 @_limit("max_compressed_bytes", "Of a compressed body, as it is sent.")
-@_limit("max_body_bytes", "Of a plain body, or an inflated one.")
+@_limit("max_body_bytes", "Of a plain body, an inflated one, or the lines made of it.")
 @_limit("max_records", "Entries in one request.")
 @_limit("max_depth", "Levels in one entry.")
 @_limit("header_timeout", "Seconds until the headers are there.")
 @_limit("body_timeout", "Seconds until the body is there.")
-@_limit("max_memory_bytes", "Of all bodies at one time.")
+@_limit("min_body_rate", "Bytes a second that a body must come with, after some seconds.")
+@_limit("max_memory_bytes", "Of all requests at one time, with all that is made of them.")
 @_limit("max_connections", "At one time.")
 def command(
     directory: str,
@@ -77,6 +86,7 @@ def command(
     allowed_hosts: tuple[str, ...],
     tls_cert: Path | None,
     tls_key: Path | None,
+    default_level: str,
     **limits: Any,
 ) -> None:
     """Receive records over HTTP, and write them to DIR.
@@ -108,6 +118,7 @@ def command(
             tls_cert,
             tls_key,
             Limits(**limits),
+            default_level,
         )
     except ValueError as error:
         raise click.ClickException(_name_option(str(error))) from None
@@ -115,7 +126,12 @@ def command(
         click.echo(
             "warning: tokens and records arrive in plain text; --tls-cert encrypts them", err=True
         )
-    serve(settings, lambda url, _stop: click.echo(_announce(settings, url)))
+
+    def announce(url: str, _stop: object) -> None:
+        with contextlib.suppress(OSError):  # a service may have no standard output
+            click.echo(_announce(settings, url))
+
+    serve(settings, announce)
 
 
 def _choose_format(directory: str, named: str | None, asked: str | None) -> str:

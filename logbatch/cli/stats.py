@@ -14,6 +14,7 @@ from rich.text import Text
 from logbatch.cli.chart import draw, legend, time_axis
 from logbatch.cli.directory import directory_argument, find_directory
 from logbatch.cli.filters import filter_options
+from logbatch.cli.progress import Progress, files
 from logbatch.cli.sizes import Size, measure, readable
 from logbatch.cli.summary import COLUMNS, Process, Summary, Top, summarise
 from logbatch.cli.terminal import Terminal, color_option, counted, new_table, plain_text
@@ -46,9 +47,12 @@ def command(directory: Path | None, where: Filter, top: int, color: str) -> None
     """
     terminal = Terminal(color=color)
     path = find_directory(directory)
-    table = Dataset(path).to_table(columns=list(COLUMNS), where=where)
-    summary = summarise(table, width=max(terminal.width - _LABEL - 2, 10), top=top)
-    for part in show(summary, measure(path), terminal):
+    dataset = Dataset(path)
+    with Progress(lambda: f"reading{files(*dataset.progress)}"):
+        table = dataset.to_table(columns=list(COLUMNS), where=where)
+        summary = summarise(table, width=max(terminal.width - _LABEL - 2, 10), top=top)
+        sizes = measure(path)
+    for part in show(summary, sizes, terminal):
         terminal.print(part)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from logbatch.cli.directory import directory_argument, find_directory
+from logbatch.cli.directory import await_directory, directory_argument, find_directory
 from logbatch.cli.filters import filter_options
+from logbatch.cli.progress import Progress, files
 from logbatch.cli.record import as_json, raw, shown
 from logbatch.cli.terminal import Terminal, color_option, use_utf8
 from logbatch.dataset.filter.language import Filter
@@ -55,6 +57,7 @@ def command(
 
     Times are UTC, as all commands and filters take them.  Control and invisible characters are
     shown escaped, such as \\x1b or \\u202e; a line that begins with a time begins a record.
+    With -f, DIR need not be there yet.
 
     \b
     Examples:
@@ -64,14 +67,33 @@ def command(
       logbatch tail -f logs --json | jq .message
     """
     limit = _limit(lines, where)
+    if follow and await_directory(directory):
+        limit = None  # whatever is there has come since
     dataset = Dataset(find_directory(directory))
-    rows = dataset.follow(where, last=limit) if follow else _newest(dataset, where, limit)
     terminal = Terminal(color=color)
     write = _writer(form, terminal)
-    for row in rows:
-        write(row)
+    with Progress(lambda: f"reading{files(*dataset.progress)}") as progress:
         if follow:
-            terminal.file.flush()
+            rows = dataset.follow(where, last=limit, stop=_Never(progress))
+        else:
+            rows = _newest(dataset, where, limit)
+        for row in rows:
+            progress.clear()
+            write(row)
+            if follow:
+                terminal.file.flush()
+
+
+class _Never:
+    """What `follow` waits on: from the first time on, it has read what was there."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def wait(self, timeout: float) -> bool:
+        self._progress.end()
+        time.sleep(timeout)
+        return False
 
 
 def _limit(lines: int | str | None, where: Filter) -> int | None:

@@ -6,10 +6,11 @@ What comes from a log goes to rich as `Text` only, never as markup.  Without col
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
-from io import TextIOWrapper
+from io import RawIOBase, TextIOWrapper
 from typing import Any, TextIO, TypeVar
 
 import click
@@ -61,6 +62,35 @@ class Terminal(Console):
     def print_raw(self, text: str) -> None:
         """Write text exactly as it is, and a newline."""
         self.file.write(f"{text}\n")
+
+
+class _Dead(RawIOBase):
+    """What stands for a stream that was closed before we began: it takes nothing."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, _data: Any) -> int:
+        raise OSError(errno.EBADF, "it is closed", "standard output")
+
+
+def revive_streams() -> None:
+    """Stand in for the standard streams that are closed, as by `>&-` in a shell.
+
+    No file of ours gets the number of one.  Writing to standard output is an error, to standard
+    error it is not: there is nobody to tell.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY if descriptor == 0 else os.O_WRONLY)  # the lowest free
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(0)
+    if sys.stdout is None:
+        sys.stdout = TextIOWrapper(_Dead(), write_through=True)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w")
 
 
 def use_safe_streams() -> None:

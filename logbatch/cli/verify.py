@@ -12,9 +12,11 @@ from rich.text import Text
 
 from logbatch.cli.directory import directory_argument, find_directory
 from logbatch.cli.escape import escape, to_json
+from logbatch.cli.progress import Progress, files
 from logbatch.cli.terminal import Terminal, color_option, counted, new_table, plain_text
 from logbatch.dataset.snapshot import Spans
-from logbatch.dataset.verify import Report, count, verify
+from logbatch.dataset.source import Source
+from logbatch.dataset.verify import Report, check, count
 
 _MOST_SPANS = 3
 
@@ -31,7 +33,8 @@ def command(directory: Path | None, as_json: bool, color: str) -> None:
     (pending), nowhere (missing), or stored more than once (twice).  What was dropped or rejected,
     and reported as such, is listed below it.
 
-    Exit code 1 means that records are missing or stored twice, or that a file cannot be read.
+    Exit code 1, and "ok": false, mean that records are missing or stored twice, or that a file
+    cannot be read.
 
     \b
     Examples:
@@ -40,12 +43,14 @@ def command(directory: Path | None, as_json: bool, color: str) -> None:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # all of it is in the report
-        report = verify(find_directory(directory))
+        source = Source(find_directory(directory).absolute())
+        with Progress(lambda: f"checking{files(len(source.looked_at), source.files)}"):
+            report = check(source)
     if as_json:
         click.echo(to_json(report.to_dict()))
     else:
         _show(report, Terminal(color=color))
-    if report.gaps or report.repeated or report.problems:
+    if not report.ok:
         raise click.exceptions.Exit(1)
 
 
@@ -93,11 +98,11 @@ def _remarks(report: Report) -> Iterator[Text]:
 
 def _conclusion(report: Report) -> Text:
     present, pending = (_total(report, name) for name in ("present", "pending"))
-    whole = not (report.gaps or report.repeated or report.problems)
+    style = "green" if report.ok else "bold red"
     return Text.assemble(
         (counted(present + pending, "record"), "bold"),
         f" of {counted(report.processes, 'process')}: ",
-        (f"{report.gaps:,} missing, {report.repeated:,} twice", "green" if whole else "bold red"),
+        (f"{report.gaps:,} missing, {report.repeated:,} twice", style),
         f", {pending:,} pending",
     )
 

@@ -165,6 +165,7 @@ class _Merge:
             heapq.heappush(self._units, _Unit(edge, next(self._numbers), read))
 
     def _read(self, part: Part, piece: Piece) -> pa.Table:
+        self._source.looked_at.add(part.path)
         if _is_parquet(part) and self._where:
             few = pa.schema([FIXED.field(name) for name in sorted(self._where.columns)])
             mask = self._where.mask(read(part, piece, few)[0])

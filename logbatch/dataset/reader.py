@@ -55,6 +55,11 @@ class Dataset:
         """What was left out of the answers so far, and why."""
         return tuple(self._source.problems)
 
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How many files were read so far, and how many there are: for a call that takes long."""
+        return len(self._source.looked_at), self._source.files
+
     def snapshot(self) -> Snapshot:
         """Return where each record is at this moment: its file, or its journal.
 

@@ -7,6 +7,7 @@ can be read; it is told once, as a warning and in `problems`.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from logbatch.dataset.listing import Grown, Vanished
+from logbatch.dataset.listing import JOURNAL, Grown, Vanished
 from logbatch.dataset.pieces import FIXED, Damaged, Footer, footer
 from logbatch.dataset.snapshot import Part, ReadPending, Snapshot, take_snapshot
 from logbatch.errors import DatasetError, DatasetWarning
@@ -32,6 +33,12 @@ class Source:
     Args:
         directory: Where it is.
         read_pending: Reads what the journals of a directory hold.
+
+    Attributes:
+        problems: What was left out, and why.
+        growing: What was in growing files when they were looked at.
+        looked_at: The files that were read so far.
+        files: How many there were in the newest snapshot.
     """
 
     def __init__(self, directory: Path, read_pending: ReadPending = read_pending) -> None:
@@ -39,6 +46,8 @@ class Source:
         self.read_pending = read_pending
         self.problems: list[str] = []
         self.growing: dict[Path, Grown] = {}
+        self.looked_at: set[Path] = set()
+        self.files = 0
         self._excluded: set[Path] = set()
         self._holes: set[tuple[str, int, int]] = set()
         self._footers: dict[Path, Footer] = {}
@@ -52,6 +61,7 @@ class Source:
         Raises:
             DatasetError: The directory cannot be read, or changes faster than it can be.
         """
+        self._look_for_journals()
         left = TRIES
         while True:
             try:
@@ -68,9 +78,20 @@ class Source:
             left -= 1
         if len(self._footers) > 2 * len(found.parts) + _SPARE:
             self._footers.clear()  # most are of files that went away
+        self.files = len(found.parts)
         for path in found.foreign:
             self._exclude(path, "its name is none that logbatch gives; it was left out")
         return found
+
+    def _look_for_journals(self) -> None:
+        """Tell where there are journals that may not be read, as by another user."""
+        path = self.directory / JOURNAL
+        try:
+            os.listdir(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            self._tell_once(f"{path}: {error.strerror}; what is not published yet was left out")
 
     def retry(self, read: Callable[[Snapshot], _T]) -> _T:
         """Read a snapshot, and a new one as often as that turns out to be out of date.
@@ -112,9 +133,12 @@ class Source:
 
     def tell_damaged_lines(self, path: Path, count: int) -> None:
         """Report that some lines of a file are damaged and were left out."""
-        text = f"{path}: {count} damaged lines were left out"
-        if count and text not in self.problems:
-            self._tell(text)
+        if count:
+            self._tell_once(f"{path}: {count} damaged lines were left out")
+
+    def _tell_once(self, problem: str) -> None:
+        if problem not in self.problems:
+            self._tell(problem)
 
     def _tell(self, problem: str) -> None:
         self.problems.append(problem)

@@ -60,6 +60,7 @@ def read_rest(source: Source, snapshot: Snapshot, schema: pa.Schema) -> Iterator
             table, damaged = read(part, piece, schema)
             total += damaged
             yield table
+        source.looked_at.add(part.path)
         source.tell_damaged_lines(part.path, total)
     for tail in snapshot.tails:
         yield read_tail(tail, schema)

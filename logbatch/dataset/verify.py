@@ -4,11 +4,15 @@ A producer numbers its records 0, 1, 2 … without gaps, so a number that is nei
 a journal is a record that was lost: unless the log itself says that it was dropped, or it was
 refused by the destination and stands among the dead letters.  What a producer logged last of all
 and never reached a journal has no number, and is not seen here.
+
+A number that no process can reach is a forgery or a mistake: it is told as such, and nothing is
+missing before it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
@@ -24,7 +28,7 @@ from logbatch.dataset.pieces import FIXED, Damaged, blocks, read
 from logbatch.dataset.snapshot import Part, Spans, make_part, present
 from logbatch.dataset.source import Source
 from logbatch.dataset.tables import scan
-from logbatch.identity import Ranges, is_producer, process_of
+from logbatch.identity import LAST_SEQUENCE, Ranges, is_producer, process_of
 from logbatch.storage.segments import Segment, list_segments
 
 _LOSSES = 'logger=logbatch message~"logbatch dropped "'
@@ -106,8 +110,8 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether there is no gap."""
-        return not self.gaps
+        """Whether each record is there, and once, and everything could be read."""
+        return not (self.gaps or self.repeated or self.problems)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as values that JSON knows, its conclusions first."""
@@ -153,8 +157,11 @@ class _Check:
     def run(self) -> Report:
         directory = self._source.directory
         self._read_pending()  # before the files: what moves meanwhile is seen in both
-        for segment in list_segments(directory):
-            for span in self._spans(segment):
+        segments = list_segments(directory)
+        self._source.files = len(segments)
+        for segment in segments:
+            self._source.looked_at.add(segment.path)
+            for span in self._possible(segment.producer, self._spans(segment)):
                 self._add(segment.producer, *span)
         self._read_dropped()
         self._read_rejected(directory / JOURNAL / "rejected")
@@ -168,8 +175,20 @@ class _Check:
     def _read_pending(self) -> None:
         for pending in self._source.read_pending(self._source.directory / JOURNAL):
             last = pending.first + pending.lines.count(b"\n") - 1
-            self._pending.setdefault(pending.producer, Ranges()).add(pending.first, last)
+            for span in self._possible(pending.producer, [(pending.first, last)]):
+                self._pending.setdefault(pending.producer, Ranges()).add(*span)
             self._alive[pending.producer] = pending.alive
+
+    def _possible(
+        self, producer: str, spans: Iterable[tuple[int, int]]
+    ) -> Iterator[tuple[int, int]]:
+        """Yield the spans that a process can have logged, and note the others."""
+        for first, last in spans:
+            if _is_possible(first, last):
+                yield first, last
+            else:
+                which = f"{producer}: the records {first}-{last}"
+                self._problems.append(f"{which} are beyond what a process can log; not counted")
 
     def _add(self, producer: str, first: int, last: int) -> None:
         there = self._present.setdefault(producer, Ranges())
@@ -211,23 +230,38 @@ class _Check:
             if not isinstance(dropped, int) or logger != "logbatch":
                 continue
             if isinstance(first, int) and isinstance(last, int) and is_producer(str(producer)):
-                loss = Loss(first, last, "dropped", reason)
-                self._losses.append((str(producer), loss, dropped))
+                for span in self._possible(str(producer), [(first, last)]):
+                    loss = Loss(*span, "dropped", reason)
+                    self._losses.append((str(producer), loss, dropped))
             else:
                 self._unnumbered[reason] = self._unnumbered.get(reason, 0) + dropped
 
     def _read_rejected(self, directory: Path) -> None:
-        for path in sorted(directory.glob("*.jsonl")):
+        try:
+            letters = {
+                directory / name: (directory / name).read_bytes()
+                for name in sorted(os.listdir(directory))
+                if name.endswith(".jsonl")
+            }
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            self._problems.append(f"{error.filename}: {error.strerror}")
+            return
+        for path, data in letters.items():
             bad = 0
-            for line in path.read_bytes().splitlines():
+            for line in data.splitlines():
                 try:
                     letter = _decode(line)
-                    producer, at = letter["producer"], int(letter["sequence"])
+                    producer, at = str(letter["producer"]), int(letter["sequence"])
                     loss = Loss(at, at, "rejected", str(letter.get("reason")))
-                except (msgspec.DecodeError, KeyError, TypeError, ValueError):
+                except (msgspec.DecodeError, KeyError, TypeError, ValueError, OverflowError):
                     bad += 1
-                else:
+                    continue
+                if is_producer(producer) and _is_possible(at, at):
                     self._losses.append((producer, loss, 1))
+                else:
+                    bad += 1
             if bad:
                 self._problems.append(f"{path}: {bad} dead letters cannot be read")
 
@@ -267,6 +301,10 @@ class _Check:
                     told.add(first, last)
                     _append(accounted, Loss(first, last, loss.kind, loss.reason))
         return accounted
+
+
+def _is_possible(first: int, last: int) -> bool:
+    return 0 <= first <= last <= LAST_SEQUENCE
 
 
 def _append(losses: list[Loss], loss: Loss) -> None:

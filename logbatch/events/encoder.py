@@ -10,7 +10,7 @@ Plain JSON data is encoded unchanged.  Everything else becomes text or plain dat
     NaN, infinities          "NaN", "Infinity", "-Infinity"; null is None and nothing else
     lone surrogate           the six characters \\udc80
     bytes                    their text where they are UTF-8, else a Python literal: "b'\\xff'"
-    tuple, set, deque        an array; sets are sorted where that is possible
+    tuple, set, deque        an array; sets of texts, numbers, tuples are sorted where possible
     key that is not a string its JSON as text; a second key of the same text gets " (2)" after it
     dataclass, attrs, Struct an object of its fields, but those with `repr=False`
     Enum                     its value
@@ -18,11 +18,12 @@ Plain JSON data is encoded unchanged.  Everything else becomes text or plain dat
     date, time, datetime     ISO 8601, with "Z" for UTC; a naive one has no offset
     timedelta                seconds
     numpy                    what `item()` and `tolist()` give; its dates as text
-    anything else            repr(); if that fails, a text saying so
+    what is known to be lazy what it holds already, else a text saying so: see `lazy`
+    anything else            repr(), or its type's name; if that fails, a text saying so
 
 At the limits: a value longer than `limit` bytes, nested deeper than `MAX_DEPTH`, or, if it is not
-plain JSON data, with more than `MAX_ITEMS` items, is cut and marked: "…[cut: 5242880 characters in
-all]".
+plain JSON data, with more than `MAX_ITEMS` items in all its containers together, is cut and marked:
+"…[cut: 5242880 characters in all]".
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from logbatch.events.values import (
     MAX_ITEMS,
     SCALARS,
     Conversion,
+    Describe,
     failure_text,
     fit_text,
     name_of,
@@ -51,12 +53,13 @@ _BIG = 1 << 64
 _encode = msgspec.json.Encoder().encode
 
 
-def encode_value(value: object, limit: int) -> bytes:
+def encode_value(value: object, limit: int, describe: Describe = repr) -> bytes:
     """Encode any value as JSON.
 
     Args:
         value: Anything.
         limit: Most bytes of JSON; a longer value is cut.  The mark may exceed it slightly.
+        describe: What makes the text of an object of any other type.
     """
     try:
         if type(value) in SCALARS:
@@ -65,17 +68,20 @@ def encode_value(value: object, limit: int) -> bytes:
             data = _encode(value)
             if len(data) <= limit:
                 return data
-        return _encode(Conversion(limit).convert(value))
+        return _encode(Conversion(limit, describe).convert(value))
     except Exception:  # a lone surrogate, or it changes while we look at it
-        return _encode_carefully(value, limit)
+        return _encode_carefully(value, limit, describe)
 
 
-def encode_fields(fields: Mapping[Any, object], limit: int) -> dict[str, msgspec.Raw]:
+def encode_fields(
+    fields: Mapping[Any, object], limit: int, describe: Describe = repr
+) -> dict[str, msgspec.Raw]:
     """Encode the values of a mapping one by one.
 
     Args:
         fields: Anything, by name.
         limit: Most bytes of JSON of one value; all values together may take twice as much.
+        describe: As for `encode_value`.
 
     Returns:
         JSON by name; encoding it cannot fail.
@@ -86,7 +92,7 @@ def encode_fields(fields: Mapping[Any, object], limit: int) -> dict[str, msgspec
         if room <= 0:
             break
         name = text_of(key, KEY_BYTES)
-        data = encode_value(value, min(limit, room))
+        data = encode_value(value, min(limit, room), describe)
         room -= len(data) + len(name)
         result[name] = msgspec.Raw(data)
     if len(result) < len(fields):
@@ -94,9 +100,9 @@ def encode_fields(fields: Mapping[Any, object], limit: int) -> dict[str, msgspec
     return result
 
 
-def _encode_carefully(value: object, limit: int) -> bytes:
+def _encode_carefully(value: object, limit: int, describe: Describe) -> bytes:
     try:
-        return _encode(Conversion(limit).convert(value))
+        return _encode(Conversion(limit, describe).convert(value))
     except Exception as error:  # near the recursion limit anything can fail
         return _encode(f"<{name_of(type(error))} while it was read>")
 

@@ -14,16 +14,17 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from logbatch.events.context import host_name, service_name
 from logbatch.events.eventdict import now_utc
 from logbatch.events.fast_event import FastEvents
-from logbatch.events.fast_path import Callers, FastPath
+from logbatch.events.fast_path import FastPath
 from logbatch.events.fields import Event, EventWriter, short
 from logbatch.events.logrecord import columns_of
+from logbatch.events.origins import Origins
 from logbatch.events.reading import Reader
-from logbatch.events.values import name_of
+from logbatch.events.values import name_alone, name_of
 
 
 class LineEncoder:
@@ -34,6 +35,8 @@ class LineEncoder:
         host: The `host` column; None means the machine's name.
         max_value_bytes: A message or an attribute whose JSON is longer is cut; all attributes
             together may have twice as much.
+        objects: What is stored of an attribute of a type that is not known: its `repr`, or the
+            name of its `type`.
         complain: Called with a record whose arguments do not fit its message, while that exception
             is being handled.  None prints it to stderr, as the handlers of `logging` do if
             `logging.raiseExceptions` is set.
@@ -51,12 +54,14 @@ class LineEncoder:
         service: str | None = None,
         host: str | None = None,
         max_value_bytes: int = 1 << 20,
+        objects: Literal["repr", "type"] = "repr",
         complain: Callable[[logging.LogRecord], object] | None = None,
     ) -> None:
         service = short(service_name() if service is None else service)
         host = short(host_name() if host is None else host)
         reader = Reader(max_value_bytes, complain or _print_complaint)
-        write = EventWriter(service, host, max_value_bytes).line
+        describe = name_alone if objects == "type" else repr
+        write = EventWriter(service, host, max_value_bytes, describe).line
 
         def record_carefully(record: logging.LogRecord) -> bytes:
             return write(_read(reader.record, record))
@@ -70,9 +75,10 @@ class LineEncoder:
         self._write = write
         self._read_text = reader.text
         # The methods themselves: a call of one is all that an ordinary record or event costs.
-        callers = Callers(service, host)
-        self.record = FastPath(callers, max_value_bytes, record_carefully).record
-        self.event_dict = FastEvents(callers, max_value_bytes, event_carefully).event_dict
+        origins = Origins(service, host)
+        limit = max_value_bytes
+        self.record = FastPath(origins, limit, record_carefully, describe).record
+        self.event_dict = FastEvents(origins, limit, event_carefully, describe).event_dict
 
     def text(
         self, text: str, *, level: int, logger: str, attributes: Mapping[str, Any] | None = None

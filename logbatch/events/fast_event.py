@@ -23,17 +23,11 @@ from msgspec import Raw
 from logbatch import forks
 from logbatch.events.context import task_name, unmerged_values
 from logbatch.events.eventdict import pop_level
-from logbatch.events.fast_path import (
-    LONG,
-    MAX_NAMES,
-    Callers,
-    Unusual,
-    encode,
-    join,
-    require,
-    tame_value,
-)
+from logbatch.events.fast_path import LONG
 from logbatch.events.fields import NAME_BYTES
+from logbatch.events.origins import Line, Origin, Origins, Unusual, encode, join, require
+from logbatch.events.shapes import Shape, add_bound, make_attributes, passing_shape, shape_of
+from logbatch.events.values import Describe
 
 # What a column tells, or what asks for something.
 _DOUBTFUL = frozenset(
@@ -43,10 +37,11 @@ _DOUBTFUL = frozenset(
         *("pathname", "lineno", "func_name", "process", "thread", "thread_name"),
     )
 )
+_TOLD = frozenset(("event", "level", "logger", "timestamp"))  # by columns as well, and ordinary
 _ABSENT = object()
 _ISO_LENGTH = len("2026-11-21T10:15:20.810123Z")
 _MAX_PLACES = 4096
-_MAX_KEYS = 4096
+_MAX_SHAPES = 512
 _MAX_LEVELS = 1024
 
 _encode_lines = msgspec.json.Encoder().encode_lines
@@ -61,32 +56,36 @@ class _Level(NamedTuple):
 
 
 class _Place(NamedTuple):
+    level: _Level
     code: CodeType  # kept, so that no other gets its id
-    after: Raw  # the message: path, line and function
 
 
 class FastEvents:
     """Makes the lines of ordinary events, and leaves all others to the careful way.
 
     Args:
-        callers: What is known of processes and threads.
+        origins: What is known of places and threads.
         limit: Bytes of the longest value, and of the longest line; a longer one may have to be cut.
         event_carefully: Makes level and line of an event that may hold anything.
+        describe: What makes the text of an attribute of a type that is not known.
     """
 
     def __init__(
         self,
-        callers: Callers,
+        origins: Origins,
         limit: int,
         event_carefully: Callable[[object, str, Mapping[str, Any]], tuple[int, bytes]],
+        describe: Describe = repr,
     ) -> None:
         self._limit = limit
+        self._describe = describe
         self._event_carefully = event_carefully
-        self._callers = callers
-        self._known_callers = callers.known
+        self._origins = origins
+        self._known = origins.known
         self._levels: dict[tuple[str, object, str], _Level] = {}
-        self._places: dict[tuple[int, int], _Place] = {}
-        self._keys: set[str] = set()  # that are texts, and short
+        self._places: dict[tuple[int, int], tuple[CodeType, bytes]] = {}
+        self._shapes: dict[tuple[str, ...], Shape] = {}  # by the names in an event
+        self._newest: set[tuple[str, ...]] = set()  # names that came once, and may not come again
 
     def event_dict(
         self, logger: object, method_name: str, event_dict: Mapping[str, Any]
@@ -102,49 +101,54 @@ class FastEvents:
             The number of its level, and the line.
         """
         try:
-            if not _DOUBTFUL.isdisjoint(event_dict) or method_name == "exception":
+            names = tuple(event_dict)
+            shape = self._shapes.get(names) or self._learn_shape(names)
+            message = event_dict["event"]
+            if (
+                type(message) is not str
+                or not message
+                or len(message) > LONG
+                or method_name == "exception"
+            ):
                 raise Unusual
-            items = dict(event_dict)
-            message = items.pop("event")
-            if type(message) is not str or not message or len(message) > LONG:
-                raise Unusual
-            level = self._level_of(items, logger, method_name)
-            moment = _moment_of(items)
+            told = event_dict.get("logger", _ABSENT)
+            named = method_name, event_dict.get("level", _ABSENT), _name_of(logger, told)
+            moment = _moment_of(event_dict.get("timestamp", _ABSENT))
+            values = shape.read(event_dict)
+            attributes = make_attributes(shape, values, self._limit, self._describe)
             context = copy_context()
             if context:
                 _check_not_awaited(context)
-                items = {**unmerged_values(), **items}
+                if bound := unmerged_values():
+                    attributes = add_bound(bound, shape, attributes, self._limit, self._describe)
             frame = _find_caller(_getframe(2))  # behind the processor's own
-            code, at = frame.f_code, frame.f_lasti
-            place = self._places.get((id(code), at)) or self._learn_place(frame)
-            if items:
-                self._check(items)
-            who = forks.pid, threading.get_ident(), threading.current_thread().name
-            make, whence = self._known_callers.get(who) or self._callers.learn(who)
+            caller = forks.pid, threading.get_ident(), threading.current_thread().name
+            key = named, id(frame.f_code), frame.f_lasti, caller
+            origin = self._known.get(key) or self._learn(key, frame)
+            before, behind, _, (level, _) = origin
+            if level.named != getLevelName(level.number):  # it was given another name since
+                self._forget_levels()
+                raise Unusual
             task = task_name() if "asyncio" in _modules else None
             if task or "opentelemetry.trace" in _modules:
-                whence = self._callers.with_task(who, whence, task)
-            line = _encode_lines(
-                (make(moment, level.before, message, message, place.after, whence, items or None),)
-            )
+                behind = self._origins.with_task(origin, task)
+            line = _encode_lines([Line(moment, before, message, message, behind, attributes)])
             if len(line) <= self._limit:
                 return level.number, line
         except Exception:  # whatever it is, it is nothing for the fast path
             pass
         return self._event_carefully(logger, method_name, event_dict)
 
-    def _level_of(self, items: dict[str, Any], logger: object, method_name: str) -> _Level:
-        told, name = items.get("logger"), getattr(logger, "name", None)
-        if told is not None and type(told) is str and (told == name or type(name) is not str):
-            del items["logger"]
-            name = told
-        elif name is None:
-            name = ""
-        key = method_name, items.pop("level", _ABSENT), name
-        level = self._levels.get(key) or self._learn_level(key)
-        if level.named != getLevelName(level.number):  # it was given another name since
-            level = self._learn_level(key)
-        return level
+    def _learn(self, key: tuple[Any, ...], frame: FrameType) -> Origin:
+        named, _, _, caller = key
+        level = self._levels.get(named) or self._learn_level(named)
+        code = frame.f_code
+        _, after = self._places.get((id(code), frame.f_lasti)) or self._learn_place(frame)
+        return self._origins.learn(key, level.before, after, caller, _Place(level, code))
+
+    def _forget_levels(self) -> None:
+        self._levels.clear()
+        self._known.clear()
 
     def _learn_level(self, key: tuple[str, object, str]) -> _Level:
         method_name, told, logger = key
@@ -159,45 +163,42 @@ class FastEvents:
         level = self._levels[key] = _Level(number, getLevelName(number), before)
         return level
 
-    def _learn_place(self, frame: FrameType) -> _Place:
+    def _learn_place(self, frame: FrameType) -> tuple[CodeType, bytes]:
         code = frame.f_code
         path, function = code.co_filename, code.co_name
         require(path and function and max(len(path), len(function)) < NAME_BYTES // 6)
-        told = join((("lineno", frame.f_lineno), ("func_name", function)))
+        after = encode(path) + join((("lineno", frame.f_lineno), ("func_name", function)))
         if len(self._places) >= _MAX_PLACES:
             self._places.clear()
-        place = self._places[id(code), frame.f_lasti] = _Place(code, Raw(encode(path) + told))
+        place = self._places[id(code), frame.f_lasti] = code, after
         return place
 
-    def _check(self, items: dict[str, Any]) -> None:
-        """Make sure of names and values; those that are not plain are replaced by their JSON."""
-        if not self._keys.issuperset(items):
-            self._learn_keys(items)
-        limit = self._limit
-        for key, value in items.items():
-            kind = type(value)
-            if kind is str:
-                if len(value) > limit:
-                    raise Unusual
-            elif kind is not int:
-                if kind is float:
-                    if value - value == 0.0:  # neither NaN nor an infinity
-                        continue
-                elif kind is bool or value is None:
-                    continue
-                items[key] = tame_value(value, limit)
-
-    def _learn_keys(self, items: dict[str, Any]) -> None:
-        require(len(items) <= MAX_NAMES)
-        require(all(type(key) is str and len(key) < NAME_BYTES // 24 for key in items))
-        if len(self._keys) >= _MAX_KEYS:
-            self._keys.clear()
-        self._keys.update(items)
+    def _learn_shape(self, names: tuple[str, ...]) -> Shape:
+        """Return the shape of the attributes among some names, and keep it if they come again."""
+        require(_DOUBTFUL.isdisjoint(names))
+        kept = tuple(name for name in names if name not in _TOLD)
+        if len(self._shapes) >= _MAX_SHAPES:
+            return passing_shape(kept, kept)
+        if names not in self._newest:
+            if len(self._newest) >= _MAX_SHAPES:
+                self._newest.clear()
+            self._newest.add(names)
+            return passing_shape(kept, kept)
+        shape = self._shapes[names] = shape_of(kept, kept)
+        return shape
 
 
-def _moment_of(items: dict[str, Any]) -> datetime:
+def _name_of(logger: object, told: object) -> object:
+    """Return the name of the logger: the one in the event, or structlog's own."""
+    name = getattr(logger, "name", None)
+    if told is _ABSENT:
+        return "" if name is None else name
+    require(type(told) is str and (told == name or type(name) is not str))
+    return told
+
+
+def _moment_of(told: object) -> datetime:
     """Read the time of an event in the forms that structlog's TimeStamper has by itself."""
-    told = items.pop("timestamp", _ABSENT)
     if told is _ABSENT:
         return datetime.fromtimestamp(time.time(), UTC)
     if type(told) is str and len(told) == _ISO_LENGTH and told[-1] == "Z":

@@ -5,41 +5,38 @@ and nothing very long in it.  All other records, and those for which anything fa
 careful path, which makes the same line of an ordinary record.
 
 What stays the same from call to call is encoded once, after its types were checked, and cached: by
-place (logger, level, file, line, function), by thread, and by the names of the extra fields.  A
-full cache is emptied.  No lock is needed: two threads that fill an entry at the same time store the
-same value, in one step.
+place (logger, level, file, line, function) and thread (`origins`), and by the names of the extra
+fields (`shapes`).
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterable
-from contextvars import Context, copy_context
+from collections.abc import Callable
+from contextvars import copy_context
 from datetime import UTC, datetime
-from functools import lru_cache
 from itertools import islice
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec import Raw
-from msgspec.structs import astuple
 
-from logbatch.events.context import bound_values, task_name, trace_ids
-from logbatch.events.encoder import encode_value, is_small
+from logbatch.events.context import bound_values, task_name
+from logbatch.events.encoder import is_small
 from logbatch.events.fields import NAME_BYTES
-from logbatch.events.values import MAX_DEPTH, TEXTS
+from logbatch.events.origins import Line, Origin, Origins, Unusual, encode, join, require
+from logbatch.events.shapes import Shape, add_bound, make_attributes, passing_shape, shape_of
+from logbatch.events.values import TEXTS, Describe
 
 STANDARD = tuple(logging.LogRecord("", 0, "", 0, "", (), None).__dict__)  # Pythons differ
 FORMATTED = ("message", "asctime")  # what a formatter of another handler sets on a record
 
 _LogRecord = logging.LogRecord
-encode = msgspec.json.Encoder().encode
 _encode_lines = msgspec.json.Encoder().encode_lines
 _moment_of = datetime.fromtimestamp
 _modules = sys.modules
-_Make = Callable[..., msgspec.Struct | None]
 
 _COUNT = len(STANDARD)
 _HAS_TASK = "taskName" in STANDARD
@@ -50,116 +47,51 @@ _TASK = "taskName" if _HAS_TASK else "exc_text"  # which is None on the fast pat
 # All standard fields are read, also the five that no column needs: if none is missing, the extra
 # fields are those that follow, and none of them has a standard name.
 _UNUSED = [name for name in STANDARD if name not in {*_PLACE, *_CALLER, *_REST, _TASK}]
+_read_origin = itemgetter(*_PLACE, *_CALLER)
 _read_place = itemgetter(*_PLACE)
 _read_caller = itemgetter(*_CALLER)
 _read_rest = itemgetter(*_REST, _TASK, *_UNUSED)
 # Names that need not be extra fields: structlog passes them on, or a newer Python sets them.
 TOLD_BY_STRUCTLOG = frozenset(("level", "logger", "timestamp", "exception", "stack"))
-_DOUBTFUL = TOLD_BY_STRUCTLOG | {*STANDARD, "taskName", "_logger", "_name"}
+_DOUBTFUL = TOLD_BY_STRUCTLOG | {*STANDARD, "taskName", "_logger", "_name", "color_message"}
 
 LONG = 10_000  # characters of a template
-_SMALL = 4096  # characters of a container that goes into the line as it is
-_PLAIN = frozenset((str, int, bool, type(None)))
 # Types whose text is short, or at least takes no longer than the value did.
 _NOT_SIZED = frozenset((int, float, bool, type(None), *TEXTS))
 _MAX_PLACES = 4096
-_MAX_CALLERS = 1024
-MAX_NAMES = 64
 _MAX_MISSES = 16
-
-
-class Unusual(Exception):
-    """The record is not ordinary."""
-
-
-class Callers:
-    """What is known of the processes and threads that log: how it stands in their lines.
-
-    Args:
-        service: The `service` column.
-        host: The `host` column.
-
-    Attributes:
-        known: By process, thread and its name: what makes a line, and what all lines say of these.
-    """
-
-    def __init__(self, service: str | None, host: str | None) -> None:
-        self._program = join((("service", service), ("host", host)))
-        self.known: dict[tuple[Any, ...], tuple[_Make, Raw]] = {}
-        self._beginnings: dict[tuple[Any, ...], bytes] = {}  # the same without service and host
-        self._tasks: dict[tuple[Any, ...], Raw] = {}  # of the same, by what comes between
-
-    def learn(self, key: tuple[Any, ...]) -> tuple[_Make, Raw]:
-        """Make what is to be known of a process, a thread and its name."""
-        process, thread, name = key
-        for number in (process, thread):
-            require(number is None or (type(number) is int and 0 <= number < 1 << 63))
-        require(name is None or (type(name) is str and len(name) < NAME_BYTES // 6))
-        told = (("process", process), ("thread", thread), ("thread_name", name or None))
-        (first, value), *others = [pair for pair in told if pair[1] is not None]
-        beginning = encode(value) + join(others)
-        caller = _line_type(first), Raw(beginning + self._program)
-        if len(self.known) >= _MAX_CALLERS:
-            self.known.clear()
-            self._beginnings.clear()
-        self._beginnings[key] = beginning
-        self.known[key] = caller
-        return caller
-
-    def with_task(self, key: tuple[Any, ...], whence: Raw, task: str | None) -> Raw:
-        """Insert task and trace between the columns of the caller and those of the program."""
-        trace_id, span_id = trace_ids()
-        if not (task or trace_id):
-            return whence
-        if trace_id is None and (known := self._tasks.get((key, task))) is not None:
-            return known
-        require(task is None or (type(task) is str and len(task) < NAME_BYTES // 6))
-        told = (("task", task or None), ("trace_id", trace_id), ("span_id", span_id))
-        made = Raw(self._beginnings[key] + join(told) + self._program)
-        if trace_id is None:
-            if len(self._tasks) >= _MAX_CALLERS:
-                self._tasks.clear()
-            self._tasks[key, task] = made
-        return made
-
-
-@lru_cache(maxsize=16)
-def _line_type(first: str) -> _Make:
-    """Make the type of a line in parts: each field holds its value and the keys that follow it.
-
-    Args:
-        first: The first key of the caller; not every record has a process.
-    """
-    keys = ["timestamp", "level", "message", "template", "pathname", first]
-    fields: list[Any] = [*keys, ("attributes", Any, None)]
-    return msgspec.defstruct("Line", fields, gc=False, omit_defaults=True)
 
 
 class FastPath:
     """Makes the lines of ordinary records, and passes all others to the careful path.
 
     Args:
-        callers: What is known of processes and threads.
+        origins: What is known of places and threads.
         limit: Most bytes of a value, and of a line; in a longer one a value may have to be cut.
         record_carefully: Makes the line of any record.
+        describe: What makes the text of an attribute of a type that is not known.
     """
 
     def __init__(
-        self, callers: Callers, limit: int, record_carefully: Callable[[logging.LogRecord], bytes]
+        self,
+        origins: Origins,
+        limit: int,
+        record_carefully: Callable[[logging.LogRecord], bytes],
+        describe: Describe = repr,
     ) -> None:
         self._limit = limit
+        self._describe = describe
         self._record_carefully = record_carefully
-        self._callers = callers
-        self._known_callers = callers.known
+        self._origins = origins
+        self._known = origins.known
         self._places: dict[tuple[Any, ...], _Place] = {}
 
     def record(self, record: logging.LogRecord) -> bytes:
         """Make the line of a record, which is not changed."""
         try:
             fields = record.__dict__
-            place = self._places.get(_read_place(fields)) or self._learn_place(fields)
-            who = _read_caller(fields)
-            make, whence = self._known_callers.get(who) or self._callers.learn(who)
+            origin = self._known.get(_read_origin(fields)) or self._learn(fields)
+            before, behind, _, place = origin
             # fmt: off
             message, args, exc_info, exc_text, stack_info, created, task, _, _, _, _, _ = (
                 _read_rest(fields)
@@ -182,20 +114,7 @@ class FastPath:
                 except KeyError:  # the names differ from the last time
                     shape = place.learn_shape(fields)
                     values = shape.read(fields)
-                attributes = shape.make(*values)
-                for value in values:
-                    kind = type(value)
-                    if kind is str:
-                        if len(value) > limit:
-                            raise Unusual
-                    elif kind is not int:
-                        if kind is float:
-                            if value - value == 0.0:  # neither NaN nor an infinity
-                                continue
-                        elif kind is bool or value is None:
-                            continue
-                        attributes = shape.make(*[tame_value(value, limit) for value in values])
-                        break
+                attributes = make_attributes(shape, values, limit, self._describe)
             for value in args:
                 kind = type(value)
                 if kind is str:
@@ -207,19 +126,23 @@ class FastPath:
             if not _HAS_TASK and "asyncio" in _modules:
                 task = task_name()
             context = copy_context()
-            if context:
-                attributes = _add_bound(context, shape, attributes, limit)
+            if context and (bound := bound_values(context)):
+                attributes = add_bound(bound, shape, attributes, limit, self._describe)
             if task or "opentelemetry.trace" in _modules:
-                whence = self._callers.with_task(who, whence, task)
+                behind = self._origins.with_task(origin, task)
             moment = _moment_of(created, UTC)
-            line = _encode_lines(
-                (make(moment, place.before, text, message, place.after, whence, attributes),)
-            )
+            line = _encode_lines([Line(moment, before, text, message, behind, attributes)])
             if len(line) <= limit:
                 return line
         except Exception:  # whatever it is, it is not ordinary
             pass
         return self._record_carefully(record)
+
+    def _learn(self, fields: dict[str, Any]) -> Origin:
+        place = self._places.get(_read_place(fields)) or self._learn_place(fields)
+        return self._origins.learn(
+            _read_origin(fields), place.before, place.after, _read_caller(fields), place
+        )
 
     def _learn_place(self, fields: dict[str, Any]) -> _Place:
         key = logger, level, levelno, path, lineno, function = _read_place(fields)
@@ -229,27 +152,11 @@ class FastPath:
         require(max(map(len, (logger, level, path, function or ""))) < NAME_BYTES // 6)
         before = join((("levelno", levelno), ("logger", logger)))
         after = join((("lineno", lineno), ("func_name", function or None)))
-        place = _Place(Raw(encode(level) + before), Raw(encode(path) + after))
+        place = _Place(Raw(encode(level) + before), encode(path) + after)
         if len(self._places) >= _MAX_PLACES:
             self._places = {}
         self._places[key] = place
         return place
-
-
-def require(condition: object) -> None:
-    """Leave what does not fulfil a condition to the careful way."""
-    if not condition:
-        raise Unusual
-
-
-def join(pairs: Iterable[tuple[str, object]]) -> bytes:
-    """Encode pairs as the continuation of a JSON object."""
-    return b"".join(
-        b',"%b":%b' % (key.encode(), encode(value)) for key, value in pairs if value is not None
-    )
-
-
-# ------------------------------------------------------------------ extra fields
 
 
 class _Place:
@@ -257,119 +164,22 @@ class _Place:
 
     __slots__ = ("_misses", "_newest", "after", "before", "shapes")
 
-    def __init__(self, before: Raw, after: Raw) -> None:
-        self.before = before  # of the message
-        self.after = after
-        self.shapes: dict[int, _Shape] = {}  # by the number of fields
+    def __init__(self, before: Raw, after: bytes) -> None:
+        self.before = before
+        self.after = after  # of the message
+        self.shapes: dict[int, Shape] = {}  # by the number of fields
         self._newest: tuple[str, ...] | None = None  # names that came once, and may not come again
         self._misses = 0
 
-    def learn_shape(self, fields: dict[str, Any]) -> _Shape:
+    def learn_shape(self, fields: dict[str, Any]) -> Shape:
         """Cache the names of the extra fields; a place where they keep changing caches none."""
         names = tuple(islice(fields, _COUNT, None))
+        require(_DOUBTFUL.isdisjoint(names))
+        kept = tuple(name for name in names if name not in FORMATTED)
         if names != self._newest:
             self._newest = names
-            return _passing_shape(names)
-        shape = _shape_of(names)
+            return passing_shape(names, kept)
+        shape = shape_of(names, kept)
         self._misses += 1
         self.shapes = {**self.shapes, len(fields): shape} if self._misses < _MAX_MISSES else {}
         return shape
-
-
-class _Shape(NamedTuple):
-    """The extra fields of a record: how to read them, and how to make the attributes."""
-
-    names: tuple[str, ...]
-    read: Callable[[dict[str, Any]], tuple[Any, ...]]
-    make: Callable[..., Any]
-
-
-def _passing_shape(names: tuple[str, ...]) -> _Shape:
-    """Make a shape in a moment, for a single record."""
-    require(len(names) <= MAX_NAMES and _DOUBTFUL.isdisjoint(names))
-    require(all(type(name) is str and len(name) < NAME_BYTES // 24 for name in names))
-    kept = tuple(name for name in names if name not in FORMATTED)
-    read = _reader(kept, names)
-    return _Shape(kept, read, lambda *values: dict(zip(kept, values, strict=True)) or None)
-
-
-@lru_cache(maxsize=512)
-def _shape_of(names: tuple[str, ...]) -> _Shape:
-    """Make a shape that serves best, which takes as long as some records do."""
-    kept, read, make = _passing_shape(names)
-    if kept:
-        keys = {f"field{index}": name for index, name in enumerate(kept)}
-        make = msgspec.defstruct("Attributes", list(keys), rename=keys, gc=False)
-    return _Shape(kept, read, make)
-
-
-def _reader(
-    kept: tuple[str, ...], names: tuple[str, ...]
-) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
-    """Return a function that reads fields and raises KeyError if one is missing."""
-    if kept == names and len(names) > 1:
-        return itemgetter(*names)
-
-    def read(fields: dict[str, Any]) -> tuple[Any, ...]:
-        return tuple([fields[name] for name in names])[: len(kept)]
-
-    return read
-
-
-def tame_value(value: Any, limit: int) -> Any:
-    """Return what the encoder makes the right JSON of."""
-    kind = type(value)
-    if kind in _PLAIN:
-        return value
-    if kind is dict or kind is list or kind is tuple:
-        return (
-            value if _spare_room(value, _SMALL, MAX_DEPTH) >= 0 else Raw(encode_value(value, limit))
-        )
-    if (convert := TEXTS.get(kind)) is not None:
-        return convert(value, limit)
-    return Raw(encode_value(value, limit))
-
-
-def _spare_room(container: Any, room: int, depth: int) -> int:
-    """Return how much of some room a container of plain JSON data leaves; below 0 if it is not.
-
-    It takes about its length in characters, estimated from below.
-    """
-    room -= len(container)
-    if room < 0 or depth < 0:
-        return -1
-    values = container
-    if type(container) is dict:
-        for key in container:
-            if type(key) is not str:
-                return -1
-            room -= len(key)
-        values = container.values()
-    for value in values:
-        kind = type(value)
-        if kind is str:
-            room -= len(value)
-        elif kind is dict or kind is list or kind is tuple:
-            room = _spare_room(value, room, depth - 1)
-        elif kind is float:
-            if value - value != 0.0:  # NaN or an infinity
-                return -1
-        elif kind is not int and kind is not bool and value is not None:
-            return -1
-        if room < 0:
-            return -1
-    return room
-
-
-def _add_bound(context: Context, shape: _Shape | None, attributes: Any, limit: int) -> Any:
-    """Put the bound values before the extra fields, which win over a bound value."""
-    bound = bound_values(context)
-    if not bound:
-        return attributes
-    merged = bound
-    if _spare_room(bound, _SMALL, MAX_DEPTH) < 0:
-        merged = {key: tame_value(value, limit) for key, value in bound.items()}
-    if shape is not None and attributes is not None:
-        values = attributes.values() if type(attributes) is dict else astuple(attributes)
-        merged.update(zip(shape.names, values, strict=True))
-    return merged

@@ -13,6 +13,7 @@ import msgspec
 from logbatch.events.context import task_name, trace_ids
 from logbatch.events.encoder import encode_fields, spare_room, text_of
 from logbatch.events.stacktrace import Failure
+from logbatch.events.values import Describe
 
 NAME_BYTES = 4096  # of a short column, such as the name of a thread
 TEMPLATE_BYTES = 65_536
@@ -85,12 +86,16 @@ class EventWriter:
         service: The `service` column.
         host: The `host` column.
         limit: Most bytes of JSON of a message or an attribute.
+        describe: What makes the text of an attribute of a type that is not known.
     """
 
-    def __init__(self, service: str | None, host: str | None, limit: int) -> None:
+    def __init__(
+        self, service: str | None, host: str | None, limit: int, describe: Describe = repr
+    ) -> None:
         self._service = service
         self._host = host
         self._limit = limit
+        self._describe = describe
         self._short_limit = min(limit, NAME_BYTES)
 
     def line(self, event: Event) -> bytes:
@@ -98,7 +103,7 @@ class EventWriter:
         event.service = self._service
         event.host = self._host
         try:
-            line = _encode_lines((event,)) if _is_plain(event) else b""
+            line = _encode_lines([event]) if _is_plain(event) else b""
         except Exception:  # a lone surrogate
             line = b""
         # In a short line nothing is too long.
@@ -114,8 +119,8 @@ class EventWriter:
         event.level = text_of(event.level, NAME_BYTES)
         for name in _SHORT:
             setattr(event, name, short(getattr(event, name)))
-        event.attributes = encode_fields(event.attributes or {}, limit) or None
-        return _encode_lines((event,))
+        event.attributes = encode_fields(event.attributes or {}, limit, self._describe) or None
+        return _encode_lines([event])
 
 
 def _is_plain(event: Event) -> bool:

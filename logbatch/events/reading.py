@@ -56,6 +56,7 @@ class Reader:
         """Read a record, which is not changed."""
         event = Event(message="", **columns_of(record))
         extra = extra_of(record)
+        _drop_coloured(event, extra)
         message = get(record, "msg")
         if "_logger" in extra and "_name" in extra and issubclass(type(message), Mapping):
             del extra["_logger"], extra["_name"]  # structlog's wrap_for_formatter
@@ -118,6 +119,7 @@ class Reader:
             event = Event(message="", **columns_of(record))
             left_behind = {name: get(record, name) for name in FORMATTED}  # for ExtraAdder to find
             drop_same(items, left_behind)
+            _drop_coloured(event, items)
             self._drop_repeated(event, items)
             self._move_content(event, items)
             if not is_structlogs:
@@ -173,3 +175,9 @@ class Reader:
         add_caller(event, None)
         event.attributes = dict(attributes or {})
         return event
+
+
+def _drop_coloured(event: Event, items: dict[str, Any]) -> None:
+    """Remove what uvicorn hands to its own formatter: the message again, with colours."""
+    if "color_message" in items and str(event.logger).partition(".")[0] == "uvicorn":
+        del items["color_message"]

@@ -115,7 +115,7 @@ class Redactor:
             redacted = self._redact_values(attributes)
             if redacted is not attributes:
                 changed["attributes"] = Raw(redacted)
-        return _encode_lines(({**fields, **changed},)) if changed else line
+        return _encode_lines([{**fields, **changed}]) if changed else line
 
     def _redact_values(self, data: bytes) -> bytes:
         """Walk over all keys and strings of a piece of JSON, once and without recursion."""
@@ -178,7 +178,7 @@ def _without_content(line: bytes, kind: str) -> bytes:
     with contextlib.suppress(Exception):  # it may not be an event at all
         fields |= {key: raw for key, raw in _decode_fields(line).items() if key in _HARMLESS}
     fields["message"] = f"[redacted: {kind} while this event was looked through]"
-    return _encode_lines((fields,))
+    return _encode_lines([fields])
 
 
 def _encodable(name: str) -> str:

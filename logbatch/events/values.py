@@ -22,12 +22,16 @@ from uuid import UUID
 
 import msgspec
 
+from logbatch.events.lazy import find_lazy, is_loaded
+
 MAX_DEPTH = 30  # a receiver accepts 32: these, the event and its attributes
 MAX_ITEMS = 10_000
 
 KEY_BYTES = 1024  # of the name of a field
-_NUMBER_BITS = 2000  # the JSON parsers we know accept 600 digits, in quadratic time
+NUMBER_BITS = 2000  # the JSON parsers we know accept 600 digits, in quadratic time
 _encode = msgspec.json.Encoder().encode
+
+Describe = Callable[[object], str]
 
 
 def fit_text(text: str, limit: int) -> str:
@@ -62,6 +66,11 @@ def name_of(kind: type) -> str:
     return name if module == "builtins" or type(module) is not str else f"{module}.{name}"
 
 
+def name_alone(value: object) -> str:
+    """Return the text of an object that tells its type only, and runs nothing of its own."""
+    return f"<{name_of(type(value))}>"
+
+
 def failure_text(kind: type, error: Exception) -> str:
     """Return the text that replaces a value that could not be read."""
     return f"<{name_of(kind)}: {name_of(type(error))} while it was read>"
@@ -73,15 +82,21 @@ class _Parts(NamedTuple):
     items: list[Any]
     total: int
     is_keyed: bool = False
-    is_scalar: bool = False  # an array without dimensions is its one item
+    is_scalar: bool = False  # its one item stands for the whole: an array without dimensions
 
 
 class Conversion:
-    """Converts one value to plain data.  Used for one call."""
+    """Converts one value to plain data.  Used for one call.
 
-    def __init__(self, room: int) -> None:
+    Args:
+        room: Bytes of JSON.
+        describe: What makes the text of an object of a type that is not known here.
+    """
+
+    def __init__(self, room: int, describe: Describe = repr) -> None:
         self.room = room
-        self.items = MAX_ITEMS
+        self.describe = describe
+        self.items = MAX_ITEMS + 1  # beside the value itself
         self.open: set[int] = set()  # ids of the containers around the current value
 
     def convert(self, value: object) -> object:
@@ -100,7 +115,7 @@ class Conversion:
                 return self._build(value, split)
             if _is_numpy(kind, "generic"):
                 return self._numpy_scalar(value)
-            return self.charge(repr(value))
+            return self.charge(self.describe(value))
         except Exception as error:
             return self.charge(failure_text(kind, error))
 
@@ -124,10 +139,10 @@ class Conversion:
         if len(self.open) >= MAX_DEPTH:
             return self.charge(f"…[cut: deeper than {MAX_DEPTH} levels]")
         parts = _retry(split, value, max(self.items, 0))
-        if parts.is_scalar:
-            return self.convert(parts.items[0])
         self.open.add(id(value))
         try:
+            if parts.is_scalar:
+                return self.convert(parts.items[0])
             return self._object(parts) if parts.is_keyed else self._array(parts)
         finally:
             self.open.discard(id(value))
@@ -161,7 +176,10 @@ class Conversion:
         return result
 
     def _key(self, key: object) -> str:
-        name = key if type(key) is str else self.convert(key)
+        name = key
+        if type(key) is not str:
+            self.items += 1  # a key and its value are one item
+            name = self.convert(key)
         text = name if isinstance(name, str) else _encode(name).decode()
         text = fit_text(text, KEY_BYTES)
         self.room -= len(text) + 3
@@ -188,7 +206,7 @@ def _find(table: Mapping[type, Any], kind: type) -> Any:
 
 def _integer(value: int, room: int) -> int | str:
     bits = value.bit_length()
-    if bits < _NUMBER_BITS:
+    if bits < NUMBER_BITS:
         return int.__int__(value)
     shift = max(bits - 4 * max(room - 64, 0), 0)
     shift += -shift % 4  # whole digits only
@@ -285,8 +303,9 @@ def _split_tuple(value: tuple[object, ...], room: int) -> _Parts:
 def _split_set(value: set[object] | frozenset[object], room: int) -> _Parts:
     kind: type[Any] = set if issubclass(type(value), set) else frozenset
     items = list(islice(kind.__iter__(value), room))
-    with contextlib.suppress(Exception):  # not all values can be compared
-        items.sort()
+    if all(_find(SCALARS, each) or each is tuple for each in set(map(type, items))):
+        with contextlib.suppress(Exception):  # not all values can be compared
+            items.sort()
     return _Parts(items, kind.__len__(value))
 
 
@@ -301,7 +320,7 @@ def _split_fields(value: object, names: Iterable[str]) -> _Parts:
 
 def _field(value: object, name: str) -> object:
     try:
-        return getattr(value, name)
+        return getattr(value, name) if is_loaded(value, name) else "<not loaded>"
     except Exception as error:
         return failure_text(type(value), error)
 
@@ -360,7 +379,9 @@ _SPLITTERS: Mapping[type, Callable[[Any, int], _Parts]] = {
 
 
 def _find_splitter(kind: type) -> Callable[[Any, int], _Parts] | None:
-    """Return how to split a container that is recognised by its attributes, not its bases."""
+    """Return how to split what is recognised by its name or its attributes, not its bases."""
+    if (tell := find_lazy(kind)) is not None:
+        return lambda value, _: _Parts([tell(value)], 1, is_scalar=True)
     if issubclass(kind, Mapping):
         return _split_mapping
     if hasattr(kind, "__dataclass_fields__"):

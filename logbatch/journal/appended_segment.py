@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from logbatch.disk import OwnFile, create_file, lock_file, sync_directory, sync_file
-from logbatch.journal.segment import Write, read_part
+from logbatch.journal.segment import Write, copy_lines, read_part
 
 
 class AppendedSegment:
@@ -49,6 +50,7 @@ class AppendedSegment:
         self._lock = lock
         self._next = 0  # where the next line goes
         self._end = 0  # behind the last line of which all before it are written
+        self._cut: int | None = None  # where another program has cut off the file
         self._flying = 0  # lines that have a place and are not written yet, all by one thread
         self._shut = False
         self._released = False
@@ -79,6 +81,10 @@ class AppendedSegment:
 
     def _put(self, line: bytes, start: int) -> None:
         number = self._file.check()
+        size = os.fstat(number).st_size
+        if size < self._end:
+            self._cut = size
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
         if os.pwrite(number, line, start) < len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if self._power:
@@ -86,11 +92,10 @@ class AppendedSegment:
 
     def _blank(self, start: int, size: int) -> None:
         """Overwrite what may be half a line with blank lines; if that fails, nothing may follow."""
-        try:
-            if os.pwrite(self._file.check(), b"\n" * size, start) == size:
-                return
-        except OSError:
-            pass
+        if self._cut is None:
+            with contextlib.suppress(OSError):
+                if os.pwrite(self._file.check(), b"\n" * size, start) == size:
+                    return
         self._shut = True
         if self._next == start + size:
             self._next = start
@@ -122,6 +127,28 @@ class AppendedSegment:
     def sync(self) -> None:
         if self._file.is_open():
             sync_file(self._file.number)
+
+    def cut_off(self) -> int | None:
+        size = self._file.size()
+        if self._cut is None and size is not None and size < self._end:
+            self._cut = size
+        if self._cut is not None:
+            self._shut = True
+        return self._cut
+
+    def shorten(self, end: int) -> None:
+        self._next = self._end = self.size = end
+        self._cut = None
+        if self._file.is_open():
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file.number, end)
+
+    def copy_to(self, path: Path) -> None:
+        copied, self._file = self._file, copy_lines(self, path)
+        copied.close()
+
+    def kept(self) -> bool:
+        return self._file.is_named(self._path)
 
     def release(self) -> None:
         self._shut = self._released = True

@@ -20,20 +20,23 @@ nothing is left; each line from `settled` to head is in a segment or in `dropped
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from logbatch.identity import Ranges
-from logbatch.journal.framing import advance, collect, enter
+from logbatch.journal.counting import Counting
+from logbatch.journal.framing import collect
 from logbatch.journal.maker import Maker
+from logbatch.journal.places import Left, count_in_files, describe_place
 from logbatch.journal.progress import Progress
 from logbatch.journal.reports import OnTrouble, Reports
 from logbatch.journal.segment import Segment, discard
 from logbatch.journal.segments import Segments
 from logbatch.journal.state import SUPPORTED, Position, StateFile
+from logbatch.journal.upkeep import Upkeep
 from logbatch.journal.writer import WITHOUT_LIMIT, Writer
+from logbatch.native import RLock
 
 
 class Lines(NamedTuple):
@@ -60,7 +63,6 @@ class Journal:
         writer: Appends the lines.  Where each nanosecond counts, call its `write` and `position`.
         lock: Whoever must hold a lock while it calls the journal takes this one: a second lock
             would be waited for in the wrong order by a signal handler that logs.
-        dropped: What `drop_oldest` dropped.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class Journal:
         on_segment: Callable[[], object] = lambda: None,
     ) -> None:
         self.producer = producer
-        self.lock = threading.RLock()
+        self.lock = RLock()
         self._reports = Reports(on_trouble)
         if directory is not None and not SUPPORTED:
             self._reports.note(
@@ -83,6 +85,7 @@ class Journal:
             )
             directory = None
         self._segments = Segments()  # added to by the writer, removed from here
+        self._counting = Counting(self._segments)  # under the lock, by whoever counts or drops
         self._progress = Progress(directory, producer, self._reports, power=power)
         self._maker = Maker(
             directory, producer, self.lock, self._progress, self._reports, power=power
@@ -96,13 +99,18 @@ class Journal:
             max_bytes=max_bytes,
             on_segment=on_segment,
         )
-        # Written under the lock, by whoever counts or drops.
-        self._head = Position()  # how far lines were counted
-        self._ends: dict[int, Position] = {}  # and how far in each segment before that
-        self.dropped = Ranges()
+        self._upkeep = Upkeep(
+            self._segments,
+            self._counting,
+            self._progress,
+            self._maker,
+            self._reports,
+            self.writer.renew,
+        )
         # Written under the lock, by the thread that delivers.
         self._reading = 0  # the segment that was read from last
         self._marks: dict[int, Position] = {}  # where the lines are that were read last
+        self._left: Left | None = None  # set when it is closed
 
     @classmethod
     def resume(
@@ -115,7 +123,7 @@ class Journal:
             journal._segments.add(segment)
         journal.stop()
         settled, following = state.slot.settled, state.slot.following
-        journal._head = settled
+        journal._counting.head = settled
         behind = journal._segments.get(following.segment)
         if behind is not None and behind.index > settled.segment:
             behind.first = following.sequence
@@ -145,6 +153,26 @@ class Journal:
         self.writer.sync()
         self._reports.flush()
 
+    def look(self, on_lost: Callable[[int, int], object]) -> None:
+        """Notice what other programs did to the files, and go on in new ones.
+
+        Args:
+            on_lost: Called, under the lock, with the first and the last of lines that are lost.
+        """
+        with self.lock:
+            self._upkeep.mend(on_lost)
+            gone = self._upkeep.find_gone()
+            lost_state = self._upkeep.state_is_gone()
+            self._leave_finished()  # a reader stops where the file of the first line is not there
+        if gone or lost_state:
+            self._upkeep.rescue(gone, self.lock)
+        self._reports.flush()
+
+    @property
+    def has_files(self) -> bool:
+        """Whether there are files to look after."""
+        return any(segment.path is not None for segment in self._segments)
+
     def stop(self) -> None:
         """Refuse further lines; those that were appended can still be read."""
         self.writer.stop()
@@ -170,7 +198,7 @@ class Journal:
                 discard(oldest)
                 first, last = oldest.first or 0, following.sequence - 1
                 if first <= last:
-                    self._note_dropped(first, last)
+                    self._counting.drop(first, last)
                     return first, last
         return None
 
@@ -180,54 +208,31 @@ class Journal:
         # The state file has room for one hole only, so none is made before the one there is.
         hole = progress.following.segment - 1
         kept = max(progress.settled.segment, progress.sending.segment, self._reading, hole)
-        oldest = self._segments.after(kept)
-        following = None if oldest is None else self._segments.after(oldest.index)
-        if oldest is None or following is None or not oldest.sealed:
-            return None
-        if oldest.first is None or following.first is None:
-            return None
-        return oldest, Position(following.index, 0, following.first)
-
-    def _note_dropped(self, first: int, last: int) -> None:
-        while True:
-            before = self.dropped
-            after = Ranges([*before, (first, last)])
-            if self.dropped is before:
-                self.dropped = after
-                return
+        return self._segments.oldest_after(kept)
 
     # ------------------------------------------------------------------ counting
+
+    @property
+    def dropped(self) -> Ranges:
+        """Which lines are gone though they were not settled."""
+        return self._counting.dropped
 
     def count(self) -> int:
         """Return how many lines were appended so far: the sequence of the next one."""
         while True:
             with self.lock:  # given up in between, so that a caller never waits for long
-                if not self._count_on():
-                    return self._head.sequence
-
-    def _count_on(self) -> bool:
-        """Count some more lines; return False where all are counted."""
-        head = self._head
-        segment = self._segments.get(head.segment)
-        sealed = segment is None or segment.sealed  # to be asked before the end
-        if segment is not None and head.offset < (stop := segment.end()):
-            lines = self._segments.read_lines(segment, head.offset, stop)
-            counted = advance(head, segment, lines)
-        elif sealed and (following := self._segments.after(head.segment)) is not None:
-            counted = enter(following, head.sequence)
-        else:
-            return False
-        if self._head is head:  # else somebody has counted from within this
-            self._ends[head.segment] = head
-            self._head = counted
-            if counted.offset == 0 and counted.sequence > head.sequence:
-                self._note_dropped(head.sequence, counted.sequence - 1)  # by one who died since
-        return True
+                if not self._counting.go_on():
+                    return self._counting.head.sequence
 
     @property
     def begun(self) -> bool:
         """Whether a line was ever appended."""
-        return bool(self._segments) or self._head.sequence > 0
+        return bool(self._segments) or self._counting.head.sequence > 0
+
+    @property
+    def place(self) -> str:
+        """Where lines wait, in a few words."""
+        return describe_place(self._segments, in_memory=self._maker.in_memory)
 
     @property
     def settled(self) -> int:
@@ -277,7 +282,7 @@ class Journal:
         if sending.segment == start.segment and start.offset < sending.offset:
             stop = min(stop, sending.offset)
             max_bytes = max_lines = WITHOUT_LIMIT
-        end = self._counted_end(segment)
+        end = self._counting.end_of(segment)
         fits = end.offset - start.offset <= max_bytes and end.sequence - start.sequence <= max_lines
         if fits and start.offset < end.offset <= stop and not segment.loose:
             data = segment.read(start.offset, end.offset)  # these lines are counted already
@@ -287,11 +292,6 @@ class Journal:
             return None
         self._marks = {start.sequence: start, end.sequence: end}
         return Lines(start.sequence, end.sequence - 1, data)
-
-    def _counted_end(self, segment: Segment) -> Position:
-        """Return how far the lines of a segment are counted."""
-        head = self._head
-        return head if head.segment == segment.index else self._ends.get(segment.index, Position())
 
     def _locate(self, sequence: int) -> Position:
         return self._segments.locate(sequence, self._marks.get(sequence) or self._nearest(sequence))
@@ -340,7 +340,7 @@ class Journal:
 
     def _discard_before(self, index: int) -> None:
         self._segments.discard_before(index)
-        self._ends = {other: end for other, end in self._ends.copy().items() if other >= index}
+        self._counting.forget_before(index)
 
     def report(self) -> None:
         """Report what went wrong in `acknowledge` and `close`, which may be called under the lock.
@@ -367,21 +367,34 @@ class Journal:
             if done:
                 self._discard_before(WITHOUT_LIMIT)
             else:
-                self._leave_to_others()
+                self.keep()
+                self._progress.save(closed=True)
+            self._left = self.left()
             self._segments.release()
             self._progress.close(self._maker.remove_all if done else None)
         return done
 
-    def _leave_to_others(self) -> None:
-        for segment in self._segments:
-            if segment.index >= self._progress.settled.segment:
-                self._maker.spill(segment)
-        self._progress.save(closed=True)
+    def keep(self) -> None:
+        """Begin a new segment; bring what is in no file into one, as far as that is possible."""
+        with self.lock:
+            self._segments.seal()
+            for segment in self._segments:
+                if segment.sealed and segment.index >= self._progress.settled.segment:
+                    self._maker.keep(segment)
+
+    def left(self) -> Left:
+        """Return where the lines are that are not settled; the same for ever once it is closed."""
+        if self._left is not None:
+            return self._left
+        with self.lock:
+            pending = self.pending()
+            in_files = count_in_files(self._segments, self._progress.settled, self._counting.end_of)
+            return Left(in_files, pending - in_files, self._progress.owner())
 
     def abandon(self) -> None:
         """Release everything in a forked child, and touch no file: they are the parent's."""
         self.writer.abandon()
-        self.lock = threading.RLock()  # somebody who was not forked may hold the other for ever
+        self.lock = RLock()  # somebody who was not forked may hold the other for ever
         self._segments.abandon()
         self._maker.abandon()
         self._progress.close()

@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 from threading import RLock
 
-from logbatch.disk import create_file, sync_directory, sync_file, write_all
+from logbatch.disk import sync_directory
 from logbatch.journal.appended_segment import AppendedSegment
 from logbatch.journal.mapped_segment import CannotMapError, MappedSegment
 from logbatch.journal.names import segment_path, spare_path
@@ -63,18 +63,24 @@ class Maker:
         self._indexes = count()
         self._spares: deque[MappedSegment] = deque()
 
-    def make(self, size: int, need: int) -> Segment:
-        """Create a segment; in memory if a file cannot be created.
+    def make(self, size: int, need: int, newest: Segment | None) -> Segment:
+        """Create a segment.
+
+        Where no file can be created (we are another user by now, or have no descriptors left), the
+        newest one is made larger and returned; where that cannot be done either, it is in memory.
 
         Args:
             size: Bytes that are wanted.
             need: Bytes without which it is of no use.
+            newest: The segment that is full; None where there is none.
         """
         if self._directory is None:
             return MappedSegment(next(self._indexes), None, size, self._lock)
         try:
             return self._make_file(self._directory, size, max(need, LEAST))
         except OSError as error:
+            if isinstance(newest, MappedSegment) and _grow(newest, need):
+                return newest
             return self.make_in_memory(error.strerror or type(error).__name__, size, need)
 
     def make_in_memory(self, reason: str, size: int, need: int) -> Segment:
@@ -150,7 +156,7 @@ class Maker:
             spare = self._spares.popleft()
         except IndexError:
             return None
-        if need <= spare.size <= room and self._place(spare):
+        if need <= spare.size <= room and _is_sound(spare) and self._place(spare):
             return spare
         discard(spare)
         return None
@@ -185,16 +191,33 @@ class Maker:
         while self._spares:
             discard(self._spares.popleft())
 
-    def spill(self, segment: Segment) -> None:
-        """Write lines that are in memory to a file after all, if one can be created now."""
-        if self._directory is None or segment.path is not None:
+    @property
+    def directory(self) -> Path | None:
+        """Where files go; None for memory."""
+        return self._directory
+
+    def path_of(self, segment: Segment) -> Path | None:
+        """Return where the file of a segment is; None for memory."""
+        if self._directory is None:
+            return None
+        return segment_path(self._directory, self._producer, segment.index)
+
+    def look(self) -> None:
+        """Give up spare segments whose files another program has removed or cut off."""
+        for spare in list(self._spares):
+            if not _is_sound(spare):
+                with contextlib.suppress(ValueError):  # it was just placed
+                    self._spares.remove(spare)
+                    discard(spare)
+
+    def keep(self, segment: Segment) -> None:
+        """Write the lines of a sealed segment that no file has to one, if that is possible now."""
+        path = self.path_of(segment)
+        if path is None or segment.kept():
             return
-        path = segment_path(self._directory, self._producer, segment.index)
         with contextlib.suppress(OSError):
             self._progress.ensure_file()
-            with open(create_file(path), "wb", buffering=0) as file:
-                write_all(file.fileno(), segment.read(0, segment.end()))
-                sync_file(file.fileno())
+            segment.copy_to(path)
 
     def remove_all(self) -> bool:
         """Remove all segments, also what an interrupted call left; return whether none is left."""
@@ -212,6 +235,22 @@ class Maker:
         """Release everything in a forked child: it is the parent's."""
         while self._spares:
             self._spares.popleft().abandon()
+
+
+def _grow(segment: MappedSegment, need: int) -> bool:
+    """Make a file larger, up to what the largest has; return whether so many bytes fit in."""
+    size = min(2 * segment.size, LARGEST)
+    if size - segment.end() < need or not segment.kept():
+        return False
+    try:
+        segment.grow(size)
+    except OSError:
+        return False
+    return True
+
+
+def _is_sound(spare: MappedSegment) -> bool:
+    return spare.kept() and spare.cut_off() is None
 
 
 def whole_pages(size: int) -> int:

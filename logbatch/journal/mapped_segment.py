@@ -16,7 +16,7 @@ from pathlib import Path
 
 from logbatch.disk import OwnFile, allocate, create_file, lock_file
 from logbatch.journal.mapped_file import MappedFile
-from logbatch.journal.segment import Write
+from logbatch.journal.segment import Write, copy_lines
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
 _POPULATE_WRITE = 23  # MADV_POPULATE_WRITE, Linux 5.14: touch pages as a write would
@@ -42,15 +42,16 @@ class MappedSegment:
         OSError: The file could not be created, or there is no room for it.
     """
 
-    loose = False
-
     def __init__(self, index: int, path: Path | None, size: int, lock: threading.RLock) -> None:
         self.index = index
         self.path = path
         self.size = size
         self.first: int | None = None
+        self.loose = False
         self._end: int | None = None
         self._lock = lock
+        self._copied: OwnFile | None = None  # where its lines are found instead
+        self._outgrown: list[MappedFile] = []
         self._mapping = _map_new_file(path, size) if path else MappedFile(-1, size)
         self._map = self._mapping.map
         self.write: Write = self._map.write if _LOCKLESS else self._write_locked
@@ -90,21 +91,69 @@ class MappedSegment:
         stop = self.size
         while stop > 0:
             start = max(stop - 4096, 0)
-            content = self._map[start:stop].rstrip(b"\0")
+            content = self.read(start, stop).rstrip(b"\0\n")
             if content:
-                return start + len(content)
+                return min(start + len(content) + 1, self.size)  # a line ends with a newline
             stop = start
         return 0
 
     def read(self, start: int, stop: int) -> bytes:
-        return self._map[start:stop]
+        data = self._mapping.read(start, stop)
+        if len(data) < stop - start:  # somebody has cut it off
+            self.loose = True
+            data = data[: data.rfind(b"\n") + 1].ljust(stop - start, b"\n")
+        return data
+
+    def cut_off(self) -> int | None:
+        size = self._mapping.size()
+        if size is None or size >= self.size or self._copied is not None:
+            return None
+        with self._lock:
+            self._map.seek(0, os.SEEK_END)  # from here on `write` raises
+        return size
+
+    def shorten(self, end: int) -> None:
+        self.loose = True
+        self._end = self.size = end
+        self._mapping.shrink(end)
 
     def sync(self) -> None:
-        if self.path is not None:
+        if self.path is not None and self._copied is None:
             self._mapping.sync()
 
+    def grow(self, size: int) -> None:
+        """Make the file larger, so that more lines fit in.
+
+        Raises:
+            OSError: That is not possible.
+        """
+        with self._lock:
+            if self._end is not None:
+                raise OSError(errno.EINVAL, "sealed")
+            mapping = self._mapping.enlarged(size, [each.number for each in self._outgrown])
+            self._map.seek(0, os.SEEK_END)  # from here on the old `write` raises
+            mapping.map.seek(self._content_end())
+            # Who holds a function of the old one may still call it, so it stays until the end.
+            self._outgrown.append(self._mapping)
+            self._mapping, self._map = mapping, mapping.map
+            self.size = size
+            self.write = self._map.write if _LOCKLESS else self._write_locked
+            self.position = self._map.tell
+
+    def copy_to(self, path: Path) -> None:
+        copied, self._copied = self._copied, copy_lines(self, path)
+        self.path = path
+        if copied is not None:
+            copied.close()
+
+    def kept(self) -> bool:
+        return self.path is not None and (self._copied or self._mapping).is_named(self.path)
+
     def release(self) -> None:
-        self._mapping.close()
+        for mapping in (*self._outgrown, self._mapping):
+            mapping.close()
+        if self._copied is not None:
+            self._copied.close()
 
     def abandon(self) -> None:
         self.release()

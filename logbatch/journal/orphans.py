@@ -13,6 +13,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from logbatch.disk import create_file, is_left_over, is_locked, make_directory
 from logbatch.identity import Ranges
@@ -29,7 +30,7 @@ from logbatch.journal.names import (
 from logbatch.journal.reports import OnTrouble
 from logbatch.journal.salvage import repair
 from logbatch.journal.segment import Write, read_part
-from logbatch.journal.state import Position, Slot, StateFile
+from logbatch.journal.state import Position, Slot, StateFile, read_state
 
 _SHORTEST = 32  # bytes; every line is longer
 _UNREADABLE = (errno.EIO, errno.ELOOP, errno.EISDIR, errno.EBADMSG, getattr(errno, "EUCLEAN", 117))
@@ -64,6 +65,18 @@ class OrphanSegment:
 
     def sync(self) -> None:
         return
+
+    def cut_off(self) -> int | None:
+        return None  # what is missing is read as blank lines
+
+    def shorten(self, end: int) -> None:
+        return
+
+    def copy_to(self, path: Path) -> None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))  # it was the only one
+
+    def kept(self) -> bool:
+        return self._path.exists()
 
     def release(self) -> None:
         return
@@ -108,6 +121,34 @@ def adopt(
                 state.close(remove=False)
         if journal is not None:
             yield journal
+
+
+class LeftJournal(NamedTuple):
+    """A journal that a process left, as it is seen from outside.
+
+    Attributes:
+        settled: The sequence up to which it is settled.
+        held: Whether somebody has taken it over, or is about to.
+    """
+
+    settled: int
+    held: bool
+
+
+def find_left(directory: Path) -> dict[str, LeftJournal]:
+    """Find the journals that processes left, those that others have taken over as well.
+
+    The journal of a living owner is told from one that a living process has taken over by its
+    segments: only an owner locks those.
+    """
+    found = {}
+    for producer in find_journals(directory):
+        owner, slot = read_state(state_path(directory, producer))
+        held = is_locked(state_path(directory, producer))
+        left = held or owner is None or owner.gone() or (slot is not None and slot.closed)
+        if left and not _is_in_use(directory, producer):
+            found[producer] = LeftJournal(slot.settled.sequence if slot is not None else 0, held)
+    return found
 
 
 def _sweep(directory: Path) -> None:

@@ -65,6 +65,9 @@ class Progress:
             # Closed from within this, by a signal handler; or this goes on in a forked child.
             raise OSError(errno.ESHUTDOWN, os.strerror(errno.ESHUTDOWN))
         if self._file is not None and self._file.is_named():
+            if not self._file.is_whole():
+                self._file.own()
+                self._file.write(self._slot())
             return
         make_directory(self._directory, sync=self._power)
         self._replace(None)
@@ -102,6 +105,15 @@ class Progress:
                 file.sync()
         except OSError as error:
             self._note(error)
+
+    def is_gone(self) -> bool:
+        """Return whether somebody has removed the state file, or cut it off."""
+        file = self._file
+        return file is not None and not (file.is_named() and file.is_whole())
+
+    def owner(self) -> int | None:
+        """Return the user that the journal's files belong to; None where there are none."""
+        return None if self._file is None else self._file.owner()
 
     def _note(self, error: OSError) -> None:
         self._reports.note(

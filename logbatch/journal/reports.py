@@ -28,6 +28,10 @@ class Reports:
             self._noted.add(text)
             self._waiting.append(text)
 
+    def say(self, text: str) -> None:
+        """Keep a text to be reported, each time that it happens."""
+        self._waiting.append(text)
+
     def flush(self) -> None:
         """Report what was noted.  Hold no lock: whoever is called may wait for something."""
         while self._waiting:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from logbatch.disk import open_file
+from logbatch.disk import OwnFile, create_file, lock_file, open_file, sync_file, write_all
 
 Write = Callable[[bytes], object]
 
@@ -60,6 +60,25 @@ class Segment(Protocol):
     def sync(self) -> None:
         """Wait until what was written is on the disk."""
 
+    def copy_to(self, path: Path) -> None:
+        """Write its lines to a new file, which is its own from now on; it must be sealed.
+
+        Raises:
+            OSError: That is not possible.
+        """
+
+    def cut_off(self) -> int | None:
+        """Return the size of the file if another program has cut it off, else None.
+
+        Then it takes no more lines, and `shorten` must be called.
+        """
+
+    def shorten(self, end: int) -> None:
+        """Let it end here, which is behind its last line that is whole."""
+
+    def kept(self) -> bool:
+        """Return whether its lines are in a file that a later process finds."""
+
     def release(self) -> None:
         """Release memory and descriptors; the file stays."""
 
@@ -77,6 +96,24 @@ def read_part(path: Path, start: int, stop: int) -> bytes:
     if len(data) < stop - start:
         data = data[: data.rfind(b"\n") + 1].ljust(stop - start, b"\n")
     return data
+
+
+def copy_lines(segment: Segment, path: Path) -> OwnFile:
+    """Write the lines of a segment to a new file, which stays open and locked.
+
+    Raises:
+        OSError: That is not possible; then nothing is left behind.
+    """
+    file = OwnFile(create_file(path))
+    try:
+        lock_file(file.number)
+        write_all(file.number, segment.read(0, segment.end()))
+        sync_file(file.number)
+    except BaseException:
+        file.close()
+        path.unlink(missing_ok=True)
+        raise
+    return file
 
 
 def discard(segment: Segment) -> None:

@@ -24,6 +24,7 @@ class Segments:
 
     def __init__(self) -> None:
         self._by_index: dict[int, Segment] = {}
+        self._next_first: int | None = None  # of the segment that is added next
 
     def __iter__(self) -> Iterator[Segment]:
         return iter(list(self._by_index.values()))
@@ -46,10 +47,31 @@ class Segments:
         following = min((other for other in by_index if other > index), default=-1)
         return by_index.get(following)
 
+    def oldest_after(self, index: int) -> tuple[Segment, Position] | None:
+        """Find the first sealed segment behind an index, and where the one behind it begins."""
+        oldest = self.after(index)
+        following = None if oldest is None else self.after(oldest.index)
+        if oldest is None or following is None or not oldest.sealed:
+            return None
+        if oldest.first is None or following.first is None:
+            return None
+        return oldest, Position(following.index, 0, following.first)
+
     # ------------------------------------------------------------------ changes
+
+    def number_after(self, index: int, sequence: int) -> None:
+        """Have the lines behind a segment begin with a number, unless they have theirs."""
+        following = self.after(index)
+        if following is None:
+            self._next_first = sequence
+        elif following.first is None:
+            following.first = sequence
 
     def add(self, segment: Segment) -> None:
         """Add a segment, which becomes the newest."""
+        first, self._next_first = self._next_first, None
+        if first is not None:
+            segment.first = first
         self._by_index[segment.index] = segment
 
     def remove(self, segment: Segment) -> bool:

@@ -142,6 +142,16 @@ class StateFile:
         """Return whether the file still is in its place: it may have been removed."""
         return self._file.is_named(self.path)
 
+    def is_whole(self) -> bool:
+        """Return whether nobody has cut it off, as far as one can see."""
+        if not self._file.is_open():
+            return True
+        return os.pread(self._file.number, 1, 0) == b"{"  # where the owner stands
+
+    def owner(self) -> int | None:
+        """Return the user whose file it is; None where that is not known."""
+        return self._file.owner()
+
     def _descriptor(self) -> int:
         if not self._file.is_open():  # the application has closed it, and with it the lock
             self._reopen()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 
@@ -106,6 +107,14 @@ class Writer:
             self._reports.flush()
         self._on_segment()
 
+    def renew(self) -> None:
+        """Begin a new segment where the newest takes no more lines; call it under the lock."""
+        newest = self._segments.newest()
+        if newest is not None and newest.sealed:
+            with contextlib.suppress(JournalFull, JournalStopped):
+                self._add(self._make(1, None))
+                self._open_newest()
+
     def _add(self, segment: Segment) -> None:
         if self._stopped:  # from within the making of it, or this goes on in a forked child
             segment.abandon()
@@ -123,7 +132,12 @@ class Writer:
         held, size = self._bytes_held(), self._next_size(need)
         room = self._max_bytes - held if held else WITHOUT_LIMIT
         # A file that could be made, and takes not even one line: the disk is full.
-        no_file = refusing is not None and refusing.path is not None and refusing.end() == 0
+        no_file = (
+            refusing is not None
+            and refusing.path is not None
+            and refusing.end() == 0
+            and refusing.kept()
+        )
         spare = None if no_file else self._maker.place_spare(need, room)
         if spare is not None:
             return spare
@@ -133,7 +147,7 @@ class Writer:
             raise JournalFull("no journal file")
         if no_file:
             return self._maker.make_in_memory("a new one takes no line", size, need)
-        return self._maker.make(size, need)
+        return self._maker.make(size, need, refusing)
 
     def _bytes_held(self) -> int:
         return self._segments.bytes_held(self._progress.settled)
@@ -152,13 +166,24 @@ class Writer:
         Args:
             pause: Called now and then, to let other threads run.
         """
+        newest, size = self._needs_spare(), self._next_size(0)
+        if newest is None or newest.end() < newest.size // 2:
+            return
+        if self._bytes_held() + size <= self._max_bytes:
+            self._maker.prepare(size, pause)
+
+    def prepare_at(self) -> int:
+        """Return the offset in the newest segment at which `prepare` is to be called next."""
+        newest = self._needs_spare()
+        half = WITHOUT_LIMIT if newest is None else newest.size // 2
+        return half if self.position() < half else WITHOUT_LIMIT
+
+    def _needs_spare(self) -> Segment | None:
+        """Return the newest segment, if there is none yet to follow it."""
         newest = self._segments.newest()
         if self._stopped or self._maker.is_ready or newest is None or newest.path is None:
-            return
-        size = self._next_size(0)
-        if newest.end() * 2 < newest.size or self._bytes_held() + size > self._max_bytes:
-            return
-        self._maker.prepare(size, pause)
+            return None
+        return newest
 
     def sync(self) -> None:
         """Bring what was appended so far to the disk, while the destination does not take it."""

@@ -1,8 +1,9 @@
 """Who is let in: a token where there is one, and no page of another site.
 
 A browser sends what any page tells it to, also to this machine.  It says so, though: the page's
-site stands in `Origin`; a page whose host name was made to point here (DNS rebinding) has that
-name in `Host`; and without asking first it sends no JSON, only forms and plain text.
+site stands in `Origin`, and `Sec-Fetch-Site` tells whether it is another one, also where there is
+no `Origin`; a page whose host name was made to point here (DNS rebinding) has that name in `Host`;
+and without asking first it sends no JSON, only forms and plain text.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ LINES = frozenset(
     )
 )
 PROTOBUF = "application/x-protobuf"
+
+_OWN = frozenset(("same-origin", "none"))  # of `Sec-Fetch-Site`; none: typed in by the user
 
 
 class Access:
@@ -54,6 +57,9 @@ class Access:
             raise Refusal(403, "this receiver does not go by the name in Host")
         origin = request.headers.get("origin")
         if origin is not None and origin.lower() != f"{request.scope['scheme']}://{host}".lower():
+            raise Refusal(403, "pages of other sites may not send here")
+        site = request.headers.get("sec-fetch-site")
+        if site is not None and site.strip().lower() not in _OWN:
             raise Refusal(403, "pages of other sites may not send here")
 
     def find_token(self, request: Request) -> bytes | None:

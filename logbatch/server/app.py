@@ -13,11 +13,11 @@ client's doing (4xx), or passes (503).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
-from typing import TypeVar
 
 import msgspec
 from starlette.applications import Starlette
@@ -25,13 +25,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from logbatch.server.access import JSON, LINES, PROTOBUF, Access, find_media_type
 from logbatch.server.body import find_encoding, read_body
+from logbatch.server.budget import Budget, Memory
+from logbatch.server.guard import BUSY, RETRY_AFTER
 from logbatch.server.ingest import Ingest, Sent
-from logbatch.server.limits import Limits, Refusal
-from logbatch.server.memory import Memory, Share
+from logbatch.server.limits import Limits, Refusal, forget
 from logbatch.server.metrics import CONTENT_TYPE, Metrics
+from logbatch.server.normalise import DEFAULT_LEVEL, Level
 from logbatch.server.otlp import MEDIA as OTLP
 from logbatch.server.otlp import encode_refusal
 from logbatch.server.store import Key, Store
@@ -40,8 +43,10 @@ from logbatch.trouble import Trouble, describe
 _THREADS = 4
 _BATCHES = frozenset((JSON, *LINES))
 
-_T = TypeVar("_T")
-_Endpoint = Callable[[Request], Awaitable[Response]]
+_Endpoint = Callable[[Request], Awaitable[Response | Refusal]]
+_Answering = Callable[[Request], Awaitable[Response]]
+_Work = Callable[[Sent], bytes]
+_GONE = Refusal(499, "the client is gone")  # nginx's number for that; nobody reads it
 _KEPT = "nothing was acknowledged, so senders that retry lose nothing"
 _encode = msgspec.json.Encoder().encode
 
@@ -54,18 +59,24 @@ class Receiver:
         access: Who is let in.
         limits: What a request may cost.
         trouble: Told about what goes wrong on this side.
+        default: The level of an entry that has none.
     """
 
     def __init__(
-        self, store: Store, access: Access, limits: Limits, trouble: Trouble | None = None
+        self,
+        store: Store,
+        access: Access,
+        limits: Limits,
+        trouble: Trouble,
+        default: Level = DEFAULT_LEVEL,
     ) -> None:
         self._store = store
         self._access = access
         self._limits = limits
-        self._trouble = trouble or Trouble()
+        self._trouble = trouble
         self._metrics = Metrics()
         self._memory = Memory(limits.max_memory_bytes)
-        self._ingest = Ingest(store, limits, self._metrics)
+        self._ingest = Ingest(store, limits, self._metrics, default)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="logbatch-receiver")
         self.app = Starlette(
             routes=[
@@ -86,10 +97,10 @@ class Receiver:
 
     # ------------------------------------------------------------------ endpoints
 
-    async def _batch(self, request: Request) -> Response:
+    async def _batch(self, request: Request) -> Response | Refusal:
         return await self._receive(request, single=False)
 
-    async def _single(self, request: Request) -> Response:
+    async def _single(self, request: Request) -> Response | Refusal:
         return await self._receive(request, single=True)
 
     async def _health(self, _request: Request) -> Response:
@@ -99,37 +110,94 @@ class Receiver:
         self._access.find_token(request)
         return Response(self._metrics.show(), headers={"content-type": CONTENT_TYPE})
 
-    async def _otlp(self, request: Request) -> Response:
+    async def _otlp(self, request: Request) -> Response | Refusal:
         token = self._access.find_token(request)
         media = find_media_type(request, OTLP)
-        with Share(self._memory) as share:
-            body = await read_body(request, self._limits, share)
-            sent = Sent(body, find_encoding(request), media, False, None, token, share)
-            answer = await self._in_thread(lambda: self._ingest.ingest_otlp(sent))
-        return Response(answer, media_type=media)
+        with Budget(self._memory, self._limits) as budget:
+            body = await read_body(request, budget)
+            sent = Sent(body, find_encoding(request), media, False, None, token, budget)
+            del body
+            answer = await self._in_thread(request, sent, self._ingest.ingest_otlp)
+        return _respond(answer, media)
 
-    async def _receive(self, request: Request, *, single: bool) -> Response:
+    async def _receive(self, request: Request, *, single: bool) -> Response | Refusal:
         token = self._access.find_token(request)
         media = find_media_type(request, _BATCHES)
         key = Key.parse(request.headers.get("idempotency-key"))
-        with Share(self._memory) as share:
-            body = await read_body(request, self._limits, share)
-            sent = Sent(body, find_encoding(request), media, single, key, token, share)
-            answer = await self._in_thread(lambda: self._ingest.ingest(sent))
-        return Response(answer, media_type=JSON)
+        with Budget(self._memory, self._limits) as budget:
+            body = await read_body(request, budget)
+            sent = Sent(body, find_encoding(request), media, single, key, token, budget)
+            del body
+            answer = await self._in_thread(request, sent, self._ingest.ingest)
+        return _respond(answer, JSON)
 
-    async def _in_thread(self, work: Callable[[], _T]) -> _T:
-        """Work without stopping the event loop; a client that goes away does not stop the work."""
-        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+    async def _in_thread(self, request: Request, sent: Sent, work: _Work) -> bytes | Refusal:
+        """Work without stopping the event loop, for as long as the client waits.
+
+        The memory is in use until the work ends, so that is waited for in any case; it ends at the
+        next thing that is charged to its budget.
+        """
+        job = self._threads.submit(self._settle, sent, work)
+        done = asyncio.wrap_future(job)
+        gone = asyncio.ensure_future(_wait_until_gone(request))
         try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await asyncio.wait([future])  # its memory is in use until then
-            raise
+            await asyncio.wait((done, gone), return_when=asyncio.FIRST_COMPLETED)
+        finally:  # also where we are told to stop
+            gone.cancel()
+            if not done.done():
+                sent.budget.leave()
+                if job.cancel():
+                    sent.take_body()
+                await asyncio.wait((done,))
+        return _GONE if done.cancelled() else done.result()
+
+    def _settle(self, sent: Sent, work: _Work) -> bytes | Refusal:
+        """Work; return a refusal instead of raising it.
+
+        An exception keeps what was in the frames that it passed, and so all that was made of the
+        request, for as long as somebody has it: here that ends.
+        """
+        try:
+            return work(sent)
+        except Exception as error:
+            return self._refuse(error)
+
+    def _refuse(self, error: Exception) -> Refusal:
+        """Tell what went wrong on this side, and return what to answer, without a traceback."""
+        if isinstance(error, Refusal):
+            refusal, cause = error.bare(), error.__cause__
+            if error.status == HTTPStatus.SERVICE_UNAVAILABLE and cause is not None:
+                self._trouble.say(
+                    "store", f"cannot store: {describe(cause)}; {_KEPT}; check the disk", cause
+                )
+        elif isinstance(error, MemoryError):
+            self._trouble.say("memory", f"the system has no memory left; {_KEPT}", error)
+            refusal = Refusal(503, "the receiver has no memory left", retry_after=5)
+        else:
+            self._trouble.say(
+                "bug", f"a request failed: {describe(error)}; {_KEPT}; report a bug", error
+            )
+            refusal = Refusal(503, "the receiver failed", retry_after=5)
+        forget(error)
+        return refusal
 
     # ------------------------------------------------------------------ around them
 
-    def _answered(self, endpoint: _Endpoint, *, otlp: bool = False) -> _Endpoint:
+    async def refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer on a connection that is one too many, once what it sends was read.
+
+        An answer that comes before the body has been sent is lost to many clients.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RETRY_AFTER):
+                while (await receive()).get("more_body"):
+                    pass
+        self._metrics.requests.labels("other", 503).inc()
+        response = _refusal(Refusal(503, BUSY, retry_after=RETRY_AFTER))
+        response.headers["connection"] = "close"
+        await response(scope, receive, send)
+
+    def _answered(self, endpoint: _Endpoint, *, otlp: bool = False) -> _Answering:
         """Make refusals answers, and count and time what is answered.
 
         Args:
@@ -141,30 +209,21 @@ class Receiver:
             began = time.perf_counter()
             try:
                 self._access.check_site(request)
-                response = await endpoint(request)
-            except Refusal as refusal:
-                self._tell_trouble(refusal)
-                response = _refusal(refusal, _otlp_media(request) if otlp else "")
+                found = await endpoint(request)
             except asyncio.CancelledError:  # we are told to stop, and have waited long enough
-                response = _refusal(Refusal(503, "the receiver is stopping", retry_after=5))
+                found = Refusal(503, "the receiver is stopping", retry_after=5)
             except Exception as error:
-                self._trouble.say(
-                    "bug", f"a request failed: {describe(error)}; {_KEPT}; report a bug", error
-                )
-                response = _refusal(Refusal(503, "the receiver failed", retry_after=5))
+                found = self._refuse(error)
+            if isinstance(found, Refusal):
+                response = _refusal(found, _otlp_media(request) if otlp else "")
+            else:
+                response = found
             path = request.scope["path"]  # one of ours, or this would not be its endpoint
             self._metrics.requests.labels(path, response.status_code).inc()
             self._metrics.seconds.labels(path).observe(time.perf_counter() - began)
             return response
 
         return answer
-
-    def _tell_trouble(self, refusal: Refusal) -> None:
-        cause = refusal.__cause__
-        if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE and cause is not None:
-            self._trouble.say(
-                "store", f"cannot store: {describe(cause)}; {_KEPT}; check the disk", cause
-            )
 
     async def _not_found(self, _request: Request, error: Exception) -> Response:
         """Answer where there is no such path (404), or none for this method (405)."""
@@ -177,6 +236,16 @@ class Receiver:
         response = _refusal(Refusal(int(status), told))
         response.headers.update(getattr(error, "headers", None) or {})
         return response
+
+
+async def _wait_until_gone(request: Request) -> None:
+    """Return when the client has closed the connection; its body is there already."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _respond(answer: bytes | Refusal, media: str) -> Response | Refusal:
+    return answer if isinstance(answer, Refusal) else Response(answer, media_type=media)
 
 
 def _otlp_media(request: Request) -> str:

@@ -6,9 +6,11 @@ import asyncio
 
 from starlette.requests import ClientDisconnect, Request
 
+from logbatch.server.budget import Budget
 from logbatch.server.inflate import ENCODINGS, inflate
-from logbatch.server.limits import Limits, Refusal
-from logbatch.server.memory import Share
+from logbatch.server.limits import Refusal
+
+_GRACE = 1 / 6  # of the time that a body has; after that it must keep its rate
 
 
 def find_encoding(request: Request) -> str:
@@ -25,12 +27,14 @@ def find_encoding(request: Request) -> str:
     return encoding
 
 
-async def read_body(request: Request, limits: Limits, share: Share) -> bytes:
-    """Take the body as it was sent, with or without a Content-Length.
+async def read_body(request: Request, budget: Budget) -> bytes:
+    """Take the body as it was sent, with or without a Content-Length, and charge it.
 
     Raises:
-        Refusal: It is too long (413), too slow (408), or there is no room for it now (503).
+        Refusal: It is too long (413), takes too long or keeps no rate (408), or there is no room
+            for it now (503).
     """
+    limits = budget.limits
     encoding = find_encoding(request)
     limit = limits.max_compressed_bytes if encoding else limits.max_body_bytes
     length = request.headers.get("content-length", "")
@@ -38,31 +42,42 @@ async def read_body(request: Request, limits: Limits, share: Share) -> bytes:
         raise _too_long(limit)
     try:
         async with asyncio.timeout(limits.body_timeout):
-            return await _read(request, limit, share)
+            return await _read(request, limit, budget)
     except TimeoutError:
         raise Refusal(408, f"the body took longer than {limits.body_timeout:g} s") from None
     except ClientDisconnect:
         raise Refusal(400, "the body is cut off") from None
 
 
-async def _read(request: Request, limit: int, share: Share) -> bytes:
-    pieces, total = [], 0
+async def _read(request: Request, limit: int, budget: Budget) -> bytes:
+    limits, clock = budget.limits, asyncio.get_running_loop().time
+    began = clock() + limits.body_timeout * _GRACE
+    body = bytearray()  # not a list: a piece of one byte would be an object of its own
     async for piece in request.stream():
-        total += len(piece)
-        if total > limit:
+        if len(body) < (clock() - began) * limits.min_body_rate:
+            raise Refusal(
+                408, f"the body comes slower than {limits.min_body_rate:g} bytes a second"
+            )
+        if len(body) + len(piece) > limit:
             raise _too_long(limit)
-        share.grow(len(piece))
-        pieces.append(piece)
-    return b"".join(pieces)
+        budget.grow(2 * len(piece))  # it is copied in the end
+        body += piece
+    whole = bytes(body)
+    budget.shrink(len(whole))
+    return whole
 
 
-def unpack(body: bytes, encoding: str, limits: Limits, share: Share) -> bytes:
-    """Inflate a body that is compressed.
+def unpack(body: bytes, encoding: str, budget: Budget) -> bytes:
+    """Inflate a body that is compressed, and charge what comes of it.
 
     Raises:
         Refusal: It is too long (413) or damaged (400), or there is no room for it now (503).
     """
-    return inflate(body, encoding, limits.max_body_bytes, share.grow) if encoding else body
+    if not encoding:
+        return body
+    inflated = inflate(body, encoding, budget.limits.max_body_bytes, budget.grow)
+    budget.shrink(len(inflated))
+    return inflated
 
 
 def _too_long(limit: int) -> Refusal:

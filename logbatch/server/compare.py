@@ -2,13 +2,13 @@
 
 Rows are compared, not bytes: what is stored may have been written as Parquet, or compressed
 meanwhile.  Only the files that cover the range are opened, and of a Parquet or plain JSON Lines
-file only the part that does.
+file only the part that does.  What is read may be much more than what came, so it is charged first.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,20 @@ from logbatch.storage.segments import list_segments, scan_growing
 pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
 
 _STEP = 1 << 16  # bytes in which a line is looked for
+_COPIES = 4  # of rows, while they are read, put in order and compared
+_PACKED = 16  # bytes of lines for each byte of a compressed file, at the most as it is expected
+
+Charge = Callable[[int], object]
+"""Charges bytes that are about to be taken; it may refuse them."""
 
 
 def differs(
-    directory: Path, producer: str, first: int, lines: Sequence[bytes], undated: Collection[int]
+    directory: Path,
+    producer: str,
+    first: int,
+    lines: Sequence[bytes],
+    undated: Collection[int],
+    charge: Charge,
 ) -> bool:
     """Return whether records came with another content than what is stored of them.
 
@@ -42,12 +52,14 @@ def differs(
         first: Sequence of the first one.
         lines: Their lines, without newlines.  Those that are not stored do not differ.
         undated: Indexes of those whose time was made up when they came: it does not count.
+        charge: Charges what the lines and what is stored take while they are compared.
 
     Raises:
         DatasetError: What is stored cannot be read.
     """
+    charge(_COPIES * sum(map(len, lines)))
     came = _sorted(table_from_lines(b"\n".join([*lines, b""]), producer, first, count=len(lines)))
-    stored = _sorted(read_rows(directory, producer, first, first + len(lines) - 1))
+    stored = _sorted(read_rows(directory, producer, first, first + len(lines) - 1, charge))
     if len(stored) != len(came):  # a file was removed since it was written
         came = came.filter(pc.is_in(came["sequence"], stored["sequence"]))
     if undated:
@@ -59,7 +71,7 @@ def differs(
     return not came.equals(stored)
 
 
-def read_rows(directory: Path, producer: str, first: int, last: int) -> pa.Table:
+def read_rows(directory: Path, producer: str, first: int, last: int, charge: Charge) -> pa.Table:
     """Read the records `first..last` of a producer, each once, as far as they are there.
 
     Raises:
@@ -67,7 +79,7 @@ def read_rows(directory: Path, producer: str, first: int, last: int) -> pa.Table
     """
     for _ in range(TRIES):
         try:
-            return _read(directory, producer, first, last)
+            return _read(directory, producer, first, last, charge)
         except Vanished:  # it was rotated or compressed: look again
             continue
         except Damaged as error:
@@ -75,7 +87,7 @@ def read_rows(directory: Path, producer: str, first: int, last: int) -> pa.Table
     raise DatasetError(f"{directory} changes faster than it can be read")
 
 
-def _read(directory: Path, producer: str, first: int, last: int) -> pa.Table:
+def _read(directory: Path, producer: str, first: int, last: int, charge: Charge) -> pa.Table:
     wanted, tables = Ranges([(first, last)]), [pa.Table.from_batches([], FIXED)]
     for segment in list_segments(directory, producer):
         near = segment.first <= last and (segment.last is None or segment.last >= first)
@@ -83,7 +95,7 @@ def _read(directory: Path, producer: str, first: int, last: int) -> pa.Table:
             part = make_part(segment)
             spans = tuple(s for a, b in part.spans for s in _common(wanted, a, b))
             if spans:
-                tables.append(_read_part(part._replace(spans=spans, whole=False)))
+                tables.append(_read_part(part._replace(spans=spans, whole=False), charge))
                 wanted = Ranges(h for a, b in wanted for h in Ranges(spans).missing(a, b))
     return pa.concat_tables(tables)
 
@@ -92,7 +104,7 @@ def _common(wanted: Ranges, first: int, last: int) -> list[tuple[int, int]]:
     return present(wanted, first, last) if wanted else []
 
 
-def _read_part(part: Part) -> pa.Table:
+def _read_part(part: Part, charge: Charge) -> pa.Table:
     first, last = part.spans[0][0], part.spans[-1][1]
     if part.segment.ext == "parquet":
         piece = _find_groups(part.path, first, last)
@@ -100,7 +112,22 @@ def _read_part(part: Part) -> pa.Table:
         piece = _find_stretch(part, first, last)
     else:
         piece = None
+    charge(_COPIES * _measure(part, piece))
     return conform(read(part, piece, FIXED)[0], FIXED)
+
+
+def _measure(part: Part, piece: Piece | None) -> int:
+    """Return about how many bytes the rows of a piece are."""
+    with reading(part.path):
+        if part.segment.ext == "parquet":
+            metadata = pq.read_metadata(part.path)
+            groups = range(metadata.num_row_groups)
+            wanted = groups if piece is None else groups[piece.start : piece.stop]
+            return sum(metadata.row_group(group).total_byte_size for group in wanted)
+        if piece is not None and piece.stop is not None:
+            return piece.stop - piece.start
+        size = os.stat(part.path).st_size
+        return size if part.segment.ext == "jsonl" else _PACKED * size
 
 
 def _sorted(table: pa.Table) -> pa.Table:

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Iterator
 
 from logbatch.server.limits import Refusal
+from logbatch.server.zstd_frames import check_frames
 
 _STEP = 256 << 10  # bytes
 _CHUNK = 16 << 10  # bytes that zlib is given at a time: what it leaves is copied
@@ -20,17 +21,19 @@ def inflate(data: bytes, encoding: str, limit: int, grow: Callable[[int], None])
         data: The body as it was sent.
         encoding: `gzip` or `zstd`.
         limit: Bytes from which on it is too long.
-        grow: Told about each step, before it is kept.
+        grow: Told about each step, before it is kept, and that its bytes are there twice: they are
+            copied in the end.
 
     Raises:
-        Refusal: It is too long (413), or damaged, cut off, or followed by something else (400).
+        Refusal: It is too long or takes too much (413), or is damaged, cut off, or followed by
+            something else (400).
     """
     pieces, total = [], 0
     for piece in _STREAMS[encoding](data):
         total += len(piece)
         if total > limit:
             raise Refusal(413, f"the body is longer than {limit} bytes when it is inflated")
-        grow(len(piece))
+        grow(2 * len(piece))
         pieces.append(piece)
     return b"".join(pieces)
 
@@ -59,6 +62,7 @@ def _gunzip(data: bytes) -> Iterator[bytes]:
 def _unzstd(data: bytes) -> Iterator[bytes]:
     import pyarrow as pa
 
+    check_frames(data)
     try:
         with pa.CompressedInputStream(pa.BufferReader(data), "zstd") as stream:
             while piece := stream.read(_STEP):

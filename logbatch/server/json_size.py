@@ -8,25 +8,31 @@ from __future__ import annotations
 
 import re
 
+from logbatch.server.limits import Refusal
+
 # Strings are passed over whole; the quantifiers are possessive, so that nothing is tried twice.
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?+'
-_STRINGS = re.compile(_STRING, re.DOTALL)
+_BRACKETS = re.compile(rb'(?:[^\[\]{}"]++|' + _STRING + rb")*+([\[\]{}])", re.DOTALL)
 _TOKENS = re.compile(_STRING + rb"|[\[\]{},]", re.DOTALL)
 _CHEAP = 20  # values for each entry that is allowed; so many are not worth a closer look
-_MANY = 40  # values for each that are too many, whatever they are; they would cost seconds
 _FEW = 1000  # entries that are allowed, at the least, as far as these two are concerned
-_BRACKETS = bytes.maketrans(b"{}", b"[]")
-_OTHERS = bytes(set(range(256)) - set(b"[]{}"))
 
 
-def has_many_values(text: bytes, most: int) -> bool:
-    """Return whether a text has far more values than as many entries can have.
+def count_values(text: bytes, most: int) -> int:
+    """Return about how many values a text has: never fewer than a parser builds objects of.
 
     Args:
         text: JSON.
-        most: How many entries are allowed.
+        most: How many are allowed.
+
+    Raises:
+        Refusal: There are more (413).
     """
-    return text.count(b",") > max(most, _FEW) * _MANY
+    commas, opened = text.count(b","), text.count(b"[") + text.count(b"{")
+    # Quotation marks are two of a string; each value of an object has a key, too.
+    if max(commas, opened, text.count(b'"') // 4) > most:
+        raise Refusal(413, "the body holds too many values")
+    return commas + opened
 
 
 def has_more_entries(text: bytes, most: int) -> bool:
@@ -57,9 +63,10 @@ def is_deeper(text: bytes, most: int) -> bool:
     """Return whether a JSON value is nested deeper than allowed."""
     if text.count(b"{") + text.count(b"[") <= most:
         return False
-    left = _STRINGS.sub(b"", text).translate(_BRACKETS, _OTHERS)
-    for _ in range(most):  # each round takes the innermost level away
-        if not left:
-            return False
-        left = left.replace(b"[]", b"")
-    return bool(left)
+    depth = at = 0
+    while match := _BRACKETS.match(text, at):  # a search would look again from each byte behind it
+        depth += 1 if match[1] in b"[{" else -1
+        if depth > most:
+            return True
+        at = match.end()
+    return False

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import traceback
 from collections.abc import Mapping
+
+_WORTH = 8  # bytes that a byte of a body may take until it is stored
 
 
 class Refusal(Exception):
@@ -31,6 +34,23 @@ class Refusal(Exception):
         self.retry_after = retry_after
         self.more = more or {}
 
+    def bare(self) -> Refusal:
+        """Return the same refusal without the traceback, and without what caused it."""
+        return Refusal(self.status, self.reason, retry_after=self.retry_after, more=self.more)
+
+
+def forget(error: BaseException | None) -> None:
+    """Let go of what was in the frames that an exception passed, and those that led to it.
+
+    An exception keeps its traceback, which keeps the frames, which keep a body of 64 MiB; where
+    one of them has the exception itself, all that stays until the garbage collector comes by.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
@@ -38,12 +58,14 @@ class Limits:
 
     Attributes:
         max_compressed_bytes: Size of a compressed body as it is sent.
-        max_body_bytes: Size of a body that is sent plain, or of what a compressed one holds.
+        max_body_bytes: Size of a body that is sent plain, of what a compressed one holds, and of
+            the lines that are made of either.
         max_records: Entries in one request.
         max_depth: How deep an entry may be nested; the entry itself is 1.
         header_timeout: Seconds until all headers are there; as long a connection may be idle.
         body_timeout: Seconds until the whole body is there.
-        max_memory_bytes: Bytes of all bodies that are being worked on, together.
+        min_body_rate: Bytes a second that a body must come with, after a sixth of that time.
+        max_memory_bytes: Bytes that all requests take together, with all that is made of them.
         max_connections: Connections that are open at one time.
 
     Raises:
@@ -56,7 +78,8 @@ class Limits:
     max_depth: int = 32
     header_timeout: float = 30.0
     body_timeout: float = 30.0
-    max_memory_bytes: int = 256 << 20
+    min_body_rate: float = 1000.0
+    max_memory_bytes: int = 512 << 20
     max_connections: int = 1000
 
     def __post_init__(self) -> None:
@@ -64,8 +87,8 @@ class Limits:
             value = getattr(self, field.name)
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{field.name}={value!r} must be greater than 0")
-        if self.max_memory_bytes < self.max_body_bytes + self.max_compressed_bytes:
+        if self.max_memory_bytes < _WORTH * self.max_body_bytes:
             raise ValueError(
-                f"max_memory_bytes={self.max_memory_bytes} must be at least max_body_bytes and "
-                "max_compressed_bytes together, or some requests could never be taken"
+                f"max_memory_bytes={self.max_memory_bytes} must be at least {_WORTH} times"
+                f" max_body_bytes={self.max_body_bytes}, or some requests could never be taken"
             )

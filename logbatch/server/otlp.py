@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -26,8 +27,9 @@ import msgspec
 from logbatch.epoch import to_datetime
 from logbatch.levels import from_severity
 from logbatch.server.access import JSON, PROTOBUF
+from logbatch.server.budget import Budget
 from logbatch.server.entries import Checked
-from logbatch.server.limits import Limits, Refusal
+from logbatch.server.limits import Refusal
 from logbatch.server.normalise import Rejected
 from logbatch.storage.columns import COLUMNS
 from logbatch.storage.line import Line, format_time
@@ -35,6 +37,12 @@ from logbatch.storage.line import Line, format_time
 MEDIA = frozenset((JSON, PROTOBUF))
 
 LARGEST = 1 << 20  # bytes of one record, resource or scope: an empty attribute is two of them
+ORIGIN = 20
+"""Values that a resource or a scope counts as, if it has none; so much work it is."""
+
+_GROWTH = 50  # bytes that an object for each of those two takes
+_SMALL = 16 << 10  # bytes of a record that are not worth counting what is made of them
+_REJECTED = 300  # bytes for a record that is refused
 
 _TRACE = re.compile(r"[0-9a-f]{32}")
 _SPAN = re.compile(r"[0-9a-f]{16}")
@@ -81,11 +89,11 @@ class Origin(NamedTuple):
 
     Attributes:
         columns: What the resource and the scope say about columns.
-        attributes: What else they say.
+        attributes: What else they say, as JSON: it is the same in all their records.
     """
 
     columns: dict[str, Any]
-    attributes: dict[str, Any]
+    attributes: dict[str, msgspec.Raw]
 
 
 Found = Iterator[tuple[Origin, Callable[[], LogRecord]]]
@@ -99,26 +107,32 @@ def make_origin(resource: dict[str, Any], scope: dict[str, Any], name: str, vers
     if version:
         scope = {"version": version, **scope}
     said = {"resource": rest, "scope": scope}
-    return Origin(columns, {key: value for key, value in said.items() if value})
+    raws = {key: msgspec.Raw(_encode(value)) for key, value in said.items() if value}
+    return Origin(columns, raws)
 
 
-def check(found: Found, limits: Limits, now: float) -> Checked:
-    """Make lines of records.
+def check(found: Found, budget: Budget, now: float) -> Checked:
+    """Make lines of records, and charge them: a resource of 1 MiB is in each line of its records.
 
     Raises:
-        Refusal: There are too many (413).
+        Refusal: There are too many records, or their lines are too long (413).
     """
+    most = budget.limits.max_records
     lines: list[bytes | None] = []
     rejected: dict[int, str] = {}
     received = format_time(datetime.fromtimestamp(now, UTC))
     for index, (origin, read) in enumerate(found):
-        if index >= limits.max_records:
-            raise Refusal(413, f"a request may hold {limits.max_records} records")
+        if index >= most:
+            raise Refusal(413, f"a request may hold {most} records")
         try:
-            lines.append(_make_line(read(), origin, received))
+            line = _make_line(read(), origin, received)
         except Rejected as error:
+            budget.grow(_REJECTED)
             rejected[index] = str(error)
             lines.append(None)
+        else:
+            budget.add_lines(1, len(line))
+            lines.append(line)
     return Checked(lines, rejected)
 
 
@@ -203,6 +217,11 @@ def check_size(size: int) -> None:
     """
     if size > LARGEST:
         raise Rejected(f"it is larger than {LARGEST} bytes")
+
+
+def charged(budget: Budget, size: int) -> AbstractContextManager[None]:
+    """Charge what is built of a record, a resource or a scope, for as long as it is read."""
+    return budget.borrowed(_GROWTH * size if size > _SMALL else 0)
 
 
 def plain_number(value: float) -> float | str:

@@ -11,12 +11,15 @@ from typing import Any
 import msgspec
 
 from logbatch.levels import SEVERITY_NUMBERS
+from logbatch.server.budget import Budget
 from logbatch.server.entries import check_text
-from logbatch.server.limits import Limits, Refusal
+from logbatch.server.limits import Refusal
 from logbatch.server.normalise import Rejected
 from logbatch.server.otlp import (
+    ORIGIN,
     Found,
     LogRecord,
+    charged,
     check_depth,
     check_size,
     make_origin,
@@ -92,33 +95,46 @@ _decode_record = msgspec.json.Decoder(_Record).decode
 _UNDECODABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
-def find_records(body: bytes, limits: Limits) -> Found:
+OBJECT = 64
+"""Bytes that a value or a bracket of a request takes when it is decoded, at the most."""
+
+
+def find_records(body: bytes, budget: Budget) -> Found:
     """Yield the records of an `ExportLogsServiceRequest`.
 
     Raises:
-        Refusal: It is not one (400).
+        Refusal: It is not one (400), or holds too much (413).
     """
+    depth = budget.limits.max_depth
     check_text(body)
     try:
         request = _decode_request(body)
     except _UNDECODABLE:
         raise _malformed() from None
     for outer in request.resource_logs or ():
-        resource = _attributes(outer.resource, limits.max_depth)
+        budget.step(ORIGIN)
+        resource = _attributes(outer.resource, depth)
         for inner in outer.scope_logs or ():
+            budget.step(ORIGIN)
             scope = inner.scope or _Scope()
-            said = _attributes(scope, limits.max_depth)
+            said = _attributes(scope, depth)
             origin = make_origin(resource, said, scope.name or "", scope.version or "")
             for raw in inner.log_records or ():
-                yield origin, partial(_read, raw, limits.max_depth)
+                yield origin, partial(_read, raw, budget)
 
 
 def _malformed() -> Refusal:
     return Refusal(400, "the body is not an ExportLogsServiceRequest in JSON")
 
 
-def _read(raw: msgspec.Raw, max_depth: int) -> LogRecord:
-    check_size(len(bytes(raw)))
+def _read(raw: msgspec.Raw, budget: Budget) -> LogRecord:
+    size = len(bytes(raw))
+    check_size(size)
+    with charged(budget, size):
+        return _decode(raw, budget.limits.max_depth)
+
+
+def _decode(raw: msgspec.Raw, max_depth: int) -> LogRecord:
     try:
         record = _decode_record(raw)
     except RecursionError:

@@ -16,18 +16,20 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.logs.v1 import logs_pb2
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-from logbatch.server.limits import Limits, Refusal
+from logbatch.server.budget import Budget
+from logbatch.server.limits import Refusal
 from logbatch.server.otlp import (
     LARGEST,
+    ORIGIN,
     Found,
     LogRecord,
+    charged,
     check_depth,
     check_size,
     make_origin,
     plain_number,
 )
 
-_STEPS = 100  # for each record that is allowed: about a second for each million
 _MESSAGE = 2  # wire type of what has a length
 _FIXED = {1: 8, 5: 4}  # wire type -> bytes
 
@@ -41,18 +43,19 @@ class _Span(NamedTuple):
     end: int
 
 
-def find_records(body: bytes, limits: Limits) -> Found:
+def find_records(body: bytes, budget: Budget) -> Found:
     """Yield the records of an `ExportLogsServiceRequest`.
 
     Raises:
         Refusal: It is not one (400), or holds too much (413).
     """
-    walk = _Walk(body, limits)
+    walk = _Walk(body, budget)
     for outer in walk.find(_Span(0, len(body)), _RESOURCE_LOGS):
-        resource = walk.attributes(walk.parse(Resource.FromString, outer, _RESOURCE))
+        resource, _, _ = walk.origin(Resource.FromString, outer, _RESOURCE)
         for inner in walk.find(outer, _SCOPE_LOGS):
-            scope = walk.parse(InstrumentationScope.FromString, inner, _SCOPE)
-            origin = make_origin(resource, walk.attributes(scope), scope.name, scope.version)
+            origin = make_origin(
+                resource, *walk.origin(InstrumentationScope.FromString, inner, _SCOPE)
+            )
             for span in walk.find(inner, _LOG_RECORDS):
                 yield origin, partial(walk.read, span)
 
@@ -62,19 +65,14 @@ class _Walk:
 
     Args:
         body: The body.
-        limits: What a request may cost.
+        budget: What the request may take; each field and each value is charged.
     """
 
-    def __init__(self, body: bytes, limits: Limits) -> None:
+    def __init__(self, body: bytes, budget: Budget) -> None:
         self._body = body
-        self._depth = limits.max_depth
-        self._left = _STEPS * limits.max_records
-
-    def _step(self) -> None:
-        """Count a field or a value: two bytes of a body can make us one more step."""
-        self._left -= 1
-        if self._left < 0:
-            raise Refusal(413, "the body holds too many values")
+        self._budget = budget
+        self._step = budget.step
+        self._depth = budget.limits.max_depth
 
     # -------------------------------------------------------------- the wire format
     # Source: https://protobuf.dev/programming-guides/encoding/
@@ -111,24 +109,37 @@ class _Walk:
             shift += 7
         raise _malformed()
 
-    def parse(self, parse: Callable[[bytes], Any], within: _Span, field: int) -> Any:
-        """Parse a message that stands once; several are merged, as the format has it."""
-        spans = self.find(within, field)
-        data = b"".join(self._body[start:end] for start, end in spans)
+    def origin(
+        self, parse: Callable[[bytes], Any], within: _Span, field: int
+    ) -> tuple[dict[str, Any], str, str]:
+        """Read the resource or scope of a message: its attributes, name and version.
+
+        It stands there once; several are merged, as the format has it.
+        """
+        self._step(ORIGIN)
+        data = b"".join([self._body[start:end] for start, end in self.find(within, field)])
         if len(data) > LARGEST:
             raise Refusal(413, f"a resource or scope is larger than {LARGEST} bytes")
-        try:
-            return parse(data)
-        except DecodeError:
-            raise _malformed() from None
+        with charged(self._budget, len(data)):
+            try:
+                found = parse(data)
+            except DecodeError:
+                raise _malformed() from None
+            name, version = getattr(found, "name", ""), getattr(found, "version", "")
+            return self.attributes(found), name, version
 
     # -------------------------------------------------------------- records and values
 
     def read(self, span: _Span) -> LogRecord:
         """Read a record."""
-        check_size(span.end - span.start)
+        size = span.end - span.start
+        check_size(size)
+        with charged(self._budget, size):
+            return self._parse(self._body[span.start : span.end])
+
+    def _parse(self, data: bytes) -> LogRecord:
         try:
-            record = logs_pb2.LogRecord.FromString(self._body[span.start : span.end])
+            record = logs_pb2.LogRecord.FromString(data)
         except DecodeError:
             raise _malformed() from None
         return LogRecord(

@@ -18,10 +18,12 @@ import uvicorn
 
 from logbatch.disk import lock_file, make_directory, open_file
 from logbatch.errors import LogbatchError, TemporaryError
+from logbatch.levels import from_name
 from logbatch.server.access import Access, is_loopback
 from logbatch.server.app import Receiver
+from logbatch.server.guard import make_protocol
 from logbatch.server.limits import Limits
-from logbatch.server.protocol import make_protocol
+from logbatch.server.normalise import DEFAULT_LEVEL
 from logbatch.server.store import Store
 from logbatch.server.tokens import Bindings, Tokens
 from logbatch.transports.jsonl import JsonlTransport
@@ -54,6 +56,7 @@ class Settings:
         certificate: File with a certificate for TLS, and those of its issuers.
         private_key: File with its private key, if that stands apart.
         limits: What a request may cost.
+        default_level: Name of the level of an entry that has none.
 
     Raises:
         ValueError: A setting is out of order.
@@ -68,6 +71,7 @@ class Settings:
     certificate: Path | None = None
     private_key: Path | None = None
     limits: Limits = dataclasses.field(default_factory=Limits)
+    default_level: str = DEFAULT_LEVEL[0]
 
     def __post_init__(self) -> None:
         if not self.tokens and not is_loopback(self.host):
@@ -79,6 +83,8 @@ class Settings:
         for file in filter(None, (self.certificate, self.private_key)):
             if not file.is_file():
                 raise ValueError(f"there is no file {file}")
+        if from_name(self.default_level) is None:
+            raise ValueError(f"default_level={self.default_level!r} is the name of no level")
         for token in self.tokens:
             if not token:
                 raise ValueError("token: it is empty")
@@ -102,11 +108,11 @@ def serve(settings: Settings, ready: Ready) -> None:
 
 
 def _serve(settings: Settings, ready: Ready, trouble: Trouble) -> None:
-    with _bind(settings) as listener, _lock(settings.directory), _logging():
+    with _bind(settings) as listener, _lock(settings.directory), _logging(trouble):
         receiver, upkeep = _build(settings, trouble)
         try:
             with upkeep:
-                _run(settings, receiver, listener, ready)
+                _run(settings, receiver, listener, ready, trouble)
         finally:
             receiver.close()
 
@@ -120,7 +126,8 @@ def _build(settings: Settings, trouble: Trouble) -> tuple[Receiver, _Upkeep]:
     writer.remember()
     store = Store(writer, bindings)
     access = Access(tokens, settings.host, settings.allowed_hosts)
-    return Receiver(store, access, settings.limits, trouble), _Upkeep(store, trouble)
+    default = from_name(settings.default_level) or DEFAULT_LEVEL
+    return Receiver(store, access, settings.limits, trouble, default), _Upkeep(store, trouble)
 
 
 def _make_writer(settings: Settings) -> JsonlTransport | ParquetTransport:
@@ -152,8 +159,14 @@ def _count_files(connections: int) -> int:
 # ------------------------------------------------------------------ the server
 
 
-def _run(settings: Settings, receiver: Receiver, listener: socket.socket, ready: Ready) -> None:
-    config = _configure(settings, receiver)
+def _run(
+    settings: Settings,
+    receiver: Receiver,
+    listener: socket.socket,
+    ready: Ready,
+    trouble: Trouble,
+) -> None:
+    config = _configure(settings, receiver, trouble)
     try:
         config.load()
     except OSError as error:  # of `ssl`, which does not name the file
@@ -177,18 +190,17 @@ def _run(settings: Settings, receiver: Receiver, listener: socket.socket, ready:
         asyncio.run(run())
 
 
-def _configure(settings: Settings, receiver: Receiver) -> uvicorn.Config:
+def _configure(settings: Settings, receiver: Receiver, trouble: Trouble) -> uvicorn.Config:
     limits = settings.limits
     return uvicorn.Config(
         receiver.app,
-        http=make_protocol(limits.header_timeout, limits.body_timeout),
+        http=make_protocol(limits, receiver.refuse, trouble),
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=limits.max_connections,
         timeout_keep_alive=max(1, int(limits.header_timeout)),
         timeout_graceful_shutdown=_GRACE,
         ssl_certfile=settings.certificate,
@@ -286,21 +298,32 @@ class _Upkeep:
 
 
 @contextlib.contextmanager
-def _logging() -> Iterator[None]:
-    """Have what uvicorn warns of on stderr, in one line each, whatever stands in it."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(_OneLine("logbatch: %(message)s"))
-    log = logging.getLogger("uvicorn")
-    before = log.handlers[:], log.level, log.propagate
-    log.handlers[:], log.propagate = [handler], False
-    log.setLevel(logging.WARNING)
+def _logging(trouble: Trouble) -> Iterator[None]:
+    """Have what uvicorn and asyncio warn of on stderr: one line, whatever stands in it, and rarely.
+
+    Each bad request is a warning, and anybody can send as many as they like.
+    """
+    logs = [logging.getLogger(name) for name in ("uvicorn", "asyncio")]
+    before = [(log, log.handlers[:], log.level, log.propagate) for log in logs]
+    for log in logs:
+        log.handlers[:], log.propagate = [_Told(trouble)], False
+        log.setLevel(logging.WARNING)
     try:
         yield
     finally:
-        log.handlers[:], log.level, log.propagate = before
+        for log, log.handlers[:], level, log.propagate in before:
+            log.setLevel(level)
 
 
-class _OneLine(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+class _Told(logging.Handler):
+    """Says what is logged, of one kind at most one line a minute."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__()
+        self._trouble = trouble
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage().strip().partition("\n")[0]
+        error = record.exc_info[1] if record.exc_info else None
+        kind = f"{record.name}:{record.lineno}"  # one for each place that logs
+        self._trouble.say(kind, f"{text}: {describe(error)}" if error else text, error)

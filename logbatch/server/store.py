@@ -22,14 +22,17 @@ from typing import NamedTuple, Protocol
 
 from logbatch.dataset.snapshot import present
 from logbatch.errors import DatasetError, TemporaryError
-from logbatch.identity import Ranges, new_producer
-from logbatch.server.compare import differs
+from logbatch.identity import LAST_SEQUENCE, Ranges, new_producer
+from logbatch.server.budget import Budget
+from logbatch.server.compare import Charge, differs
 from logbatch.server.entries import Checked
 from logbatch.server.limits import Refusal
 from logbatch.server.tokens import Bindings
 from logbatch.transports.base import Batch
 
 _RETRY_AFTER = 5
+_COPIES = 4  # of all lines, while they are written: joined, as a table, and as columns of a file
+_COMPARED = 8 << 20  # bytes of lines that are compared at a time
 _DIGESTS = 10_000  # batches taken lately whose content is kept in mind, by a hash of 16 bytes
 _KEY = re.compile(r"([0-7][0-9a-hjkmnp-tv-z]{25})/(0|[1-9][0-9]{0,16})-(0|[1-9][0-9]{0,16})")
 
@@ -48,7 +51,8 @@ class Key(NamedTuple):
         """Read an `Idempotency-Key`; None where it is one of another kind.
 
         Raises:
-            Refusal: It is nearly one of ours (400): who sends that counts on what it gives.
+            Refusal: It is nearly one of ours (400): who sends that counts on what it gives.  Or it
+                names a record that no process can have logged (400).
         """
         match = _KEY.fullmatch(text or "")
         if match is None and "/" in (text or ""):
@@ -57,7 +61,15 @@ class Key(NamedTuple):
                 "Idempotency-Key must be <producer>/<first>-<last>: a producer is a ULID in lower"
                 " case, 26 characters; a key without a slash is ignored",
             )
-        return None if match is None else cls(match[1], int(match[2]), int(match[3]))
+        if match is None:
+            return None
+        key = cls(match[1], int(match[2]), int(match[3]))
+        if max(key.first, key.last) > LAST_SEQUENCE:
+            raise Refusal(
+                400,
+                f"Idempotency-Key names a record beyond {LAST_SEQUENCE}: no process logs so many",
+            )
+        return key
 
 
 class Stored(NamedTuple):
@@ -98,22 +110,26 @@ class Store:
         self._own = new_producer()
         self._next = 0
 
-    def add(self, checked: Checked, key: Key | None, token: bytes | None) -> Stored:
+    def add(self, checked: Checked, key: Key | None, token: bytes | None, budget: Budget) -> Stored:
         """Store a batch; when this returns, it is on the disk.
 
         Args:
             checked: The lines.
             key: Which records these are; None gives them a number of our own.
             token: The token they came with.
+            budget: What the request may take.
 
         Raises:
             Refusal: Another token is bound to the producer (403), the same records are there with
-                another content (409), or the disk does not take them now (503).
+                another content (409), the disk or the memory does not take them now (503), or
+                nobody waits for the answer.
         """
+        copies = _COPIES * sum(len(line) + 1 for line in checked.lines if line is not None)
         try:
             if key is None:
-                return self._add_as_ours(checked.lines)
-            return self._add(checked, key, token)
+                with budget.borrowed(copies):
+                    return self._add_as_ours(checked.lines)
+            return self._add(checked, key, token, budget, copies)
         except (TemporaryError, DatasetError, OSError) as error:
             raise Refusal(503, "the records cannot be stored now", retry_after=_RETRY_AFTER) from (
                 error
@@ -133,7 +149,9 @@ class Store:
 
     # ------------------------------------------------------------------ records with an identity
 
-    def _add(self, checked: Checked, key: Key, token: bytes | None) -> Stored:
+    def _add(
+        self, checked: Checked, key: Key, token: bytes | None, budget: Budget, copies: int
+    ) -> Stored:
         digest = _digest(checked)
         compared = Ranges()
         while True:
@@ -144,9 +162,10 @@ class Store:
                 there = present(known, key.first, key.last)
                 unsure = [hole for a, b in there for hole in compared.missing(a, b)]
                 if not unsure or self._digests.get(key) == digest:
-                    return self._write(checked, key, known, digest)
+                    with budget.borrowed(copies):
+                        return self._write(checked, key, known, digest)
             # Reading takes a while; others may write meanwhile, so all is looked at again.
-            self._compare(checked, key, unsure)
+            self._compare(checked, key, unsure, budget)
             for first, last in unsure:
                 compared.add(first, last)
 
@@ -162,16 +181,24 @@ class Store:
         added = sum(last - first + 1 for first, last in holes)
         return Stored(added, good - added)
 
-    def _compare(self, checked: Checked, key: Key, spans: Spans) -> None:
+    def _compare(self, checked: Checked, key: Key, spans: Spans, budget: Budget) -> None:
         for first, last in spans:
-            low = first - key.first
-            lines = [line for line in checked.lines[low : last - key.first + 1] if line is not None]
-            undated = {index - low for index in checked.undated}
-            same = len(lines) == last - first + 1 and not differs(
-                self._writer.path, key.producer, first, lines, _within(undated, len(lines))
-            )
-            if not same:
-                raise Refusal(409, "other records are stored under this Idempotency-Key")
+            low, high = first - key.first, last - key.first
+            while low <= high:
+                stop = _find_stop(checked.lines, low, high)
+                with budget.lent() as charge:
+                    if self._differs(checked, key, low, stop, charge):
+                        raise Refusal(409, "other records are stored under this Idempotency-Key")
+                low = stop
+
+    def _differs(self, checked: Checked, key: Key, low: int, stop: int, charge: Charge) -> bool:
+        """Return whether the lines from one index to another are not those that are stored."""
+        lines = [line for line in checked.lines[low:stop] if line is not None]
+        undated = _within({index - low for index in checked.undated}, len(lines))
+        first = key.first + low
+        return len(lines) != stop - low or differs(
+            self._writer.path, key.producer, first, lines, undated, charge
+        )
 
     # ------------------------------------------------------------------ records without one
 
@@ -189,6 +216,16 @@ class Store:
                 raise
             self._next = last + 1
         return Stored(len(lines), 0)
+
+
+def _find_stop(lines: Sequence[bytes | None], low: int, high: int) -> int:
+    """Return the index behind as many lines as are compared at a time."""
+    size = 0
+    for index in range(low, high + 1):
+        size += len(lines[index] or b"")
+        if size > _COMPARED:
+            return index + 1
+    return high + 1
 
 
 def _within(indexes: Collection[int], count: int) -> set[int]:

@@ -43,6 +43,7 @@ PROMOTED_TYPES: Mapping[str, Any] = {
 _PLAIN_NAME = re.compile(r'[^"\\\x00-\x1f\x7f\ud800-\udfff]+')
 _NOT_FINITE = {b'"NaN"': math.nan, b'"Infinity"': math.inf, b'"-Infinity"': -math.inf}
 _BLOCK = 3000  # rows from which a block of arrays is made
+_BLOCK_BYTES = 4 << 20  # bytes of lines that are enough for a block, however few rows they are
 _SHARED = 4096  # rows of the arrays of one repeated value, which blocks share
 _CHUNK = 64 << 10  # bytes of lines that are decoded at once
 _ODD_BLOCK = 1 << 20  # bytes of lines that are salvaged if one of them does not fit
@@ -170,7 +171,8 @@ def _make_blocks(
 def _decode_block(lines: bytes, at: int, pause: Callable[[], object]) -> tuple[list[Any], int]:
     """Decode lines from an offset on; return their cells row by row, and where they end."""
     cells: list[Any] = []
-    while at < len(lines) and len(cells) < _BLOCK * len(FIELDS):
+    stop = min(len(lines), at + _BLOCK_BYTES)
+    while at < stop and len(cells) < _BLOCK * len(FIELDS):
         end = _find_end(lines, at + _CHUNK)
         cells.extend(_flatten(decode_lines(lines[at:end])))
         at = end

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
 from logbatch.options import OPTION_NAMES, check_known, find_close
+from logbatch.places import log_path
 from logbatch.transports.adapted import adapt
 from logbatch.transports.base import BaseTransport, Transport
 from logbatch.transports.environment import check_variables, read_options, variable_of
@@ -90,10 +91,7 @@ def _build_default(options: dict[str, Any]) -> BaseTransport:
             return _from_url(url, options)
         except ValueError as error:
             raise ValueError(f"environment variable {VARIABLE}: {error}") from error
-    import platformdirs
-
-    path = platformdirs.user_log_path("logbatch", appauthor=False)
-    return _from_mapping({"type": "parquet", "path": path}, options)
+    return _from_mapping({"type": "parquet", "path": log_path("logbatch")}, options)
 
 
 def _from_url(url: str, options: dict[str, Any]) -> BaseTransport:

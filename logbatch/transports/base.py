@@ -14,11 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import msgspec
 
 from logbatch.identity import Ranges
+from logbatch.places import state_path
+
+HIDDEN = ".journal"  # so that what matches `*`, as those do who rotate logs, leaves it alone
 
 _decoder = msgspec.json.Decoder()
 
@@ -102,6 +105,8 @@ class BaseTransport:
     """Base of the transports of this package: all that a transport can have, with defaults.
 
     Another package's need not derive from it: `logbatch.transports.adapted` adds what they lack.
+    A copy, and what comes out of a pickle, is made anew with the same arguments: it has no
+    connection and no open file in common with this one.
 
     Attributes:
         destination: A string that is the same in every process that sends to the same place; any
@@ -110,6 +115,7 @@ class BaseTransport:
         journal_directory: Where journals are kept; None means a directory in the user's state,
             one for each destination.
         defaults: Options of the batcher that this kind of destination wants by default.
+        writes_files: Whether a send makes a file, and so is no request.
         patience: Seconds that a call may take now: the batcher sets it where it cannot leave a
             call to its thread, as the process ends.  None while there is no hurry.
     """
@@ -117,7 +123,19 @@ class BaseTransport:
     destination: str | None = None
     journal_directory: Path | None = None
     defaults: ClassVar[Mapping[str, Any]] = {}
+    writes_files: ClassVar[bool] = False
     patience: float | None = None
+
+    _arguments: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *args: Any, **keywords: Any) -> Self:
+        made = super().__new__(cls)
+        made._arguments = args, keywords
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        args, keywords = self._arguments
+        return _make, (type(self), plain(args), plain(keywords))
 
     def send(self, batch: Batch) -> Receipt | None:
         """Deliver a batch; returning means that it is safe at the destination."""
@@ -150,6 +168,20 @@ class BaseTransport:
         return f"<{type(self).__name__} {self.destination or 'in memory'}>"
 
 
+def _make(kind: type[BaseTransport], args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    return kind(*args, **keywords)
+
+
+def plain(value: Any) -> Any:
+    """Return a value without the dicts and lists of `logging.config`, which know all handlers."""
+    if isinstance(value, Mapping):
+        return {name: plain(value[name]) for name in value}
+    if isinstance(value, list | tuple):
+        items = [plain(value[index]) for index in range(len(value))]
+        return items if isinstance(value, list) else tuple(items)
+    return value
+
+
 def journal_directory(transport: BaseTransport) -> Path | None:
     """Return where the journals of a destination are; None where they are in memory."""
     if transport.journal_directory is not None:
@@ -157,11 +189,12 @@ def journal_directory(transport: BaseTransport) -> Path | None:
     return None if transport.destination is None else state_directory(transport.destination)
 
 
-def state_directory(destination: str) -> Path:
-    """Return the directory of the user's state for a destination that has none of its own."""
-    import hashlib  # only such destinations need these two
+def state_directory(destination: str) -> Path | None:
+    """Return the directory of the user's state for a destination that has none of its own.
 
-    import platformdirs
+    None means that there is no place for one, and the journal is kept in memory.
+    """
+    import hashlib  # only such destinations need it
 
-    name = hashlib.sha256(destination.encode()).hexdigest()[:16]
-    return platformdirs.user_state_path("logbatch") / name
+    place = state_path(hashlib.sha256(destination.encode()).hexdigest()[:16])
+    return None if place is None else place / HIDDEN

@@ -24,6 +24,7 @@ from logbatch.disk import make_directory, sync_directory
 from logbatch.errors import TemporaryError
 from logbatch.identity import Ranges
 from logbatch.options import check_known
+from logbatch.places import expand_user
 from logbatch.storage.finder import Finder
 from logbatch.storage.segments import (
     Segment,
@@ -32,7 +33,7 @@ from logbatch.storage.segments import (
     list_folders,
     read_ranges,
 )
-from logbatch.transports.base import BaseTransport, Batch
+from logbatch.transports.base import HIDDEN, BaseTransport, Batch
 
 _NO_OPTIONS = {"path", "columns"}  # of a URL
 
@@ -52,17 +53,24 @@ class DirectoryTransport(BaseTransport):
     """
 
     kind: ClassVar[str]
+    writes_files = True
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = _resolve(path)
         self.destination = f"{self.kind}:{self.path}"
-        self.journal_directory = self.path / ".journal"
+        self.journal_directory = self.path / HIDDEN
         self.now: Callable[[], float] = time.time
         self.remembered = 64
         self._finder = Finder(self.path)
         self._known: dict[str, Ranges] = {}  # by producer, the one used last at the end
         self._unsynced: set[Path] = set()  # folders whose new names are perhaps not on the disk
         self._cleaned: set[Path] = set()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        make, (kind, args, keywords) = super().__reduce__()
+        if args:
+            return make, (kind, (self.path, *args[1:]), keywords)
+        return make, (kind, args, {**keywords, "path": self.path})
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
@@ -201,7 +209,13 @@ def _resolve(path: Any) -> Path:
     text = os.fspath(path) if isinstance(path, str | os.PathLike) else ""
     if not isinstance(text, str) or not text or "\0" in text:
         raise ValueError(f"path={path!r} must name a directory")
-    return Path(os.path.abspath(os.path.expanduser(text)))
+    try:
+        return Path(os.path.abspath(expand_user(text)))
+    except FileNotFoundError:
+        reason = "the current directory was removed; write the directory in full"
+    except ValueError as error:
+        reason = str(error)
+    raise ValueError(f"path={path!r}: {reason}")
 
 
 def _cut(batch: Batch, first: int, last: int) -> Batch:

@@ -11,10 +11,11 @@ import pytest
 from bench import assert_law, put
 
 from logbatch.batching.batcher import Batcher
-from logbatch.batching.takeover import recover
+from logbatch.batching.recovery import recover
 from logbatch.errors import BatchUnsupportedError, RejectedError, TemporaryError
 from logbatch.options import BatchOptions
 from logbatch.testing import CapturingTransport
+from logbatch.transports import build
 from logbatch.transports.base import Batch, Receipt
 
 
@@ -380,6 +381,15 @@ def test_requests_are_counted(transport: CapturingTransport) -> None:
         stats.batch_success_rate,
     )
     batcher.close()
+
+
+def test_files_save_no_requests(tmp_path: Path) -> None:
+    """Where a batch is a file there is no request that it saves."""
+    batcher = Batcher(build(f"parquet:{tmp_path / 'logs'}"), options())
+    put(batcher, *"abcde")
+    assert batcher.close()
+
+    assert (1, None) == (batcher.stats().requests, batcher.stats().requests_saved)
 
 
 def test_requests_saved(transport: CapturingTransport) -> None:

@@ -31,7 +31,7 @@ from logbatch.trouble import Trouble
 Told = tuple[str, str, BaseException | None]
 
 
-UNKEPT = "1 event was rejected: bad; lost: with durability='memory' no dead letters are kept"
+UNKEPT = "1 event was rejected: bad; lost: where the journal is in memory no dead letters are kept"
 
 
 class Desk:

@@ -359,6 +359,41 @@ def test_threads_lose_no_event() -> None:
     assert stats.accepted == stats.published == len(repeated)
 
 
+def test_an_event_at_every_place_within_a_call() -> None:
+    """Two events that come in between, as a signal handler logs them, are stored or counted."""
+    places = _put_in_between(frozenset())
+    for first in range(places):
+        for second in range(first + 1, places):
+            _put_in_between(frozenset((first, second)))
+
+
+def _put_in_between(wanted: frozenset[int]) -> int:
+    """Append four events, and one more at each of some calls that this makes; count the calls."""
+    bench = Bench(interval=1000.0)
+    calls = interrupts = 0
+
+    def interrupt(_frame: object, what: str, _function: object) -> None:
+        nonlocal calls, interrupts
+        if what in ("call", "c_return"):  # where an interpreter looks for signals
+            if calls in wanted:
+                interrupts += 1
+                bench.append("a")
+            calls += 1
+
+    append, before = bench.collapser.append, sys.getprofile()
+    lines = [(line(text), logging.INFO) for text in "abba"]
+    sys.setprofile(interrupt)
+    try:
+        for each in lines:
+            append(*each)
+    finally:
+        sys.setprofile(before)
+    bench.collapser.flush()
+    times = [event.get("attributes", {}).get("repeated", 1) for event, _ in bench.stored]
+    assert len(lines) + interrupts == sum(times)
+    return calls
+
+
 def test_a_signal_handler_that_logs_in_between() -> None:
     """A handler that interrupts a call anywhere neither waits for it nor loses anything."""
     transport = CapturingTransport()

@@ -121,13 +121,20 @@ def test_jsonl(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_csv(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """CSV is quoted so that it reads back exactly."""
-    sql = "SELECT message, NULL AS n, timestamp FROM logs ORDER BY sequence"
+    sql = "SELECT message, 'x' AS n, timestamp FROM logs ORDER BY sequence"
     rows = list(csv.reader(io.StringIO(answer(capsys, "logs", sql, "--format", "csv"), newline="")))
 
     assert [
         ["message", "n", "timestamp"],
-        *[[text, "", "2026-11-21T10:00:00.500000Z"] for text in ("one", NASTY, "three")],
+        *[[text, "x", "2026-11-21T10:00:00.500000Z"] for text in ("one", NASTY, "three")],
     ] == rows
+
+
+def test_csv_tells_null_from_an_empty_text(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A null is an empty field, a text without characters is quoted."""
+    sql = "SELECT NULL AS a, '' AS b, 'null' AS c, ' \"' AS \"d,e\""
+
+    assert 'a,b,c,"d,e"\n,"",null," """\n' == answer(capsys, "logs", sql, "--format", "csv")
 
 
 @pytest.mark.parametrize("name", ["out.parquet", "out.csv", "out.json", "out.jsonl", "out.txt"])

@@ -191,6 +191,21 @@ def test_following_in_a_pipe(tmp_path: Path) -> None:
     assert ("", "\n", 130) == (out, err, child.returncode)
 
 
+def test_following_what_is_not_there_yet(tmp_path: Path) -> None:
+    """`tail -f` waits for its directory, says so, and then shows all that comes."""
+    with running("tail", "-f", "logs", "-n", "1", "--json") as child:
+        assert child.stdout is not None and child.stderr is not None
+        said = child.stderr.readline()
+        write(tmp_path / "logs", "first", "second")
+        shown = [json.loads(child.stdout.readline())["message"] for _ in range(2)]
+        child.send_signal(signal.SIGINT)
+        child.communicate(timeout=60)
+
+    assert "logs is not there yet; waiting for it, Ctrl-C ends that\n" == said
+    assert ["first", "second"] == shown
+    assert 130 == child.returncode
+
+
 def test_a_long_query_is_interrupted(tmp_path: Path) -> None:
     """Ctrl-C ends a query that runs for long."""
     write(tmp_path / "logs", "x")

@@ -19,6 +19,7 @@ from logbatch.dataset.source import Source
 from logbatch.dataset.verify import Loss, ProducerReport, Report, check, verify
 from logbatch.errors import DatasetError
 from logbatch.handler import BatchHandler
+from logbatch.identity import LAST_SEQUENCE
 from logbatch.storage.arrow import table_from_lines
 from logbatch.transports.parquet import ParquetTransport
 
@@ -118,7 +119,7 @@ def test_what_is_there_twice(place: Place) -> None:
     twin.with_name(f"{B}-0-4.jsonl.gz").write_bytes(gzip.compress(twin.read_bytes()))
     report = place.verify()
     assert [((5, 9),), ()] == [producer.twice for producer in report.producers]
-    assert (True, 5) == (report.ok, report.repeated)
+    assert (False, 5) == (report.ok, report.repeated)
 
 
 def test_a_name_that_is_not_true_is_told(place: Place) -> None:
@@ -204,7 +205,43 @@ def test_bad_dead_letters_are_told(place: Place) -> None:
     rejected = place.path / ".journal" / "rejected" / "x.jsonl"
     rejected.write_bytes(b"not json\n")
     report = place.verify()
-    assert report.ok and 2 == len(report.problems)
+    assert (False, 2) == (report.ok, len(report.problems))
+
+
+@pytest.mark.parametrize("number", [LAST_SEQUENCE + 1, 10**17, (1 << 63) - 1])
+def test_a_number_that_no_process_reaches(place: Place, number: int) -> None:
+    """It is told, and nothing is missing before it: one record made 10^17 be missing."""
+    place.parquet(A, 0, 4)
+    place.jsonl(f"{A}-{number}-{number}.jsonl", A, number)
+    place.pending.append(Waiting(A, number, line(0)))
+    report = place.verify()
+    assert (0, ((0, 4),), ()) == (report.gaps, only(report).present, only(report).pending)
+    assert (
+        f"{A}: the records {number}-{number} are beyond what a process can log; not counted",
+    ) == (report.problems)
+
+
+def test_the_last_number_that_counts(place: Place) -> None:
+    """Up to there a gap is a gap, however wide."""
+    place.parquet(A, LAST_SEQUENCE, LAST_SEQUENCE)
+    assert (LAST_SEQUENCE, ()) == (place.verify().gaps, place.verify().problems)
+
+
+@pytest.mark.parametrize("span", [(1, 10**17), (-5, 3), (4, 2), (10**30, 10**30)])
+def test_losses_that_no_process_has(place: Place, span: tuple[int, int]) -> None:
+    """What is said to be dropped, or stands among the dead letters, has such bounds, too."""
+    told = {"dropped": 1, "reason": "x", "producer": A, "first": span[0], "last": span[1]}
+    place.parquet(A, 0, 0, dropped(0, **told))
+    place.letters(
+        {"producer": A, "sequence": 10**17}, {"producer": A, "sequence": -1},
+        {"producer": "x", "sequence": 1}, {"producer": [A], "sequence": 1},
+    )  # fmt: skip
+    report = place.verify()
+    assert (0, ()) == (report.gaps, only(report).accounted)
+    assert ["beyond what a process can log", "4 dead letters cannot be read"] == [
+        text for text in ("beyond what a process can log", "4 dead letters cannot be read")
+        if any(text in problem for problem in report.problems)
+    ]  # fmt: skip
 
 
 def test_the_report_is_json(place: Place) -> None:

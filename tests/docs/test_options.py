@@ -10,6 +10,7 @@ import pytest
 from documents import ROOT, find_rows
 
 import logbatch
+from logbatch.events import fields, stacktrace, values
 from logbatch.keywords import Options
 from logbatch.options import BatchOptions
 from logbatch.transports import build
@@ -127,3 +128,30 @@ def test_the_table_of_tuning_builds() -> None:
             if name in options:
                 options[name] = int(options[name])
         BatchOptions.build(options)
+
+
+CUT = {
+    "containers within one another": (values.MAX_DEPTH,),
+    "a value that is not plain JSON": (values.MAX_ITEMS,),
+    "an integer": (values.NUMBER_BITS,),
+    "the name of an attribute": (values.KEY_BYTES,),
+    "the attributes of a record": (values.MAX_ITEMS,),
+    "the template of a message": (fields.TEMPLATE_BYTES,),
+    "a stack trace": (
+        *(fields.TRACE_BYTES, stacktrace.MAX_FRAMES, stacktrace._FIRST_FRAMES),
+        *(stacktrace._LAST_FRAMES, stacktrace._MAX_EXCEPTIONS),
+    ),
+    "logger, level": (fields.NAME_BYTES,),
+}
+
+
+def test_the_other_limits_are_those_of_the_code() -> None:
+    """What is cut before `max_value_bytes` is reached stands beside it, with its number."""
+    rows = find_rows(PAGE, "What is cut")
+    assert len(CUT) == len(rows)
+    for (what, told), (start, numbers) in zip(rows, CUT.items(), strict=True):
+        assert what.startswith(start)
+        assert list(numbers) == [
+            int(each.replace(",", "")) for each in re.findall(r"\d[\d,]*", told)
+        ]
+    assert stacktrace.TEXT_BYTES == fields.TEMPLATE_BYTES

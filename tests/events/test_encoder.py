@@ -432,8 +432,19 @@ class TestLimits:
         """A long array keeps its beginning and tells how many items there were."""
         result = encoded([float("nan")] * (MAX_ITEMS * 2))
 
-        assert len(result) == MAX_ITEMS
+        assert len(result) == MAX_ITEMS + 1
         assert result[-1] == f"…[cut: {MAX_ITEMS * 2} items in all]"
+
+    @pytest.mark.parametrize("kind", [set, dict.fromkeys, deque])
+    def test_as_many_items_as_are_promised(self, kind: Callable[[Any], Any]) -> None:
+        """A set, and a dict whose keys are numbers, too: keys do not count twice."""
+        whole = encoded(kind(range(MAX_ITEMS)))
+        cut = encoded(kind(range(MAX_ITEMS + 1)))
+
+        assert len(whole) == MAX_ITEMS
+        assert "cut:" not in str(whole)
+        assert len(cut) == MAX_ITEMS + 1
+        assert f"[cut: {MAX_ITEMS + 1} items in all]" in str(cut)
 
     def test_object(self) -> None:
         """A large object keeps its first keys and tells how many there were."""
@@ -572,7 +583,7 @@ class TestNumpy:
         """Only the beginning of a large array is ever copied."""
         result = encoded(self.np.zeros((4000, 4000)).T)
 
-        assert len(result) == MAX_ITEMS
+        assert len(result) == MAX_ITEMS + 1
         assert result[-1] == "…[cut: 16000000 items in all]"
 
 

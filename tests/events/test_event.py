@@ -34,7 +34,9 @@ from rows import Capture, Raising, Unequal, make_json_values, read
 from structlog.contextvars import bound_contextvars
 
 from logbatch.events.event import LineEncoder
-from logbatch.events.fast_path import Callers, FastPath, _shape_of
+from logbatch.events.fast_path import FastPath
+from logbatch.events.origins import Origins
+from logbatch.events.shapes import shape_of
 
 STANDARD = tuple(logging.makeLogRecord({}).__dict__)
 
@@ -207,13 +209,13 @@ def no_other_way(record: logging.LogRecord) -> bytes:
 
 def test_ever_new_names_are_stored() -> None:
     """Extra fields that are named anew in each call come out like all others."""
-    fast = FastPath(Callers("app", "here"), 1 << 20, no_other_way)
-    before = _shape_of.cache_info().misses
+    fast = FastPath(Origins("app", "here"), 1 << 20, no_other_way)
+    before = shape_of.cache_info().misses
 
     for number in range(100):
         record = make_record(**{f"name_{number}": number, "same": 1.5})
         assert fast.record(record) == carefully(ENCODER, record)
-    assert before == _shape_of.cache_info().misses
+    assert before == shape_of.cache_info().misses
 
 
 def test_the_fast_path_is_taken() -> None:
@@ -232,7 +234,7 @@ def test_the_fast_path_is_taken() -> None:
         make_record(**nameless | {"thread": 5}),
         formatted,
     ]
-    fast = FastPath(Callers("app", "here"), 1 << 20, no_other_way)
+    fast = FastPath(Origins("app", "here"), 1 << 20, no_other_way)
 
     for record in records:
         assert fast.record(record) == carefully(ENCODER, record)
@@ -285,6 +287,40 @@ def test_what_other_handlers_leave_behind(setup: Setup) -> None:
     assert setup.row["stacktrace"] == expected
     setup.logger.info("m %s", 1)
     assert "attributes" not in setup.row
+
+
+def _add_late(record: logging.LogRecord) -> bool:
+    record.late = 2
+    return True
+
+
+def test_a_field_that_is_added_behind_a_formatters(setup: Setup) -> None:
+    """What a handler's filter adds once another handler has formatted is read by its name."""
+    first = logging.StreamHandler(io.StringIO())
+    first.setFormatter(logging.Formatter("%(message)s"))
+    setup.logger.handlers.insert(0, first)
+    setup.handler.addFilter(_add_late)
+    for _ in range(4):
+        setup.logger.info("m %s", 1, extra={"early": 1})
+
+        assert setup.row["attributes"] == {"early": 1, "late": 2}
+
+
+@pytest.mark.parametrize("logger", ["uvicorn", "uvicorn.error"])
+def test_the_message_in_colours(logger: str) -> None:
+    """What uvicorn hands to its own formatter is no field, by whatever way its record comes."""
+    record = make_record(name=logger, msg="at %s", args=("8000",), color_message="\x1b[1m8000", n=1)
+    added = {"event": "at 8000", "_record": record, "color_message": "\x1b[1m8000", "n": 1}
+
+    for line in (ENCODER.record(record), ENCODER.event_dict(None, "info", added)[1]):
+        assert read(line)["attributes"] == {"n": 1}
+
+
+def test_a_field_of_that_name() -> None:
+    """One of the application stays."""
+    record = make_record(name="uvicorns", color_message="red")
+
+    assert read(ENCODER.record(record))["attributes"] == {"color_message": "red"}
 
 
 def test_a_record_is_not_changed() -> None:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import logbatch
 from logbatch.batching.batcher import Batcher
-from logbatch.batching.takeover import recover
+from logbatch.batching.recovery import recover
 from logbatch.events.event import LineEncoder
 from logbatch.events.redact import REDACTED, Redactor
 from logbatch.options import BatchOptions

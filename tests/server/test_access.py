@@ -134,6 +134,16 @@ class TestCrossSite:
             assert status == client.send([line("a")], Origin=origin).status_code, origin
         assert 403 == client.get("/metrics", Origin="http://evil.example").status_code
 
+    def test_what_browsers_say_of_the_site(self, client: Client, line: MakeEntry) -> None:
+        """A request that a page of another site causes is refused also where it has no `Origin`."""
+        for site, status in [
+            ("same-origin", 200), ("none", 200), ("cross-site", 403), ("same-site", 403),
+            ("Cross-Site", 403), ("", 403), ("none, cross-site", 403),
+        ]:  # fmt: skip
+            assert status == client.send([line("a")], Sec_Fetch_Site=site).status_code, site
+            assert status == client.get("/metrics", Sec_Fetch_Site=site).status_code, site
+            assert status == client.get("/healthz", Sec_Fetch_Site=site).status_code, site
+
     def test_names(self, client: Client, line: MakeEntry) -> None:
         """On loopback only the machine's own names are answered to: no rebound name of a page."""
         port = client.address[1]

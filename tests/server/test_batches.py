@@ -20,7 +20,7 @@ from receivers import Client, MakeEntries, MakeEntry, ReadAnswer, Start
 
 from logbatch.dataset.reader import Dataset
 from logbatch.disk import publish
-from logbatch.identity import new_producer
+from logbatch.identity import LAST_SEQUENCE, new_producer
 from logbatch.storage.segments import list_segments
 
 T = TypeVar("T")
@@ -184,11 +184,13 @@ class TestIdentity:
             assert 400 == client.send(lines(0, 2), key).status_code
 
     def test_large_sequences(self, client: Client, line: MakeEntry) -> None:
-        """Sequences may be as large as names of files take."""
-        last = 10**17 - 1
+        """Sequences may be as large as a process can make them: beyond, all before are missing."""
+        last = LAST_SEQUENCE
         assert 1 == client.send([line("a")], f"{P}/{last}-{last}").json()["logs_added"]
         assert AGAIN == client.send([line("a")], f"{P}/{last}-{last}").json()
-        assert 400 == client.send([line("a")], f"{P}/{10**17}-{10**17}").status_code
+        for first, beyond in [(last, last + 1), (last + 1, last + 1), (10**17, 10**17)]:
+            given = [line("a")] * (beyond - first + 1)
+            assert 400 == client.send(given, f"{P}/{first}-{beyond}").status_code
         assert ["a"] == client.messages()
 
     @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
@@ -272,12 +274,30 @@ class TestRejected:
         assert ["a", "b"] == client.messages()
 
     def test_all_of_them(self, client: Client) -> None:
-        """Where nothing could be stored the answer is no success, but an answer."""
+        """Where nothing could be stored the answer is no success, and says so by its status.
+
+        It was 200, after which senders that do not read answers dropped all that they had.
+        """
         answer = client.send([{}, 1], f"{P}/0-1")
-        assert (200, False, 0, False, 2) == (
+        assert "nothing is stored: each entry is refused; entry 0: it has no message" in answer.text
+        assert (422, False, 0, False, 2) == (
             answer.status_code, *(answer.json()[k] for k in ("success", "logs_added", "duplicate")),
             len(answer.json()["rejected"]),
         )  # fmt: skip
+
+    @pytest.mark.parametrize("path", ["/v1/logs", "/v1/log"])
+    def test_the_only_one(self, client: Client, path: str) -> None:
+        """So is a single entry, wherever it is sent; an empty batch has nothing to refuse."""
+        refused = client.send(b"{}", None, path, Content_Type="application/x-ndjson")
+        assert (422, False) == (refused.status_code, refused.json()["success"])
+        assert 200 == client.send([]).status_code
+
+    def test_what_was_there_already(self, client: Client, line: MakeEntry) -> None:
+        """A batch of which the rest is there already is none of which nothing is stored."""
+        for expected in (TAKEN | {"logs_added": 1}, AGAIN):
+            answer = client.send([{}, line("b")], f"{P}/0-1")
+            assert 200 == answer.status_code
+            assert expected["logs_added"] == answer.json()["logs_added"]
 
     def test_too_many_to_name(self, client: Client, line: MakeEntry) -> None:
         """Where naming them would take too long an answer, all of the batch is refused."""

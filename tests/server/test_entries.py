@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logbatch.server import entries
-from logbatch.server.json_size import has_many_values, has_more_entries, is_deeper
+from logbatch.server.json_size import count_values, has_more_entries, is_deeper
 from logbatch.server.limits import Limits, Refusal
 from logbatch.storage.line import Line
 
@@ -110,10 +110,11 @@ class TestFinding:
         assert (depth(value) > most) == is_deeper(json.dumps(value).encode(), most)
 
 
-def test_far_too_many_values() -> None:
+@pytest.mark.parametrize("piece", [b",", b"[", b"{", b'"' * 4])
+def test_far_too_many_values(piece: bytes) -> None:
     """What no batch of its size can hold is not looked at any closer."""
-    assert [False, True] == [has_many_values(b"," * n, 5) for n in (40_000, 40_001)]
-    assert not has_many_values(b"," * 40_001, 2000)
+    count_values(piece * 1000, 1000)
+    refused(413, count_values, piece * 1001, 1000)
 
 
 class TestChecking:
@@ -142,7 +143,13 @@ class TestChecking:
         assert (expected, {}) == check_one(entry)
 
     @pytest.mark.parametrize(
-        "names", [("msg", "severity", "time"), ("message", "levelname", "@timestamp")]
+        "names",
+        [
+            ("msg", "severity", "time"),
+            ("message", "levelname", "@timestamp"),
+            ("log", "level", "date"),
+            ("body", "level", "timestamp"),
+        ],
     )
     def test_other_names(self, names: tuple[str, str, str]) -> None:
         """The usual other names of message, level and time are understood."""
@@ -152,11 +159,46 @@ class TestChecking:
         )  # fmt: skip
         assert {} == line["attributes"]
 
-    @pytest.mark.parametrize("odd", ["yesterday", 12, None, ["x"], "9999-99-99T00:00:00Z"])
+    @pytest.mark.parametrize(
+        "odd", ["yesterday", 12, -1e9, 1e300, 10**20, "1" * 21, True, None, ["x"],
+                "9999-99-99T00:00:00Z"],
+    )  # fmt: skip
     def test_an_odd_time(self, odd: object) -> None:
         """A time that is none is kept as an attribute; the time of receipt takes its place."""
         line, _ = check_one({"message": "a", "level": "INFO", "timestamp": odd})
         assert (RECEIVED, {"timestamp (as sent)": odd}) == (line["timestamp"], line["attributes"])
+
+    @pytest.mark.parametrize(
+        ("given", "expected"),
+        [
+            (1795255200, "2026-11-21T10:00:00+00:00"),
+            ("1795255200", "2026-11-21T10:00:00+00:00"),
+            (1795255200.123456, "2026-11-21T10:00:00.123456+00:00"),
+            (1795255200123, "2026-11-21T10:00:00.123000+00:00"),
+            (1795255200123.5, "2026-11-21T10:00:00.123500+00:00"),
+            (1795255200123456, "2026-11-21T10:00:00.123456+00:00"),
+            ("1795255200123456", "2026-11-21T10:00:00.123456+00:00"),
+            (1795255200123456789, "2026-11-21T10:00:00.123457+00:00"),
+            ("2026-11-21 10:00:00.123456", "2026-11-21T10:00:00.123456+00:00"),
+            (10**8, "1973-03-03T09:46:40+00:00"),
+            (10**11 - 1, "5138-11-16T09:46:39+00:00"),
+            (10**20 - 1, "5138-11-16T09:46:40+00:00"),
+        ],
+    )
+    def test_times_as_numbers(self, given: object, expected: str) -> None:
+        """Seconds, milli-, micro- and nanoseconds since 1970 are told apart by their size."""
+        line, _ = check_one({"message": "a", "timestamp": given})
+        assert (expected, {}) == (line["timestamp"], line["attributes"])
+
+    def test_the_first_time_that_is_one(self) -> None:
+        """An odd time before it stays, and so does another one behind it."""
+        entry = {"message": "a", "timestamp": "today", "time": "noon", "date": 1795255200}
+        line, _ = check_one(entry | {"__REALTIME_TIMESTAMP": "1795255200123456"})
+        assert "2026-11-21T10:00:00+00:00" == line["timestamp"]
+        assert {
+            "timestamp (as sent)": "today", "time": "noon",
+            "__REALTIME_TIMESTAMP": "1795255200123456",
+        } == line["attributes"]  # fmt: skip
 
     def test_no_time(self) -> None:
         """An entry without a time has that of receipt, and is known not to have had one."""
@@ -178,12 +220,28 @@ class TestChecking:
             ({"level": 33}, ("Level 33", 33)),
             ({"level": "VIP", "levelno": 33}, ("VIP", 33)),
             ({"levelno": 40}, ("ERROR", 40)),
+            ({}, ("INFO", 20)),
+            ({"level": None}, ("INFO", 20)),
+            ({"PRIORITY": 0}, ("CRITICAL", 50)),
+            ({"PRIORITY": "2"}, ("CRITICAL", 50)),
+            ({"PRIORITY": "3"}, ("ERROR", 40)),
+            ({"PRIORITY": 4}, ("WARNING", 30)),
+            ({"PRIORITY": "5"}, ("NOTICE", 25)),
+            ({"PRIORITY": "6"}, ("INFO", 20)),
+            ({"PRIORITY": 7}, ("DEBUG", 10)),
+            ({"PRIORITY": "err"}, ("ERROR", 40)),
         ],
     )
     def test_levels(self, given: dict[str, object], expected: tuple[str, int]) -> None:
-        """A level is a known name, a number, or any name with a number."""
+        """A level is a known name, a number, any name with a number, or a priority of syslog."""
         line, rejected = check_one({"message": "a", **given})
         assert (*expected, {}) == (line["level"], line["levelno"], rejected)
+
+    def test_a_default_level(self) -> None:
+        """An entry without a level has that which the receiver gives it."""
+        found = entries.check([b'{"log":"a"}', b'{"log":"a","level":"INFO"}'], LIMITS, NOW,
+                              ("ERROR", 40))  # fmt: skip
+        assert [40, 20] == [json.loads(line or b"")["levelno"] for line in found.lines]
 
     @pytest.mark.parametrize(
         ("entry", "reason"),
@@ -195,7 +253,11 @@ class TestChecking:
             ({"level": "INFO"}, "it has no message"),
             ({"message": 5, "level": "INFO"}, "its message is not a text"),
             ({"message": None, "level": "INFO"}, "its message is not a text"),
-            ({"message": "a"}, "it has no level"),
+            ({"log": {"a": 1}}, "its message is not a text"),
+            ({"message": "a", "PRIORITY": 8}, "its level is unknown"),
+            ({"message": "a", "PRIORITY": "30"}, "its level is unknown"),
+            ({"message": "a", "PRIORITY": "loud"}, "its level is unknown"),
+            ({"message": "a", "PRIORITY": [3]}, "its level is neither a name nor a number"),
             ({"message": "a", "level": "loud"}, "its level is unknown"),
             ({"message": "a", "level": "30"}, "its level is unknown"),
             ({"message": "a", "level": True}, "its level is neither a name nor a number"),
@@ -228,7 +290,8 @@ class TestChecking:
         assert {} == entries.check([brackets], LIMITS, NOW).rejected
 
     @given(st.lists(st.dictionaries(st.sampled_from(
-        [*Line.__struct_fields__, "producer", "sequence", "msg", "severity", "time", "x"]
+        [*Line.__struct_fields__, "producer", "sequence", "msg", "log", "body", "PRIORITY",
+         "severity", "time", "date", "x"]
     ), json_values), max_size=5))  # fmt: skip
     def test_any_object(self, values: list[dict[str, object]]) -> None:
         """Whatever object comes, its line fits the columns or it is rejected."""
@@ -239,5 +302,7 @@ class TestChecking:
                 import msgspec
 
                 assert msgspec.json.decode(line, type=Line).message == next(
-                    values[index][name] for name in ("message", "msg") if name in values[index]
+                    values[index][name]
+                    for name in ("message", "msg", "log", "body")
+                    if name in values[index]
                 )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import select
 import socket
 import time
 from collections.abc import Callable
 
 import pytest
 import requests
-from receivers import Client, MakeEntry, ReadAnswer, Start
+from receivers import Client, MakeEntry, ReadAnswer, Start, StartProcess
+from waiting import wait_until
 
 HEAD = b"POST /v1/logs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
@@ -66,14 +69,17 @@ class TestSizes:
 
     def test_memory(self, start: Start, line: MakeEntry, answer: ReadAnswer) -> None:
         """Where all bodies together would take too much, a client is told to come again."""
-        client = start(max_body_bytes=2000, max_compressed_bytes=100, max_memory_bytes=2100)
-        with client.connect() as slow:
-            slow.sendall(HEAD + b"Content-Length: 1900\r\n\r\n" + b"[" + b" " * 1500)
-            refused = until(lambda: client.send([line("x" * 1000)]), 503)
+        client = start(max_body_bytes=2000, max_memory_bytes=16_000)
+        with contextlib.ExitStack() as stack:
+            slow = [stack.enter_context(client.connect()) for _ in range(3)]
+            for each in slow:
+                each.sendall(HEAD + b"Content-Length: 1900\r\n\r\n" + b"[" + b" " * 1897)
+            refused = until(lambda: client.send([line("x" * 1500)]), 503)
             assert "1" == refused.headers["retry-after"]
-            slow.sendall(b" " * 398 + b"]")
-            assert 200 == answer(slow)[0]
-        assert 200 == client.send([line("x" * 1000)]).status_code
+            for each in slow:
+                each.sendall(b" ]")
+                assert 200 == answer(each)[0]
+        assert 200 == client.send([line("x" * 1500)]).status_code
 
     def test_the_answer_reaches_who_sends_too_much(self, start: Start) -> None:
         """A client that first sends all of its body reads why it was refused, and may go on."""
@@ -162,6 +168,65 @@ class TestDeadlines:
         assert [] == client.rows("message")
 
 
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+class TestChunks:
+    def test_without_a_token(self, start: Start, answer: ReadAnswer) -> None:
+        """Who has no token is answered before the body comes, and many small chunks end that."""
+        with start(tokens=["hidden-one"]).connect() as connection:
+            connection.settimeout(10)
+            connection.sendall(CHUNKED)
+            assert 401 == answer(connection)[0]
+            assert is_closed_after(connection, b"1\r\nx\r\n" * 200_000)
+
+    def test_of_one_byte(self, client: Client, answer: ReadAnswer) -> None:
+        """Nor are they read to their end where the body is wanted."""
+        with client.connect() as connection:
+            connection.settimeout(10)
+            connection.sendall(CHUNKED + b"1\r\n[\r\n" * 10_000)
+            status, said = answer(connection)
+            assert (400, True) == (status, b"too many small chunks" in said)
+            assert is_closed_after(connection, b"1\r\n[\r\n" * 200_000)
+
+    def test_headers_and_chunks_at_once(self, process: StartProcess, answer: ReadAnswer) -> None:
+        """Where the chunks come with the headers there is one answer, and nothing on stderr."""
+        receiver = process("--token", "hidden-one")
+        for _ in range(3):
+            with receiver.client.connect() as connection:
+                connection.sendall(CHUNKED + b"1\r\n[\r\n" * 10_000)
+                assert answer(connection)[0] in (400, 401)
+                assert is_closed_after(connection, b"1\r\n[\r\n" * 10_000)
+        assert (0, "") == receiver.end()
+
+    @pytest.mark.parametrize(("count", "size"), [(3900, 1), (20_000, 300)])
+    def test_of_a_fair_size(self, client: Client, count: int, size: int) -> None:
+        """A line for each chunk is taken."""
+        line = json.dumps({"msg": "x", "level": "INFO"}).encode()
+        pieces = [line, *[b" " * size] * count]
+        assert 200 == client.send(iter(pieces), None, "/v1/log").status_code
+
+    def test_each_body_counts_alone(self, client: Client, answer: ReadAnswer) -> None:
+        """The chunks of one body do not count for the next on the same connection."""
+        entry = b'{"msg":"x","level":"INFO"}'
+        body = b"1a\r\n%b\r\n" % entry + b"1\r\n \r\n" * 3000 + b"0\r\n\r\n"
+        head = CHUNKED.replace(b"/v1/logs", b"/v1/log")
+        with client.connect() as connection:
+            for _ in range(3):
+                connection.sendall(head + body)
+                assert 200 == answer(connection)[0]
+
+    def test_a_rate(self, start: Start, answer: ReadAnswer) -> None:
+        """A body that comes, but too slowly, is not waited for to its deadline."""
+        client = start(body_timeout=3, min_body_rate=1e9)
+        with client.connect() as connection:
+            connection.sendall(CHUNKED)
+            while not select.select([connection], [], [], 0.05)[0]:
+                connection.sendall(b"1\r\n \r\n")
+            status, said = answer(connection)
+        assert (408, True) == (status, b"slower than 1e+09" in said)
+
+
 class TestForms:
     @pytest.mark.parametrize("media", ["text/plain", "", "application/x-www-form-urlencoded"])
     def test_other_media(self, client: Client, media: str) -> None:
@@ -192,6 +257,19 @@ class TestForms:
                 assert b" 400 " in connection.recv(1000)
 
 
+def is_closed_after(connection: socket.socket, data: bytes) -> bool:
+    """Send something that may be too much; tell whether the other end closes then."""
+    try:
+        connection.sendall(data)
+        while connection.recv(65536):
+            continue
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def drips_until_closed(connection: socket.socket) -> bool:
     """Send a byte from time to time; tell whether there was an answer or an end within 20 s."""
     began = time.monotonic()
@@ -214,3 +292,29 @@ def until(call: Callable[[], requests.Response], status: int) -> requests.Respon
     while (answer := call()).status_code != status:
         assert time.monotonic() < deadline, answer.status_code
     return answer
+
+
+class TestClientsThatLeave:
+    @pytest.mark.parametrize("waiting", [False, True])
+    def test_work_for_nobody(self, start: Start, line: MakeEntry, waiting: bool) -> None:
+        """What was sent is dropped once its client is gone, whether it was begun or waited."""
+        client = start()
+        unit = b'{"message":"","level":"INFO","a":1,"b":2,"c":3,"d":4},'
+        body = b"[" + unit * 49_999 + unit[:-1] + b"]"  # a second of work, or more
+        with contextlib.ExitStack() as stack:
+            gone = [stack.enter_context(client.connect()) for _ in range(8 if waiting else 1)]
+            for each in gone:
+                each.sendall(HEAD + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+            begun = len(body) * min(len(gone), 4)  # by so many threads
+            wait_until(lambda: counted(client, "received_bytes_total") == begun, every=0.01)
+        answered = 'requests_total{path="/v1/logs",status="4'  # 499; 400 if it was not read yet
+        wait_until(lambda: counted(client, answered) == len(gone), every=0.01)
+        assert 200 == client.send([line("a")]).status_code
+        assert ["a"] == client.rows("message")
+
+
+def counted(client: Client, name: str) -> int:
+    """Return the sum of what the receiver counted under names that begin like this."""
+    lines = client.get("/metrics").text.splitlines()
+    found = [line for line in lines if line.startswith(f"logbatch_receiver_{name}")]
+    return sum(int(float(line.split()[-1])) for line in found)

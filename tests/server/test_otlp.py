@@ -21,6 +21,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from receivers import Client, Start
 
 from logbatch.server import otlp, otlp_json, otlp_protobuf
+from logbatch.server.budget import Budget, Memory
 from logbatch.server.limits import Limits, Refusal
 from logbatch.server.normalise import Rejected
 
@@ -104,14 +105,20 @@ def to_protobuf(given: dict[str, Any]) -> bytes:
     ).SerializeToString()
 
 
+def make_budget(**given: Any) -> Budget:
+    """Make what one request may take, of limits."""
+    limits = Limits(**given)
+    return Budget(Memory(limits.max_memory_bytes), limits)
+
+
 def make_lines(given: dict[str, Any], media: str) -> list[Any]:
     """Make lines of a request."""
-    limits = Limits()
+    budget = make_budget()
     if media == PROTOBUF:
-        found = otlp_protobuf.find_records(to_protobuf(given), limits)
+        found = otlp_protobuf.find_records(to_protobuf(given), budget)
     else:
-        found = otlp_json.find_records(json.dumps(given).encode(), limits)
-    return [line and json.loads(line) for line in otlp.check(found, limits, TIME / 1e9).lines]
+        found = otlp_json.find_records(json.dumps(given).encode(), budget)
+    return [line and json.loads(line) for line in otlp.check(found, budget, TIME / 1e9).lines]
 
 
 @pytest.mark.parametrize("media", ["application/json", PROTOBUF])
@@ -219,23 +226,23 @@ class TestBombs:
     @pytest.mark.parametrize("unit", [b"\x12\x00", b"\x08\x00", b"\x0a\x00", b"\x1a\x00"])
     def test_tiny_fields(self, unit: bytes) -> None:
         """Millions of fields of two bytes are given up before they cost much, at each level."""
-        limits = Limits(max_records=1000)
         for levels in range(3):
             body = unit * 200_000
             for _ in range(levels):
                 body = (b"\x12" if _ < levels - 1 else b"\x0a") + length(body) + body
+            budget = make_budget(max_records=1000)
             with pytest.raises(Refusal) as caught:
-                otlp.check(otlp_protobuf.find_records(body, limits), limits, 0)
+                otlp.check(otlp_protobuf.find_records(body, budget), budget, 0)
             assert 413 == caught.value.status
 
     def test_tiny_attributes(self) -> None:
         """So are attributes."""
-        limits = Limits(max_records=1000)
+        budget = make_budget(max_records=1000)
         record = b"\x32\x00" * 200_000
         for tag in (b"\x12", b"\x12", b"\x0a"):
             record = tag + length(record) + record
         with pytest.raises(Refusal) as caught:
-            otlp.check(otlp_protobuf.find_records(record, limits), limits, 0)
+            otlp.check(otlp_protobuf.find_records(record, budget), budget, 0)
         assert 413 == caught.value.status
 
     def test_json(self, client: Client) -> None:
@@ -276,10 +283,10 @@ def length(body: bytes) -> bytes:
 @given(st.binary(max_size=60))
 def test_any_bytes(body: bytes) -> None:
     """Whatever the bytes are, they are records or they are refused."""
-    limits = Limits()
-    for found in (otlp_protobuf.find_records(body, limits), otlp_json.find_records(body, limits)):
+    budget = make_budget()
+    for found in (otlp_protobuf.find_records(body, budget), otlp_json.find_records(body, budget)):
         try:
-            otlp.check(found, limits, 0)
+            otlp.check(found, budget, 0)
         except (Refusal, Rejected):
             continue
 
@@ -292,9 +299,9 @@ def test_attributes(given: dict[str, Any]) -> None:
     for name, each in given.items():
         kind = "string_value" if isinstance(each, str) else "int_value"
         logs.attributes.append(KeyValue(key=name, value=AnyValue(**{kind: each})))
-    [line] = otlp.check(
-        otlp_protobuf.find_records(body.SerializeToString(), Limits()), Limits(), 0
-    ).lines
+    budget = make_budget()
+    found = otlp_protobuf.find_records(body.SerializeToString(), budget)
+    [line] = otlp.check(found, budget, 0).lines
     assert given == json.loads(line or "")["attributes"]
 
 

@@ -29,16 +29,16 @@ def test_curl(client: Any) -> None:
     """The command for that stores a record."""
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
-    command = text_of("curl ").replace(URL, client.url)
+    command = text_of("curl http://127.0.0.1:8321/v1/logs -H").replace(URL, client.url)
     done = subprocess.run(["sh", "-c", command], capture_output=True, timeout=60, check=True)
     assert 1 == json.loads(done.stdout)["logs_added"]
     assert [["hello", "INFO"]] == client.rows("message", "level")
 
 
 def test_the_answer(client: Any, line: Callable[..., dict[str, Any]]) -> None:
-    """It is what a receiver says to two good entries and one without a level."""
+    """It is what a receiver says to two good entries and one without a message."""
     bad = line("b")
-    del bad["level"], bad["levelno"]
+    del bad["message"]
     shown = json.loads(text_of('"logs_added": 2'))
     assert shown == client.send([line("a"), bad, line("c")]).json()
 
@@ -97,5 +97,10 @@ def test_the_configurations_name_the_receivers_paths() -> None:
     (prometheus,) = yaml.safe_load_all(text_of("scrape_configs:"))
     assert f"{URL}/otlp/v1/logs" == collector["exporters"]["otlphttp"]["logs_endpoint"]
     (job,) = prometheus["scrape_configs"]
+    (fluent_bit,) = yaml.safe_load(text_of("pipeline:"))["pipeline"]["outputs"]
+    (vector,) = yaml.safe_load(text_of("sinks:"))["sinks"].values()
+    given = (fluent_bit["host"], fluent_bit["port"], fluent_bit["uri"], fluent_bit["format"])
+    assert ("127.0.0.1", 8321, "/v1/logs", "json") == given
+    assert (f"{URL}/v1/logs", {"codec": "json"}) == (vector["uri"], vector["encoding"])
     assert "/metrics" == job.get("metrics_path", "/metrics")
     assert f"http://{job['static_configs'][0]['targets'][0]}" == URL

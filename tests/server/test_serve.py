@@ -186,6 +186,7 @@ def test_a_contradiction_is_wrong_usage(
         (["--token", "env:LOGBATCH_NOT_SET"], "--token env:LOGBATCH_NOT_SET: this variable is not"),
         (["--max-records", "0"], "--max-records=0 must be greater than 0"),
         (["--max-memory-bytes", "5"], "--max-memory-bytes=5 must be at least"),
+        (["--default-level", "loud"], "--default-level='loud' is the name of no level"),
         (["--tls-cert", "nowhere.pem"], "there is no file nowhere.pem"),
         (["--tls-key", "key.pem"], "--tls-key: a key is of no use without a certificate"),
     ],
@@ -287,11 +288,14 @@ class Place:
             self._moved.wait_for(lambda: self.receiver is not receiver, 30)
 
 
+BATCHES = 24  # of each sender
+
+
 class Sender(threading.Thread):
     """A client that sends batches until each of them is acknowledged, whatever happens."""
 
     def __init__(self, place: Place, lines: MakeEntries, batches: int) -> None:
-        super().__init__()
+        super().__init__(daemon=True)
         self.producer = new_producer()
         self.place = place
         self.lines = lines
@@ -327,11 +331,11 @@ class Sender(threading.Thread):
 def test_killed_again_and_again(process: StartProcess, lines: MakeEntries, kind: str) -> None:
     """The receiver is killed under eight clients: what was acknowledged is there, once."""
     place = Place(process("--format", kind))
-    senders = [Sender(place, lines, 40) for _ in range(8)]
+    senders = [Sender(place, lines, BATCHES) for _ in range(8)]
     for sender in senders:
         sender.start()
     kills = 0
-    while any(sender.is_alive() for sender in senders) and kills < 12:
+    while any(sender.is_alive() for sender in senders) and kills < 8:
         goal = sum(sender.acknowledged for sender in senders) + 20 * BATCH
         while sum(s.acknowledged for s in senders) < goal and any(s.is_alive() for s in senders):
             threading.Event().wait(0.01)
@@ -344,9 +348,9 @@ def test_killed_again_and_again(process: StartProcess, lines: MakeEntries, kind:
     assert [] == [odd for sender in senders for odd in sender.odd]
     directory = place.receiver.directory
     assert 0 == place.receiver.end()[0]
-    assert [40 * BATCH] * 8 == [sender.acknowledged for sender in senders]
+    assert [BATCHES * BATCH] * 8 == [sender.acknowledged for sender in senders]
     producers = sorted(sender.producer for sender in senders)
-    assert [[producer, f"n {n}"] for producer in producers for n in range(40 * BATCH)] == (
+    assert [[producer, f"n {n}"] for producer in producers for n in range(BATCHES * BATCH)] == (
         place.receiver.client.rows("producer", "message")
     )
     report = verify(directory)

@@ -13,7 +13,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from logbatch import BatchHandler, BatchProcessor
-from logbatch.batching.takeover import recover
+from logbatch.batching.recovery import recover
 from logbatch.errors import BatchUnsupportedError
 from logbatch.identity import Ranges, new_producer
 from logbatch.testing import CapturingTransport

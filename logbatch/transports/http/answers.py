@@ -6,7 +6,8 @@
                            captive portal, not an acknowledgement
 404, 405, 501              there is no such endpoint: the events go singly
 400, 409, 413, 422         the batch is refused: it is halved until it passes, and a single
-                           event that is refused becomes a dead letter
+                           event that is refused becomes a dead letter; so does each at once
+                           where `rejected` names them all
 401, 403                   we are not let in: kept, and tried again slowly
 408, 425, 429, 5xx         tried again later, not before the time that `Retry-After` names
 3xx and all others         kept, and tried again later; a redirect is never followed
@@ -36,6 +37,7 @@ from logbatch.transports.base import Batch, Receipt
 _MISSING = frozenset((404, 405, 501))
 _REFUSED = frozenset((400, 409, 413, 422))
 _DENIED = frozenset((401, 403))
+_LONGEST_WAIT = 1e9  # seconds; whoever waits has a cap far below
 _REASON = 500  # characters of what a server says that are kept
 _REASONS = ("reason", "error", "message", "detail", "title")  # keys under which servers give one
 _NAMES_SOME = re.compile(rb'^\s*\{.*"rejected"\s*:\s*\[\s*[^\]\s]', re.DOTALL).search
@@ -95,7 +97,7 @@ def judge(
         return _taken(reply, batch, accept_html, clean)
     told = _tell(reply, clean)
     if status in _REFUSED:
-        raise RejectedError(told, status=status)
+        raise RejectedError(_read_all_rejected(reply, batch, clean) or told, status=status)
     if status in _MISSING:
         raise BatchUnsupportedError(told)
     wait = _read_wait(reply)
@@ -149,6 +151,12 @@ def _read_rejected(found: Any, clean: Callable[[str], str]) -> dict[int, str]:
     return rejected
 
 
+def _read_all_rejected(reply: Reply, batch: Batch, clean: Callable[[str], str]) -> dict[int, str]:
+    """Read why each event was refused, where a refusal says so of all: none needs a second try."""
+    rejected = _read_rejected(_decode(reply.body).get("rejected"), clean)
+    return rejected if rejected.keys() == set(range(len(batch))) else {}
+
+
 def _read_accepted(found: Any, batch: Batch, rejected: Mapping[int, str]) -> Ranges | None:
     """Read `[first, last]`, less what was rejected of it: that is told again with its rest.
 
@@ -196,6 +204,8 @@ def _read_wait(reply: Reply) -> float | None:
     """Read `Retry-After`: seconds, or a date by the server's clock, from which ours may differ."""
     if reply.retry_after is None:
         return None
+    if reply.retry_after.strip().isdecimal():  # perhaps more digits than a float can hold
+        return min(float(reply.retry_after), _LONGEST_WAIT)
     try:
         seconds: float | None = float(reply.retry_after)
     except ValueError:

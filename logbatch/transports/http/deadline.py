@@ -4,21 +4,32 @@ The timeouts of `requests` bound each wait for the next bytes, so a server that 
 second holds a request as long as it likes.  Here the socket itself knows the deadline: before each
 operation its timeout is set to the time that is left.  Only the system's name resolution cannot be
 bounded.
+
+It is a socket of the system's also where gevent or eventlet has replaced those: see
+`logbatch.native`.  Their TLS sockets cannot be taken off their own, so there `SSLTransport` of
+urllib3 does TLS, over our socket.
 """
 
 from __future__ import annotations
 
 import errno
 import http.client
+import select
 import socket
 import ssl
 import time
-from typing import Any
+from _queue import SimpleQueue
+from functools import partial
+from typing import Any, Self
 
 import requests.adapters
 import urllib3
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 from urllib3.util.ssl_ import create_urllib3_context, resolve_cert_reqs
+from urllib3.util.ssltransport import SSLTransport
+
+from logbatch.native import original
+from logbatch.transports.http.quiet import quiet
 
 
 class Deadline:
@@ -64,6 +75,10 @@ class DeadlineAdapter(requests.adapters.HTTPAdapter):
         self._pools = _make_pools(deadline)
         super().__init__(pool_connections=2, pool_maxsize=1)
 
+    def send(self, *args: Any, **keywords: Any) -> requests.Response:
+        with quiet():
+            return super().send(*args, **keywords)
+
     def request_url(self, *args: Any, **keywords: Any) -> str:
         url, mark, query = super().request_url(*args, **keywords).partition("?")
         self._deadline.query = mark + query
@@ -81,8 +96,10 @@ class DeadlineAdapter(requests.adapters.HTTPAdapter):
 
 def _make_pools(deadline: Deadline) -> dict[str, type[urllib3.HTTPConnectionPool]]:
     """Make classes of sockets, connections and pools of them that know the deadline."""
+    system_socket: Any = original("socket", "socket")
+    is_replaced = system_socket is not socket.socket
 
-    class PlainSocket(_Bounded, socket.socket):
+    class PlainSocket(_Bounded, system_socket):  # type: ignore[misc]
         limit = deadline
 
     class TlsSocket(_Bounded, ssl.SSLSocket):
@@ -97,6 +114,14 @@ def _make_pools(deadline: Deadline) -> dict[str, type[urllib3.HTTPConnectionPool
                 raise BrokenPipeError(errno.EPIPE, "closed by the server") from error
 
     class Asking:
+        sock: Any
+
+        @property
+        def is_connected(self) -> bool:
+            if is_replaced and hasattr(select, "POLLIN"):
+                return self.sock is not None and not _has_input(self.sock)
+            return bool(super().is_connected)  # type: ignore[misc]
+
         def putrequest(self, method: str, url: str, *args: Any, **keywords: Any) -> None:
             super().putrequest(method, url + deadline.query, *args, **keywords)  # type: ignore[misc]
 
@@ -116,13 +141,17 @@ def _make_pools(deadline: Deadline) -> dict[str, type[urllib3.HTTPConnectionPool
             if self.ssl_context is None:
                 context = create_urllib3_context(cert_reqs=resolve_cert_reqs(self.cert_reqs))
                 context.sslsocket_class = TlsSocket
+                if is_replaced:
+                    context.wrap_socket = partial(_wrap, context)  # type: ignore[assignment, method-assign]
                 self.ssl_context = context
             super().connect()
 
     class PlainPool(urllib3.HTTPConnectionPool):
+        QueueCls = _Queue  # type: ignore[assignment]
         ConnectionCls = PlainConnection
 
     class TlsPool(urllib3.HTTPSConnectionPool):
+        QueueCls = _Queue  # type: ignore[assignment]
         ConnectionCls = TlsConnection
 
         def _validate_conn(self, conn: Any) -> None:
@@ -161,6 +190,9 @@ class _Bounded:
     def do_handshake(self, *args: Any) -> Any:
         return self._bounded(super().do_handshake, args)  # type: ignore[misc]
 
+    def recv(self, *args: Any) -> Any:
+        return self._bounded(super().recv, args)  # type: ignore[misc]
+
     def recv_into(self, *args: Any) -> Any:
         return self._bounded(super().recv_into, args)  # type: ignore[misc]
 
@@ -175,12 +207,31 @@ class _Bounded:
         return method(*args)
 
 
+class _Queue(SimpleQueue[Any]):
+    """The queue of a pool, which holds one connection: not one whose locks may be gevent's."""
+
+    def __new__(cls, _size: int) -> Self:
+        return super().__new__(cls)
+
+
+def _has_input(connected: Any) -> bool:
+    """Return whether there is something to read, be it the end, without asking a hub."""
+    poll = original("select", "poll")()
+    poll.register(connected, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _wrap(context: ssl.SSLContext, connected: Any, server_hostname: str) -> SSLTransport:
+    return SSLTransport(connected, context, server_hostname)
+
+
 def _connect(connection: urllib3.connection.HTTPConnection, kind: type[Any]) -> socket.socket:
     """Connect to the first address of a host that answers."""
     failed: OSError | None = None
     try:
         host = connection.host.strip("[]")  # of an IPv6 address
-        addresses = socket.getaddrinfo(host, connection.port, type=socket.SOCK_STREAM)
+        look_up = original("socket", "getaddrinfo")
+        addresses = look_up(host, connection.port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as error:
         raise NameResolutionError(connection.host, connection, error) from error  # type: ignore[arg-type]
     for index, (family, type_, protocol, _, address) in enumerate(addresses, 1):

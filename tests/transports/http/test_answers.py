@@ -189,6 +189,20 @@ def test_a_batch_that_is_refused(status: int) -> None:
     assert status == caught.value.status
 
 
+def test_a_batch_of_which_each_event_is_refused() -> None:
+    """Where a refusal names all of them, none is sent a second time."""
+    named = [{"index": n, "reason": f"no {n}"} for n in range(len(BATCH))]
+
+    for told, expected in [
+        (named, {n: f"no {n}" for n in range(len(BATCH))}),
+        (named[1:], "answered 422: all"),
+    ]:
+        body = json.dumps({"error": "all", "rejected": told}).encode()
+        with pytest.raises(RejectedError) as caught:
+            judge(Reply(422, "application/json", body), BATCH)
+        assert (expected, 422) == (caught.value.reasons, caught.value.status)
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_we_are_not_let_in(status: int) -> None:
     """Everything is kept."""
@@ -232,6 +246,8 @@ def test_whatever_else_is_kept(status: int) -> None:
         ("1.5", 1.5),
         ("-3", 0.0),
         ("99999999", 99999999.0),  # the backoff has a cap
+        ("9" * 400, 1e9),
+        ("1e400", None),
         ("Thu, 01 Jan 1970 00:17:00 GMT", 20.0),
         ("Thu, 01 Jan 1970 00:10:00 GMT", 0.0),
         ("soon", None),

@@ -61,16 +61,15 @@ def test_an_unknown_certificate_is_refused(authority: Authority) -> None:
     assert (2, []) == (len(requests), warned)
 
 
-YEARS = {
-    "not_before": datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC),
-    "not_after": datetime.datetime(2021, 1, 1, tzinfo=datetime.UTC),
-}
+YEAR = datetime.timedelta(days=365)
+NOW = datetime.datetime.now(datetime.UTC)
+PAST = {"not_before": NOW - 2 * YEAR, "not_after": NOW - YEAR}
 
 
 @pytest.mark.parametrize(
     ("name", "options", "reason"),
     [
-        ("127.0.0.1", YEARS, "certificate has expired"),
+        ("127.0.0.1", PAST, "certificate has expired"),
         ("example.org", {}, "IP address mismatch, certificate is not valid for '127.0.0.1'."),
     ],
 )

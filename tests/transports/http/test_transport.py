@@ -855,7 +855,7 @@ def test_what_waits_for_a_url_can_go_elsewhere(
             child.kill()
             child.communicate()
         monkeypatch.setenv("LOGBATCH_TRANSPORT", old.url)
-        assert 1 == main(["recover"])
+        assert 1 == main(["recover", "--timeout", "0"])
         told = capsys.readouterr()
         assert "Error: 100 records could not be published; they stay in the journal\n" in told.err
         assert "nothing to recover" not in told.out
