@@ -18,7 +18,7 @@ from servers import free_port, running
 from waiting import PATIENCE, wait_until
 
 from logbatch import Dataset
-from logbatch.batching.takeover import recover
+from logbatch.batching.recovery import recover
 from logbatch.dataset.verify import verify
 from logbatch.transports import build
 
