@@ -232,6 +232,17 @@ def allocate(descriptor: int, size: int) -> None:
         write_all(descriptor, _ZEROS[: size - start])
 
 
+def enlarge(descriptor: int, size: int) -> None:
+    """Reserve more blocks for a file, behind what is in it.
+
+    Raises:
+        OSError: There is no room, or the system cannot do it.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+    os.posix_fallocate(descriptor, 0, size)
+
+
 def sync_file(descriptor: int) -> None:
     """Wait until the content of a file is on the disk.
 

@@ -55,8 +55,9 @@ class BatchHandler(Frontend, logging.Handler):  # type: ignore[misc]  # flush an
         block_timeout: Seconds a call may wait with `"block"`.  Default 1.0.
         close_timeout: Seconds `close` and `flush` may take; what is left stays in the journal.
             Default 5.0.
-        max_value_bytes: A longer message or value is cut, and its full length noted.  Default
-            1 MiB.
+        max_value_bytes: A longer message or value is cut, and its full length noted.  Cut before
+            that is what is nested deeper than 30 levels, and, of a value that is not plain JSON,
+            what comes after 10,000 items.  Default 1 MiB.
         objects: What is stored of an attribute of a type that is not known: its `"repr"`, or,
             without calling any of its methods, the name of its `"type"`.  Default `"repr"`.
         service: The `service` column.  Default: `OTEL_SERVICE_NAME`, else the program's name.

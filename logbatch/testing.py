@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
+from logbatch.native import RLock
 from logbatch.transports.base import BaseTransport, Batch, Receipt
 
 
@@ -40,7 +41,7 @@ class CapturingTransport(BaseTransport):
         self.singles: list[Batch] = []
         self.closed = 0
         self._answers: Iterator[Receipt | BaseException | None] = iter(answers)
-        self._changed = threading.Condition()
+        self._lock = RLock()
 
     def answer(self, *answers: Receipt | BaseException | None) -> None:
         """Script the next calls of `send`, after those that are scripted already."""
@@ -48,17 +49,16 @@ class CapturingTransport(BaseTransport):
 
     def answer_with(self, answers: Iterable[Receipt | BaseException | None]) -> None:
         """Script the next calls by an iterable, which may be endless."""
-        with self._changed:
+        with self._lock:
             self._answers = chain(self._answers, answers)
 
     def send(self, batch: Batch) -> Receipt | None:
         """Keep the batch and return the next answer, or raise it."""
-        with self._changed:
+        with self._lock:
             self.attempts.append(batch)
             answer = next(self._answers, None)
             if not isinstance(answer, BaseException):
                 self.batches.append(batch)
-            self._changed.notify_all()
         if isinstance(answer, BaseException):
             raise answer.with_traceback(None)  # one that is raised often would grow
         return answer
@@ -92,8 +92,12 @@ class CapturingTransport(BaseTransport):
         Returns:
             Whether they were, in time.
         """
-        with self._changed:
-            return self._changed.wait_for(lambda: sum(map(len, self.batches)) >= events, timeout)
+        deadline = time.monotonic() + timeout
+        while sum(map(len, self.batches.copy())) < events:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.001)  # which lets greenlets run, where there are any
+        return True
 
 
 class ManualClock:

@@ -63,18 +63,24 @@ class Maker:
         self._indexes = count()
         self._spares: deque[MappedSegment] = deque()
 
-    def make(self, size: int, need: int) -> Segment:
-        """Create a segment; in memory if a file cannot be created.
+    def make(self, size: int, need: int, newest: Segment | None) -> Segment:
+        """Create a segment.
+
+        Where no file can be created (we are another user by now, or have no descriptors left), the
+        newest one is made larger and returned; where that cannot be done either, it is in memory.
 
         Args:
             size: Bytes that are wanted.
             need: Bytes without which it is of no use.
+            newest: The segment that is full; None where there is none.
         """
         if self._directory is None:
             return MappedSegment(next(self._indexes), None, size, self._lock)
         try:
             return self._make_file(self._directory, size, max(need, LEAST))
         except OSError as error:
+            if isinstance(newest, MappedSegment) and _grow(newest, need):
+                return newest
             return self.make_in_memory(error.strerror or type(error).__name__, size, need)
 
     def make_in_memory(self, reason: str, size: int, need: int) -> Segment:
@@ -229,6 +235,18 @@ class Maker:
         """Release everything in a forked child: it is the parent's."""
         while self._spares:
             self._spares.popleft().abandon()
+
+
+def _grow(segment: MappedSegment, need: int) -> bool:
+    """Make a file larger, up to what the largest has; return whether so many bytes fit in."""
+    size = min(2 * segment.size, LARGEST)
+    if size - segment.end() < need or not segment.kept():
+        return False
+    try:
+        segment.grow(size)
+    except OSError:
+        return False
+    return True
 
 
 def _is_sound(spare: MappedSegment) -> bool:

@@ -8,12 +8,14 @@ own; then the mapping is kept for ever.
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 import os
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
-from logbatch.disk import OwnFile, sync_file
+from logbatch.disk import OwnFile, enlarge, sync_file
 
 _open: set[MappedFile] = set()
 
@@ -24,9 +26,10 @@ class MappedFile:
     Args:
         descriptor: The file; it belongs to the mapping unless this raises.  -1 stands for memory.
         size: Bytes, from its start.
+        others: Descriptors of the same file that are not this mapping's.
     """
 
-    def __init__(self, descriptor: int, size: int) -> None:
+    def __init__(self, descriptor: int, size: int, others: Collection[int] = ()) -> None:
         self._closed = False
         self._file: OwnFile | None = None
         self._closes_file = False  # whether the mapping closes it, by its number
@@ -36,7 +39,7 @@ class MappedFile:
             return
         self._file = OwnFile(descriptor)
         if sys.version_info < (3, 13):
-            duplicate = _find_duplicate(self._file)
+            duplicate = _find_duplicate(self._file, {*others, descriptor})
             self._keep = duplicate < 0
             if not self._keep:
                 self._closes_file = True
@@ -67,6 +70,31 @@ class MappedFile:
     def size(self) -> int | None:
         """Return how large the file is; None where that is not known."""
         return None if self._file is None else self._file.size()
+
+    def enlarged(self, size: int, others: Collection[int]) -> MappedFile:
+        """Make the file larger, and return a mapping of all of it; this one stays.
+
+        Args:
+            size: Bytes it shall have.
+            others: Descriptors of earlier mappings of it.
+
+        Raises:
+            OSError: That is not possible.
+        """
+        if self._file is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        number = os.dup(self._file.check())
+        try:
+            enlarge(number, size)
+            return MappedFile(number, size, {*others, self.number})
+        except BaseException:
+            os.close(number)
+            raise
+
+    @property
+    def number(self) -> int:
+        """The descriptor; -1 where there is none."""
+        return -1 if self._file is None else self._file.number
 
     def shrink(self, size: int) -> None:
         """Let the file be smaller.  Never touch the mapping behind that."""
@@ -100,23 +128,23 @@ def _map(descriptor: int, size: int) -> mmap.mmap:
     return mmap.mmap(descriptor, size)
 
 
-def _find_duplicate(file: OwnFile) -> int:
+def _find_duplicate(file: OwnFile, others: Collection[int]) -> int:
     """Find the number under which a mapping has duplicated the descriptor; -1 if none is found."""
     probe = os.dup(file.number)  # takes the lowest free number, as the mapping's own did
     os.close(probe)
     near = range(probe, 2, -1)
-    found = (number for number in near if number != file.number and file.is_open_as(number))
+    found = (number for number in near if number not in others and file.is_open_as(number))
     number = next(found, -1)
-    return _search_all(file) if number < 0 else number
+    return _search_all(file, others) if number < 0 else number
 
 
-def _search_all(file: OwnFile) -> int:
+def _search_all(file: OwnFile, others: Collection[int]) -> int:
     """Look at every descriptor: another thread has opened or closed some meanwhile."""
     try:
         numbers = [int(name) for name in os.listdir("/dev/fd")]
     except OSError:
         return -1
-    return next((n for n in numbers if n != file.number and file.is_open_as(n)), -1)
+    return next((n for n in numbers if n not in others and file.is_open_as(n)), -1)
 
 
 def _keep_for_ever(mapping: mmap.mmap) -> None:

@@ -51,6 +51,7 @@ class MappedSegment:
         self._end: int | None = None
         self._lock = lock
         self._copied: OwnFile | None = None  # where its lines are found instead
+        self._outgrown: list[MappedFile] = []
         self._mapping = _map_new_file(path, size) if path else MappedFile(-1, size)
         self._map = self._mapping.map
         self.write: Write = self._map.write if _LOCKLESS else self._write_locked
@@ -120,6 +121,25 @@ class MappedSegment:
         if self.path is not None and self._copied is None:
             self._mapping.sync()
 
+    def grow(self, size: int) -> None:
+        """Make the file larger, so that more lines fit in.
+
+        Raises:
+            OSError: That is not possible.
+        """
+        with self._lock:
+            if self._end is not None:
+                raise OSError(errno.EINVAL, "sealed")
+            mapping = self._mapping.enlarged(size, [each.number for each in self._outgrown])
+            self._map.seek(0, os.SEEK_END)  # from here on the old `write` raises
+            mapping.map.seek(self._content_end())
+            # Who holds a function of the old one may still call it, so it stays until the end.
+            self._outgrown.append(self._mapping)
+            self._mapping, self._map = mapping, mapping.map
+            self.size = size
+            self.write = self._map.write if _LOCKLESS else self._write_locked
+            self.position = self._map.tell
+
     def copy_to(self, path: Path) -> None:
         copied, self._copied = self._copied, copy_lines(self, path)
         self.path = path
@@ -130,7 +150,8 @@ class MappedSegment:
         return self.path is not None and (self._copied or self._mapping).is_named(self.path)
 
     def release(self) -> None:
-        self._mapping.close()
+        for mapping in (*self._outgrown, self._mapping):
+            mapping.close()
         if self._copied is not None:
             self._copied.close()
 

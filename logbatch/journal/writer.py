@@ -147,7 +147,7 @@ class Writer:
             raise JournalFull("no journal file")
         if no_file:
             return self._maker.make_in_memory("a new one takes no line", size, need)
-        return self._maker.make(size, need)
+        return self._maker.make(size, need, refusing)
 
     def _bytes_held(self) -> int:
         return self._segments.bytes_held(self._progress.settled)

@@ -30,32 +30,36 @@ def logs(tmp_path: Path) -> Path:
     return tmp_path / "logs"
 
 
-def start(arguments: str, redirected: str) -> subprocess.Popen[str]:
-    """Have a shell run `logbatch` with redirected streams."""
-    program = shlex.join([sys.executable, "-m", "logbatch"])
-    line = f"{program} {arguments} {redirected}"
-    pipe = subprocess.PIPE
-    return subprocess.Popen(["sh", "-c", line], stdout=pipe, stderr=pipe, text=True)
-
-
-def test_streams_that_are_closed(logs: Path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "redirected", "code", "out", "err"),
+    [
+        ("tail logs", ">&-", 1, "", CLOSED),
+        (f'query logs "{ONE}" --format parquet', ">&-", 1, "", CLOSED),
+        (f'query logs "{ONE}" -o found.csv', ">&-", 0, "", ""),
+        ("verify logs --json", ">&- 2>&-", 1, "", ""),
+        ("recover logs", ">&- 2>&- <&-", 1, "", ""),
+        (f'query logs "{ONE}" --format csv', "2>&- <&-", 0, "n\n1\n", ""),
+        ("tail logs", ">/dev/full", 1, "", "Error: No space left on device\n"),
+        ("tail --nonsense", "2>/dev/full", 2, "", ""),
+    ],
+)
+@pytest.mark.usefixtures("logs")
+def test_streams_that_are_closed(
+    arguments: str, redirected: str, code: int, out: str, err: str
+) -> None:
     """A closed standard output is an error where something is printed; the others are none."""
-    full = "Error: No space left on device\n"
-    cases = {
-        ("tail logs", ">&-"): (1, "", CLOSED),
-        (f'query logs "{ONE}" --format parquet', ">&-"): (1, "", CLOSED),
-        (f'query logs "{ONE}" -o found.csv', ">&-"): (0, "", ""),
-        ("verify logs --json", ">&- 2>&-"): (1, "", ""),
-        ("recover logs", ">&- 2>&- <&-"): (1, "", ""),
-        (f'query logs "{ONE}" --format csv', "2>&- <&-"): (0, "n\n1\n", ""),
-        ("tail logs", ">/dev/full"): (1, "", full),
-        ("tail --nonsense", "2>/dev/full"): (2, "", ""),
-    }
-    started = {case: start(*case) for case in cases}
-    for case, (code, out, err) in cases.items():
-        said = started[case].communicate(timeout=PATIENCE)
-        assert (code, out, err) == (started[case].returncode, *said), case
-    assert "n\n1\n" == Path("found.csv").read_text(encoding="utf-8")
+    program = shlex.join([sys.executable, "-m", "logbatch"])
+    done = subprocess.run(
+        ["sh", "-c", f"{program} {arguments} {redirected}"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+    assert (code, out, err) == (done.returncode, done.stdout, done.stderr)
+    if "-o found.csv" in arguments:
+        assert "n\n1\n" == Path("found.csv").read_text(encoding="utf-8")
 
 
 def arguments_for(command: list[str], directory: str) -> list[str]:

@@ -6,7 +6,9 @@ import logging
 import os
 import shutil
 import signal
-from collections.abc import Callable
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -312,6 +314,52 @@ def test_a_process_that_is_killed_after_a_cut(directory: Path, told: Told, power
     os.waitpid(Child(work).pid, 0)
     found = take_all(directory)
     assert same((0, len(found) - 20), (60, 80)) == found
+
+
+# ---------------------------------------------------------------------- no new file
+
+
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """A directory that any user may enter; pytest's own become private whenever one starts."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        yield Path(name) / "journals"
+
+
+def test_the_newest_file_grows_where_no_other_can_be_made(reachable: Path, told: Told) -> None:
+    """Up to 16 MiB; readers and the next process see one file."""
+    directory = reachable
+
+    def work() -> None:
+        journal = Journal(directory, new_producer(), on_trouble=told)
+        journal.append(line("0", 1000))
+        directory.chmod(0o500)
+        if os.geteuid() == 0:
+            os.setuid(54321)
+
+        def write(first: int) -> None:
+            for number in range(first, 3000, 3):
+                journal.append(line(str(number), 1000))
+
+        threads = [threading.Thread(target=write, args=(first,)) for first in (1, 2, 3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not told.texts, told.texts
+        assert not journal.left().in_memory
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    _, status = os.waitpid(Child(work).pid, 0)
+    assert signal.SIGKILL == status
+    directory.chmod(0o700)
+    (path,) = segments(directory)
+    assert 4 << 20 == path.stat().st_size
+    (pending,) = read_pending(directory)
+    found = numbers(0, pending.lines)
+    assert list(range(3000)) == sorted(number for _, number in found)
+    assert found == take_all(directory)
 
 
 # ---------------------------------------------------------------------- in time

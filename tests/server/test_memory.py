@@ -170,6 +170,13 @@ def make_attacks() -> Iterator[Attack]:
         yield Attack(f"{name}, as OTLP", body, refused, OTLP)
     text = fill(b"[" * 40, b'""', b"", 400_000)
     yield Attack("strings of no list", text, refused | taken, media="application/x-ndjson")
+    # What is mended.
+    halves = fill(b'[{"message":"', rb"\ud83d", b'","level":"INFO"}]')
+    yield Attack("halves of pairs", halves, taken)
+    head = json.dumps(event(attributes={}), separators=(",", ":")).encode().removesuffix(b"}}")
+    for unit in (b'"":1,', b'"":{"":1},'):
+        repeated = fill(b"[" + head, unit, b'"":1}}]', BODY // 16)
+        yield Attack("a key again and again", repeated, refused | taken)
     # A text that takes four times its bytes.
     wide = json.dumps(event("x" * (BODY // 2)), ensure_ascii=False).encode()
     wide = wide.replace(b"xx", "\U0001f600".encode(), 1)

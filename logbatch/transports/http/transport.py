@@ -19,6 +19,7 @@ from logbatch.errors import (
     TemporaryError,
     TransportError,
 )
+from logbatch.native import threads_are_replaced
 from logbatch.options import choice, seconds, switch
 from logbatch.transports.base import BaseTransport, Batch, Receipt
 from logbatch.transports.http import bodies
@@ -133,6 +134,8 @@ class HttpTransport(BaseTransport):
         self._session: requests.Session | None = None
         self._deadline: Deadline
         self._too_large: tuple[int, float] | None = None  # bytes of lines, and until when
+        if threads_are_replaced():
+            _open_session()  # what it imports takes locks of `logging`, which greenlets hold
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
