@@ -11,6 +11,7 @@ from logbatch.batching.batcher import Batcher
 from logbatch.batching.delivery import delivering
 from logbatch.dedupe import taken_by_processor, way_of, ways
 from logbatch.events.event import LineEncoder
+from logbatch.forks import mark, notice
 from logbatch.frontend import Frontend
 from logbatch.keywords import Options
 from logbatch.metrics import MetricsPlace
@@ -154,6 +155,8 @@ class BatchHandler(Frontend, logging.Handler):  # type: ignore[misc]  # flush an
         """Encode a record and append it to the journal."""
         batcher = self._batcher
         try:
+            if not mark[0]:
+                notice()
             if delivering and record.thread in delivering:
                 batcher.suppress()
             elif not (ways and self._way in ways and taken_by_processor(self._way)):

@@ -10,13 +10,13 @@ prometheus_client's multiprocess mode reads no metrics of this kind: scrape each
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, Protocol
 
+from logbatch.forks import call_in_child
 from logbatch.stats import Stats
 from logbatch.version import VERSION
 
@@ -333,5 +333,4 @@ def _after_fork() -> None:
     _lock = threading.RLock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+call_in_child(_after_fork)

@@ -18,6 +18,7 @@ import importlib
 import sys
 import time
 from _queue import Empty, SimpleQueue
+from collections.abc import Callable
 from typing import Any
 
 _POLL = 0.005  # seconds between two looks of a greenlet that waits for a thread
@@ -47,6 +48,7 @@ def _is_eventlets(module: str) -> bool:
 
 RLock = original("_thread", "RLock")
 start_thread = original("_thread", "start_new_thread")
+get_ident: Callable[[], int] = original("_thread", "get_ident")
 sleep = original("time", "sleep")
 
 

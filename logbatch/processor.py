@@ -9,6 +9,7 @@ from typing import Any, Self, Unpack
 
 from logbatch import dedupe
 from logbatch.batching.delivery import delivering
+from logbatch.forks import mark, notice
 from logbatch.frontend import Frontend
 from logbatch.handler import make_batcher
 from logbatch.keywords import Options
@@ -94,6 +95,8 @@ class BatchProcessor(Frontend):
         """
         batcher = self._batcher
         try:
+            if not mark[0]:
+                notice()
             if delivering and threading.get_ident() in delivering:
                 batcher.suppress()
             else:

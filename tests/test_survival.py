@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow.dataset
 import pytest
-from waiting import wait_until
+from waiting import PATIENCE, wait_until
 
 import logbatch
 from logbatch import Dataset
@@ -34,6 +34,7 @@ ALONE = [
     "daemon thread",
     "atexit",
     "os.fork",
+    "C fork",
 ]
 WITH_CHILDREN = ["process", "process that dies", "pool", "executor"]
 CASES = [(way, "fork") for way in ALONE] + [
@@ -54,7 +55,7 @@ def run(url: str, way: str, method: str) -> None:
     )
     assert "Logging error" not in done.stderr
     assert "logbatch:" not in done.stderr, done.stderr
-    if way in ("end", "process", "pool", "executor", "thread", "atexit", "os.fork"):
+    if way in ("end", "process", "pool", "executor", "thread", "atexit", "os.fork", "C fork"):
         assert 0 == done.returncode, done.stderr
 
 
@@ -95,6 +96,55 @@ def test_a_live_handler_finishes_what_a_killed_process_left(tmp_path: Path) -> N
         wait_until(lambda: handler.stats().recovered == RECORDS and handler.flush())
         assert RECORDS + 1 == len(published(logs))
         assert RECORDS == handler.stats().recovered
+
+
+EXECUTES = """
+import logging, os, sys
+import logbatch
+
+handler = logbatch.BatchHandler(sys.argv[1], flush_interval=3600)
+log = logging.getLogger()
+log.addHandler(handler)
+log.warning("before")
+os.execv(sys.executable, [sys.executable, "-c", *sys.argv[2:]])
+"""
+RESTS = """
+print("ready", flush=True)
+input()
+"""
+LOGS = """
+import logging, sys, time
+import logbatch
+
+with logbatch.BatchHandler(sys.argv[1]) as handler:
+    log = logging.getLogger()
+    log.addHandler(handler)
+    log.warning("after")
+    while handler.stats().recovered == 0:
+        time.sleep(0.01)
+"""
+
+
+def test_a_process_that_executes_another_program(tmp_path: Path) -> None:
+    """Regression: its journal counted as that of a living process, of which it had the pid."""
+    url = f"jsonl:{tmp_path / 'logs'}"
+    command = [sys.executable, "-c", EXECUTES, url, RESTS]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert b"ready\n" == process.stdout.readline()
+        assert (1, 1, 0) == tuple(recover(build(url)))
+        process.communicate(b"\n")
+    assert ["before"] == [row["message"] for row in Dataset(tmp_path / "logs").rows()]
+
+
+def test_a_process_that_executes_itself_again(tmp_path: Path) -> None:
+    """It publishes what it had logged before, as autoreloaders need it."""
+    url = f"jsonl:{tmp_path / 'logs'}"
+    command = [sys.executable, "-c", EXECUTES, url, LOGS, url]
+    subprocess.run(command, check=True, timeout=PATIENCE)
+    messages = [row["message"] for row in Dataset(tmp_path / "logs").rows()]
+    assert ["after", "before"] == sorted(messages)
+    assert [] == list((tmp_path / "logs" / ".journal").glob("*.journal"))
 
 
 def test_a_live_journal_is_left_alone(tmp_path: Path) -> None:

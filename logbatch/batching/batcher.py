@@ -26,6 +26,7 @@ from logbatch.batching.triggers import FLOWING
 from logbatch.batching.worker import Worker
 from logbatch.events.event import LineEncoder
 from logbatch.events.redact import Redactor
+from logbatch.forks import notice
 from logbatch.identity import new_producer
 from logbatch.journal import Journal, JournalFull, JournalStopped, Left
 from logbatch.native import RLock
@@ -33,7 +34,7 @@ from logbatch.options import BatchOptions
 from logbatch.places import explain
 from logbatch.stats import Stats
 from logbatch.transports.base import BaseTransport, journal_directory
-from logbatch.trouble import Trouble
+from logbatch.trouble import Trouble, describe
 
 _POLL = 0.01  # seconds between two looks for room, when a caller waits for it
 
@@ -272,6 +273,7 @@ class Batcher:
         Returns:
             Whether it is.  False at once on the thread that delivers.
         """
+        notice()
         if self._worker.is_inside():
             return False
         if self._repeats is not None:
@@ -293,6 +295,7 @@ class Batcher:
             Whether everything was delivered.  If not, it is in the journal: this process goes on
             trying as long as it lives, then the next one does.
         """
+        notice()
         if self._worker.is_inside():
             return False
         self.retire()
@@ -304,6 +307,7 @@ class Batcher:
 
     def retire(self) -> None:
         """Begin to close, without waiting: the flusher ends the session, and then the thread."""
+        notice()
         self._inbox.closing = True
         if self._repeats is not None:
             self._repeats.end()
@@ -357,6 +361,7 @@ class Batcher:
 
     def stats(self) -> Stats:
         """Return what became of everything accepted so far."""
+        notice()
         with self._lock:
             self._fold_ended()
             past, sessions = self._past, self._sessions.copy()
@@ -374,11 +379,19 @@ class Batcher:
 
     # ------------------------------------------------------------------ fork
 
+    def working_thread(self) -> int | None:
+        """Return the thread that delivers at this moment; None where none does."""
+        return self._worker.inside
+
     def after_fork(self) -> None:
         """Start afresh in a forked child; the journals are the parent's, who goes on with them."""
         delivering.clear()
         for session in self._sessions:
             session.journal.abandon()
         self._takeover.abandon()
-        self.transport.after_fork()
         self._begin()
+        try:
+            self.transport.after_fork()
+        except Exception as error:
+            fate = "events are sent all the same"
+            self.report("fork", f"the transport's after_fork failed: {describe(error)}; {fate}")

@@ -248,7 +248,10 @@ class Flusher:
                 return due
             session.ticks = count(came)
             session.wake_at = came + (triggers.size - events - 1 if events else 0)
-            session.wake_offset = session.writer.position() + triggers.bytes - waiting
+            writer = session.writer
+            session.wake_offset = min(
+                writer.position() + triggers.bytes - waiting, writer.prepare_at()
+            )
             # Look again after the marks are set: an event that came in between did not see them.
             if session.journal.count() <= session.wake_at:
                 return due

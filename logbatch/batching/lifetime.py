@@ -9,9 +9,13 @@ import sys
 import weakref
 from typing import Protocol
 
+from logbatch.forks import call_in_child, is_importing
+from logbatch.native import sleep
 from logbatch.options import BatchOptions
 
 WHILE_CONFIGURED = 0.1  # seconds waited at the most while `logging` is configured
+WHILE_IMPORTING = 5.0  # seconds that forks wait at the most for one import
+_LOOK = 0.002  # seconds between two looks whether it is at its end
 
 
 class Lasting(Protocol):
@@ -27,6 +31,9 @@ class Lasting(Protocol):
 
     def report_left(self) -> None:
         """Report what becomes of what was not."""
+
+    def working_thread(self) -> int | None:
+        """Return the thread that delivers at this moment; None where none does."""
 
     def after_fork(self) -> None:
         """Start afresh in a forked child."""
@@ -46,6 +53,7 @@ class Lifetime:
         self.ending = False
         self._live: weakref.WeakSet[Lasting] = weakref.WeakSet()
         self._patience = 0.0
+        self._import_patience = WHILE_IMPORTING
         self._ends_with_multiprocessing = False
         self._last_call: logging.Handler | None = None
 
@@ -99,6 +107,23 @@ class Lifetime:
             if not batcher.close():
                 batcher.report_left()
 
+    def before_fork(self) -> None:
+        """Wait until none of the threads that deliver is inside an import, within limits.
+
+        What is being imported when a process is forked can never be imported in the child: the
+        lock of the module stays with a thread that is not there.
+        """
+        while self._is_importing():
+            if self._import_patience <= 0:
+                return  # it waits for us, perhaps, who fork from within an import
+            sleep(_LOOK)  # not a greenlet's: none may run within the fork
+            self._import_patience -= _LOOK
+        self._import_patience = WHILE_IMPORTING
+
+    def _is_importing(self) -> bool:
+        threads = [batcher.working_thread() for batcher in self.live()]
+        return any(thread is not None and is_importing(thread) for thread in threads)
+
     def after_fork(self) -> None:
         """Have all of them start afresh, in the child."""
         self._ends_with_multiprocessing = False
@@ -129,5 +154,6 @@ class _LastCall(logging.Handler):
 
 process = Lifetime()
 atexit.register(process.end)
+call_in_child(process.after_fork)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=process.after_fork)
+    os.register_at_fork(before=process.before_fork)

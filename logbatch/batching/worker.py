@@ -1,8 +1,8 @@
 """The one thread that delivers for a batcher: when it starts, rests, dies and is replaced.
 
 It is started by the first event that needs it, and ends when its batcher is closed and has nothing
-to do.  Where no thread can be started (the interpreter exits, or there are too many), a caller of
-`flush` or `close` delivers on its own.
+to do.  Where no thread can be started (the interpreter exits, there are too many, or uWSGI is about
+to fork), a caller of `flush` or `close` delivers on its own.
 
 What holds at all times:
 
@@ -17,14 +17,14 @@ What holds at all times:
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 
 from logbatch.batching.flusher import Flusher
 from logbatch.batching.inbox import Inbox
 from logbatch.batching.lifetime import process
-from logbatch.native import RLock, start_thread
+from logbatch.forks import may_start_threads
+from logbatch.native import RLock, get_ident, start_thread
 from logbatch.transports.base import BaseTransport
 from logbatch.trouble import Trouble, describe
 
@@ -44,6 +44,7 @@ class Worker:
 
     Attributes:
         running: Whether there is a thread.
+        inside: The thread that is inside a step; None where none is.
     """
 
     def __init__(
@@ -63,16 +64,16 @@ class Worker:
         self.running = False
         self._starting = RLock()
         # Written by the one that holds `_working`; read by any.
-        self._inside: int | None = None
+        self.inside: int | None = None
         self._working = RLock()
 
     def is_inside(self) -> bool:
         """Return whether the calling thread is the one that delivers at this moment."""
-        return self._inside == threading.get_ident()
+        return self.inside == get_ident()
 
     def start(self) -> bool:
         """Start the thread if it does not run; return whether it runs now."""
-        if process.ending:
+        if process.ending or not may_start_threads():
             return self.running
         process.end_with_multiprocessing()
         with self._starting:
@@ -115,7 +116,7 @@ class Worker:
             return wait
 
     def _try_step(self) -> float:
-        self._inside = threading.get_ident()
+        self.inside = get_ident()
         try:
             return self._flusher.step()
         except BaseException as error:
@@ -124,7 +125,7 @@ class Worker:
             self._trouble.say("flusher", f"{text}; {fate}", error)
             return _RETRY
         finally:
-            self._inside = None
+            self.inside = None
             self._inbox.answer()
 
     def _has_nothing_left(self) -> bool:

@@ -19,9 +19,10 @@ from typing import Any, Literal
 from logbatch.events.context import host_name, service_name
 from logbatch.events.eventdict import now_utc
 from logbatch.events.fast_event import FastEvents
-from logbatch.events.fast_path import FastPath, Origins
+from logbatch.events.fast_path import FastPath
 from logbatch.events.fields import Event, EventWriter, short
 from logbatch.events.logrecord import columns_of
+from logbatch.events.origins import Origins
 from logbatch.events.reading import Reader
 from logbatch.events.values import name_alone, name_of
 

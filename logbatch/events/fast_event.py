@@ -7,7 +7,6 @@ the very one that the careful way comes to.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -21,24 +20,13 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Raw
 
+from logbatch import forks
 from logbatch.events.context import task_name, unmerged_values
 from logbatch.events.eventdict import pop_level
-from logbatch.events.fast_path import (
-    LONG,
-    Line,
-    Origin,
-    Origins,
-    Shape,
-    Unusual,
-    add_bound,
-    encode,
-    join,
-    make_attributes,
-    passing_shape,
-    require,
-    shape_of,
-)
+from logbatch.events.fast_path import LONG
 from logbatch.events.fields import NAME_BYTES
+from logbatch.events.origins import Line, Origin, Origins, Unusual, encode, join, require
+from logbatch.events.shapes import Shape, add_bound, make_attributes, passing_shape, shape_of
 from logbatch.events.values import Describe
 
 # What a column tells, or what asks for something.
@@ -134,7 +122,7 @@ class FastEvents:
                 if bound := unmerged_values():
                     attributes = add_bound(bound, shape, attributes, self._limit, self._describe)
             frame = _find_caller(_getframe(2))  # behind the processor's own
-            caller = os.getpid(), threading.get_ident(), threading.current_thread().name
+            caller = forks.pid, threading.get_ident(), threading.current_thread().name
             key = named, id(frame.f_code), frame.f_lasti, caller
             origin = self._known.get(key) or self._learn(key, frame)
             before, behind, _, (level, _) = origin

@@ -166,13 +166,24 @@ class Writer:
         Args:
             pause: Called now and then, to let other threads run.
         """
+        newest, size = self._needs_spare(), self._next_size(0)
+        if newest is None or newest.end() < newest.size // 2:
+            return
+        if self._bytes_held() + size <= self._max_bytes:
+            self._maker.prepare(size, pause)
+
+    def prepare_at(self) -> int:
+        """Return the offset in the newest segment at which `prepare` is to be called next."""
+        newest = self._needs_spare()
+        half = WITHOUT_LIMIT if newest is None else newest.size // 2
+        return half if self.position() < half else WITHOUT_LIMIT
+
+    def _needs_spare(self) -> Segment | None:
+        """Return the newest segment, if there is none yet to follow it."""
         newest = self._segments.newest()
         if self._stopped or self._maker.is_ready or newest is None or newest.path is None:
-            return
-        size = self._next_size(0)
-        if newest.end() * 2 < newest.size or self._bytes_held() + size > self._max_bytes:
-            return
-        self._maker.prepare(size, pause)
+            return None
+        return newest
 
     def sync(self) -> None:
         """Bring what was appended so far to the disk, while the destination does not take it."""

@@ -1,8 +1,7 @@
 """The entries of a request: found in its body, checked, and made lines.
 
-What our own clients send are lines already; they are checked many at a time and stored byte for
-byte, as long as no object in them has a key twice.  Only where one of them is something else is
-each looked at by itself.
+What our own clients send are lines already; they are checked and stored byte for byte.  Only where
+one of them is something else is each looked at closely.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import msgspec
 from logbatch.server.json_size import is_deeper
 from logbatch.server.limits import Limits, Refusal
 from logbatch.server.normalise import DEFAULT_LEVEL, Level, Made, Rejected, normalise
-from logbatch.server.unique_keys import is_as_we_write, keep_last_keys
+from logbatch.server.unique_keys import SMALL, keep_last_keys
 from logbatch.storage.columns import COLUMNS, FIELDS, JSON_TYPES
 from logbatch.storage.line import format_time
 
@@ -58,14 +57,18 @@ def _strict_field(name: str) -> tuple[Any, ...]:
     return (name, kind) if column.required else (name, kind | None, None)
 
 
-# A line that needs no work: what `logbatch.storage.line.Line` is, strictly.
-_Own = msgspec.defstruct(
-    "_Own",
-    [*map(_strict_field, FIELDS[:-1]), ("attributes", _Object | None, None)],
-    gc=False,
-    forbid_unknown_fields=True,
-)
-_own = msgspec.json.Decoder(_Own)
+def _make_own(attributes: Any) -> msgspec.json.Decoder[Any]:
+    """Make a decoder of a line that needs no work: of `logbatch.storage.line.Line`, strictly."""
+    fields = [*map(_strict_field, FIELDS[:-1]), ("attributes", attributes | None, None)]
+    kind = msgspec.defstruct(
+        "_Own", fields, gc=False, forbid_unknown_fields=True, omit_defaults=True
+    )
+    return msgspec.json.Decoder(kind)
+
+
+_check_own = _make_own(_Object).decode
+_build_own = _make_own(dict[str, Any]).decode
+_encode = msgspec.json.Encoder().encode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_any = msgspec.json.Decoder(msgspec.Raw).decode
@@ -182,7 +185,7 @@ def check(
             f"entry {index} is nested deeper than {limits.max_depth} levels",
             more={"index": index},
         )
-    if _are_own(entries):
+    if all(map(_is_own, entries)):
         return Checked(entries, {})
     received = format_time(datetime.fromtimestamp(now, UTC))
     return _check_singly(entries, received, default, first)
@@ -194,13 +197,12 @@ def _find_deep(entries: Iterable[bytes], most: int) -> Iterable[int]:
             yield index
 
 
-def _are_own(entries: list[bytes]) -> bool:
+def _is_own(entry: bytes) -> bool:
+    """Return whether an entry is a line just as our clients encode it, so with no key twice."""
     try:
-        if len(_own.decode_lines(b"\n".join(entries))) != len(entries):
-            return False
-    except (RecursionError, *_UNDECODABLE):
+        return len(entry) <= SMALL and _encode(_build_own(entry)) == entry
+    except (RecursionError, OverflowError, *_UNDECODABLE):
         return False
-    return all(map(is_as_we_write, entries))
 
 
 def _check_singly(entries: list[bytes], received: str, default: Level, first: int) -> Checked:
@@ -226,7 +228,7 @@ def _make_line(entry: bytes, received: str, default: Level) -> Made:
         Rejected: It cannot be stored.
     """
     try:
-        _own.decode(entry)
+        _check_own(entry)
         made = Made(entry, dated=True)
     except (RecursionError, *_UNDECODABLE):
         made = normalise(entry, received, default)

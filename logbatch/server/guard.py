@@ -11,6 +11,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import struct
+import sys
 from collections.abc import Sequence
 
 from starlette.types import ASGIApp
@@ -24,6 +28,7 @@ BUSY = "there are too many connections"
 
 _SPARE = 100  # connections above the limit that may still ask, and get the answer to that
 _SECONDS = 5.0  # that these have for it
+_AT_ONCE = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 _CLOSE = (b"connection", b"close")
 _LENGTHS = {b"content-length", b"transfer-encoding"}
 
@@ -134,8 +139,13 @@ class GuardedProtocol(DeadlineProtocol):
 
     def _drop_unread(self) -> None:
         self._unread = None
-        if self.transport.get_write_buffer_size() > 0:
-            self.transport.abort()
+        if self.transport.get_write_buffer_size() == 0:
+            return
+        connection = self.transport.get_extra_info("socket")
+        if connection is not None:  # else the system would go on to offer what it has
+            with contextlib.suppress(OSError):
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        self.transport.abort()
 
 
 def _is_ambiguous(headers: Sequence[tuple[bytes, bytes]]) -> bool:

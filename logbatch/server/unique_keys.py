@@ -15,7 +15,9 @@ import msgspec
 
 from logbatch.server.normalise import Rejected
 
-_SMALL = 128 << 10  # bytes of a line that is built as a whole, which takes up to 40 times as many
+SMALL = 128 << 10
+"""Bytes of a line that may be built as a whole, which takes up to 40 times as many."""
+
 _KEYS = 1 << 17  # in one line; each is kept as long as its object is open
 
 # The next key, or the next brace of an object that has any; what stands before is passed over.
@@ -43,19 +45,6 @@ class _Object(NamedTuple):
     starts: array[int]
 
 
-def is_as_we_write(line: bytes) -> bool:
-    """Return whether a line is, byte for byte, as our own clients encode it; quickly.
-
-    Such a line has no key twice, as what is built of it has not.
-    """
-    if len(line) > _SMALL:
-        return False
-    try:
-        return _encode(_decode_any(line)) == line
-    except (msgspec.MsgspecError, ValueError, OverflowError):  # numbers that Python has not
-        return False
-
-
 def keep_last_keys(line: bytes) -> bytes:
     """Return a line without the members of objects whose keys stand there again later.
 
@@ -65,7 +54,7 @@ def keep_last_keys(line: bytes) -> bytes:
     Raises:
         Rejected: It has too many keys.
     """
-    if is_as_we_write(line):
+    if _is_as_encoded(line):  # what was built has no key twice
         return line
     kept, at = [], 0
     for start, stop in sorted(_find_repeated(line)):
@@ -96,3 +85,11 @@ def _find_repeated(line: bytes) -> Iterator[tuple[int, int]]:
             objects.append(_Object({}, array("Q")))
         else:
             objects.pop()
+
+
+def _is_as_encoded(line: bytes) -> bool:
+    """Return whether a line is, byte for byte, what a decoder and an encoder make of it."""
+    try:
+        return len(line) <= SMALL and _encode(_decode_any(line)) == line
+    except (msgspec.MsgspecError, ValueError, OverflowError):  # numbers that Python has not
+        return False

@@ -62,6 +62,24 @@ def test_adaptive_flushes_soon_while_events_flow_and_rarely_while_they_trickle()
     bench.session.end()
 
 
+def test_the_next_segment_is_made_when_one_is_half_full(tmp_path: Path) -> None:
+    """Who fills a segment by half wakes the flusher, which makes the next one ready, once."""
+    bench = make_bench(tmp_path, flush_interval=3600.0)
+    journal, writer = bench.session.journal, bench.session.writer
+    journal.append(line("a"))
+    bench.flusher.step()
+    assert [] == list(tmp_path.glob("*.spare"))
+    half = bench.session.wake_offset
+    (segment,) = tmp_path.glob("*.journal")
+    assert segment.stat().st_size == 2 * half
+    while writer.position() < half:
+        journal.append(line("x" * 10_000))
+    bench.flusher.step()
+    assert 1 == len(list(tmp_path.glob("*.spare")))
+    assert bench.session.wake_offset > 2 * half
+    bench.session.end()
+
+
 @pytest.mark.parametrize("interval", [0.1, 60.0], ids=["outage", "long interval"])
 def test_what_waits_for_longer_than_a_second_is_brought_to_the_disk(
     tmp_path: Path, interval: float, monkeypatch: pytest.MonkeyPatch

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import sys
 from itertools import repeat
 from typing import Any
 
 import pytest
 from children import Child
 from scripted import Answer, Request, scripted
+from waiting import wait_until
 
 from logbatch import BatchHandler
 from logbatch.batching.recovery import Recovery
@@ -160,6 +163,30 @@ def test_a_network_that_breaks_every_third_connection(
     told = capsys.readouterr()
     assert "published 60 records from 1 journal of dead processes\n" == told.out
     assert 1 == told.err.count("; the rest waits in the journal; retrying in ")
+
+
+class Screen(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        """Be one."""
+        return True
+
+
+def test_a_terminal_shows_how_much_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it takes longer than a second; nothing of it is left at the end."""
+    monkeypatch.setenv("LOGBATCH_MAX_BATCH_SIZE", "10")
+    monkeypatch.setattr(sys, "stderr", screen := Screen())
+
+    def answer(request: Request) -> Answer:
+        if len(server.requests) == 2:
+            wait_until(lambda: "published 10 of 30 records, " in screen.getvalue(), "the line")
+        return Answer()
+
+    with scripted(rest=answer) as server:
+        leave(server.url, 30)
+        assert 0 == main(["recover", server.url])
+    assert screen.getvalue().endswith("\r\x1b[K")
 
 
 def test_timeout_ends_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,7 +34,9 @@ from rows import Capture, Raising, Unequal, make_json_values, read
 from structlog.contextvars import bound_contextvars
 
 from logbatch.events.event import LineEncoder
-from logbatch.events.fast_path import FastPath, Origins, shape_of
+from logbatch.events.fast_path import FastPath
+from logbatch.events.origins import Origins
+from logbatch.events.shapes import shape_of
 
 STANDARD = tuple(logging.makeLogRecord({}).__dict__)
 

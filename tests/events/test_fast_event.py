@@ -20,7 +20,7 @@ from structlog.contextvars import bound_contextvars
 
 from logbatch.events.event import LineEncoder
 from logbatch.events.fast_event import FastEvents
-from logbatch.events.fast_path import Origins
+from logbatch.events.origins import Origins
 
 ENCODER = LineEncoder(service="app", host="here")
 NOW = datetime(2026, 11, 27, 10, 15, 20, 810123, UTC)

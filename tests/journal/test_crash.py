@@ -430,6 +430,20 @@ def test_another_boot_or_machine(directory: Path, other: dict[str, str]) -> None
 
 
 @linux_only
+def test_another_program_in_the_same_process(directory: Path) -> None:
+    """An owner that executed another program is gone, though pid and start time are the same."""
+    leave_orphan(directory, 5)
+    started = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+    change_owner(directory, pid=os.getpid(), started=started)
+    assert [] == take_all(directory)
+    change_owner(directory, image="")  # as written by an earlier version
+    assert [] == take_all(directory)
+    change_owner(directory, image="0badc0de")
+
+    assert numbered(5) == take_all(directory)
+
+
+@linux_only
 def test_a_zombie_is_gone(directory: Path) -> None:
     """An owner that died and was not buried by its parent does not keep its journal."""
 

@@ -97,6 +97,18 @@ def main(url: str, way: str, method: str = "fork") -> None:
                 os._exit(0)
         for _ in range(4):
             os.wait()
+    elif way == "C fork":
+        configure(url)
+        work(0, 1000)
+        fork = ctypes.PyDLL(None).fork  # calls none of Python's hooks
+        for part in range(1, 5):
+            if fork() == 0:
+                work(part * 1000, part * 1000 + 1000)
+                if part < 3:
+                    os._exit(0)
+                return
+        for _ in range(4):
+            os.wait()
     elif way == "thread":
         configure(url)
         thread = threading.Thread(target=work)

@@ -189,6 +189,16 @@ def make_attacks() -> Iterator[Attack]:
     yield Attack("entries that grow", fill(b"[", foreign + b",", foreign + b"]"), taken)
     odd = rb'{"msg":"a","level":"INFO","service":["%b"]}' % (rb"\"" * 1000)
     yield Attack("values that are not their column's", fill(b"[", odd + b",", odd + b"]"), taken)
+    # What is looked through once more.
+    for name, half in (("halves of pairs", rb"\ud83d"), ("pairs", rb"\ud83d\ude00")):
+        yield Attack(name, fill(b'[{"message":"', half, b'"}]', BODY // 2), refused | taken)
+    head = json.dumps(event("a")).encode()[:-1]
+    names = b"".join(b'"%d":1,' % n for n in range(120_000))
+    for many in (names * 2, b'"a":{' * 25 + names * 2 + b'"":1' + b"}" * 25 + b","):
+        keys = b'[%b,"attributes":{%b"":1}}]' % (head, many)
+        yield Attack("keys that are there again", keys, refused | taken)
+    twice = b'%b,"attributes":{"a":1,"a":2}}' % head
+    yield Attack("keys twice in each", fill(b"[", twice + b",", twice + b"]", BODY // 2), taken)
     # What OTLP multiplies.
     quotes = otlp_protobuf(b'"' * 500_000, 1)
     yield Attack("a resource that grows", quotes, taken, OTLP, PROTOBUF)
