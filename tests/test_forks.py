@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import logging.handlers
+import os
 import subprocess
 import sys
 import threading
@@ -12,7 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import structlog
@@ -107,6 +109,25 @@ def test_a_record_of_the_parent_that_is_handled_in_the_child(tmp_path: Path) -> 
         memory.buffer.clear()
     memory.close()
     assert [0, 1, 2] == numbers(tmp_path / "logs")
+
+
+def test_no_thread_in_the_master_of_uwsgi(
+    transport: CapturingTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker would wait for it, for ever; there the caller of `flush` delivers."""
+    uwsgi = SimpleNamespace(worker_id=lambda: 0, masterpid=os.getpid)
+    monkeypatch.setitem(sys.modules, "uwsgi", cast("ModuleType", uwsgi))
+    before = set(sys._current_frames())
+    with logbatch.BatchHandler(transport) as handler:
+        for n in range(3):
+            logger_to(handler).error("loading %d", n)
+        assert before == set(sys._current_frames())
+        assert [] == transport.messages
+        assert handler.flush()
+        assert 3 == len(transport.messages)
+        uwsgi.worker_id = lambda: 1
+        logger_to(handler).error("serving")
+        assert transport.wait_for(4, PATIENCE)
 
 
 class Waiting(CapturingTransport):

@@ -132,7 +132,8 @@ def test_a_process_that_executes_another_program(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert b"ready\n" == process.stdout.readline()
-        assert (1, 1, 0) == tuple(recover(build(url)))
+        done = recover(build(url))
+        assert (1, 1, 0) == (done.producers, done.events, done.left)
         process.communicate(b"\n")
     assert ["before"] == [row["message"] for row in Dataset(tmp_path / "logs").rows()]
 

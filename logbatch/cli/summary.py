@@ -10,6 +10,7 @@ import pyarrow.compute
 
 from logbatch.cli.chart import BANDS, Axis, Counts, band_of
 from logbatch.identity import process_of
+from logbatch.storage.arrays import make_scalar
 
 _KEPT = ("process", "service", "host", "producer")
 COLUMNS = ("timestamp", "levelno", "logger", "message", "template", *_KEPT)
@@ -86,12 +87,12 @@ def summarise(table: pa.Table, *, width: int, top: int) -> Summary:
 
 
 def _prepared(table: pa.Table) -> pa.Table:
-    level = pc.fill_null(table["levelno"], 0)
+    level = pc.fill_null(table["levelno"], make_scalar(0, "int32"))
     columns = {
         "time": pc.cast(table["timestamp"].cast(pa.timestamp("us", "UTC")), pa.int64()),
         "level": level,
-        "error": pc.cast(pc.greater_equal(level, _ERROR), pa.int64()),
-        "logger": pc.fill_null(table["logger"], ""),
+        "error": pc.cast(pc.greater_equal(level, make_scalar(_ERROR, "int32")), pa.int64()),
+        "logger": pc.fill_null(table["logger"], make_scalar("", "string")),
         "template": pc.coalesce(table["template"], table["message"]),
         **{name: table[name] for name in _KEPT},
     }
@@ -99,7 +100,8 @@ def _prepared(table: pa.Table) -> pa.Table:
 
 
 def _spans(table: pa.Table, axis: Axis) -> list[list[int]]:
-    index = pc.divide(pc.subtract(table["time"], axis.start), axis.step)
+    start, step = make_scalar(axis.start, "int64"), make_scalar(axis.step, "int64")
+    index = pc.divide(pc.subtract(table["time"], start), step)
     counted = (
         pa.table({"index": index, "level": table["level"]})
         .group_by(["index", "level"])

@@ -40,6 +40,7 @@ from logbatch.dataset.pieces import (
 from logbatch.dataset.rows import Row, row_order, rows_of_table
 from logbatch.dataset.snapshot import Part, Snapshot, Tail
 from logbatch.dataset.source import TRIES, Source
+from logbatch.storage.arrays import make_scalar
 from logbatch.storage.segments import born
 
 pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
@@ -213,7 +214,8 @@ class _Merge:
         if math.isinf(edge):
             return pool.num_rows if edge > 0 else 0
         times = pool.column("timestamp").cast(pa.int64())
-        before = pc.less(times, int(edge)) if self._sign > 0 else pc.greater(times, -int(edge))
+        limit = make_scalar(int(edge) * self._sign, "int64")
+        before = pc.less(times, limit) if self._sign > 0 else pc.greater(times, limit)
         return pc.sum(before).as_py() or 0
 
 
@@ -227,4 +229,4 @@ def _is_parquet(part: Part) -> bool:
 
 
 def _nothing() -> pa.Table:
-    return FIXED.empty_table()
+    return pa.Table.from_batches([], FIXED)

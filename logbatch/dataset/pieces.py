@@ -25,6 +25,7 @@ from logbatch.dataset.listing import Vanished, cut_identity, find_moved, find_ru
 from logbatch.dataset.snapshot import Part, Spans, Tail
 from logbatch.epoch import to_microseconds
 from logbatch.identity import Ranges
+from logbatch.storage.arrays import make_scalar
 from logbatch.storage.arrow import PROMOTED_TYPES, table_from_lines
 from logbatch.storage.arrow import schema as make_schema
 from logbatch.storage.columns import COLUMNS
@@ -318,16 +319,19 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def _within(spans: Spans, sequences: Any) -> Any:
     masks = [
-        pc.and_(pc.greater_equal(sequences, first), pc.less_equal(sequences, last))
+        pc.and_(
+            pc.greater_equal(sequences, make_scalar(first, "int64")),
+            pc.less_equal(sequences, make_scalar(last, "int64")),
+        )
         for first, last in spans
     ]
-    return functools.reduce(pc.or_, masks, pa.repeat(False, len(sequences)))
+    return functools.reduce(pc.or_, masks, pa.repeat(make_scalar(False, "bool"), len(sequences)))
 
 
 def _read_jsonl(part: Part, piece: Piece | None, schema: pa.Schema) -> tuple[pa.Table, int]:
     producer = part.segment.producer
     wanted = schema if "sequence" in schema.names else schema.append(FIXED.field("sequence"))
-    tables, damaged, seen = [wanted.empty_table()], 0, Ranges()
+    tables, damaged, seen = [pa.Table.from_batches([], wanted)], 0, Ranges()
     for block in _stretch(part, piece):
         damaged += block.count(b"\n")
         for run in find_runs(block, producer):

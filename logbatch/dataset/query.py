@@ -91,7 +91,7 @@ def _run(
         if _size(others) > _SPOOL:
             files.append(_spooled(rest, schema, Path(temporary, "rest.parquet")))
         connection.register("_files", arrow_dataset(files, schema))
-        connection.register("_rest", pa.concat_tables([schema.empty_table(), *rest]))
+        connection.register("_rest", pa.concat_tables([pa.Table.from_batches([], schema), *rest]))
         connection.execute(_view(schema.names))
         for lock in _LOCKS:
             connection.execute(lock)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow import fs
 
@@ -15,6 +14,9 @@ from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.pieces import FIXED, Damaged, pieces, read, read_tail
 from logbatch.dataset.snapshot import Part, Snapshot
 from logbatch.dataset.source import Source
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 _T = TypeVar("_T")
 
@@ -37,7 +39,7 @@ def scan(
     types = {field.name: field for field in [*fields, *FIXED]}
     schema = pa.schema([types[name] for name in dict.fromkeys([*names, *sorted(where.columns)])])
     whole, others = split(snapshot.parts)
-    tables = [schema.empty_table(), *_scan_whole(source, whole, schema, where)]
+    tables = [pa.Table.from_batches([], schema), *_scan_whole(source, whole, schema, where)]
     rest = read_rest(source, snapshot._replace(parts=others), schema)
     tables += [where.apply(table) for table in rest]
     return pa.concat_tables(tables).select(names)
@@ -79,6 +81,8 @@ def split(parts: Sequence[Part]) -> tuple[list[Part], list[Part]]:
 
 def arrow_dataset(paths: Iterable[Path], schema: pa.Schema) -> ds.Dataset:
     """Make an Arrow dataset of Parquet files, without looking into any."""
+    import pyarrow.dataset as ds  # it imports pandas where that is installed; rows need neither
+
     return ds.FileSystemDataset.from_paths(
         list(map(str, paths)),
         schema=schema,

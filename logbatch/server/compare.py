@@ -22,6 +22,7 @@ from logbatch.dataset.snapshot import Part, make_part, present
 from logbatch.dataset.source import TRIES
 from logbatch.errors import DatasetError
 from logbatch.identity import Ranges
+from logbatch.storage.arrays import make_array
 from logbatch.storage.arrow import table_from_lines
 from logbatch.storage.segments import list_segments, scan_growing
 
@@ -62,7 +63,7 @@ def differs(
     if len(stored) != len(came):  # a file was removed since it was written
         came = came.filter(pc.is_in(came["sequence"], stored["sequence"]))
     if undated:
-        made_up = pa.array([first + index for index in sorted(undated)], pa.int64())
+        made_up = make_array([first + index for index in sorted(undated)], "int64")
         mask = pc.is_in(came["sequence"], made_up)
         at = came.schema.get_field_index("timestamp")
         moments = pc.if_else(mask, stored["timestamp"], came["timestamp"])
@@ -87,7 +88,7 @@ def read_rows(directory: Path, producer: str, first: int, last: int, charge: Cha
 
 
 def _read(directory: Path, producer: str, first: int, last: int, charge: Charge) -> pa.Table:
-    wanted, tables = Ranges([(first, last)]), [FIXED.empty_table()]
+    wanted, tables = Ranges([(first, last)]), [pa.Table.from_batches([], FIXED)]
     for segment in list_segments(directory, producer):
         near = segment.first <= last and (segment.last is None or segment.last >= first)
         if near and find_segment(segment.path) is not None:

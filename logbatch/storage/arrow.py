@@ -21,14 +21,14 @@ import difflib
 import functools
 import math
 import re
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, chain
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from logbatch import epoch
+from logbatch.storage.arrays import arrow_type, join_texts, make_array, make_scalar
 from logbatch.storage.columns import COLUMNS, FIELDS, JSON_TYPES
 from logbatch.storage.line import decode_lines, salvage
 
@@ -105,26 +105,11 @@ def schema(extra: Mapping[str, str] | None = None) -> pa.Schema:
     import pyarrow as pa
 
     fixed = [
-        pa.field(name, _arrow_type(column.type), nullable=not column.required)
+        pa.field(name, arrow_type(column.type), nullable=not column.required)
         for name, column in COLUMNS.items()
     ]
-    promoted = [pa.field(name, _arrow_type(kind)) for name, kind in (extra or {}).items()]
+    promoted = [pa.field(name, arrow_type(kind)) for name, kind in (extra or {}).items()]
     return pa.schema([*fixed, *promoted])
-
-
-@functools.cache
-def _arrow_type(kind: str) -> pa.DataType:
-    import pyarrow as pa
-
-    types: dict[str, pa.DataType] = {
-        "string": pa.string(),
-        "int32": pa.int32(),
-        "int64": pa.int64(),
-        "float64": pa.float64(),
-        "bool": pa.bool_(),
-        "timestamp": pa.timestamp("us", tz="UTC"),
-    }
-    return types[kind]
 
 
 def table_from_lines(
@@ -235,30 +220,24 @@ def _make_array(values: list[Any], kind: str) -> pa.Array[Any]:
     head = values[0]
     if head == values[-1] and values.count(head) == len(values):
         return _make_constant(head, kind, len(values))
-    return _make_plain(values, kind)
-
-
-def _make_plain(values: Sequence[Any], kind: str) -> pa.Array[Any]:
-    import pyarrow as pa
-
-    return pa.array(values, _arrow_type(kind))
+    return make_array(values, kind)
 
 
 def _make_constant(value: object, kind: str, rows: int) -> pa.Array[Any]:
     if rows > _SHARED or (isinstance(value, str) and len(value) > 128):
-        return _make_plain([value] * rows, kind)
+        return make_array([value] * rows, kind)
     return _share(value, kind).slice(0, rows)
 
 
 @functools.lru_cache(maxsize=64)
 def _share(value: object, kind: str) -> pa.Array[Any]:
-    return _make_plain([value] * _SHARED, kind)
+    return make_array([value] * _SHARED, kind)
 
 
 def _make_moments(values: list[str]) -> pa.Array[Any]:
     import pyarrow.compute as pc
 
-    moments = _make_plain(values, "string").cast(_arrow_type("timestamp"))
+    moments = make_array(values, "string").cast(arrow_type("timestamp"))
     limits: Any = pc.min_max(moments)
     if limits["min"].value < epoch.FIRST or limits["max"].value > epoch.LAST:
         raise ValueError("Python has no such year")
@@ -272,22 +251,22 @@ def _make_json(values: list[msgspec.Raw]) -> pa.Array[Any]:
     joined = b"".join(values)
     if not joined.isascii():
         joined.decode()  # raises where it is not UTF-8, which would spoil the file
-    offsets = array("i", accumulate(map(len, values), initial=0))
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(joined)]
-    return pa.Array.from_buffers(_arrow_type("string"), len(values), buffers)
+    buffers = join_texts(map(len, values), joined)
+    return pa.Array.from_buffers(arrow_type("string"), len(values), [None, *buffers])
 
 
 def _make_sequence(first: int, rows: int) -> pa.Array[Any]:
     import pyarrow.compute as pc
 
     if rows > _SHARED:
-        return _make_plain(range(first, first + rows), "int64")
-    return pc.add(_share_numbers().slice(0, rows), first)
+        return make_array(range(first, first + rows), "int64")
+    numbers: pa.Array[Any] = pc.add(_share_numbers().slice(0, rows), make_scalar(first, "int64"))
+    return numbers
 
 
 @functools.cache
 def _share_numbers() -> pa.Array[Any]:
-    return _make_plain(range(_SHARED), "int64")
+    return make_array(range(_SHARED), "int64")
 
 
 # ------------------------------------------------------------------ promoted columns
@@ -309,7 +288,7 @@ def _promote(
 
 def _make_promoted(cells: list[Any], promoted: Mapping[str, str]) -> dict[str, pa.Array[Any]]:
     return {
-        name: _make_plain(cells[index :: len(promoted)], kind)
+        name: make_array(cells[index :: len(promoted)], kind)
         for index, (name, kind) in enumerate(promoted.items())
     }
 

@@ -11,11 +11,11 @@ import structlog
 
 import logbatch
 
-handler = logbatch.BatchHandler("parquet:logs")
+handler = logbatch.BatchHandler("jsonl:logs")
 log = logging.getLogger("app")
 log.addHandler(handler)
 log.setLevel(logging.INFO)
-processor = logbatch.BatchProcessor("parquet:logs", final=True)
+processor = logbatch.BatchProcessor("jsonl:logs", final=True)
 events: Any = structlog.wrap_logger(None, processors=[processor])
 
 log.info("loaded", extra={"n": -1})
