@@ -28,6 +28,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from logbatch.server.access import JSON, LINES, PROTOBUF, Access, find_media_type
+from logbatch.server.allocators import trim
 from logbatch.server.body import find_encoding, read_body
 from logbatch.server.budget import Budget, Memory
 from logbatch.server.guard import BUSY, RETRY_AFTER
@@ -41,6 +42,7 @@ from logbatch.server.store import Key, Store
 from logbatch.trouble import Trouble, describe
 
 _THREADS = 4
+_LARGE = 16 << 20  # bytes that a request has taken, after which the system gets back what is free
 _BATCHES = frozenset((JSON, *LINES))
 
 _Endpoint = Callable[[Request], Awaitable[Response | Refusal]]
@@ -161,6 +163,9 @@ class Receiver:
             return work(sent)
         except Exception as error:
             return self._refuse(error)
+        finally:
+            if sent.budget.peak > _LARGE:
+                trim()
 
     def _refuse(self, error: Exception) -> Refusal:
         """Tell what went wrong on this side, and return what to answer, without a traceback."""

@@ -67,9 +67,13 @@ class Budget:
     Args:
         memory: What all requests share.
         limits: What a request may cost.
+
+    Attributes:
+        peak: The most bytes that were charged at one time.
     """
 
     def __init__(self, memory: Memory, limits: Limits) -> None:
+        self.peak = 0
         self.limits = limits
         self._memory = memory
         self._taken = 0
@@ -102,6 +106,7 @@ class Budget:
             raise Refusal(413, "the request needs more memory than the receiver has for all")
         self._memory.reserve(size)
         self._taken += size
+        self.peak = max(self.peak, self._taken)
 
     def shrink(self, size: int) -> None:
         """Give bytes back whose objects are gone."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from logbatch.server.json_size import has_more_entries, is_deeper
+from logbatch.server.json_size import is_deeper
 from logbatch.server.limits import Limits, Refusal
 from logbatch.server.normalise import DEFAULT_LEVEL, Level, Made, Rejected, normalise
 from logbatch.server.unique_keys import SMALL, keep_last_keys
@@ -83,8 +83,6 @@ def find_in_json(body: bytes, limits: Limits) -> list[bytes]:
     Raises:
         Refusal: It is neither (400), or there are too many (413).
     """
-    if has_more_entries(body, limits.max_records):
-        raise _too_many(limits)
     if body.lstrip(_WHITE)[:1] == b"[":
         raws = _parse(_decode_array, body)
     else:

@@ -20,6 +20,7 @@ from logbatch.disk import lock_file, make_directory, open_file
 from logbatch.errors import LogbatchError, TemporaryError
 from logbatch.levels import from_name
 from logbatch.server.access import Access, is_loopback
+from logbatch.server.allocators import return_what_is_freed
 from logbatch.server.app import Receiver
 from logbatch.server.guard import make_protocol
 from logbatch.server.limits import Limits
@@ -104,6 +105,7 @@ def serve(settings: Settings, ready: Ready) -> None:
         LogbatchError: The directory cannot be used, or another receiver uses it.
         OSError: The address cannot be bound.
     """
+    return_what_is_freed()
     _serve(settings, ready, Trouble())
 
 
