@@ -59,12 +59,22 @@ pid = os.getpid()
 """The pid of this process, as of the last `notice`."""
 
 
+imports_hang = False
+"""Whether this process was forked in the middle of an import, and nobody could wait for its end.
+
+What was being imported can never be imported here: the lock of the module stays with a thread that
+is not there.  So nothing may be delivered here; it is left to other processes.
+"""
+
+
 def may_start_threads() -> bool:
     """Return whether threads may be started: not where uWSGI forks behind their backs.
 
     A worker that is forked while a thread of uWSGI's master process has the interpreter's lock, or
     waits for it, hangs for ever.
     """
+    if imports_hang:
+        return False
     uwsgi: Any = sys.modules.get("uwsgi")
     if not hasattr(uwsgi, "worker_id") or uwsgi.worker_id():
         return True
@@ -98,6 +108,7 @@ def notice() -> bool:
     # A lock of the child's own: another thread of the parent may have held any that was there.
     with _locks.setdefault(os.getpid(), RLock()):
         if _is_unnoticed():
+            _look_for_imports()
             _start_afresh()
     return True
 
@@ -105,6 +116,12 @@ def notice() -> bool:
 def _is_unnoticed() -> bool:
     """Return whether nobody has begun to start afresh: another thread, or this one, below us."""
     return not mark[0] and _noticing != os.getpid()
+
+
+def _look_for_imports() -> None:
+    global imports_hang  # noqa: PLW0603
+    specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
+    imports_hang = any(getattr(spec, "_initializing", False) is True for spec in specs)
 
 
 def _start_afresh() -> None:

@@ -19,7 +19,7 @@ from typing import Any, cast
 import pytest
 import structlog
 from children import Child, fork_unnoticed
-from waiting import PATIENCE
+from waiting import PATIENCE, wait_until
 
 import logbatch
 from logbatch import Dataset
@@ -259,6 +259,37 @@ import importing_slowly
 importing_slowly.begun.set()
 assert importing_slowly.may_end.wait(60)
 """
+
+
+def test_a_fork_without_hooks_while_something_is_imported(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child, which can never import it, waits for nothing; its parent delivers for it."""
+    (tmp_path / "importing_slowly.py").write_text(SLOW_MODULE)
+    (tmp_path / "slow.py").write_text(SLOW)
+    monkeypatch.syspath_prepend(tmp_path)
+    control = importlib.import_module("importing_slowly")
+
+    class Importing(CapturingTransport):
+        def send(self, batch: Batch) -> Any:
+            importlib.import_module("slow")
+            return super().send(batch)
+
+    def log() -> None:
+        logger_to(handler).error("the child's")
+        assert not handler.flush()
+        assert not handler.close()
+
+    transport = Importing(destination="elsewhere")
+    with logbatch.BatchHandler(transport) as handler:
+        logger_to(handler).error("the parent's")
+        assert control.begun.wait(PATIENCE)
+        Child(log, fork_unnoticed).wait()
+        control.may_end.set()
+        wait_until(lambda: len(transport.messages) == 2, "the child's event")
+    assert ["the child's", "the parent's"] == sorted(transport.messages)
+    for name in ("slow", "importing_slowly"):
+        sys.modules.pop(name, None)
 
 
 def test_a_fork_while_something_is_imported_in_a_batch(

@@ -20,10 +20,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from logbatch import forks
 from logbatch.batching.flusher import Flusher
 from logbatch.batching.inbox import Inbox
 from logbatch.batching.lifetime import process
-from logbatch.forks import may_start_threads
 from logbatch.native import RLock, get_ident, start_thread
 from logbatch.transports.base import BaseTransport
 from logbatch.trouble import Trouble, describe
@@ -73,7 +73,7 @@ class Worker:
 
     def start(self) -> bool:
         """Start the thread if it does not run; return whether it runs now."""
-        if process.ending or not may_start_threads():
+        if process.ending or not forks.may_start_threads():
             return self.running
         process.end_with_multiprocessing()
         with self._starting:
@@ -151,7 +151,7 @@ class Worker:
 
     def drain(self, seconds: float) -> None:
         """Deliver on the calling thread, for so long at the most, until nobody waits any more."""
-        if self.is_inside():
+        if self.is_inside() or forks.imports_hang:
             return
         deadline = self._clock() + seconds
         with self._working:  # a `with`, so that no interrupt leaves it locked

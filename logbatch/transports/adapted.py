@@ -38,8 +38,9 @@ class Adapted(BaseTransport):
     def __init__(self, given: Any) -> None:
         self.given = given
         self.destination = getattr(given, "destination", None)
-        # A ClassVar in the contract, where classes set it; this stands for many.
+        # ClassVars in the contract, where classes set them; this stands for many.
         self.defaults = getattr(given, "defaults", None) or {}  # type: ignore[misc]
+        self.writes_files = bool(getattr(given, "writes_files", False))  # type: ignore[misc]
         self.journal_directory = _find_journal_directory(given)
         self._send_single = getattr(given, "send_single", given.send)
         self._published = getattr(given, "published", super().published)

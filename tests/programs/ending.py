@@ -13,7 +13,11 @@ import sys
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from children import fork_unnoticed  # found by that path
 
 RECORDS = 5000
 log = logging.getLogger("ending")
@@ -100,9 +104,8 @@ def main(url: str, way: str, method: str = "fork") -> None:
     elif way == "C fork":
         configure(url)
         work(0, 1000)
-        fork = ctypes.PyDLL(None).fork  # calls none of Python's hooks
         for part in range(1, 5):
-            if fork() == 0:
+            if fork_unnoticed() == 0:
                 work(part * 1000, part * 1000 + 1000)
                 if part < 3:
                     os._exit(0)
