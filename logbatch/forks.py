@@ -59,6 +59,9 @@ pid = os.getpid()
 """The pid of this process, as of the last `notice`."""
 
 
+importing: Any = RLock()
+"""Held by a thread that imports what it delivers with; a fork waits for it."""
+
 imports_hang = False
 """Whether this process was forked in the middle of an import, and nobody could wait for its end.
 
@@ -125,8 +128,9 @@ def _look_for_imports() -> None:
 
 
 def _start_afresh() -> None:
-    global pid, _noticing  # noqa: PLW0603
+    global pid, importing, _noticing  # noqa: PLW0603
     pid = _noticing = os.getpid()  # a signal handler may log in the middle of this, and come by
+    importing = RLock()
     try:
         for function in _in_child:
             function()

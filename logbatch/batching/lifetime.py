@@ -9,6 +9,7 @@ import sys
 import weakref
 from typing import Protocol
 
+from logbatch import forks
 from logbatch.forks import call_in_child, is_importing
 from logbatch.native import sleep
 from logbatch.options import BatchOptions
@@ -54,6 +55,7 @@ class Lifetime:
         self._live: weakref.WeakSet[Lasting] = weakref.WeakSet()
         self._patience = 0.0
         self._import_patience = WHILE_IMPORTING
+        self._holds_imports = False
         self._ends_with_multiprocessing = False
         self._last_call: logging.Handler | None = None
 
@@ -113,12 +115,18 @@ class Lifetime:
         What is being imported when a process is forked can never be imported in the child: the
         lock of the module stays with a thread that is not there.
         """
+        self._holds_imports = forks.importing.acquire(timeout=WHILE_IMPORTING)
         while self._is_importing():
             if self._import_patience <= 0:
                 return  # it waits for us, perhaps, who fork from within an import
             sleep(_LOOK)  # not a greenlet's: none may run within the fork
             self._import_patience -= _LOOK
         self._import_patience = WHILE_IMPORTING
+
+    def after_fork_in_parent(self) -> None:
+        """Let threads import again."""
+        if self._holds_imports:
+            forks.importing.release()
 
     def _is_importing(self) -> bool:
         threads = [batcher.working_thread() for batcher in self.live()]
@@ -156,4 +164,4 @@ process = Lifetime()
 atexit.register(process.end)
 call_in_child(process.after_fork)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=process.before_fork)
+    os.register_at_fork(before=process.before_fork, after_in_parent=process.after_fork_in_parent)

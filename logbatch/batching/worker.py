@@ -66,6 +66,8 @@ class Worker:
         # Written by the one that holds `_working`; read by any.
         self.inside: int | None = None
         self._working = RLock()
+        # Written by that one.
+        self._has_imported = False
 
     def is_inside(self) -> bool:
         """Return whether the calling thread is the one that delivers at this moment."""
@@ -118,6 +120,10 @@ class Worker:
     def _try_step(self) -> float:
         self.inside = get_ident()
         try:
+            if not self._has_imported:
+                with forks.importing:
+                    self._transport.import_libraries()
+                self._has_imported = True
             return self._flusher.step()
         except BaseException as error:
             text = f"internal error while delivering: {describe(error)}"

@@ -44,6 +44,7 @@ class Adapted(BaseTransport):
         self.journal_directory = _find_journal_directory(given)
         self._send_single = getattr(given, "send_single", given.send)
         self._published = getattr(given, "published", super().published)
+        self._import_libraries = getattr(given, "import_libraries", super().import_libraries)
         self._begin = getattr(given, "begin", super().begin)
         self._after_fork = getattr(given, "after_fork", super().after_fork)
         self._has_patience = hasattr(given, "patience")
@@ -65,6 +66,10 @@ class Adapted(BaseTransport):
     def send_single(self, batch: Batch) -> Receipt | None:
         """Call the object's `send_single`, or its `send`."""
         return _receipt(self._send_single(batch))
+
+    def import_libraries(self) -> None:
+        """Call the object's `import_libraries`, if it has one."""
+        self._import_libraries()
 
     def begin(self, producer: str) -> None:
         """Call the object's `begin`, if it has one."""

@@ -145,6 +145,9 @@ class BaseTransport:
         """Deliver a batch of one event to a destination that does not take batches."""
         return self.send(batch)
 
+    def import_libraries(self) -> None:
+        """Import what batches are sent with, before the first one; a fork waits meanwhile."""
+
     def begin(self, producer: str) -> None:
         """Take note of a producer that begins: none of its records is at the destination yet.
 

@@ -71,3 +71,6 @@ COMPRESSIONS: Mapping[str, tuple[str, Callable[[Iterable[bytes]], Iterator[bytes
     "gzip": (".gz", _gzip),
 }
 """By name: the end of the file's name, and what compresses."""
+
+LIBRARIES: Mapping[str, str] = {"zstd": "pyarrow", "gzip": "zlib"}
+"""By name: what a compression, of a file or of a body, is imported from."""

@@ -20,6 +20,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -42,7 +43,7 @@ from logbatch.storage.segments import (
     scan_growing,
 )
 from logbatch.transports.base import Batch
-from logbatch.transports.compress import COMPRESSIONS, compress_file
+from logbatch.transports.compress import COMPRESSIONS, LIBRARIES, compress_file
 from logbatch.transports.directory import DirectoryTransport
 from logbatch.transports.growing import GrowingFile, measure
 
@@ -91,6 +92,10 @@ class JsonlTransport(DirectoryTransport):
         self._rotate_seconds = _check_number("rotate_seconds", rotate_seconds, "seconds")
         self._compression = _COMPRESSION("compression", compression or "none")
         self._files: dict[str, GrowingFile] = {}  # by producer, the one used last at the end
+
+    def import_libraries(self) -> None:
+        if self._compression in LIBRARIES:
+            import_module(LIBRARIES[self._compression])
 
     def send(self, batch: Batch) -> None:
         file = self._files.get(batch.producer)

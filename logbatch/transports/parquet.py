@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from logbatch.disk import publish
@@ -86,6 +87,10 @@ class ParquetTransport(DirectoryTransport):
         self._unsynced.add(folder)
         name = str(SegmentName(batch.producer, batch.first, batch.last, "parquet"))
         publish(folder / name, [memoryview(content)])
+
+    def import_libraries(self) -> None:
+        for name in ("pyarrow", "pyarrow.compute", "pyarrow.parquet"):
+            import_module(name)
 
     def _encode(self, table: pa.Table) -> pa.Buffer:
         import pyarrow as pa

@@ -10,6 +10,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from urllib.parse import urljoin
 
@@ -22,6 +23,7 @@ from logbatch.errors import (
 from logbatch.native import threads_are_replaced
 from logbatch.options import choice, seconds, switch
 from logbatch.transports.base import BaseTransport, Batch, Receipt
+from logbatch.transports.compress import LIBRARIES
 from logbatch.transports.http import bodies
 from logbatch.transports.http.answers import Reply, ServerError, judge
 from logbatch.transports.http.credentials import Address, find_secrets, hide, parse_token, parse_url
@@ -141,6 +143,12 @@ class HttpTransport(BaseTransport):
     def from_url(cls, url: str, **options: Any) -> Self:
         """Make one of its URL, all of which is the server's."""
         return cls(url, **options)
+
+    def import_libraries(self) -> None:
+        session, _ = _open_session()
+        session.close()
+        if self._compression != "none":
+            import_module(LIBRARIES.get(self._compression, LIBRARIES["gzip"]))
 
     def send(self, batch: Batch) -> Receipt:
         """Deliver a batch."""
