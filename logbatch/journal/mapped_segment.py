@@ -84,8 +84,17 @@ class MappedSegment:
     def seal(self) -> None:
         with self._lock:
             if self._end is None:
+                reached = self._map.tell()
                 self._map.seek(0, os.SEEK_END)  # from here on `write` raises
-                self._end = self._content_end()
+                self._end = self._end_behind(reached)
+
+    def _end_behind(self, reached: int) -> int:
+        """Return the end of what was written, which is not before an offset."""
+        if reached == self.size:
+            return self._content_end()
+        while content := self.read(reached, min(reached + 4096, self.size)).partition(b"\0")[0]:
+            reached += len(content)
+        return reached
 
     def _content_end(self) -> int:
         stop = self.size

@@ -128,15 +128,14 @@ def _number(batch: Batch) -> Iterator[bytes]:
 
 def _open_lines(block: bytes, producer: str) -> list[bytes]:
     """Return lines without their newlines and last braces; one that has none is made anew."""
-    lines = block.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    opened = [line.removesuffix(b"}") for line in lines]
-    if sum(map(len, opened)) + 2 * len(lines) != len(block):
-        for index, line in enumerate(lines):
-            if not line.endswith(b"}"):
-                opened[index] = msgspec.json.encode(salvage(line, producer))[:-1]
-    return opened
+    opened = block.split(b"}\n")
+    if not opened.pop() and len(opened) == block.count(b"\n"):
+        return opened
+    lines = block.removesuffix(b"\n").split(b"\n")
+    return [
+        line[:-1] if line.endswith(b"}") else msgspec.json.encode(salvage(line, producer))[:-1]
+        for line in lines
+    ]
 
 
 def _make_tails(mark: bytes, first: int, count: int) -> list[bytes]:
