@@ -7,13 +7,13 @@ the very one that the careful way comes to.
 
 from __future__ import annotations
 
+import logging
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
 from datetime import UTC, datetime
-from logging import getLevelName
+from threading import current_thread, get_ident
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
@@ -44,6 +44,11 @@ _MAX_PLACES = 4096
 _MAX_SHAPES = 512
 _MAX_LEVELS = 1024
 
+# The dict behind getLevelName, which takes several times as long.
+_level_names: dict[int, str] | None = getattr(logging, "_levelToName", None)
+_name_of_level: Callable[[int], str | None] = (
+    logging.getLevelName if _level_names is None else _level_names.get
+)
 _encode_lines = msgspec.json.Encoder().encode_lines
 _getframe = sys._getframe
 _modules = sys.modules
@@ -51,7 +56,7 @@ _modules = sys.modules
 
 class _Level(NamedTuple):
     number: int
-    named: str  # by `logging`, at that time
+    named: str | None  # by `logging`, at that time
     before: Raw  # of the message: level, number and logger
 
 
@@ -82,7 +87,7 @@ class FastEvents:
         self._event_carefully = event_carefully
         self._origins = origins
         self._known = origins.known
-        self._levels: dict[tuple[str, object, str], _Level] = {}
+        self._levels: dict[tuple[Any, ...], _Level] = {}
         self._places: dict[tuple[int, int], tuple[CodeType, bytes]] = {}
         self._shapes: dict[tuple[str, ...], Shape] = {}  # by the names in an event
         self._newest: set[tuple[str, ...]] = set()  # names that came once, and may not come again
@@ -111,9 +116,16 @@ class FastEvents:
                 or method_name == "exception"
             ):
                 raise Unusual
-            told = event_dict.get("logger", _ABSENT)
-            named = method_name, event_dict.get("level", _ABSENT), _name_of(logger, told)
-            moment = _moment_of(event_dict.get("timestamp", _ABSENT))
+            name = getattr(logger, "name", None)
+            if "logger" in event_dict:
+                name = _name_of(name, event_dict["logger"])
+            told = event_dict.get("timestamp", _ABSENT)
+            if type(told) is str and len(told) == _ISO_LENGTH and told[-1] == "Z":
+                moment = datetime.fromisoformat(told)
+            else:
+                moment = _moment_of(told)
+            if not moment.microsecond:  # whole seconds have a meaning of their own
+                raise Unusual
             values = shape.read(event_dict)
             attributes = make_attributes(shape, values, self._limit, self._describe)
             context = copy_context()
@@ -122,11 +134,16 @@ class FastEvents:
                 if bound := unmerged_values():
                     attributes = add_bound(bound, shape, attributes, self._limit, self._describe)
             frame = _find_caller(_getframe(2))  # behind the processor's own
-            caller = forks.pid, threading.get_ident(), threading.current_thread().name
-            key = named, id(frame.f_code), frame.f_lasti, caller
+            # fmt: off
+            key = (
+                method_name, event_dict.get("level", _ABSENT), name or "",
+                forks.pid, get_ident(), current_thread().name,
+                id(frame.f_code), frame.f_lasti,
+            )
+            # fmt: on
             origin = self._known.get(key) or self._learn(key, frame)
             before, behind, _, (level, _) = origin
-            if level.named != getLevelName(level.number):  # it was given another name since
+            if level.named != _name_of_level(level.number):  # it was given another name since
                 self._forget_levels()
                 raise Unusual
             task = task_name() if "asyncio" in _modules else None
@@ -140,7 +157,7 @@ class FastEvents:
         return self._event_carefully(logger, method_name, event_dict)
 
     def _learn(self, key: tuple[Any, ...], frame: FrameType) -> Origin:
-        named, _, _, caller = key
+        named, caller = key[:3], key[3:6]
         level = self._levels.get(named) or self._learn_level(named)
         code = frame.f_code
         _, after = self._places.get((id(code), frame.f_lasti)) or self._learn_place(frame)
@@ -150,7 +167,7 @@ class FastEvents:
         self._levels.clear()
         self._known.clear()
 
-    def _learn_level(self, key: tuple[str, object, str]) -> _Level:
+    def _learn_level(self, key: tuple[Any, ...]) -> _Level:
         method_name, told, logger = key
         require(type(logger) is str and len(logger) < NAME_BYTES // 6)
         require(type(method_name) is str and (told is _ABSENT or type(told) is str))
@@ -160,7 +177,7 @@ class FastEvents:
         before = Raw(encode(name) + join((("levelno", number), ("logger", logger))))
         if len(self._levels) >= _MAX_LEVELS:
             self._levels.clear()
-        level = self._levels[key] = _Level(number, getLevelName(number), before)
+        level = self._levels[key] = _Level(number, _name_of_level(number), before)
         return level
 
     def _learn_place(self, frame: FrameType) -> tuple[CodeType, bytes]:
@@ -188,28 +205,18 @@ class FastEvents:
         return shape
 
 
-def _name_of(logger: object, told: object) -> object:
-    """Return the name of the logger: the one in the event, or structlog's own."""
-    name = getattr(logger, "name", None)
-    if told is _ABSENT:
-        return "" if name is None else name
+def _name_of(name: object, told: object) -> object:
+    """Return the name of a logger: the one in the event, which is structlog's where it has one."""
     require(type(told) is str and (told == name or type(name) is not str))
     return told
 
 
 def _moment_of(told: object) -> datetime:
-    """Read the time of an event in the forms that structlog's TimeStamper has by itself."""
+    """Read the time of an event, in seconds as structlog's TimeStamper has it by itself."""
     if told is _ABSENT:
         return datetime.fromtimestamp(time.time(), UTC)
-    if type(told) is str and len(told) == _ISO_LENGTH and told[-1] == "Z":
-        moment = datetime.fromisoformat(told)
-    elif type(told) is float:
-        moment = datetime.fromtimestamp(told, UTC)
-    else:
-        raise Unusual
-    if not moment.microsecond:  # whole seconds have a meaning of their own
-        raise Unusual
-    return moment
+    require(type(told) is float)
+    return datetime.fromtimestamp(told, UTC)  # type: ignore[arg-type]
 
 
 def _check_not_awaited(context: Context) -> None:
@@ -238,6 +245,7 @@ def _find_caller(start: FrameType) -> FrameType:
     try:
         while not _is_structlogs[frame.f_globals["__name__"]]:  # type: ignore[union-attr]
             frame = frame.f_back  # type: ignore[union-attr]
+        frame = frame.f_back  # type: ignore[union-attr]
         while _is_between[frame.f_globals["__name__"]]:  # type: ignore[union-attr]
             frame = frame.f_back  # type: ignore[union-attr]
     except KeyError as error:

@@ -175,6 +175,15 @@ def test_ordinary_events_go_the_fast_way() -> None:
     assert {"request": "r1"} == read(last.line)["attributes"]
 
 
+@pytest.mark.parametrize("kind", [structlog.BytesLogger, structlog.PrintLogger])
+def test_events_of_loggers_without_a_name_go_the_fast_way(kind: type) -> None:
+    """Those that structlog has by itself."""
+    last = fast_processor()
+    logger_with(last, logger=kind()).info("done", timestamp=STAMP)
+
+    assert "done" == read(last.line)["message"]
+
+
 def test_an_asyncio_task_is_told() -> None:
     """The name of the task is in the line, by the fast way as well."""
     last = fast_processor()
