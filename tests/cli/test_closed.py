@@ -16,6 +16,10 @@ from waiting import PATIENCE
 
 from logbatch.cli import main
 
+pytestmark = pytest.mark.skipif(
+    "FAKETIME" in os.environ, reason="libfaketime opens files of its own, in the place of streams"
+)
+
 CLOSED = "Error: standard output: it is closed\n"
 ONE = "SELECT count(*) AS n FROM logs"
 NOBODY = 65534
