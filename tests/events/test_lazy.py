@@ -47,7 +47,7 @@ def fail(*_: object, **__: object) -> Any:
 # ------------------------------------------------------------------ Django
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # Django is configured once in a process
 def order() -> Iterator[Any]:
     """A model of Django's, with 30 rows in a database of its own."""
     settings = software("django.conf").settings
