@@ -15,7 +15,7 @@ import click
 
 from logbatch.cli.escape import escape, escape_lines
 from logbatch.cli.progress import clear_shown
-from logbatch.cli.terminal import discard_stdout, revive_streams, use_safe_streams
+from logbatch.cli.terminal import finish_streams, revive_streams, use_safe_streams
 from logbatch.errors import LogbatchError
 from logbatch.version import VERSION
 
@@ -41,7 +41,6 @@ class _Commands(click.Group):
             result = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
-            discard_stdout()
             raise click.exceptions.Exit(_CLOSED_PIPE) from None
         return result
 
@@ -108,6 +107,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
     revive_streams()
     use_safe_streams()
     warnings.showwarning = _show_warning
+    try:
+        return _run(arguments)
+    finally:
+        finish_streams()
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         result = group.main(arguments, prog_name="logbatch", standalone_mode=False)
     except click.exceptions.Abort:

@@ -106,15 +106,27 @@ def use_utf8() -> None:
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
-def discard_stdout() -> None:
-    """Send what is still buffered for a pipe that was closed nowhere, so that no one complains."""
+def discard(stream: TextIO) -> None:
+    """Send what a stream did not take nowhere, so that nobody complains.
+
+    Python would try once more as it ends, and make the exit code 120.
+    """
     try:
-        descriptor = sys.stdout.fileno()
+        descriptor = stream.fileno()
     except (OSError, ValueError):
         return
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, descriptor)
     os.close(nowhere)
+
+
+def finish_streams() -> None:
+    """Write what is buffered; where a stream takes nothing, that was told before if it can be."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            discard(stream)
 
 
 def color_option(command: _F) -> _F:

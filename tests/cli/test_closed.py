@@ -59,6 +59,7 @@ def test_streams_that_are_closed(
         text=True,
         timeout=PATIENCE,
         check=False,
+        env={name: os.environ[name] for name in os.environ.keys() - {"PYTHONUNBUFFERED"}},
     )
 
     assert (code, out, err) == (done.returncode, done.stdout, done.stderr)
