@@ -115,23 +115,32 @@ class Receiver:
     async def _otlp(self, request: Request) -> Response | Refusal:
         token = self._access.find_token(request)
         media = find_media_type(request, OTLP)
-        with Budget(self._memory, self._limits) as budget:
-            body = await read_body(request, budget)
-            sent = Sent(body, find_encoding(request), media, False, None, token, budget)
-            del body
-            answer = await self._in_thread(request, sent, self._ingest.ingest_otlp)
+        answer = await self._ingest_body(request, media, token, self._ingest.ingest_otlp)
         return _respond(answer, media)
 
     async def _receive(self, request: Request, *, single: bool) -> Response | Refusal:
         token = self._access.find_token(request)
         media = find_media_type(request, _BATCHES)
         key = Key.parse(request.headers.get("idempotency-key"))
+        work = self._ingest.ingest
+        answer = await self._ingest_body(request, media, token, work, single=single, key=key)
+        return _respond(answer, JSON)
+
+    async def _ingest_body(
+        self,
+        request: Request,
+        media: str,
+        token: bytes | None,
+        work: _Work,
+        *,
+        single: bool = False,
+        key: Key | None = None,
+    ) -> bytes | Refusal:
         with Budget(self._memory, self._limits) as budget:
             body = await read_body(request, budget)
             sent = Sent(body, find_encoding(request), media, single, key, token, budget)
             del body
-            answer = await self._in_thread(request, sent, self._ingest.ingest)
-        return _respond(answer, JSON)
+            return await self._in_thread(request, sent, work)
 
     async def _in_thread(self, request: Request, sent: Sent, work: _Work) -> bytes | Refusal:
         """Work without stopping the event loop, for as long as the client waits.
