@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import weakref
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Self, cast
@@ -100,9 +101,9 @@ class Frontend:
         self._options = {name: options[name] for name in options if name in OPTION_NAMES}
         self._own = frozenset((*vars(self), "_own")).difference(before)
 
+    @abstractmethod
     def _make_anew(self, transport: BaseTransport, options: dict[str, Any]) -> None:
         """Initialise a copy."""
-        raise NotImplementedError
 
     def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
         parts = self._parts()

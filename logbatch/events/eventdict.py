@@ -106,7 +106,7 @@ def pop_message(items: dict[str, Any], limit: int) -> tuple[str, str]:
     try:
         if args:
             return format_message(message, _unwrap(args), limit), template
-    except Exception:
+    except Exception:  # they do not fit, or have a method of their own that fails
         items["positional_args" if "args" in items else "args"] = args
     return message, template
 

@@ -84,7 +84,7 @@ class Reader:
                 event.message = record.getMessage()
             elif args:
                 event.message = format_message(event.message, args, self._limit)
-        except Exception:
+        except Exception:  # they do not fit, or have a method of their own that fails
             extra["args"] = args
             with contextlib.suppress(Exception):
                 self._complain(record)

@@ -23,6 +23,7 @@ from logbatch.events.values import fit_text, name_of
 
 MAX_FRAMES = 100  # of one traceback; beyond it the first 10 and the last 50 are shown
 _FIRST_FRAMES = 10
+_NO_TEXT = "<exception str() failed>"  # the standard library's words
 _LAST_FRAMES = 50
 _ALL_FRAMES = 250  # of all tracebacks together
 MAX_CHAIN = 16
@@ -92,8 +93,8 @@ def message_of(error: BaseException) -> str:
         if is_group or all(is_small(part, TEXT_BYTES) for part in error.args):
             return fit_text(str(error), TEXT_BYTES)
         return text_of(error.args[0] if len(error.args) == 1 else error.args, TEXT_BYTES)
-    except Exception:
-        return "<exception str() failed>"  # the standard library's words
+    except Exception:  # an exception of the application may raise anything
+        return _NO_TEXT
 
 
 def render_stack(frame: FrameType | None) -> str:
@@ -166,8 +167,8 @@ def _print_one(error: BaseException, trace: TracebackType | None, relation: str)
     name = kind.__qualname__ if module in _BARE else f"{module}.{kind.__qualname__}"
     try:
         text = str(error)
-    except Exception:
-        text = "<exception str() failed>"  # the standard library's words
+    except Exception:  # as above
+        text = _NO_TEXT
     return f"{frames}{name}: {text}\n{relation}" if text else f"{frames}{name}\n{relation}"
 
 
