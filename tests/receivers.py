@@ -107,6 +107,29 @@ class Client:
             yield connection
 
 
+def is_closed_after(connection: socket.socket, *data: bytes) -> bool:
+    """Send something that may be too much; tell whether the other end closes then."""
+    try:
+        for part in data:
+            connection.sendall(part)
+        while connection.recv(65536):
+            continue
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def length(body: bytes) -> bytes:
+    """Encode a length as protobuf has it."""
+    number, found = len(body), b""
+    while number > 127:
+        found += bytes((number & 127 | 128,))
+        number >>= 7
+    return found + bytes((number,))
+
+
 def read_answer(connection: socket.socket) -> tuple[int, bytes]:
     """Read one answer, with its Content-Length; return status and body."""
     data = b""

@@ -220,15 +220,22 @@ def test_a_transport_that_fails_after_a_fork(
 
 
 WHILE_IMPORTING = """
-import logging, os, sys, time
+import logging, os, sys, threading
 import logbatch
 
+begun = threading.Event()
+
+class Notice:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[2]:
+            begun.set()
+
+sys.meta_path.insert(0, Notice())
 handler = logbatch.BatchHandler(sys.argv[1])
 log = logging.getLogger()
 log.addHandler(handler)
 log.error("the parent's")
-while sys.argv[2] not in sys.modules:
-    time.sleep(0.0001)
+assert begun.wait(60)
 if (child := os.fork()) == 0:
     log.error("the child's")
     os._exit(0 if handler.flush(30) else 1)
@@ -261,19 +268,28 @@ assert importing_slowly.may_end.wait(60)
 """
 
 
-def test_a_fork_without_hooks_while_something_is_imported(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The child, which can never import it, waits for nothing; its parent delivers for it."""
+class Importing(CapturingTransport):
+    """Imports, within each batch, what takes as long as a test wants."""
+
+    def send(self, batch: Batch) -> Any:
+        importlib.import_module("slow")
+        return super().send(batch)
+
+
+@pytest.fixture
+def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """What tells that `slow` is being imported, and lets the import end."""
     (tmp_path / "importing_slowly.py").write_text(SLOW_MODULE)
     (tmp_path / "slow.py").write_text(SLOW)
     monkeypatch.syspath_prepend(tmp_path)
-    control = importlib.import_module("importing_slowly")
+    yield importlib.import_module("importing_slowly")
+    for name in ("slow", "importing_slowly"):
+        sys.modules.pop(name, None)
 
-    class Importing(CapturingTransport):
-        def send(self, batch: Batch) -> Any:
-            importlib.import_module("slow")
-            return super().send(batch)
+
+@pytest.mark.usefixtures("home")
+def test_a_fork_without_hooks_while_something_is_imported(control: Any) -> None:
+    """The child, which can never import it, waits for nothing; its parent delivers for it."""
 
     def log() -> None:
         logger_to(handler).error("the child's")
@@ -288,23 +304,11 @@ def test_a_fork_without_hooks_while_something_is_imported(
         control.may_end.set()
         wait_until(lambda: len(transport.messages) == 2, "the child's event")
     assert ["the child's", "the parent's"] == sorted(transport.messages)
-    for name in ("slow", "importing_slowly"):
-        sys.modules.pop(name, None)
 
 
-def test_a_fork_while_something_is_imported_in_a_batch(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("home")
+def test_a_fork_while_something_is_imported_in_a_batch(control: Any) -> None:
     """What a transport imports as late as that, the child can import, too."""
-    (tmp_path / "importing_slowly.py").write_text(SLOW_MODULE)
-    (tmp_path / "slow.py").write_text(SLOW)
-    monkeypatch.syspath_prepend(tmp_path)
-    control = importlib.import_module("importing_slowly")
-
-    class Importing(CapturingTransport):
-        def send(self, batch: Batch) -> Any:
-            importlib.import_module("slow")
-            return super().send(batch)
 
     def log() -> None:
         logger_to(handler).error("the child's")
@@ -317,5 +321,3 @@ def test_a_fork_while_something_is_imported_in_a_batch(
         timer.start()
         Child(log).wait()
         timer.join()
-    for name in ("slow", "importing_slowly"):
-        sys.modules.pop(name, None)

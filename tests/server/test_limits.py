@@ -12,7 +12,14 @@ from collections.abc import Callable
 
 import pytest
 import requests
-from receivers import Client, MakeEntry, ReadAnswer, Start, StartProcess
+from receivers import (
+    Client,
+    MakeEntry,
+    ReadAnswer,
+    Start,
+    StartProcess,
+    is_closed_after,
+)
 from waiting import wait_until
 
 HEAD = b"POST /v1/logs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -255,19 +262,6 @@ class TestForms:
             with client.connect() as connection:
                 connection.sendall(sent)
                 assert b" 400 " in connection.recv(1000)
-
-
-def is_closed_after(connection: socket.socket, data: bytes) -> bool:
-    """Send something that may be too much; tell whether the other end closes then."""
-    try:
-        connection.sendall(data)
-        while connection.recv(65536):
-            continue
-    except TimeoutError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def drips_until_closed(connection: socket.socket) -> bool:

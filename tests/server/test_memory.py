@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 from make import P, Q, event
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from receivers import Client, Process, StartProcess
+from receivers import Client, Process, StartProcess, is_closed_after, length
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit and /proc")
 
@@ -99,15 +99,6 @@ def otlp_json(attribute: str, records: int) -> bytes:
     inner: dict[str, Any] = {"logRecords": [{}] * records}
     outer = {"resource": {"attributes": [pair]}, "scopeLogs": [inner]}
     return json.dumps({"resourceLogs": [outer]}).encode()
-
-
-def length(body: bytes) -> bytes:
-    """Encode a length as protobuf has it."""
-    number, found = len(body), b""
-    while number > 127:
-        found += bytes((number & 127 | 128,))
-        number >>= 7
-    return found + bytes((number,))
 
 
 class Attack(NamedTuple):
@@ -274,14 +265,4 @@ def test_requests_without_end(receiver: Process) -> None:
 def is_dropped(receiver: Process, data: bytes, head: bytes = b"") -> bool:
     """Send the same again and again; tell whether the other end closes."""
     with receiver.client.connect() as connection:
-        try:
-            connection.sendall(head)
-            for _ in range(50):
-                connection.sendall(data)
-            while connection.recv(1 << 16):
-                continue
-        except TimeoutError:
-            return False
-        except OSError:
-            return True
-    return True
+        return is_closed_after(connection, head, *[data] * 50)

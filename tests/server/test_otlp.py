@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceResponse,
 )
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from receivers import Client, Start
+from receivers import Client, Start, length
 
 from logbatch.server import otlp, otlp_json, otlp_protobuf
 from logbatch.server.budget import Budget, Memory
@@ -269,15 +269,6 @@ class TestBombs:
             body = b'{"arrayValue":{"values":[' * 100_000
             body = b'{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":' + body
         assert 400 == client.send(body, None, PATH, Content_Type=media).status_code
-
-
-def length(body: bytes) -> bytes:
-    """Encode a length as protobuf has it."""
-    number, found = len(body), b""
-    while number > 127:
-        found += bytes((number & 127 | 128,))
-        number >>= 7
-    return found + bytes((number,))
 
 
 @given(st.binary(max_size=60))
