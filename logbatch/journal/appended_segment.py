@@ -9,8 +9,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from logbatch.disk import OwnFile, create_file, lock_file, sync_directory, sync_file
-from logbatch.journal.segment import Write, copy_lines, read_part
+from logbatch.disk import OwnFile, sync_directory, sync_file
+from logbatch.journal.segment import Write, copy_lines, new_file, read_part
 
 
 class AppendedSegment:
@@ -161,13 +161,7 @@ class AppendedSegment:
 
 
 def _create_file(path: Path, *, power: bool) -> OwnFile:
-    file = OwnFile(create_file(path))
-    lock_file(file.number)
-    if power:
-        try:
+    with new_file(path) as file:
+        if power:
             sync_directory(path.parent)
-        except BaseException:
-            file.close()
-            path.unlink(missing_ok=True)
-            raise
     return file

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -104,16 +104,27 @@ def copy_lines(segment: Segment, path: Path) -> OwnFile:
     Raises:
         OSError: That is not possible; then nothing is left behind.
     """
+    with new_file(path) as file:
+        write_all(file.number, segment.read(0, segment.end()))
+        sync_file(file.number)
+    return file
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[OwnFile]:
+    """Create a file and lock it; it stays open, and goes if the block fails.
+
+    Raises:
+        OSError: That is not possible; then nothing is left behind.
+    """
     file = OwnFile(create_file(path))
     try:
         lock_file(file.number)
-        write_all(file.number, segment.read(0, segment.end()))
-        sync_file(file.number)
+        yield file
     except BaseException:
         file.close()
         path.unlink(missing_ok=True)
         raise
-    return file
 
 
 def discard(segment: Segment) -> None:
