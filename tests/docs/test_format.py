@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from documents import ROOT, find_blocks, find_rows
+from waiting import wait_until
 
 import logbatch
 from logbatch.journal import read_pending
@@ -137,7 +138,7 @@ def test_the_reader_sees_files_of_all_kinds(tmp_path: Path, reader: dict[str, An
 
 def test_the_reader_goes_on_behind_what_was_dropped(home: Path, reader: dict[str, Any]) -> None:
     """Where the oldest events were dropped, those behind them keep their numbers."""
-    answers = itertools.repeat(logbatch.TemporaryError("away"))
+    answers = itertools.repeat(logbatch.TemporaryError("away", retry_after=60))
     transport = CapturingTransport(answers, destination="nowhere")
     handler = logbatch.BatchHandler(
         transport, when_full="drop_oldest", max_journal_bytes=1 << 20, flush_interval=0.01
@@ -145,7 +146,9 @@ def test_the_reader_goes_on_behind_what_was_dropped(home: Path, reader: dict[str
     log = logging.getLogger("dropping")
     log.setLevel(logging.INFO)
     log.addHandler(handler)
-    for number in range(20_000):
+    log.info("record %d", 0)
+    wait_until(lambda: handler.stats().errors)  # while it reads to send, less can be dropped
+    for number in range(1, 20_000):
         log.info("record %d", number, extra={"filling": "x" * 100})
     log.removeHandler(handler)
     assert handler.stats().dropped
