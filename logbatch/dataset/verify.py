@@ -21,8 +21,8 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
+from logbatch.dataset.filter.comparisons import as_object
 from logbatch.dataset.filter.language import Filter
-from logbatch.dataset.filter.terms import as_object
 from logbatch.dataset.listing import JOURNAL, find_runs
 from logbatch.dataset.pieces import FIXED, Damaged, blocks, read
 from logbatch.dataset.snapshot import Part, Spans, make_part, present

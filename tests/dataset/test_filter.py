@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,8 +14,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from logbatch.dataset.filter.comparisons import HAS, MATCHES, OPERATORS, fold
 from logbatch.dataset.filter.language import Filter
-from logbatch.dataset.filter.terms import OPERATORS, fold, make_term
+from logbatch.dataset.filter.terms import make_term
+from logbatch.dataset.filter.tree import EVERYTHING, Node, all_of, any_of, negate
 from logbatch.errors import FilterError
 from logbatch.storage.columns import COLUMNS
 
@@ -291,6 +294,7 @@ def test_case_is_dropped_as_arrow_does_it() -> None:
     assert "οδοσ" == fold("ΟΔΟΣ") and "i" == fold("İ")
 
 
+PATTERNS = ["a", "^4", "APP$", r"\d\.0?", "(?-i)A", "(?s)^.*$", "É|ς", "", "a/b", r"\/|null"]
 KEYS = ["x", "y", "user", "user.id", "a.b", "é", 'q"', "back\\slash", "level", ""]
 SCALARS = st.one_of(
     st.none(),
@@ -336,14 +340,29 @@ def filters(draw: st.DrawFn) -> Filter:
         ["1", "42", "3.0", "-1.5", "2h", "2026-11-21T10:00", "error", "app", "true", "null", "É"]
     ) | SCALARS.map(str)
     terms = []
-    for _ in range(draw(st.integers(0, 3))):
+    for _ in range(draw(st.integers(0, 4))):
         name, sign = draw(st.sampled_from(names)), draw(st.sampled_from(OPERATORS))
+        values = draw(st.lists(operand, min_size=1, max_size=3))
+        if sign == MATCHES:
+            values = [draw(st.sampled_from(PATTERNS))]
+        number = {"=": 3, "!=": 3, HAS: 0}.get(sign, 1)
         try:
-            term = make_term(name, sign, draw(operand), now=NOW, negated=draw(st.booleans()))
+            term = make_term(name, sign, *values[:number], now=NOW)
         except ValueError:
             continue
         terms.append(term)
-    return Filter(*terms)
+    return Filter(draw(trees(terms)) if terms else EVERYTHING)
+
+
+@st.composite
+def trees(draw: st.DrawFn, nodes: Sequence[Node]) -> Node:
+    """Join nodes to a tree, in any way."""
+    if len(nodes) == 1:
+        return negate(nodes[0]) if draw(st.booleans()) else nodes[0]
+    half = draw(st.integers(1, len(nodes) - 1))
+    join = draw(st.sampled_from([all_of, any_of]))
+    joined = join([draw(trees(nodes[:half])), draw(trees(nodes[half:]))])
+    return negate(joined) if draw(st.booleans()) else joined
 
 
 @settings(max_examples=300)
