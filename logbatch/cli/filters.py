@@ -37,7 +37,7 @@ _OPTIONS = (
     _option("since", "TIME", "90s, 15m, 2h, 3d ago, or a UTC time: 2026-11-21T10:00."),
     _option("until", "TIME", "Before this time, written alike."),
     _option("grep", "TEXT", "This text in the message, in any case."),
-    _option("where", "FILTER", 'Any filter: "status>=500 -path~health user_id=42".'),
+    _option("where", "FILTER", 'Any filter: "(status>=500 or path~/^.api/) -user_id=42,43".'),
 )
 
 
