@@ -49,7 +49,7 @@ def command(directory: Path | None, where: Filter, top: int, color: str) -> None
     path = find_directory(directory)
     dataset = Dataset(path)
     with Progress(lambda: f"reading{files(*dataset.progress)}"):
-        table = dataset.to_table(columns=list(COLUMNS), where=where)
+        table = dataset.to_table(where, list(COLUMNS))
         summary = summarise(table, width=max(terminal.width - _LABEL - 2, 10), top=top)
         sizes = measure(path)
     for part in show(summary, sizes, terminal):

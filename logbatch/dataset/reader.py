@@ -69,21 +69,26 @@ class Dataset:
         return self._source.snapshot()
 
     def to_table(
-        self, columns: Sequence[str] | None = None, where: Filter | str | None = None
+        self, where: Filter | str | None = None, columns: Sequence[str] | None = None
     ) -> pa.Table:
         """Read records into an Arrow table.
 
         The records of one producer come in their order; `sort_by("timestamp")` orders all.
 
         Args:
+            where: A filter, or its text; None takes all records.
             columns: Names, in the order wanted; None takes the 23 fixed columns and all promoted
                 ones.  `attributes` is JSON text.
-            where: A filter, or its text; None takes all records.
 
         Raises:
             DatasetError: The directory cannot be read, or a column is unknown.
             FilterError: The filter has a mistake.
+            TypeError: The filter is no filter, or the columns are one text.
         """
+        if isinstance(where, list | tuple):
+            raise TypeError(f"the first argument is the filter; columns are columns={where!r}")
+        if isinstance(columns, str):
+            raise TypeError(f"columns={columns!r} must be a list of names: columns=[{columns!r}]")
         chosen = Filter.build(where)
         return self._source.retry(lambda snapshot: self._table(snapshot, columns, chosen))
 

@@ -93,7 +93,10 @@ class Filter:
 
         Raises:
             FilterError: A condition has a mistake; its `text` is the value that was given.
+            TypeError: `where` is something else.
         """
+        if not isinstance(where, Filter | str | None):
+            raise TypeError(f"where must be a filter or its text, not {type(where).__name__}")
         now = datetime.now(UTC)
         given = (
             ("level", ">=", level),
