@@ -313,7 +313,7 @@ def test_the_filter_comes_first_everywhere(place: Place) -> None:
     place.write("parquet", A, lines(0, 3), 0)
     dataset = place.dataset()
     assert 1 == dataset.to_table("n=1").num_rows == len(list(dataset.rows("n=1")))
-    wrong: list[Any] = ["level", "message"]
+    wrong: Any = ["level", "message"]
     with pytest.raises(TypeError, match=r"columns are columns=\['level', 'message'\]"):
         dataset.to_table(wrong)
     with pytest.raises(TypeError, match=r"must be a list of names: columns=\['level'\]"):
