@@ -23,8 +23,8 @@ import pyarrow as pa
 
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.filter.terms import as_object
-from logbatch.dataset.listing import JOURNAL, find_runs
-from logbatch.dataset.pieces import FIXED, Damaged, blocks, read
+from logbatch.dataset.listing import JOURNAL, Damaged, find_runs
+from logbatch.dataset.pieces import FIXED, blocks, read
 from logbatch.dataset.snapshot import Part, Spans, make_part, present
 from logbatch.dataset.source import Source
 from logbatch.dataset.tables import scan
