@@ -22,15 +22,16 @@ import msgspec
 
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.filter.terms import as_object
+from logbatch.dataset.leftovers import find_leftovers
 from logbatch.dataset.listing import JOURNAL, Damaged
 from logbatch.dataset.pieces import FIXED
 from logbatch.dataset.runs import Runs, read_runs
-from logbatch.dataset.snapshot import Spans, make_part, present
+from logbatch.dataset.snapshot import Part, Spans, make_part, present
 from logbatch.dataset.source import Source
 from logbatch.dataset.tables import scan
 from logbatch.identity import LAST_SEQUENCE, Ranges, is_producer, process_of
 from logbatch.storage.coverage import Coverage, read_coverage
-from logbatch.storage.segments import Segment, list_segments
+from logbatch.storage.segments import list_segments
 
 _LOSSES = 'logger=logbatch message~"logbatch dropped "'
 _SHOWN = 10  # runs that are listed of a file which does not hold what it says
@@ -87,12 +88,14 @@ class Report:
         producers: One report for each producer, in the order in which they began.
         problems: What could not be read, or contradicts its own name.
         unnumbered: Records that were dropped before they had a number, by reason.
+        leftovers: Files that were merged into others and are still there: they count as not there.
     """
 
     directory: str
     producers: tuple[ProducerReport, ...]
     problems: tuple[str, ...]
     unnumbered: Mapping[str, int]
+    leftovers: tuple[str, ...] = ()
 
     @property
     def gaps(self) -> int:
@@ -139,14 +142,21 @@ def verify(path: str | PathLike[str]) -> Report:
 
 def check(source: Source) -> Report:
     """Check what a source reads; see `verify`."""
-    return source.retry(lambda snapshot: _Check(source).run())
+    known: dict[Path, dict[str, Runs]] = {}
+    return source.retry(lambda snapshot: _Check(source, known).run())
 
 
 class _Check:
-    """One pass over a directory."""
+    """One pass over a directory.
 
-    def __init__(self, source: Source) -> None:
+    Args:
+        source: The directory.
+        known: What was found in files that never change, by an earlier pass.
+    """
+
+    def __init__(self, source: Source, known: dict[Path, dict[str, Runs]]) -> None:
         self._source = source
+        self._known = known
         self._present: dict[str, Ranges] = {}
         self._twice: dict[str, Ranges] = {}
         self._pending: dict[str, Ranges] = {}
@@ -158,19 +168,20 @@ class _Check:
     def run(self) -> Report:
         directory = self._source.directory
         self._read_pending()  # before the files: what moves meanwhile is seen in both
-        segments = list_segments(directory)
-        self._source.files = len(segments)
-        for segment in segments:
-            self._source.looked_at.add(segment.path)
-            for producer, spans in self._find_records(segment).items():
-                for span in self._possible(producer, spans):
-                    self._add(producer, *span)
+        parts = list(self._list_parts())
+        self._source.files = len(parts)
+        leftovers = find_leftovers(parts)
+        for part in parts:
+            self._source.looked_at.add(part.path)
+            if part.path not in leftovers:
+                self._count(part)
         self._read_dropped()
         self._read_rejected(directory / JOURNAL / "rejected")
         names = {*self._present, *self._pending, *(producer for producer, _, _ in self._losses)}
         reports = tuple(self._report(producer) for producer in sorted(names))
         problems = tuple(dict.fromkeys([*self._source.problems, *self._problems]))
-        return Report(str(directory), reports, problems, self._unnumbered)
+        left = tuple(map(str, sorted(leftovers)))
+        return Report(str(directory), reports, problems, self._unnumbered, left)
 
     # ------------------------------------------------------------------ what is there
 
@@ -198,14 +209,30 @@ class _Check:
             self._twice.setdefault(producer, Ranges()).add(*span)
         there.add(first, last)
 
-    def _find_records(self, segment: Segment) -> dict[str, Runs]:
-        """List what a file holds, by producer, each record as often as it is in there."""
+    def _list_parts(self) -> Iterator[Part]:
+        for segment in list_segments(self._source.directory):
+            try:
+                yield make_part(segment)
+            except Damaged as error:
+                self._source.note(error, 1)
+
+    def _count(self, part: Part) -> None:
+        """Count what a file holds, each record as often as it is in there."""
         try:
-            part = make_part(segment)
-            found = read_runs(part)
+            found = self._known.get(part.path) or read_runs(part)
         except Damaged as error:
             self._source.note(error, 1)
-            return {}
+            return
+        if not part.segment.growing:
+            self._known[part.path] = found
+        self._compare(part, found)
+        for producer, spans in found.items():
+            for span in self._possible(producer, spans):
+                self._add(producer, *span)
+
+    def _compare(self, part: Part, found: Mapping[str, Runs]) -> None:
+        """Note a file that does not hold what it says."""
+        segment = part.segment
         said = Coverage({producer: Ranges(spans) for producer, spans in part.taken})
         if segment.compacted:
             said = read_coverage(segment.path)
@@ -213,7 +240,6 @@ class _Check:
             what = "footer" if segment.compacted else "name"
             holds = f"it holds {_describe(found)}, not what its {what} says"
             self._problems.append(f"{segment.path}: {holds}")
-        return found
 
     # ------------------------------------------------------------------ what is known to be lost
 
