@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from logbatch.dataset.listing import Vanished
-from logbatch.dataset.pieces import FIXED, Damaged
+from logbatch.dataset.listing import Damaged, Vanished
+from logbatch.dataset.pieces import FIXED
 from logbatch.dataset.snapshot import Snapshot
 from logbatch.dataset.source import TRIES, Source
 from logbatch.dataset.tables import read_rest
@@ -80,7 +80,7 @@ def _without(wanted: Mapping[str, Ranges], done: Snapshot) -> dict[str, Ranges]:
     """Leave out what was read."""
     rest = dict(wanted)
     for producer, spans in [
-        *((part.segment.producer, part.spans) for part in done.parts),
+        *(taken for part in done.parts for taken in part.taken),
         *((tail.producer, tail.spans) for tail in done.tails),
     ]:
         read = Ranges(spans)

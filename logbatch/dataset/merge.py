@@ -24,11 +24,10 @@ import pyarrow as pa
 import pyarrow.compute
 
 from logbatch.dataset.filter.language import Filter
-from logbatch.dataset.listing import Vanished
+from logbatch.dataset.listing import Damaged, Vanished
 from logbatch.dataset.pieces import (
     FIXED,
     SLACK,
-    Damaged,
     Piece,
     bounds_of,
     guess_pieces,

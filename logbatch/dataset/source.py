@@ -15,8 +15,8 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from logbatch.dataset.listing import JOURNAL, Grown, Vanished
-from logbatch.dataset.pieces import FIXED, Damaged, Footer, footer
+from logbatch.dataset.listing import JOURNAL, Damaged, Grown, Vanished
+from logbatch.dataset.pieces import FIXED, Footer, footer
 from logbatch.dataset.snapshot import Part, ReadPending, Snapshot, take_snapshot
 from logbatch.errors import DatasetError, DatasetWarning
 from logbatch.journal import read_pending
@@ -68,7 +68,7 @@ class Source:
                 found = take_snapshot(
                     self.directory, self.read_pending, self._excluded, self.growing
                 )
-            except Vanished as error:
+            except (Vanished, Damaged) as error:
                 left = self.note(error, left)
                 continue
             holes = found.holes()
@@ -169,8 +169,9 @@ class Source:
         edges: dict[str, tuple[Part, Part]] = {}  # parts come in the order of sequences
         for part in snapshot.parts:
             if part.segment.ext == "parquet":
-                first, _ = edges.get(part.segment.producer, (part, part))
-                edges[part.segment.producer] = (first, part)
+                key = part.segment.producer or part.path.name  # each compacted file has its own
+                first, _ = edges.get(key, (part, part))
+                edges[key] = (first, part)
         promoted: dict[str, pa.DataType] = {}
         for field in (f for pair in edges.values() for p in pair for f in self.footer(p).promoted):
             known = promoted.setdefault(field.name, field.type)

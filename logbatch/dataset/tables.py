@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from logbatch.dataset.filter.language import Filter
-from logbatch.dataset.pieces import FIXED, Damaged, pieces, read, read_tail
+from logbatch.dataset.listing import Damaged
+from logbatch.dataset.pieces import FIXED, pieces, read, read_tail
 from logbatch.dataset.snapshot import Part, Snapshot
 from logbatch.dataset.source import Source
 

@@ -20,6 +20,7 @@ from logbatch.identity import SegmentName
 from logbatch.options import choice
 from logbatch.storage.arrow import check_columns, table_from_lines
 from logbatch.storage.arrow import columns as names
+from logbatch.storage.folders import changing
 from logbatch.transports.base import Batch
 from logbatch.transports.directory import DirectoryTransport
 
@@ -86,7 +87,8 @@ class ParquetTransport(DirectoryTransport):
         folder = self._folder()
         self._unsynced.add(folder)
         name = str(SegmentName(batch.producer, batch.first, batch.last, "parquet"))
-        publish(folder / name, [memoryview(content)])
+        with changing(folder):
+            publish(folder / name, [memoryview(content)])
 
     def import_libraries(self) -> None:
         for name in ("pyarrow", "pyarrow.compute", "pyarrow.parquet"):
