@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from logbatch.dataset.fields import UnknownField, unknown_fields
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.follow import Follower, Stop
 from logbatch.dataset.listing import find_folders
@@ -104,6 +105,24 @@ class Dataset:
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise DatasetError(f"there is no column {name!r}{hint}")
         return scan(self._source, snapshot, [schema.field(name) for name in names], where)
+
+    def unknown_fields(self, where: Filter | str, timeout: float = 1.0) -> Sequence[UnknownField]:
+        """Return the fields of a filter that no record has: where it finds nothing, that is why.
+
+        The newest records are looked at first, and no more than the time allows.
+
+        Args:
+            where: A filter, or its text.
+            timeout: The seconds after which no further file is looked into.
+
+        Returns:
+            For each its name, and what may have been meant; as a text it is a sentence.
+
+        Raises:
+            DatasetError: The directory cannot be read.
+            FilterError: The filter has a mistake.
+        """
+        return unknown_fields(self._source, Filter.build(where), timeout)
 
     def rows(
         self,

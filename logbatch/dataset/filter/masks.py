@@ -222,15 +222,15 @@ def _read(term: Term, column: Column) -> list[Any]:
     if term.path is None:
         return [term.read_cell(value) for value in column.to_pylist()]
     values: list[Any] = [None] * len(column)
-    rows = pc.indices_nonzero(_may_hold(column, term.path))
+    rows = pc.indices_nonzero(may_hold(column, term.path))
     probe = _probe(term.path)
     for row, text in zip(rows.to_pylist(), column.take(rows).to_pylist(), strict=True):
         values[row] = find(probe(text), term.path)
     return values
 
 
-def _may_hold(column: Column, path: str) -> Column:
-    """Return which texts may hold the key; a backslash may hide it."""
+def may_hold(column: Column, path: str) -> Column:
+    """Return which texts of attributes may hold a key; a backslash may hide it."""
     head = path.partition(".")[0]
     start = f'"{head}"' if head == path else f'"{head}'
     escaped = pc.match_substring(column, "\\")
