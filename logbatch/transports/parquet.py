@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from logbatch.disk import publish
+from logbatch.forks import holding_off
 from logbatch.gil import Yielder
 from logbatch.identity import SegmentName
 from logbatch.options import choice
@@ -73,6 +74,19 @@ class ParquetTransport(DirectoryTransport):
         """Close nothing: no file is open between two batches."""
 
     def _write(self, batch: Batch) -> None:
+        with holding_off():
+            content = self._convert(batch)
+        folder = self._folder()
+        self._unsynced.add(folder)
+        name = str(SegmentName(batch.producer, batch.first, batch.last, "parquet"))
+        with changing(folder):
+            publish(folder / name, [memoryview(content)])
+
+    def import_libraries(self) -> None:
+        for name in ("pyarrow", "pyarrow.compute", "pyarrow.parquet"):
+            import_module(name)
+
+    def _convert(self, batch: Batch) -> pa.Buffer:
         table = table_from_lines(
             batch.lines,
             batch.producer,
@@ -83,16 +97,7 @@ class ParquetTransport(DirectoryTransport):
         )
         if len(table) != len(batch):
             raise ValueError(f"batch {batch.key} holds {len(table)} lines")
-        content = self._encode(table)
-        folder = self._folder()
-        self._unsynced.add(folder)
-        name = str(SegmentName(batch.producer, batch.first, batch.last, "parquet"))
-        with changing(folder):
-            publish(folder / name, [memoryview(content)])
-
-    def import_libraries(self) -> None:
-        for name in ("pyarrow", "pyarrow.compute", "pyarrow.parquet"):
-            import_module(name)
+        return self._encode(table)
 
     def _encode(self, table: pa.Table) -> pa.Buffer:
         import pyarrow as pa
