@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from make import A, B, event, make_batch, publish
+from make import A, B, batch_of, event, make_batch, publish
 
 from logbatch.identity import SegmentName
 from logbatch.storage.arrow import schema
@@ -54,7 +54,7 @@ def finish(merge: Merge) -> int:
     return steps
 
 
-def sequences(folder: Path) -> list[int]:
+def sequences(folder: Path) -> list[Any]:
     """List what is in the files, in the order of names and rows."""
     paths = [folder / str(SegmentName(A, f.first, f.last, "parquet")) for f in files_in(folder)]
     columns = [pq.ParquetFile(path).read(["sequence"])["sequence"].to_pylist() for path in paths]
@@ -200,7 +200,7 @@ def test_a_large_file_is_written_in_pieces(tmp_path: Path) -> None:
     transport = ParquetTransport(tmp_path, compact=False, compression="none")
     for number in range(2):
         noise = [event(os.urandom(30_000).hex()) for _ in range(60)]
-        transport.send(make_noise(A, 60 * number, noise))
+        transport.send(batch_of(A, 60 * number, *noise))
     (folder,) = tmp_path.glob("date=*")
     plain = Format(schema(), {**OPTIONS, "compression": "none"})
     merge = Merge(folder, A, files_in(folder), plain)
@@ -210,13 +210,6 @@ def test_a_large_file_is_written_in_pieces(tmp_path: Path) -> None:
     assert 4 << 20 == temporary[0].stat().st_size
     finish(merge)
     assert list(range(120)) == sequences(folder)
-
-
-def make_noise(producer: str, first: int, events: list[dict[str, Any]]) -> Batch:
-    """Make a batch of given events."""
-    from make import batch_of
-
-    return batch_of(producer, first, *events)
 
 
 # ---------------------------------------------------------------------- what crashes leave
@@ -262,7 +255,6 @@ def test_the_next_process_finishes_what_was_left(tmp_path: Path) -> None:
     with kept(folder):
         finish(Merge(folder, A, files_in(folder), form()))
     folder.rename(old)
-    write(tmp_path / "other", (0, 0))
     publish(tmp_path, make_batch(0, 0, B))
     assert [(0, 9)] == [file[:2] for file in files_in(old)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -36,7 +37,7 @@ class Disk:
         """Do all that is planned."""
         while chosen := plan(self.files, self.limits, closed=closed, idle=idle):
             assert len(chosen) > 1
-            for one, other in zip(chosen, chosen[1:], strict=False):
+            for one, other in pairwise(chosen):
                 assert one.last + 1 == other.first
             assert not any(map(self.limits.is_full, chosen))
             at = self.files.index(chosen[0])
@@ -108,7 +109,7 @@ def test_nothing_is_merged_over_a_gap(given: Sequence[tuple[int, int]]) -> None:
         disk.merge()
     disk.merge(closed=True)
     assert sum(file.rows for file in disk.files) == disk.written
-    for one, other in zip(disk.files, disk.files[1:], strict=False):
+    for one, other in pairwise(disk.files):
         assert one.last + 1 < other.first or LIMITS.is_full(one) or LIMITS.is_full(other)
 
 
