@@ -3,10 +3,12 @@
 The name of such a file, `compacted-<ulid>.parquet`, tells nothing of what is in it.  Its footer
 does, under the key `logbatch`, so that nothing beside the file can disagree with it:
 
-    {"coverage": {"<producer>": [[first, last], …], …}, "retired": 0}
+    {"coverage": {"<producer>": [[first, last], …], …}, "retired": 0,
+     "cluster_by": ["session_id"], "promote": "auto"}
 
 Each record of these ranges is in the file or, where `retired` is more than 0, was taken out of it
-on purpose: so many were.  A file never changes, and its name is never given again.
+on purpose: so many were.  The rest says how the file was made, so that who would make it again like
+that sees that there is nothing to do.  A file never changes, and its name is never given again.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ _REMEMBERED = 256  # files whose coverage is kept in memory
 class _Written(msgspec.Struct):
     coverage: dict[str, list[tuple[int, int]]]
     retired: int = 0
+    cluster_by: tuple[str, ...] = ()
+    promote: str = ""
 
 
 class Coverage(NamedTuple):
@@ -39,10 +43,14 @@ class Coverage(NamedTuple):
     Attributes:
         ranges: Producer -> its records.
         retired: How many of them are not in the file any more, on purpose.
+        cluster_by: What its records are ordered by, before their time.
+        promote: By which rule it was given typed columns.
     """
 
     ranges: Mapping[str, Ranges]
     retired: int = 0
+    cluster_by: tuple[str, ...] = ()
+    promote: str = ""
 
 
 class NoCoverage(ValueError):
@@ -57,7 +65,7 @@ def compacted_name() -> str:
 def encode_coverage(coverage: Coverage) -> bytes:
     """Return what stands in the footer of a file, under `KEY`."""
     ranges = {producer: list(found) for producer, found in sorted(coverage.ranges.items())}
-    return msgspec.json.encode(_Written(ranges, coverage.retired))
+    return msgspec.json.encode(_Written(ranges, *coverage[1:]))
 
 
 def decode_coverage(metadata: Mapping[bytes, bytes] | None) -> Coverage:
@@ -74,7 +82,7 @@ def decode_coverage(metadata: Mapping[bytes, bytes] | None) -> Coverage:
         if not (is_producer(producer) and all(map(_is_possible, spans))):
             raise NoCoverage("it says of records that it holds them which cannot be")
     ranges = {producer: Ranges(spans) for producer, spans in written.coverage.items()}
-    return Coverage(ranges, written.retired)
+    return Coverage(ranges, written.retired, written.cluster_by, written.promote)
 
 
 def _is_possible(span: tuple[int, int]) -> bool:
