@@ -18,13 +18,14 @@ import pyarrow.parquet as pq
 
 from logbatch.dataset.compaction.task import Count
 from logbatch.dataset.listing import Damaged, Vanished, find_runs, find_segment, is_foreign
-from logbatch.dataset.pieces import FIXED, blocks
+from logbatch.dataset.pieces import FIXED, blocks, reading
+from logbatch.dataset.runs import read_runs
 from logbatch.dataset.snapshot import Part, Taken, choose, make_part
 from logbatch.identity import Ranges
 from logbatch.storage.arrow import PROMOTED_TYPES
 from logbatch.storage.arrow import schema as make_schema
 from logbatch.storage.columns import COLUMNS
-from logbatch.storage.coverage import NoCoverage, read_coverage
+from logbatch.storage.coverage import KEY, NoCoverage, decode_coverage
 from logbatch.storage.segments import Segment, list_names, segments_of
 
 _ENOUGH = 2  # times as many files as the target size asks for are few enough
@@ -249,19 +250,17 @@ class _Looker:
         retired, settled = 0, False
         try:
             part = make_part(segment)
-            if segment.compacted:
-                coverage = read_coverage(segment.path)
+            if KEY in (metadata.metadata or {}):
+                coverage = decode_coverage(metadata.metadata)
                 retired = coverage.retired
-                settled = (coverage.cluster_by, coverage.promote) == self._wanted[:2]
+                made = (coverage.cluster_by, coverage.promote)
+                settled = segment.compacted and made == self._wanted[:2]
         except (Damaged, NoCoverage) as error:
             raise Unfit(segment.path, str(error), torn=False) from error
-        if metadata.num_rows != count(part) - retired:
-            raise Unfit(
-                segment.path,
-                f"it holds {metadata.num_rows:,} records, not the {count(part) - retired:,} that"
-                " it says",
-                torn=False,
-            )
+        said = count(part) - retired
+        if metadata.num_rows != said:
+            reason = f"it holds {metadata.num_rows:,} records, not the {said:,} that it says"
+            raise Unfit(segment.path, reason, torn=False)
         return Input(
             part, part.taken, status.st_size, status.st_mtime_ns, columns, retired, settled
         )
@@ -312,34 +311,31 @@ def _scan(segment: Segment) -> Part:
 def check_content(inputs: Iterable[Input]) -> Iterator[Unfit]:
     """Read files, and yield those that are torn or hold other records than they say."""
     for each in inputs:
-        if each.part.segment.ext != "parquet":
-            continue
-        path = each.path
         try:
-            with pq.ParquetFile(path) as file:
-                for group in range(file.num_row_groups):
-                    file.read_row_group(group)  # is it whole?
-                table = file.read(columns=["producer", "sequence"])
-        except (FileNotFoundError, NotADirectoryError):
-            raise Vanished(str(path)) from None
-        except (pa.ArrowException, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            yield Unfit(path, str(error), torn=True)
+            held = {
+                name: Ranges(runs) for name, runs in read_runs(make_part(each.part.segment)).items()
+            }
+            if each.part.segment.ext == "parquet":
+                _read_through(each.path)
+        except Damaged as error:
+            yield Unfit(each.path, error.reason, torn=True)
             continue
         said = {producer: Ranges(spans) for producer, spans in each.held}
-        if not _agree(table, said, each.retired):
-            yield Unfit(path, "it holds other records than it says", torn=False)
+        missing = sum(map(len, said.values())) - sum(map(len, held.values()))
+        if missing != each.retired or not is_within(held, said):
+            yield Unfit(each.path, "it holds other records than it says", torn=False)
 
 
-def _agree(table: pa.Table, said: Mapping[str, Ranges], retired: int) -> bool:
-    held: dict[str, Ranges] = {}
-    for producer, sequence in zip(*(each.to_pylist() for each in table.columns), strict=True):
-        held.setdefault(producer, Ranges()).add(sequence, sequence)
-    rows = sum(map(len, held.values()))
-    within = not any(
-        said.get(producer, Ranges()).missing(*span)
+def _read_through(path: Path) -> None:
+    with reading(path), pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            file.read_row_group(group)
+
+
+def is_within(held: Mapping[str, Ranges], covered: Mapping[str, Ranges]) -> bool:
+    """Return whether all of some records are among others."""
+    return not any(
+        covered.get(producer, Ranges()).missing(*span)
         for producer, ranges in held.items()
         for span in ranges
     )
-    return within and rows == table.num_rows == sum(map(len, said.values())) - retired

@@ -20,10 +20,11 @@ from logbatch.dataset.compaction.inputs import (
     Wanted,
     check_content,
     find_inputs,
+    is_within,
     union,
 )
 from logbatch.dataset.compaction.promote import choose_columns
-from logbatch.dataset.compaction.staging import Change, Place, change_folder, is_within
+from logbatch.dataset.compaction.staging import Change, Place, change_folder
 from logbatch.dataset.compaction.task import CompactTask, Count, Outcome, Progress
 from logbatch.dataset.compaction.writing import CompactedFile
 from logbatch.dataset.listing import Damaged, Vanished

@@ -24,6 +24,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from logbatch.dataset.compaction.inputs import is_within
 from logbatch.dataset.listing import Damaged, Vanished, find_segment
 from logbatch.dataset.snapshot import make_part
 from logbatch.disk import make_directory, read_blocks, replacing, sync_directory, write_all
@@ -217,15 +218,6 @@ def _read_held(path: Path) -> Mapping[str, Ranges]:
         return {producer: Ranges(spans) for producer, spans in make_part(segment).taken}
     except (Vanished, Damaged):
         return {}
-
-
-def is_within(held: Mapping[str, Ranges], covered: Mapping[str, Ranges]) -> bool:
-    """Return whether all of some records are among others."""
-    return not any(
-        covered.get(producer, Ranges()).missing(*span)
-        for producer, ranges in held.items()
-        for span in ranges
-    )
 
 
 def _link(folder: Path, staged: Path, names: Collection[str], aside: Collection[str]) -> bool:
