@@ -141,7 +141,7 @@ def make_options(
         raise ValueError(f"workers={workers!r} must be 1 or more")
     keys = (cluster_by,) if isinstance(cluster_by, str) else tuple(cluster_by)
     for key in keys:
-        if not key or key == "attributes" or key in keys[: keys.index(key)]:
+        if not key or key == "attributes" or keys.count(key) > 1:
             raise ValueError(f"cluster_by={key!r} must name a column or an attribute, once")
     return Options(
         seconds,

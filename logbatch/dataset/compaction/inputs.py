@@ -7,7 +7,6 @@ is torn or contradicts itself takes part in nothing; it is told, and never remov
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -28,7 +27,7 @@ from logbatch.storage.columns import COLUMNS
 from logbatch.storage.coverage import KEY, NoCoverage, decode_coverage
 from logbatch.storage.segments import Segment, list_names, segments_of
 
-_ENOUGH = 2  # times as many files as the target size asks for are few enough
+_ENOUGH = 3  # times as many files as the target size asks for are few enough: it is estimated
 _SETTLED = 2  # a file of at least the target size divided by this stays, whatever comes beside it
 
 _KINDS = {make_schema({"x": kind}).field("x").type: kind for kind in PROMOTED_TYPES}
@@ -207,7 +206,7 @@ def _settle(inputs: list[Input], wanted: Wanted) -> tuple[list[Input], list[Inpu
     if len({tuple(each.columns.items()) for each in good}) > 1:
         return [], inputs  # all files of a date have the same columns
     size = sum(each.size for each in good)
-    if len(good) == len(inputs) and len(good) <= _ENOUGH * math.ceil(size / wanted.target_size):
+    if len(good) == len(inputs) and len(good) <= max(1, _ENOUGH * size / wanted.target_size):
         return inputs, []
     kept = [each for each in good if each.size * _SETTLED >= wanted.target_size]
     paths = {each.path for each in kept}

@@ -195,7 +195,8 @@ class _Compaction:
                     file.append(batch)
                     progress.wrote(len(batch))
                 missing = sum(map(len, gone.values()))
-                coverage = Coverage(own, missing, self._wanted.cluster_by, self._wanted.promote)
+                cluster_by, promote = self._wanted[:2]
+                coverage = Coverage(own, missing, cluster_by=cluster_by, promote=promote)
                 size = file.finish(coverage, modified)
                 yield path, Count(1, size, file.rows)
 
