@@ -148,7 +148,8 @@ class Merge:
                 rows, size = rows + batch.num_rows, size + batch.nbytes
                 yield
             self._write_group(writer, group)
-            writer.add_key_value_metadata({KEY: encode_coverage(self._coverage())})
+            said = encode_coverage(self._coverage()).decode()
+            writer.add_key_value_metadata({KEY.decode(): said})
         yield
 
     def _coverage(self) -> Coverage:
