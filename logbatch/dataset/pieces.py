@@ -53,12 +53,14 @@ class Piece(NamedTuple):
         stop: The row group or offset behind it; None reads to the end.
         low: Microseconds since 1970 before which there is none of them.
         high: The same, after which there is none.
+        rows: How many there are, where that is known.
     """
 
     start: int
     stop: int | None
     low: float = -math.inf
     high: float = math.inf
+    rows: int = 0
 
 
 class Footer(NamedTuple):
@@ -114,7 +116,7 @@ def _group(metadata: pq.FileMetaData, exact: bool) -> Iterator[Piece]:
         high = max(high, statistics.max_raw if known else math.inf)
         rows += described.num_rows
         if rows >= _ROWS or group + 1 == metadata.num_row_groups:
-            yield Piece(start, group + 1, low, high)
+            yield Piece(start, group + 1, low, high, rows)
             start, rows, low, high = group + 1, 0, math.inf, -math.inf
 
 
@@ -266,7 +268,8 @@ def _read_parquet(part: Part, piece: Piece | None, schema: pa.Schema) -> pa.Tabl
         start, stop = (piece.start, piece.stop) if piece else (0, None)
         groups = list(range(start, file.num_row_groups if stop is None else stop))
         names = [name for name in file.schema_arrow.names if name in wanted]
-        table = file.read_row_groups(groups, columns=names, use_threads=False)
+        threads = piece is not None and piece.rows > _ROWS
+        table = file.read_row_groups(groups, columns=names, use_threads=threads)
         if not part.whole:
             table = _only_taken(table, part)
         return conform(table, schema)

@@ -103,7 +103,7 @@ class Dataset:
         if columns is not None and set(columns) <= COLUMNS.keys():
             schema = pa.schema([(name, pa.null()) for name in columns])
         else:
-            schema = self._source.schema(snapshot)
+            schema = self._source.schema(snapshot.parts)
         names = schema.names if columns is None else list(columns)
         for name in names:
             if name not in schema.names:
