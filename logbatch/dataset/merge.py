@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import heapq
 import math
-import os
 import time
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -37,6 +36,7 @@ from logbatch.dataset.pieces import (
     pieces,
     read,
     read_tail,
+    size_of,
     written_at,
 )
 from logbatch.dataset.rows import Row, row_order, rows_of_table
@@ -313,7 +313,7 @@ def _are_right(guesses: list[tuple[Part, Piece]], found: pa.Table) -> bool:
 
 def _is_long(unit: _Unit) -> bool:
     """Return whether a file is so large that its end should be looked at before it is read."""
-    return unit.guessed and unit.part is not None and os.stat(unit.part.path).st_size > _LONG
+    return unit.guessed and unit.part is not None and size_of(unit.part) > _LONG
 
 
 def _in_order(times: list[int]) -> bool:

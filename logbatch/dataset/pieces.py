@@ -147,6 +147,16 @@ def written_at(part: Part) -> int:
         return os.stat(part.path).st_mtime_ns // 1000
 
 
+def size_of(part: Part) -> int:
+    """Return how many bytes a file has.
+
+    Raises:
+        Vanished, Damaged: It cannot be read.
+    """
+    with reading(part.path):
+        return os.stat(part.path).st_size
+
+
 def guess_pieces(part: Part, written: int) -> tuple[Piece, ...]:
     """Divide a file into pieces whose latest times are guessed, so that hardly anything is read.
 
@@ -336,11 +346,15 @@ def _read_jsonl(part: Part, piece: Piece | None, schema: pa.Schema) -> tuple[pa.
 
 
 def _only_taken(table: pa.Table, part: Part) -> pa.Table:
-    """Keep the rows that are taken; of a compacted file either they or the others may be few."""
+    return table.filter(taken_of(table, part))
+
+
+def taken_of(table: pa.Table, part: Part) -> Any:
+    """Tell the rows that are taken; of a compacted file either they or the others may be few."""
     left = part.left_out()
     if len(left) < len(part.taken):
-        return table.filter(pc.invert(_is_among(table, left)))
-    return table.filter(_is_among(table, part.taken))
+        return pc.invert(_is_among(table, left))
+    return _is_among(table, part.taken)
 
 
 def _is_among(table: pa.Table, taken: Taken) -> Any:

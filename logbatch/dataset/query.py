@@ -11,7 +11,6 @@ file, so that memory does not grow with the log.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -22,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from logbatch.dataset.engine import Engine, blame, read_files, read_parts, reader_of
-from logbatch.dataset.filter.sql import quoted_name
+from logbatch.dataset.filter.sql import quoted_name, quoted_text
 from logbatch.dataset.guard import check_tree
-from logbatch.dataset.pieces import reading
+from logbatch.dataset.pieces import size_of
 from logbatch.dataset.snapshot import Part, Snapshot
 from logbatch.dataset.source import Source
 from logbatch.dataset.tables import read_rest, split, spool
@@ -89,7 +88,7 @@ def _run(
             connection.register("_rest", pa.concat_tables(tables))
             reads.append("FROM _rest")
         try:
-            connection.execute(_view(schema.names, reads))
+            connection.execute(f"CREATE VIEW logs AS {view_of(schema.names, reads)}")
             _lock(connection, paths)
             return engine.run(lambda: _fetch(connection, statement, limit), timeout)
         except TimeoutError:
@@ -101,7 +100,9 @@ def _run(
 
 def _lock(connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> None:
     """Leave a connection access to these files, and to nothing else."""
-    connection.execute("SET allowed_paths = ?", [list(map(str, paths))])
+    # A parameter would have DuckDB 1.3 import pandas.
+    allowed = ", ".join(quoted_text(str(path)) for path in paths)
+    connection.execute(f"SET allowed_paths = [{allowed}]")
     for lock in _LOCKS:
         connection.execute(lock)
     connection.execute("BEGIN TRANSACTION READ ONLY")
@@ -123,9 +124,8 @@ def _size(parts: list[Part]) -> int:
     """Estimate how many bytes files take in memory."""
     size = 0
     for part in parts:
-        with reading(part.path):
-            found = os.stat(part.path).st_size
-            size += found if part.segment.ext == "jsonl" else found * _COMPRESSION
+        found = size_of(part)
+        size += found if part.segment.ext == "jsonl" else found * _COMPRESSION
     return size
 
 
@@ -147,7 +147,7 @@ def _check(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.Statemen
             raise QueryError(f"only SELECT is allowed, not {statement.type.name.replace('_', ' ')}")
         if statement.named_parameters:
             raise QueryError("the query has a parameter ($1 or ?), but there are no values for any")
-        tree = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchall()
+        tree = connection.execute(f"SELECT json_serialize_sql({quoted_text(query)})").fetchall()
     except UnicodeEncodeError as error:
         raise QueryError("the query is no valid text") from error
     except duckdb.Error as error:
@@ -156,14 +156,12 @@ def _check(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.Statemen
     return statement
 
 
-def _view(names: list[str], reads: list[str]) -> str:
+def view_of(names: list[str], reads: list[str]) -> str:
     """Define `logs`; a text of attributes that is no JSON after all is shown as a JSON string."""
     columns = ", ".join(map(quoted_name, names))
     attributes = "coalesce(try_cast(attributes AS JSON), to_json(attributes)) AS attributes"
-    return (
-        f"CREATE VIEW logs AS SELECT * REPLACE ({attributes}) FROM"
-        f" (SELECT {columns} FROM ({' UNION ALL '.join(reads)}))"
-    )
+    records = f"SELECT {columns} FROM ({' UNION ALL '.join(reads)})"
+    return f"SELECT * REPLACE ({attributes}) FROM ({records})"
 
 
 def _fetch(

@@ -25,39 +25,60 @@ _UNSURE = "is it unsure?"  # no attribute is called so
 _KINDS = {arrow_type(kind): kind for kind in TYPED}
 
 
-def scan(
-    source: Source, snapshot: Snapshot, fields: Sequence[pa.Field[Any]], where: Filter
-) -> pa.Table:
+def scan(source: Source, snapshot: Snapshot, schema: pa.Schema, where: Filter) -> pa.Table:
     """Read the records of a snapshot that match.
 
     Args:
         source: Told about damage.
         snapshot: What to read.
-        fields: The columns, in order; the types of fixed ones need not be right.
+        schema: The columns, in order.
         where: Which records.
 
     Raises:
         Vanished, Damaged: A file cannot be read.
     """
-    names = [field.name for field in fields]
-    types = {field.name: field for field in [*fields, *FIXED]}
-    schema = pa.schema([types[name] for name in names])
-    tables = [pa.Table.from_batches([], schema), *_scan(source, snapshot, schema, where)]
+    with Scanner(source, schema, where) as scanner:
+        tables = [pa.Table.from_batches([], schema), *scanner.read(snapshot)]
     return pa.concat_tables(tables)
 
 
-def _scan(
-    source: Source, snapshot: Snapshot, schema: pa.Schema, where: Filter
-) -> Iterator[pa.Table]:
-    parquet, others = split(snapshot.parts)
-    if not is_installed():
-        parquet, others = [], snapshot.parts
-    if parquet:
-        with Engine() as engine:
-            yield from search(engine, source, parquet, schema, where)
-    wider = with_columns(schema, where.columns)
-    for table in read_rest(source, snapshot._replace(parts=others), wider):
-        yield where.apply(table).select(schema.names)
+class Scanner:
+    """Reads the records that match, file by file; to be used in a `with`.
+
+    Args:
+        source: Told about damage.
+        schema: The columns, in order.
+        where: Which records.
+    """
+
+    def __init__(self, source: Source, schema: pa.Schema, where: Filter) -> None:
+        self._source = source
+        self._schema = schema
+        self._where = where
+        self._engine: Engine | None = None
+
+    def __enter__(self) -> Scanner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._engine is not None:
+            self._engine.close()
+
+    def read(self, snapshot: Snapshot) -> Iterator[pa.Table]:
+        """Yield what matches.
+
+        Raises:
+            Vanished, Damaged: A file cannot be read.
+        """
+        parquet, others = split(snapshot.parts)
+        if not is_installed():
+            parquet, others = [], snapshot.parts
+        if parquet:
+            self._engine = self._engine or Engine()
+            yield from search(self._engine, self._source, parquet, self._schema, self._where)
+        wider = with_columns(self._schema, self._where.columns)
+        for table in read_rest(self._source, snapshot._replace(parts=others), wider):
+            yield self._where.apply(table).select(self._schema.names)
 
 
 def with_columns(schema: pa.Schema, names: Iterable[str]) -> pa.Schema:
