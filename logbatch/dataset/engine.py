@@ -10,12 +10,14 @@ a time that is up, and a consumer that wants no more interrupt it.
 
 from __future__ import annotations
 
-import importlib.util
 import os
+import secrets
+import shutil
+import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
@@ -25,7 +27,6 @@ from logbatch.dataset.listing import Damaged, Vanished
 from logbatch.dataset.pieces import FIXED
 from logbatch.dataset.snapshot import Part, Spans, Taken
 from logbatch.dataset.source import Source
-from logbatch.errors import DatasetError, LogbatchError
 
 if TYPE_CHECKING:
     import duckdb
@@ -56,21 +57,12 @@ _SETTINGS = {
 
 
 def is_installed() -> bool:
-    """Return whether DuckDB can be imported."""
-    return importlib.util.find_spec("duckdb") is not None
-
-
-def load(needed_for: str, error: type[LogbatchError] = DatasetError) -> Any:
-    """Import DuckDB.
-
-    Raises:
-        LogbatchError: It is not installed; of the given kind.
-    """
+    """Return whether there is a DuckDB; without it Arrow reads file by file, and Python decides."""
     try:
-        import duckdb
+        import duckdb  # noqa: F401
     except ModuleNotFoundError:
-        raise error(f'{needed_for} needs DuckDB: pip install "logbatch[tools]"') from None
-    return duckdb
+        return False
+    return True
 
 
 class Engine:
@@ -79,8 +71,9 @@ class Engine:
     Args:
         memory: Bytes that it may take.
         spill: Whether it may use the disk beyond them.
-        needed_for: What cannot be done where it is not installed.
-        error: What that raises.
+
+    Raises:
+        ModuleNotFoundError: DuckDB is not installed.
     """
 
     def __init__(
@@ -88,19 +81,26 @@ class Engine:
         memory: int = MEMORY,
         *,
         spill: bool = True,
-        needed_for: str = "filtering Parquet files",
-        error: type[LogbatchError] = DatasetError,
     ) -> None:
-        module = load(needed_for, error)
-        self.errors: tuple[type[Exception], ...] = (module.Error, OSError, pa.ArrowException)
-        self._temporary = TemporaryDirectory(prefix="logbatch-") if spill else None
-        place = self._temporary.name if self._temporary else ""
-        limits = {"memory_limit": f"{memory}B", "temp_directory": place}
-        self.connection: duckdb.DuckDBPyConnection = module.connect(
+        import duckdb
+
+        self.errors: tuple[type[Exception], ...] = (duckdb.Error, OSError, pa.ArrowException)
+        self._spilled = Path(tempfile.gettempdir(), f"logbatch-{secrets.token_hex(8)}")
+        limits = {
+            "memory_limit": f"{memory}B",
+            "temp_directory": str(self._spilled) if spill else "",  # made only if need be
+        }
+        self.connection: duckdb.DuckDBPyConnection = duckdb.connect(
             ":memory:", config={**_SETTINGS, **limits}
         )
-        self.connection.execute("SET TimeZone = 'UTC'")
         self._pool = ThreadPoolExecutor(1, "logbatch-engine")
+        self._working = threading.Lock()
+        self._closed = False
+        try:
+            self.execute("SET TimeZone = 'UTC'")
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Engine:
         return self
@@ -109,11 +109,16 @@ class Engine:
         self.close()
 
     def close(self) -> None:
-        """End its thread, and remove what it left on the disk."""
-        self._pool.shutdown()
-        self.connection.close()
-        if self._temporary is not None:
-            self._temporary.cleanup()
+        """End what it may still do, its thread, and what it left on the disk."""
+        self._closed = True
+        while not self._working.acquire(timeout=_ASK_AGAIN):
+            self.connection.interrupt()
+        try:
+            self.connection.close()
+        finally:
+            self._working.release()
+            self._pool.shutdown()
+        shutil.rmtree(self._spilled, ignore_errors=True)
 
     def run(self, work: Callable[[], _T], timeout: float | None = None) -> _T:
         """Have its thread do something, and wait until it has ended, whatever happens meanwhile.
@@ -121,13 +126,23 @@ class Engine:
         Raises:
             TimeoutError: The time was up.
         """
-        answer = self._pool.submit(work)
+        answer = self._pool.submit(self._do, work)
         try:
             return answer.result(timeout)
         finally:
             while wait([answer], 0).not_done:
                 self.connection.interrupt()
                 wait([answer], _ASK_AGAIN)
+
+    def _do(self, work: Callable[[], _T]) -> _T:
+        with self._working:
+            if self._closed:  # whoever asked was interrupted when this had not begun
+                raise CancelledError
+            return work()
+
+    def execute(self, statement: str) -> None:
+        """Have a statement carried out."""
+        self.run(lambda: self.connection.execute(statement))
 
     def table(self, query: str) -> pa.Table:
         """Return the whole answer to a query."""
@@ -275,7 +290,8 @@ def _read_through(part: Part) -> None:
     Raises:
         Vanished, Damaged: It cannot be read.
     """
-    duckdb = load("reading Parquet files")
+    import duckdb
+
     with duckdb.connect(":memory:") as connection:
         try:
             connection.sql(

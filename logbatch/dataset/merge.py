@@ -124,7 +124,7 @@ class _Merge:
         self._numbers = count()
         self._units: list[_Unit] = []
         self._windows: Windows | None = None
-        if is_installed() and _needs_engine(snapshot, where, limit):
+        if _needs_engine(snapshot, where, limit) and is_installed():
             self._windows = Windows(source, where, limit, newest_first)
         try:
             newest = max((self._add_tail(tail) for tail in snapshot.tails), default=0)

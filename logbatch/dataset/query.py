@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from logbatch.dataset.engine import Engine, blame, read_files, read_parts, reader_of
+from logbatch.dataset.engine import Engine, blame, is_installed, read_files, read_parts, reader_of
 from logbatch.dataset.filter.sql import quoted_name, quoted_text
 from logbatch.dataset.guard import check_tree
 from logbatch.dataset.pieces import size_of
@@ -74,7 +74,7 @@ def _run(
     parquet, others = split(snapshot.parts)
     with _engine(limit) as engine, ExitStack() as stack:
         connection = engine.connection
-        statement = _check(connection, query)
+        statement = engine.run(lambda: _check(connection, query))
         paths = [part.path for part in parquet]
         alike = len(source.promoted(parquet)) <= 1
         reads = [read_parts(parquet, schema, alike=alike)] if parquet else []
@@ -88,8 +88,8 @@ def _run(
             connection.register("_rest", pa.concat_tables(tables))
             reads.append("FROM _rest")
         try:
-            connection.execute(f"CREATE VIEW logs AS {view_of(schema.names, reads)}")
-            _lock(connection, paths)
+            engine.execute(f"CREATE VIEW logs AS {view_of(schema.names, reads)}")
+            _lock(engine, paths)
             return engine.run(lambda: _fetch(connection, statement, limit), timeout)
         except TimeoutError:
             raise QueryError(f"the query was stopped after {timeout:g} s") from None
@@ -98,18 +98,20 @@ def _run(
             raise _told(error, limit) from error
 
 
-def _lock(connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> None:
-    """Leave a connection access to these files, and to nothing else."""
+def _lock(engine: Engine, paths: list[Path]) -> None:
+    """Leave DuckDB access to these files, and to nothing else."""
     # A parameter would have DuckDB 1.3 import pandas.
     allowed = ", ".join(quoted_text(str(path)) for path in paths)
-    connection.execute(f"SET allowed_paths = [{allowed}]")
+    engine.execute(f"SET allowed_paths = [{allowed}]")
     for lock in _LOCKS:
-        connection.execute(lock)
-    connection.execute("BEGIN TRANSACTION READ ONLY")
+        engine.execute(lock)
+    engine.execute("BEGIN TRANSACTION READ ONLY")
 
 
 def _engine(limit: int) -> Engine:
-    return Engine(limit, spill=False, needed_for="SQL", error=QueryError)
+    if not is_installed():
+        raise QueryError('SQL needs DuckDB: pip install "logbatch[tools]"')
+    return Engine(limit, spill=False)
 
 
 def _spooled(rest: Iterable[pa.Table], schema: pa.Schema, path: Path) -> Path:

@@ -71,7 +71,7 @@ class Scanner:
             Vanished, Damaged: A file cannot be read.
         """
         parquet, others = split(snapshot.parts)
-        if not is_installed():
+        if parquet and not is_installed():
             parquet, others = [], snapshot.parts
         if parquet:
             self._engine = self._engine or Engine()
