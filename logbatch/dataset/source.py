@@ -185,18 +185,24 @@ class Source:
         return found
 
     def schema(self, parts: Iterable[Part]) -> pa.Schema:
-        """Return the fixed columns and the promoted ones.
+        """Return the fixed columns and the promoted ones; see `columns`."""
+        return self.columns(parts)[0]
+
+    def columns(self, parts: Iterable[Part]) -> tuple[pa.Schema, bool]:
+        """Return the fixed columns and the promoted ones, and whether all files have these alike.
 
         Where files give one name different types it is float64 if these are numbers, or a text.
 
         Raises:
             Vanished, Damaged: A file cannot be read.
         """
+        promoted = self.promoted(parts)
         types: dict[str, set[pa.DataType]] = {}
-        for columns in self.promoted(parts):
+        for columns in promoted:
             for name, kind in columns.items():
                 types.setdefault(name, set()).add(kind)
-        return pa.schema([*FIXED, *(pa.field(n, _common_type(ks)) for n, ks in types.items())])
+        fields = [pa.field(name, _common_type(kinds)) for name, kinds in types.items()]
+        return pa.schema([*FIXED, *fields]), len(promoted) <= 1
 
 
 def _common_type(types: set[pa.DataType]) -> pa.DataType:
