@@ -179,7 +179,7 @@ def take_snapshot(
             elif is_foreign(path):
                 foreign.append(path)
     covered: dict[str, Ranges] = {}
-    return Snapshot(_choose(parts, covered), _remaining(pending, covered), covered, sorted(foreign))
+    return Snapshot(choose(parts, covered), _remaining(pending, covered), covered, sorted(foreign))
 
 
 def make_part(segment: Segment, growing: MutableMapping[Path, Grown] | None = None) -> Part:
@@ -220,10 +220,14 @@ def _read_taken(path: Path) -> Taken:
     return tuple((producer, tuple(found)) for producer, found in ranges.items())
 
 
-def _choose(parts: list[Part], covered: dict[str, Ranges]) -> list[Part]:
+def choose(parts: list[Part], covered: dict[str, Ranges]) -> list[Part]:
     """Take each record from one file: from that which holds more, where one was made of others.
 
     Those that are compacted come first, and of two others that begin alike, the longer.
+
+    Args:
+        parts: The files, with all that they hold.
+        covered: What is taken is added to it; what is in it already is taken from no file.
     """
 
     def order(part: Part) -> tuple[bool, int, str, int, int, str, Path]:

@@ -23,7 +23,9 @@ from typing import Any
 if sys.platform != "win32":
     import fcntl
 
-_NO_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+NO_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+"""What a file system answers that has no locks."""
+
 _NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM)
 _WAIT = 0.002  # seconds between two tries
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
@@ -75,7 +77,7 @@ def _lock(descriptor: int, how: int, folder: Path, deadline: float) -> bool:
             fcntl.flock(descriptor, how | fcntl.LOCK_NB)
             return True
         except OSError as error:
-            if error.errno in _NO_LOCKS:
+            if error.errno in NO_LOCKS:
                 return False
             if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EINTR):
                 raise
