@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from bench import Bench, put
 from children import Child
+from make import logged_line
 
 from logbatch.batching.batcher import Batcher
 from logbatch.batching.delivery import TIDY_LATER, delivering
@@ -61,27 +62,39 @@ def test_it_is_asked_when_nothing_is_due() -> None:
 
 
 def test_what_is_due_comes_first(tmp_path: Path) -> None:
-    """Not while the journals of others are taken over, nor while a session retires."""
-    bench = make_bench(Tidying(then=Tidied(0.25)), tmp_path)
+    """While there is always more to send, as of a journal that is taken over, once a second."""
+    bench = Bench(Tidying(then=Tidied(0.25)), tmp_path, max_batch_size=1)
 
     def die() -> None:
-        journal = Journal(tmp_path, new_producer())
         bench.session.journal.abandon()
-        journal.append(b'{"message":"left"}\n')
+        journal = Journal(tmp_path, new_producer())
+        for text in "abcde":
+            journal.append(logged_line(text))
 
     Child(die).wait()
-    assert 0 == bench.step()  # the first batch of it
-    assert 0 == bench.transport.calls
-    bench.run(0.1)
-    assert bench.transport.calls > 0
-    bench.transport.calls = 0
+    for seconds, calls in ((0.0, 1), (0.5, 1), (0.6, 2), (0.0, 2), (0.9, 2)):
+        bench.clock.advance(seconds)
+        assert 0 == bench.step()
+        assert calls == bench.transport.calls
+    assert list("abcde") == bench.transport.messages
+    bench.step()
+    assert bench.step() > 0
+    assert 3 == bench.transport.calls
+    bench.session.end()
+
+
+def test_not_when_the_process_ends(tmp_path: Path) -> None:
+    """From `close` on nothing is begun that somebody would have to wait for."""
+    bench = make_bench(Tidying(then=Tidied(0.25)), tmp_path)
+    bench.put("a")
     retired = bench.session
     bench.session = Session(Journal(tmp_path, new_producer()))
     bench.inbox.retiring.append(retired)
     bench.inbox.closing = True
     bench.run(10.0)
     assert retired.ended
-    assert 0 == bench.transport.calls  # the process ends, perhaps
+    assert ["a"] == bench.transport.messages
+    assert 0 == bench.transport.calls
     bench.session.end()
 
 
