@@ -73,7 +73,7 @@ _AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhdw])")
     default="1GB",
     show_default=True,
     metavar="SIZE",
-    help="For sorting, of all workers together; more is done on the disk.",
+    help="Of all workers together; what needs more is done on the disk.",
 )
 @color_option
 def command(
