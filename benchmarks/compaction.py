@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -162,11 +163,10 @@ def show_questions(place: Path, runs: int) -> None:
     print(f"{'seconds':22}", *(f"{name:>12}" for name in [*sources, "grep"]))
     for name, query in QUESTIONS.items():
         ways: dict[str, Callable[[], object]] = {
-            source: lambda text=text, query=query: ask(text, query)
-            for source, text in sources.items()
+            source: partial(ask, text, query) for source, text in sources.items()
         }
         if name == "text":
-            ways["grep"] = lambda: grep(place / "logs.jsonl")
+            ways["grep"] = partial(grep, place / "logs.jsonl")
         times = take_times(ways, runs)
         print(f"{name:22}", *(f"{times[way]:12.3f}" if way in times else "" for way in times))
 

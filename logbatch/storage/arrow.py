@@ -283,14 +283,11 @@ def promote(attributes: pa.Array[Any], promoted: Mapping[str, str]) -> dict[str,
 
     if not promoted:
         return {}
-    blocks = []
+    blocks = [{name: make_array([], kind) for name, kind in promoted.items()}]
     for at in range(0, len(attributes), _BLOCK):
         texts = attributes.slice(at, _BLOCK).to_pylist()
         blocks.append(_promote([msgspec.Raw((text or "").encode()) for text in texts], promoted))
-    return {
-        name: pa.concat_arrays([block[name] for block in blocks] or [pa.nulls(0, arrow_type(kind))])
-        for name, kind in promoted.items()
-    }
+    return {name: pa.concat_arrays([block[name] for block in blocks]) for name in promoted}
 
 
 def _promote(

@@ -488,7 +488,7 @@ def test_workers(logs: Path) -> None:
         ({"older_than": -1}, "older_than=-1"),
         ({"target_size": "much"}, "target_size='much'"),
         ({"memory_limit": 0}, "memory_limit=0"),
-        ({"memory_limit": "700MB", "workers": 2}, "must be 400 MB or more for each"),
+        ({"memory_limit": "700MB", "workers": 2}, "must be 500 MB or more for each"),
         ({"workers": 0}, "workers=0"),
         ({"to": "jsonl"}, "to='jsonl'"),
         ({"cluster_by": ["a", "a"]}, "cluster_by='a'"),
