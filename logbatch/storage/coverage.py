@@ -122,7 +122,7 @@ def covered_by(path: Path) -> Mapping[str, Ranges]:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _read(path: Path, inode: int, size: int) -> Coverage:
-    with forks.importing:  # it may be the first thing that a flusher needs of Arrow
+    with forks.holding_off():  # it may be the first thing that a flusher needs of Arrow
         import pyarrow as pa
         import pyarrow.parquet as pq
 
