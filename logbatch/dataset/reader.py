@@ -336,7 +336,7 @@ class Dataset:
                 have, with values of one type; `"none"` gives none, and names give it to these.
             to: `"parquet"` makes Parquet of JSON Lines; where there is Parquet already, that is
                 done anyway.
-            memory_limit: The most memory of all workers together, without that of Python.
+            memory_limit: About the most memory that all workers take together.
             workers: Processes that work.  With more than one, the program must keep what it does
                 under `if __name__ == "__main__":`.
             executor: Runs the tasks instead, each a function of plain values.

@@ -185,10 +185,12 @@ def _read(term: Term, column: Column) -> list[Any]:
 
 def may_hold(column: Column, path: str) -> Column:
     """Return which texts of attributes may hold a key; a backslash may hide it."""
-    head = path.partition(".")[0]
-    start = f'"{head}"' if head == path else f'"{head}'
+    head, tail = path.partition(".")[0], path.rpartition(".")[2]
+    found = pc.match_substring(column, f'"{path}"' if head == path else f'"{head}')
+    if head != path:
+        found = pc.and_(found, pc.match_substring(column, f'{tail}"'))
     escaped = pc.match_substring(column, "\\")
-    return pc.fill_null(pc.or_(escaped, pc.match_substring(column, start)), _FALSE)
+    return pc.fill_null(pc.or_(escaped, found), _FALSE)
 
 
 def _probe(path: str) -> Callable[[str], Mapping[str, Any]]:
