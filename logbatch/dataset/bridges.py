@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from logbatch.dataset.engine import read_parts
+from logbatch.dataset.engine import Reading
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.filter.literals import quoted_name
 from logbatch.dataset.listing import Damaged, Vanished, find_runs
@@ -169,7 +169,7 @@ def make_view(
     schema, alike = source.columns(parquet)
     rest = _read_now(source, snapshot._replace(parts=others), schema)
     select = select_of(schema)
-    reads = [read_parts(parquet, schema, select, alike=alike)] if parquet else []
+    reads = [Reading(schema, alike).parts(parquet, select)] if parquet else []
     if rest.num_rows or not parquet:
         connection.register(f"{name} not in Parquet", rest)
         reads.append(f"SELECT {select} FROM {quoted_name(f'{name} not in Parquet')}")

@@ -15,10 +15,11 @@ import secrets
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 
@@ -38,8 +39,10 @@ MEMORY = 400_000_000
 
 BATCH = 10_000  # rows of a result that are taken at a time
 _ASK_AGAIN = 0.01  # seconds after which it is interrupted once more; it may not have begun before
+_MANY = 50  # files that are better put into a variable
 _TOGETHER = 100  # ranges in one pair of parentheses: DuckDB limits how deep an expression is
 
+_IDENTITY = pa.schema([FIXED.field("producer"), FIXED.field("sequence")])
 _TYPES = {
     pa.string(): "VARCHAR",
     pa.int32(): "INTEGER",
@@ -96,6 +99,7 @@ class Engine:
         self._pool = ThreadPoolExecutor(1, "logbatch-engine")
         self._working = threading.Lock()
         self._closed = False
+        self._numbers = count()
         try:
             self.execute("SET TimeZone = 'UTC'")
         except BaseException:
@@ -144,6 +148,17 @@ class Engine:
         """Have a statement carried out."""
         self.run(lambda: self.connection.execute(statement))
 
+    def list_files(self, paths: Sequence[Path]) -> str:
+        """Return an expression for a list of files.
+
+        Many are put into a variable: a query is parsed more than once.
+        """
+        if len(paths) < _MANY:
+            return literal_list(paths)
+        name = f"files_{next(self._numbers)}"
+        self.execute(f"SET VARIABLE {name} = {literal_list(paths)}")
+        return f"getvariable('{name}')"
+
     def table(self, query: str) -> pa.Table:
         """Return the whole answer to a query."""
         return self.run(lambda: self._reader(query).read_all())
@@ -169,45 +184,52 @@ def reader_of(relation: Any, rows: int = BATCH) -> pa.RecordBatchReader:
 # ------------------------------------------------------------------ what it reads
 
 
-def read_parts(
-    parts: Sequence[Part], schema: pa.Schema, select: str, where: str = "TRUE", *, alike: bool
-) -> str:
-    """Return a query for what is taken of Parquet files.
+def literal_list(paths: Iterable[Path]) -> str:
+    """Return a list of files as it stands in a query."""
+    return f"[{', '.join(quoted_text(str(path)) for path in paths)}]"
 
-    It has no query inside another, as far as can be: DuckDB would not filter while it scans.
 
-    Args:
-        parts: The files; at least one.
+class Reading(NamedTuple):
+    """How to read Parquet files.
+
+    Attributes:
         schema: The columns that may be asked for.
-        select: What is wanted: names of columns, or expressions.
-        where: The condition.
-        alike: Whether all files have all columns, of these types; it is quicker then.
-
-    Raises:
-        Vanished, Damaged: A compacted file cannot be read.
+        alike: Whether all files have all of them, of these types; it is quicker then.
+        list_files: Makes the expression for a list of files.
     """
-    whole = [part.path for part in parts if part.whole]
-    queries = [read_files(whole, schema, select, where, alike=alike)] if whole else []
-    full = pa.unify_schemas([schema, _IDENTITY])
-    for part in parts:
-        if not part.whole:
-            some = f"{_is_taken(part)} AND {where}"
-            queries.append(read_files([part.path], full, select, some, alike=alike))
-    return " UNION ALL ".join(queries)
 
+    schema: pa.Schema
+    alike: bool
+    list_files: Callable[[Sequence[Path]], str] = literal_list
 
-_IDENTITY = pa.schema([FIXED.field("producer"), FIXED.field("sequence")])
+    def parts(self, parts: Sequence[Part], select: str, where: str = "TRUE") -> str:
+        """Return a query for what is taken of files.
 
+        It has no query inside another: DuckDB would not filter while it scans.
 
-def read_files(
-    paths: Sequence[Path], schema: pa.Schema, select: str, where: str = "TRUE", *, alike: bool
-) -> str:
-    """Return a query for what is in Parquet files, as `read_parts` does."""
-    options = "hive_partitioning=false"
-    if not alike:
-        options += f", schema=MAP {{{', '.join(map(_column, schema))}}}"
-    files = ", ".join(quoted_text(str(path)) for path in paths)
-    return f"SELECT {select} FROM read_parquet([{files}], {options}) WHERE {where}"
+        Args:
+            parts: The files; at least one.
+            select: What is wanted: names of columns, or expressions.
+            where: The condition.
+
+        Raises:
+            Vanished, Damaged: A compacted file cannot be read.
+        """
+        whole = [part.path for part in parts if part.whole]
+        queries = [self.files(whole, select, where)] if whole else []
+        full = self._replace(schema=pa.unify_schemas([self.schema, _IDENTITY]))
+        for part in parts:
+            if not part.whole:
+                queries.append(full.files([part.path], select, f"{_is_taken(part)} AND {where}"))
+        return " UNION ALL ".join(queries)
+
+    def files(self, paths: Sequence[Path], select: str, where: str = "TRUE") -> str:
+        """Return a query for what is in files."""
+        options = "hive_partitioning=false"
+        if not self.alike:
+            options += f", schema=MAP {{{', '.join(map(_column, self.schema))}}}"
+        files = self.list_files(paths)
+        return f"SELECT {select} FROM read_parquet({files}, {options}) WHERE {where}"
 
 
 def _column(field: pa.Field[Any]) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from logbatch.dataset.engine import Engine, blame, is_installed, read_files, read_parts, reader_of
+from logbatch.dataset.engine import Engine, Reading, blame, is_installed, literal_list, reader_of
 from logbatch.dataset.filter.literals import quoted_name, quoted_text
 from logbatch.dataset.guard import check_tree
 from logbatch.dataset.pieces import size_of
@@ -77,12 +77,13 @@ def _run(
         statement = engine.run(lambda: _check(connection, query))
         paths = [part.path for part in parquet]
         select = select_of(schema)
-        reads = [read_parts(parquet, schema, select, alike=alike)] if parquet else []
+        reading = Reading(schema, alike, engine.list_files)
+        reads = [reading.parts(parquet, select)] if parquet else []
         rest = read_rest(source, snapshot._replace(parts=others), schema)
         if _size(others) > _SPOOL:
             folder = stack.enter_context(TemporaryDirectory(prefix="logbatch-"))
             paths.append(_spooled(rest, schema, Path(folder, "rest.parquet")))
-            reads.append(read_files(paths[-1:], schema, select, alike=True))
+            reads.append(Reading(schema, alike=True).files(paths[-1:], select))
         elif others or snapshot.tails or not parquet:
             tables = [pa.Table.from_batches([], schema), *rest]
             connection.register("_rest", pa.concat_tables(tables))
@@ -101,8 +102,7 @@ def _run(
 def _lock(engine: Engine, paths: list[Path]) -> None:
     """Leave DuckDB access to these files, and to nothing else."""
     # A parameter would have DuckDB 1.3 import pandas.
-    allowed = ", ".join(quoted_text(str(path)) for path in paths)
-    engine.execute(f"SET allowed_paths = [{allowed}]")
+    engine.execute(f"SET allowed_paths = {literal_list(paths)}")
     for lock in _LOCKS:
         engine.execute(lock)
     engine.execute("BEGIN TRANSACTION READ ONLY")

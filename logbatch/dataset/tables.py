@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from logbatch.dataset.engine import Engine, blame, is_installed, read_parts
+from logbatch.dataset.engine import Engine, Reading, blame, is_installed
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.filter.literals import quoted_name
 from logbatch.dataset.filter.sql import condition
@@ -101,8 +101,8 @@ def search(
         Vanished, Damaged: A file cannot be read.
     """
     wider = with_columns(schema, where.columns)
-    query = Search(source, parts, wider, where).query(parts)
     try:
+        query = Search(engine, source, parts, wider, where).query(parts)
         for batch in engine.batches(query):
             table = decide(
                 conform(pa.Table.from_batches([batch]), flagged(wider, batch.schema)), where
@@ -125,6 +125,7 @@ class Search:
     """A query for the records of Parquet files that match, or may match.
 
     Args:
+        engine: Is going to be asked.
         source: Told about damage.
         parts: The files, and what is taken of them.
         schema: The columns that are wanted, and those of the filter.
@@ -132,14 +133,20 @@ class Search:
     """
 
     def __init__(
-        self, source: Source, parts: Sequence[Part], schema: pa.Schema, where: Filter
+        self,
+        engine: Engine,
+        source: Source,
+        parts: Sequence[Part],
+        schema: pa.Schema,
+        where: Filter,
     ) -> None:
         promoted = source.promoted(parts) if where.paths or not _is_fixed(schema) else []
         typed = _typed_columns(promoted, where)
         extra = pa.schema([pa.field(name, arrow_type(kind)) for name, kind in typed.items()])
         self._names = ", ".join(map(quoted_name, schema.names))
-        self._full = pa.schema([*schema, *(f for f in extra if f.name not in schema.names)])
-        self._alike = not source.unlike and (_is_fixed(self._full) or len(promoted) == 1)
+        full = pa.schema([*schema, *(f for f in extra if f.name not in schema.names)])
+        alike = not source.unlike and (_is_fixed(full) or len(promoted) == 1)
+        self._reading = Reading(full, alike, engine.list_files)
         self._where, self._unsure = condition(where.root, typed)
 
     def query(self, parts: Sequence[Part], within: str = "TRUE", *, mark: bool = True) -> str:
@@ -152,7 +159,7 @@ class Search:
         """
         flag = f", {self._unsure} AS {quoted_name(_UNSURE)}" if mark and self._unsure else ""
         where = f"{within} AND {self._where}"
-        return read_parts(parts, self._full, self._names + flag, where, alike=self._alike)
+        return self._reading.parts(parts, self._names + flag, where)
 
 
 def _is_fixed(schema: pa.Schema) -> bool:

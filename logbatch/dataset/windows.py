@@ -114,7 +114,7 @@ class Windows:
         return found
 
     def _ask(self, divided: Sequence[Part], parts: Sequence[Part]) -> pa.Table:
-        search = Search(self._source, parts, FIXED, self._where)
+        search = Search(self._engine, self._source, parts, FIXED, self._where)
         mark = self._limit is None
         queries = [search.query(self._small, mark=mark)] if self._small else []
         starts = {part.path: self._done.get(part.path, -math.inf) for part in divided}
