@@ -15,12 +15,14 @@ from logbatch.dataset.follow import Follower, Stop
 from logbatch.dataset.listing import find_folders
 from logbatch.dataset.merge import ordered_rows
 from logbatch.dataset.query import run_query
+from logbatch.dataset.retain import Retained, Wanted, retain
 from logbatch.dataset.rows import Row
 from logbatch.dataset.snapshot import Snapshot
 from logbatch.dataset.source import Source
 from logbatch.dataset.tables import scan
 from logbatch.errors import DatasetError
 from logbatch.storage.columns import COLUMNS
+from logbatch.storage.policy import Policy
 
 POLL = 0.1  # seconds between two looks of `follow`
 
@@ -202,3 +204,40 @@ class Dataset:
             DatasetError: The directory cannot be read.
         """
         return run_query(self._source, query, memory_limit=memory_limit, timeout=timeout)
+
+    def retain(
+        self,
+        *,
+        max_age: str | float | None = None,
+        max_bytes: str | int | None = None,
+        keep: str | None = None,
+        keep_age: str | float | None = None,
+        dry_run: bool = False,
+        trust_clock: bool = False,
+    ) -> Retained:
+        """Remove what is too old, or too much: oldest whole files first.
+
+        A file goes when its newest record is older than `max_age`.  Age is counted up to now, but
+        after a jump of the clock only once records, or earlier runs, have gone on for half a day
+        by it.  Processes may go on writing meanwhile.
+
+        Args:
+            max_age: `"14d"`, `"36h"`, or a number of seconds; None for any age.
+            max_bytes: The most bytes that all files may take: `"5GB"`; None for any number.
+            keep: A filter of records that stay longer: files older than `max_age` are rewritten
+                with only these.
+            keep_age: Until they are so old; None keeps them for as long as `max_bytes` does.
+            dry_run: Change nothing; only say what would be done.
+            trust_clock: Count age up to what the clock says, whatever the records say.
+
+        Returns:
+            What was done.
+
+        Raises:
+            ValueError: What is asked for cannot be understood, or does not go together.
+            FilterError: The filter has a mistake.
+            DatasetError: The directory cannot be read, or another process maintains it.
+            OSError: It cannot be written to.
+        """
+        policy = Policy.build(max_age, max_bytes, keep_age)
+        return retain(self._source, Wanted(policy, keep, dry_run, trust_clock))

@@ -27,6 +27,7 @@ from logbatch.options import check_known
 from logbatch.places import expand_user
 from logbatch.storage.coverage import covered_by
 from logbatch.storage.finder import Finder
+from logbatch.storage.folders import changing
 from logbatch.storage.segments import (
     Segment,
     clean_folder,
@@ -37,6 +38,7 @@ from logbatch.storage.segments import (
 from logbatch.transports.base import HIDDEN, BaseTransport, Batch
 
 _NO_OPTIONS = {"path", "columns"}  # of a URL
+_TRIES = 5  # times that a folder may be removed before a file is in it
 
 
 class DirectoryTransport(BaseTransport):
@@ -190,6 +192,24 @@ class DirectoryTransport(BaseTransport):
         while len(self._known) > self.remembered:
             del self._known[next(iter(self._known))]
 
+    @contextlib.contextmanager
+    def _changing_folder(self) -> Iterator[Path]:
+        """Have the lock of this day's folder, which is there, to write a new file into it.
+
+        An empty folder may be removed at any moment (retention does that); then it is made again.
+        """
+        with contextlib.ExitStack() as stack:
+            for left in reversed(range(_TRIES)):
+                folder = self._folder()
+                try:
+                    stack.enter_context(changing(folder))
+                    break
+                except FileNotFoundError:
+                    if not left:
+                        raise
+            self._unsynced.add(folder)
+            yield folder
+
     def _folder(self) -> Path:
         """Return the folder of this day, which is there."""
         folder = self.path / day_name(self.now())
@@ -206,7 +226,8 @@ class DirectoryTransport(BaseTransport):
 
     def _sync_folders(self) -> None:
         for folder in list(self._unsynced):
-            sync_directory(folder)
+            with contextlib.suppress(FileNotFoundError):  # whoever removed it, with all files
+                sync_directory(folder)
             self._unsynced.discard(folder)
 
 

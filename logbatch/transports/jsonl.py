@@ -177,10 +177,8 @@ class JsonlTransport(DirectoryTransport):
             return file
         if file is not None:
             self._finish(file)
-        folder = self._folder()
-        self._unsynced.add(folder)
-        path = folder / f"{batch.producer}-{batch.first}.jsonl"
-        with changing(folder):
+        with self._changing_folder() as folder:
+            path = folder / f"{batch.producer}-{batch.first}.jsonl"
             file = GrowingFile(path, batch.producer, batch.first, self.clock())
         self._files[batch.producer] = file
         return file

@@ -20,7 +20,6 @@ from logbatch.identity import SegmentName
 from logbatch.options import choice
 from logbatch.storage.arrow import check_columns, table_from_lines
 from logbatch.storage.arrow import columns as names
-from logbatch.storage.folders import changing
 from logbatch.transports.base import Batch
 from logbatch.transports.directory import DirectoryTransport
 
@@ -83,12 +82,10 @@ class ParquetTransport(DirectoryTransport):
         )
         if len(table) != len(batch):
             raise ValueError(f"batch {batch.key} holds {len(table)} lines")
-        content = self._encode(table)
-        folder = self._folder()
-        self._unsynced.add(folder)
+        content = memoryview(self._encode(table))
         name = str(SegmentName(batch.producer, batch.first, batch.last, "parquet"))
-        with changing(folder):
-            publish(folder / name, [memoryview(content)])
+        with self._changing_folder() as folder:
+            publish(folder / name, [content])
 
     def import_libraries(self) -> None:
         for name in ("pyarrow", "pyarrow.compute", "pyarrow.parquet"):
