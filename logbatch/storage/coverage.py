@@ -7,6 +7,9 @@ does, under the key `logbatch`, so that nothing beside the file can disagree wit
 
 Each record of these ranges is in the file or, where `retired` is more than 0, was taken out of it
 on purpose: so many were.  A file never changes, and its name is never given again.
+
+A file of one producer that was merged of others has such an entry as well, with the ranges of those
+under `merged`: what still stands beside it of these is left over, and was not written twice.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ _REMEMBERED = 256  # files whose coverage is kept in memory
 class _Written(msgspec.Struct):
     coverage: dict[str, list[tuple[int, int]]]
     retired: int = 0
+    merged: list[tuple[int, int]] = []
 
 
 class Coverage(NamedTuple):
@@ -39,10 +43,12 @@ class Coverage(NamedTuple):
     Attributes:
         ranges: Producer -> its records.
         retired: How many of them are not in the file any more, on purpose.
+        merged: The ranges of the files that it was merged of, where all are of one producer.
     """
 
     ranges: Mapping[str, Ranges]
     retired: int = 0
+    merged: tuple[tuple[int, int], ...] = ()
 
 
 class NoCoverage(ValueError):
@@ -57,7 +63,7 @@ def compacted_name() -> str:
 def encode_coverage(coverage: Coverage) -> bytes:
     """Return what stands in the footer of a file, under `KEY`."""
     ranges = {producer: list(found) for producer, found in sorted(coverage.ranges.items())}
-    return msgspec.json.encode(_Written(ranges, coverage.retired))
+    return msgspec.json.encode(_Written(ranges, coverage.retired, list(coverage.merged)))
 
 
 def decode_coverage(metadata: Mapping[bytes, bytes] | None) -> Coverage:
@@ -74,7 +80,7 @@ def decode_coverage(metadata: Mapping[bytes, bytes] | None) -> Coverage:
         if not (is_producer(producer) and all(map(_is_possible, spans))):
             raise NoCoverage("it says of records that it holds them which cannot be")
     ranges = {producer: Ranges(spans) for producer, spans in written.coverage.items()}
-    return Coverage(ranges, written.retired)
+    return Coverage(ranges, written.retired, tuple(written.merged))
 
 
 def _is_possible(span: tuple[int, int]) -> bool:
@@ -82,7 +88,7 @@ def _is_possible(span: tuple[int, int]) -> bool:
 
 
 def read_coverage(path: Path) -> Coverage:
-    """Return which records a compacted file holds.
+    """Return what the footer of a compacted or merged file says.
 
     Raises:
         NoCoverage: The file is damaged, or does not say it.
