@@ -17,17 +17,17 @@ DAY = 86_400
 
 
 def aged_event(days: float, number: int, **fields: Any) -> dict[str, Any]:
-    """Make the n-th event of some producer, logged so many days before `NOW`; each fifth is an
-    error."""
+    """Make an event that was logged so many days before `NOW`; each fifth is an error."""
     moment = START - timedelta(days=days) + timedelta(seconds=number % 1000)
     level, levelno = ("INFO", 20) if number % 5 else ("ERROR", 40)
-    given = {
+    given: dict[str, Any] = {
+        "message": f"message {number}",
         "timestamp": f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}",
         "level": level,
         "levelno": levelno,
         "attributes": {"number": number},
     }
-    return event(f"message {number}", **given | fields)
+    return event(**given | fields)
 
 
 def publish_aged(

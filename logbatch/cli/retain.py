@@ -52,12 +52,12 @@ def command(
     trust_clock: bool,
     as_json: bool,
 ) -> None:
-    """Remove records that are too old, or too much: oldest whole files first.
+    """Remove what is too old, or too much.
 
-    With --keep, files older than --max-age are rewritten with the records that match; the others
-    go.  --max-bytes counts what is published, as `du` does, and takes the oldest files whatever is
-    in them.  Processes that log may go on meanwhile; `logbatch verify` tells what was removed here
-    from what was lost.
+    The oldest files go first, as a whole.  With --keep, files beyond --max-age are rewritten with
+    the records that match; the others go.  --max-bytes counts what is published, as `du` does, and
+    takes the oldest files whatever is in them.  Processes that log may go on meanwhile; `logbatch
+    verify` tells what was removed here from what was lost.
 
     What is old is told by the records' own times, and by the clock.  When the clock has jumped
     ahead of all records, they stay until logging, or daily runs of this command, have gone on for
@@ -111,8 +111,9 @@ def describe(done: Retained) -> Iterator[str]:
     if done.held_back:
         yield (
             f"{counted(done.held_back, 'file')} would be too old by the clock, but nothing since"
-            f" {done.until:%Y-%m-%d %H:%M} UTC bears it out yet, so they stay: run this again in a"
-            " day, or with --trust-clock"
+            f" {done.until:%Y-%m-%d %H:%M} UTC bears it out yet, so"
+            f" {'it stays' if done.held_back == 1 else 'they stay'}: run this again in a day, or"
+            " with --trust-clock"
         )
     about = "about " if done.dry_run and done.rewritten else ""
     yield (

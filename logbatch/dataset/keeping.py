@@ -15,17 +15,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.pieces import pieces, read
 from logbatch.dataset.snapshot import Part, Snapshot, snapshot_of
 from logbatch.dataset.source import Source
+from logbatch.dataset.verify import LOSSES
 from logbatch.disk import replacing, sync_directory
 from logbatch.identity import Ranges
 from logbatch.storage.coverage import KEY, Coverage, compacted_name, encode_coverage
 from logbatch.storage.folders import changing
 from logbatch.storage.retention import File, disk_usage, ranges_of
+
+pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
 
 KEPT = b"logbatch-kept"
 """The key of a footer's metadata under which stands the filter that all its records match."""
@@ -191,8 +195,13 @@ def _matching(source: Source, snapshot: Snapshot, where: Filter) -> Iterator[pa.
             table, damaged = read(part, piece, schema)
             if damaged:
                 raise Spoiled(part.path, damaged)
-            yield where.apply(table)
+            yield _chosen(table, where)
         source.looked_at.add(part.path)
+
+
+def _chosen(table: pa.Table, where: Filter) -> pa.Table:
+    """Return what is worth keeping; a note of a loss is, as it accounts for what is missing."""
+    return table.filter(pc.or_(where.mask(table), Filter.parse(LOSSES).mask(table)))
 
 
 def _divide(source: Source, part: Part) -> Sequence[Any]:

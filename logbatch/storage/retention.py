@@ -273,7 +273,9 @@ def remove(root: Path, plan: Plan, files: Sequence[File], *, noted: bool = False
         gone.update(file.path for file in chunk)
         if not noted:
             present = find_present(plan.survey, gone)
-            note_retired(root / JOURNAL, _ranges_of(chunk), present)
+            removed: dict[str, Ranges] = {}
+            _add(removed, chunk)
+            note_retired(root / JOURNAL, removed, present)
         for folder, group in groupby(chunk, lambda file: file.path.parent):
             _remove_from(folder, list(group), done)
             yield
@@ -295,29 +297,20 @@ def note_looks(root: Path, plan: Plan) -> None:
         note_retired(root / JOURNAL, {}, find_present(plan.survey, ()), plan.seen)
 
 
-def find_present(found: Survey, gone: Iterable[Path]) -> set[str]:
-    """Return the producers that have anything left in the directory."""
+def find_present(found: Survey, gone: Iterable[Path]) -> dict[str, Ranges]:
+    """Return the producers that have anything left in the directory, and their records in files."""
     without = set(gone)
-    present = set(found.journals)
-    for file in found.files:
-        if file.path in without:
-            continue
-        if file.segment.compacted:
-            with contextlib.suppress(OSError):
-                present.update(covered_by(file.path))
-        else:
-            present.add(file.segment.producer)
+    present = {producer: Ranges() for producer in found.journals}
+    _add(present, (file for file in found.files if file.path not in without))
     return present
 
 
-def _ranges_of(files: Iterable[File]) -> dict[str, Ranges]:
-    found: dict[str, Ranges] = {}
+def _add(known: dict[str, Ranges], files: Iterable[File]) -> None:
     for file in files:
         for producer, ranges in ranges_of(file).items():
-            known = found.setdefault(producer, Ranges())
+            there = known.setdefault(producer, Ranges())
             for span in ranges:
-                known.add(*span)
-    return found
+                there.add(*span)
 
 
 def ranges_of(file: File) -> dict[str, Ranges]:

@@ -8,13 +8,16 @@ could be missing.  So the file does not grow for ever.  `seen` is from when to w
 has looked at the directory, in microseconds since 1970; see `logbatch.storage.policy`.
 
 Whoever writes it has the maintenance lock, and writes before any file is removed.
+
+A number that was never in a file, and of which those before and behind it were removed, stands here
+too: what told why it is missing (that it was dropped, say) was removed with them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,7 +78,7 @@ def read_retired(journal: Path) -> Retired:
 def note_retired(
     journal: Path,
     removed: Mapping[str, Ranges],
-    present: Collection[str],
+    present: Mapping[str, Ranges],
     seen: tuple[int, int] | None = None,
 ) -> None:
     """Note that records are about to be removed; when this returns, the note is on the disk.
@@ -83,7 +86,7 @@ def note_retired(
     Args:
         journal: The directory of the journals, which is there.
         removed: Producer -> its records.
-        present: The producers that have anything in the directory.
+        present: The producers that have anything in the directory -> their records in files.
         seen: From when to when looks were made; None leaves it as it is.
 
     Raises:
@@ -96,7 +99,10 @@ def note_retired(
         with contextlib.suppress(FileNotFoundError):
             os.rename(journal / NAME, journal / f"damaged-{NAME}")
     joined = {
-        producer: Ranges([*before.ranges.get(producer, ()), *removed.get(producer, ())])
+        producer: _bridge(
+            Ranges([*before.ranges.get(producer, ()), *removed.get(producer, ())]),
+            present[producer],
+        )
         for producer in sorted({*before.ranges, *removed} & {*present})
     }
     after = Retired({p: ranges for p, ranges in joined.items() if ranges}, seen or before.seen)
@@ -104,3 +110,10 @@ def note_retired(
         written = _Written({p: list(ranges) for p, ranges in after.ranges.items()}, after.seen)
         publish(journal / NAME, [msgspec.json.encode(written)])
         sync_directory(journal)
+
+
+def _bridge(removed: Ranges, present: Ranges) -> Ranges:
+    """Add what lies between, or before, records that were removed, and is in no file."""
+    last = max((last for _, last in removed), default=-1)
+    holes = [hole for hole in removed.missing(0, last) if present.missing(*hole) == [hole]]
+    return Ranges([*removed, *holes])

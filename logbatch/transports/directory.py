@@ -38,7 +38,7 @@ from logbatch.storage.segments import (
 from logbatch.transports.base import HIDDEN, BaseTransport, Batch
 
 _NO_OPTIONS = {"path", "columns"}  # of a URL
-_TRIES = 5  # times that a folder may be removed before a file is in it
+_TRIES = 20  # times that a folder may be removed before a file is in it
 
 
 class DirectoryTransport(BaseTransport):
