@@ -78,6 +78,10 @@ class BatchHandler(Frontend, logging.Handler):  # type: ignore[misc]  # flush an
         compression: Of Parquet files: `"zstd"`, `"snappy"`, `"gzip"`, `"lz4"`, `"brotli"`,
             `"none"`; default `"zstd"`.  Of JSON Lines files that are rotated: `"zstd"`, `"gzip"`,
             `"none"`; default `"none"`.
+        retain_age: How old records may become, `"14d"` or seconds: files whose newest record is
+            older are removed.  Default none.
+        retain_bytes: What all files of the directory may take of the disk, `"5GB"` or bytes: the
+            oldest are removed.  Default none.
         rotate_bytes: The most bytes in a JSON Lines file.  Default 128 MiB.
         rotate_seconds: Seconds after which a JSON Lines file is rotated.  Default 86,400.
 

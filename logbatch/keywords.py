@@ -43,6 +43,10 @@ class Options(TypedDict, total=False):
     # Of files, and of HTTP too.
     compression: Literal["zstd", "gzip", "snappy", "lz4", "brotli", "auto", "none"]
 
+    # Of files.
+    retain_age: str | float | None
+    retain_bytes: str | int | None
+
     # Of JSON Lines files.
     rotate_bytes: int
     rotate_seconds: float

@@ -23,6 +23,7 @@ from logbatch.identity import Ranges
 from logbatch.transports.base import BaseTransport, Batch, Receipt
 from logbatch.trouble import Trouble, describe
 
+RETAIN_LATER = 60.0  # seconds until old records are looked for again after that failed
 RECHECK = 600.0  # seconds until a missing batch endpoint is tried again
 
 delivering: set[int] = set()
@@ -67,6 +68,7 @@ class Delivery:
         self._trouble = trouble
         self._clock = clock
         self._singly_until = float("-inf")
+        self._retain_at = float("-inf")
 
     def deliver(self, batch: Batch, known: Ranges, settle: Callable[[int, int], object]) -> None:
         """Send a batch and settle it, part by part if need be.
@@ -90,6 +92,27 @@ class Delivery:
             parts.extendleft(reversed(again))
             if not again or again[0].batch.first > part.batch.first:
                 settle(parts[0].batch.first - 1 if parts else batch.last, rejected)
+
+    def retain(self) -> float:
+        """Have the destination remove what is too old, for a moment.
+
+        Returns:
+            Seconds until there may be something to do again.
+        """
+        if (wait := self._retain_at - self._clock()) > 0:
+            return wait
+        me = threading.get_ident()
+        delivering.add(me)
+        try:
+            return self.transport.retain()
+        except Exception as error:
+            what = str(error) if isinstance(error, TemporaryError) else describe(error)
+            fate = "they stay, and no other record is touched; trying again later"
+            self._trouble.say("retain", f"{what}; {fate}", error)
+            self._retain_at = self._clock() + RETAIN_LATER
+            return RETAIN_LATER
+        finally:
+            delivering.discard(me)
 
     def _send(self, part: _Part) -> tuple[list[_Part], int]:
         """Send; return the parts to send instead or again, and how many events were rejected."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from logbatch.dataset.fields import UnknownField, unknown_fields
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.follow import Follower, Stop
 from logbatch.dataset.listing import find_folders
@@ -71,21 +72,26 @@ class Dataset:
         return self._source.snapshot()
 
     def to_table(
-        self, columns: Sequence[str] | None = None, where: Filter | str | None = None
+        self, where: Filter | str | None = None, columns: Sequence[str] | None = None
     ) -> pa.Table:
         """Read records into an Arrow table.
 
         The records of one producer come in their order; `sort_by("timestamp")` orders all.
 
         Args:
+            where: A filter, or its text; None takes all records.
             columns: Names, in the order wanted; None takes the 23 fixed columns and all promoted
                 ones.  `attributes` is JSON text.
-            where: A filter, or its text; None takes all records.
 
         Raises:
             DatasetError: The directory cannot be read, or a column is unknown.
             FilterError: The filter has a mistake.
+            TypeError: The filter is no filter, or the columns are one text.
         """
+        if isinstance(where, list | tuple):
+            raise TypeError(f"the first argument is the filter; columns are columns={where!r}")
+        if isinstance(columns, str):
+            raise TypeError(f"columns={columns!r} must be a list of names: columns=[{columns!r}]")
         chosen = Filter.build(where)
         return self._source.retry(lambda snapshot: self._table(snapshot, columns, chosen))
 
@@ -101,6 +107,24 @@ class Dataset:
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise DatasetError(f"there is no column {name!r}{hint}")
         return scan(self._source, snapshot, [schema.field(name) for name in names], where)
+
+    def unknown_fields(self, where: Filter | str, timeout: float = 1.0) -> Sequence[UnknownField]:
+        """Return the fields of a filter that no record has: where it finds nothing, that is why.
+
+        The newest records are looked at first, and no more than the time allows.
+
+        Args:
+            where: A filter, or its text.
+            timeout: The seconds after which no further file is looked into.
+
+        Returns:
+            For each its name, and what may have been meant; as a text it is a sentence.
+
+        Raises:
+            DatasetError: The directory cannot be read.
+            FilterError: The filter has a mistake.
+        """
+        return unknown_fields(self._source, Filter.build(where), timeout)
 
     def rows(
         self,

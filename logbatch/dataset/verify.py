@@ -20,8 +20,8 @@ from typing import Any
 
 import msgspec
 
+from logbatch.dataset.filter.comparisons import as_object
 from logbatch.dataset.filter.language import Filter
-from logbatch.dataset.filter.terms import as_object
 from logbatch.dataset.leftovers import find_leftovers
 from logbatch.dataset.listing import JOURNAL, Damaged
 from logbatch.dataset.pieces import FIXED

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -29,6 +30,7 @@ from logbatch.server.store import Store
 from logbatch.server.tokens import Bindings, Tokens
 from logbatch.transports.jsonl import JsonlTransport
 from logbatch.transports.parquet import ParquetTransport
+from logbatch.transports.retaining import read_policy
 from logbatch.trouble import Trouble, describe
 
 Ready = Callable[[str, Callable[[], None]], object]
@@ -58,6 +60,8 @@ class Settings:
         private_key: File with its private key, if that stands apart.
         limits: What a request may cost.
         default_level: Name of the level of an entry that has none.
+        retain_age: How old records may become; None keeps them.
+        retain_bytes: What all files may take of the disk; None for any number of bytes.
 
     Raises:
         ValueError: A setting is out of order.
@@ -73,8 +77,11 @@ class Settings:
     private_key: Path | None = None
     limits: Limits = dataclasses.field(default_factory=Limits)
     default_level: str = DEFAULT_LEVEL[0]
+    retain_age: str | None = None
+    retain_bytes: str | None = None
 
     def __post_init__(self) -> None:
+        read_policy(self.retain_age, self.retain_bytes)
         if not self.tokens and not is_loopback(self.host):
             raise ValueError(
                 f"host={self.host!r} can be reached from other machines: that needs a token"
@@ -133,10 +140,11 @@ def _build(settings: Settings, trouble: Trouble) -> tuple[Receiver, _Upkeep]:
 
 
 def _make_writer(settings: Settings) -> JsonlTransport | ParquetTransport:
+    retain: Any = {"retain_age": settings.retain_age, "retain_bytes": settings.retain_bytes}
     if settings.format == "parquet":
-        writer: JsonlTransport | ParquetTransport = ParquetTransport(settings.directory)
+        writer: JsonlTransport | ParquetTransport = ParquetTransport(settings.directory, **retain)
     else:
-        writer = JsonlTransport(settings.directory)
+        writer = JsonlTransport(settings.directory, **retain)
         writer.open_files = _count_files(settings.limits.max_connections)
         writer.idle_seconds = _IDLE
     writer.remembered = _PRODUCERS
@@ -272,7 +280,7 @@ def _lock(directory: Path) -> Iterator[None]:
 
 
 class _Upkeep:
-    """Rotates files of producers that send no more, on a thread of its own."""
+    """Rotates files of producers that send no more, and removes old ones, on its own thread."""
 
     def __init__(self, store: Store, trouble: Trouble) -> None:
         self._store = store
@@ -297,6 +305,18 @@ class _Upkeep:
                 text = f"cannot rotate idle files: {describe(error)}"
                 fate = f"their records are stored; trying again in {_UPKEEP:.0f} s"
                 self._trouble.say("upkeep", f"{text}; {fate}", error)
+            try:
+                self._retain()
+            except Exception as error:  # this thread has to go on
+                text = f"{describe(error)}; they stay; trying again later"
+                self._trouble.say("retain", text, error)
+
+    def _retain(self) -> None:
+        """Remove what is too old, in short steps, between which requests are served."""
+        wait = 0.0
+        while wait < _UPKEEP and not self._ended.wait(wait):
+            with self._store.locked() as writer:
+                wait = writer.retain()
 
 
 @contextlib.contextmanager

@@ -103,7 +103,7 @@ class Plan(NamedTuple):
     excess: list[File]
     rest: list[File]
     until: int
-    seen: tuple[int, int] | None
+    seen: tuple[int, int]
     survey: Survey
 
 
@@ -204,12 +204,11 @@ def make_plan(
         OSError: The directory cannot be read.
     """
     found = yield from survey(root, known)
-    until, seen = now, None
-    if policy.max_age is not None:
-        seen = extend(_read_seen(root), now, policy.max_age)
-        if not trust_clock:
-            times = [at for file in found.files for at in file.bounds[:2]]
-            until = believe(now, times, seen, policy.max_age)
+    until, gap = now, policy.max_age or 0
+    seen = extend(_read_seen(root), now, gap)
+    if policy.max_age is not None and not trust_clock:
+        times = [at for file in found.files for at in file.bounds[:2]]
+        until = believe(now, times, seen, gap)
     old = yield from _confirm(found.files, policy.max_age, until, known)
     gone = {file.path for file in old}
     staying = [file for file in found.files if file.path not in gone]
@@ -291,9 +290,8 @@ def note_looks(root: Path, plan: Plan) -> None:
         OSError: It cannot be noted.
     """
     before = _read_seen(root)
-    if plan.seen is not None and (
-        before is None or before[0] != plan.seen[0] or plan.seen[1] - before[1] > _SEEN_EVERY
-    ):
+    is_old = before is None or plan.seen[1] - before[1] > _SEEN_EVERY
+    if is_old or before is None or before[0] != plan.seen[0]:
         note_retired(root / JOURNAL, {}, find_present(plan.survey, ()), plan.seen)
 
 

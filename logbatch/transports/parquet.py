@@ -42,9 +42,11 @@ class ParquetTransport(DirectoryTransport):
         columns: Attributes that also get a typed column, by name: `{"user_id": "int64"}`.  Types
             are int64, float64, bool, string and timestamp.
         compression: `"zstd"`, `"snappy"`, `"gzip"`, `"lz4"`, `"brotli"` or `"none"`.
+        retain_age: How old records may become, `"14d"`; older files are removed.  None keeps them.
+        retain_bytes: What all files may take of the disk, `"5GB"`; the oldest are removed.
 
     Raises:
-        ValueError: A column, its type or the compression is not in order.
+        ValueError: A column, its type or another option is not in order.
     """
 
     kind = "parquet"
@@ -59,8 +61,10 @@ class ParquetTransport(DirectoryTransport):
         path: str | os.PathLike[str],
         columns: Mapping[str, str] | None = None,
         compression: str = "zstd",
+        retain_age: str | float | None = None,
+        retain_bytes: str | int | None = None,
     ) -> None:
-        super().__init__(path)
+        super().__init__(path, retain_age, retain_bytes)
         self._columns = check_columns(columns)
         self._format: dict[str, Any] = {
             "compression": _COMPRESSION("compression", compression or "none"),
@@ -71,7 +75,7 @@ class ParquetTransport(DirectoryTransport):
     def close(self) -> None:
         """Close nothing: no file is open between two batches."""
 
-    def _write(self, batch: Batch) -> None:
+    def _write(self, batch: Batch) -> int:
         table = table_from_lines(
             batch.lines,
             batch.producer,
@@ -86,6 +90,7 @@ class ParquetTransport(DirectoryTransport):
         name = str(SegmentName(batch.producer, batch.first, batch.last, "parquet"))
         with self._changing_folder() as folder:
             publish(folder / name, [content])
+        return len(content)
 
     def import_libraries(self) -> None:
         for name in ("pyarrow", "pyarrow.compute", "pyarrow.parquet"):
