@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from logbatch.dataset.export import Exported, Target, export
 from logbatch.dataset.fields import UnknownField, unknown_fields
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.follow import Follower, Stop
@@ -265,3 +266,35 @@ class Dataset:
         """
         policy = Policy.build(max_age, max_bytes, keep_age)
         return retain(self._source, Wanted(policy, keep, dry_run, trust_clock))
+
+    def export(
+        self,
+        to: str | PathLike[str],
+        where: Filter | str | None = None,
+        *,
+        format: str | None = None,
+        force: bool = False,
+        exact: bool = False,
+    ) -> Exported:
+        """Write records to a file, in the order of time; it appears whole or not at all.
+
+        Args:
+            to: A file that ends in `.parquet`, `.csv` or `.jsonl`; or a directory, which gets a
+                file for each date, in UTC.
+            where: A filter, or its text; None takes all records.
+            format: `"parquet"`, `"csv"` or `"jsonl"`: what to write into a directory.
+            force: Replace files that are there.
+            exact: In CSV, leave texts that a spreadsheet would take for formulas as they are;
+                otherwise they get a `'` in front.
+
+        Returns:
+            How many records were written, and which files.
+
+        Raises:
+            DatasetError: The directory cannot be read, a file is there already, or its name does
+                not tell the format.
+            FilterError: The filter has a mistake.
+            OSError: It cannot be written.
+        """
+        target = Target.build(Path(to), format, force=force, exact=exact)
+        return export(self._source, target, Filter.build(where))
