@@ -10,10 +10,11 @@ from __future__ import annotations
 import mmap
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
-from logbatch.native import RLock
+from logbatch.native import RLock, get_ident
 
 _WIPE_ON_FORK = 18  # MADV_WIPEONFORK, Linux 4.14: the child finds zeros
 
@@ -59,8 +60,10 @@ pid = os.getpid()
 """The pid of this process, as of the last `notice`."""
 
 
-importing: Any = RLock()
-"""Held by a thread that imports what it delivers with; a fork waits for it."""
+door: Any = RLock()
+"""Closed by a thread that is about to fork; others go through it into what a fork waits for."""
+
+_inside: set[int] = set()  # the threads that went through
 
 imports_hang = False
 """Whether this process was forked in the middle of an import, and nobody could wait for its end.
@@ -82,6 +85,30 @@ def may_start_threads() -> bool:
     if not hasattr(uwsgi, "worker_id") or uwsgi.worker_id():
         return True
     return uwsgi.masterpid() not in (0, os.getpid())
+
+
+@contextmanager
+def holding_off() -> Iterator[None]:
+    """Have forks by other threads wait for the end of the block; several may be in one at once.
+
+    A child would find what is being done here half done: a module that can never be imported, or
+    a lock inside of Arrow's allocator that nobody releases.
+    """
+    me = get_ident()
+    if me in _inside:
+        yield
+        return
+    try:
+        with door:
+            _inside.add(me)
+        yield
+    finally:
+        _inside.discard(me)
+
+
+def are_held_off() -> bool:
+    """Return whether a fork by this thread has to wait for another one."""
+    return bool(_inside - {get_ident()})
 
 
 def is_importing(thread: int) -> bool:
@@ -128,9 +155,10 @@ def _look_for_imports() -> None:
 
 
 def _start_afresh() -> None:
-    global pid, importing, _noticing  # noqa: PLW0603
+    global pid, door, _noticing  # noqa: PLW0603
     pid = _noticing = os.getpid()  # a signal handler may log in the middle of this, and come by
-    importing = RLock()
+    door = RLock()
+    _inside.clear()
     try:
         for function in _in_child:
             function()

@@ -78,6 +78,10 @@ class BatchHandler(Frontend, logging.Handler):  # type: ignore[misc]  # flush an
         compression: Of Parquet files: `"zstd"`, `"snappy"`, `"gzip"`, `"lz4"`, `"brotli"`,
             `"none"`; default `"zstd"`.  Of JSON Lines files that are rotated: `"zstd"`, `"gzip"`,
             `"none"`; default `"none"`.
+        compact: Whether a process merges small Parquet files of its own into larger ones while
+            nothing is to be sent.  Default True.
+        compact_share: How much of one core that may take, from 0.01 to 1.  Default 0.1.
+        compact_bytes: The most bytes in a file that is made so.  Default 32 MiB.
         retain_age: How old records may become, `"14d"` or seconds: files whose newest record is
             older are removed.  Default none.
         retain_bytes: What all files of the directory may take of the disk, `"5GB"` or bytes: the

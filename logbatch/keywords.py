@@ -47,6 +47,11 @@ class Options(TypedDict, total=False):
     retain_age: str | float | None
     retain_bytes: str | int | None
 
+    # Of Parquet files.
+    compact: bool
+    compact_share: float
+    compact_bytes: int
+
     # Of JSON Lines files.
     rotate_bytes: int
     rotate_seconds: float

@@ -254,6 +254,50 @@ def test_a_fork_while_the_transport_is_imported(module: str, tmp_path: Path) -> 
     assert ["the child's", "the parent's"] == sorted(row["message"] for row in rows)
 
 
+INSIDE_ARROW = """
+import logging, os, sys, time, threading
+
+# It runs after logbatch's own, whatever that waits for: the last to be registered is the first.
+ARROW = ("logbatch/storage/arrow.py", "pyarrow/parquet/core.py")
+found = []
+os.register_at_fork(before=lambda: found.append(is_inside()))
+
+def is_inside():
+    for thread, frame in sys._current_frames().items():
+        while thread != threading.get_ident() and frame is not None:
+            if frame.f_code.co_filename.endswith(ARROW):
+                return True
+            frame = frame.f_back
+    return False
+
+import logbatch
+handler = logbatch.BatchHandler(sys.argv[1], max_batch_size=10_000)
+log = logging.getLogger()
+log.addHandler(handler)
+for batch in range(4):
+    for n in range(10_000):
+        log.error("number %d", n)
+    while not is_inside() and handler.stats().pending:
+        time.sleep(0)
+    if (child := os.fork()) == 0:
+        log.error("the child's")
+        os._exit(0 if handler.flush(60) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    handler.flush()
+handler.close()
+sys.exit(any(found))
+"""
+
+
+def test_a_fork_while_arrow_is_at_work(tmp_path: Path) -> None:
+    """Regression: its allocator was locked for ever in the child, which delivered nothing."""
+    url = f"parquet:{tmp_path / 'logs'}"
+    command = [sys.executable, "-W", "ignore", "-c", INSIDE_ARROW, url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert 40_004 == Dataset(tmp_path / "logs").to_table().num_rows
+
+
 SLOW_MODULE = """
 import threading
 

@@ -17,16 +17,8 @@ import logbatch
 
 PROGRAM = Path(__file__).parent / "programs" / "frozen.py"
 COMMANDS = (
-    "demo",
-    "tail",
-    "query",
-    "stats",
-    "export",
-    "verify",
-    "retain",
-    "recover",
-    "replay",
-    "serve",
+    *("demo", "tail", "query", "stats", "export"),
+    *("verify", "compact", "retain", "recover", "replay", "serve"),
 )
 
 

@@ -23,7 +23,7 @@ from logbatch.identity import Ranges
 from logbatch.transports.base import BaseTransport, Batch, Receipt
 from logbatch.trouble import Trouble, describe
 
-RETAIN_LATER = 60.0  # seconds until old records are looked for again after that failed
+KEEP_LATER = 60.0  # seconds until files are merged, or old ones removed, after that failed
 RECHECK = 600.0  # seconds until a missing batch endpoint is tried again
 
 delivering: set[int] = set()
@@ -68,7 +68,7 @@ class Delivery:
         self._trouble = trouble
         self._clock = clock
         self._singly_until = float("-inf")
-        self._retain_at = float("-inf")
+        self._not_before: dict[str, float] = {}  # by kind of work that failed
 
     def deliver(self, batch: Batch, known: Ranges, settle: Callable[[int, int], object]) -> None:
         """Send a batch and settle it, part by part if need be.
@@ -93,24 +93,34 @@ class Delivery:
             if not again or again[0].batch.first > part.batch.first:
                 settle(parts[0].batch.first - 1 if parts else batch.last, rejected)
 
-    def retain(self) -> float:
-        """Have the destination remove what is too old, for a moment.
+    def tidy(self) -> float:
+        """Have the destination kept in order for a moment; return how long this may wait then."""
+        fate = "no record is lost, they are in more files than they need be; trying again later"
+        return self._keep("merge", self._tidy_once, fate)
 
-        Returns:
-            Seconds until there may be something to do again.
-        """
-        if (wait := self._retain_at - self._clock()) > 0:
+    def retain(self) -> float:
+        """Have the destination remove what is too old, for a moment; return as `tidy` does."""
+        fate = "they stay, and no other record is touched; trying again later"
+        return self._keep("retain", self.transport.retain, fate)
+
+    def _tidy_once(self) -> float:
+        done = self.transport.tidy()
+        self._counters.add_tidied(done)
+        return done.wait
+
+    def _keep(self, kind: str, work: Callable[[], float], fate: str) -> float:
+        """Do a moment's work on what is delivered already, and leave it for later if it fails."""
+        if (wait := self._not_before.get(kind, 0.0) - self._clock()) > 0:
             return wait
         me = threading.get_ident()
         delivering.add(me)
         try:
-            return self.transport.retain()
+            return work()
         except Exception as error:
             what = str(error) if isinstance(error, TemporaryError) else describe(error)
-            fate = "they stay, and no other record is touched; trying again later"
-            self._trouble.say("retain", f"{what}; {fate}", error)
-            self._retain_at = self._clock() + RETAIN_LATER
-            return RETAIN_LATER
+            self._trouble.say(kind, f"{what}; {fate}", error)
+            self._not_before[kind] = self._clock() + KEEP_LATER
+            return KEEP_LATER
         finally:
             delivering.discard(me)
 

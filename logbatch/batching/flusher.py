@@ -11,7 +11,7 @@ In one step, in this order:
 2. The rest of a flush that a failure interrupted is sent, then what is due.
 3. Losses are reported in the log, now that sending works: before, they might be dropped, too.
 4. One batch of a process that died is sent, so that our own events never wait for long.
-5. Where nothing of all this is left to do, old records are removed for a moment.
+5. Where nothing of all this is left to do, the destination is kept in order for a moment.
 
 Before the lines of a journal are counted or read, and at the end of each step, we look whether its
 files still are as they were left; so a step comes at least every second as long as there are any.
@@ -125,7 +125,7 @@ class Flusher:
         session.journal.prepare(self._yielder.let_others_run)
         looks_again = LOOK_EVERY if session.journal.has_files else float("inf")
         wait = min(self._next_look(session), self._sync(session), looks_again)
-        return min(wait, self._retain()) if wait > 0 else wait
+        return min(wait, self._tidy()) if wait > 0 else wait
 
     def _deliver_all(self) -> None:
         try:
@@ -182,14 +182,15 @@ class Flusher:
             each.journal.sync()
         return SYNC_EVERY
 
-    def _retain(self) -> float:
-        """Have the destination remove what is too old, if this process lives on and can send.
+    def _tidy(self) -> float:
+        """Have the destination kept in order, if this process lives on and can send.
 
         Returns:
             Seconds until there may be more to do.
         """
-        ends = process.ending or self._inbox.closing
-        return float("inf") if ends or self._clock() < self._retry_at else self._delivery.retain()
+        if process.ending or self._inbox.closing or self._clock() < self._retry_at:
+            return float("inf")
+        return min(self._delivery.tidy(), self._delivery.retain())
 
     def _next_look(self, session: Session) -> float:
         repeats = self._repeats.due_in() if self._repeats is not None else float("inf")

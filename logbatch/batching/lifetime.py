@@ -15,8 +15,8 @@ from logbatch.native import sleep
 from logbatch.options import BatchOptions
 
 WHILE_CONFIGURED = 0.1  # seconds waited at the most while `logging` is configured
-WHILE_IMPORTING = 5.0  # seconds that forks wait at the most for one import
-_LOOK = 0.002  # seconds between two looks whether it is at its end
+BEFORE_FORK = 5.0  # seconds that forks wait at the most for one import, or for Arrow
+_LOOK = 0.002  # seconds between two looks whether that is at its end
 
 
 class Lasting(Protocol):
@@ -54,8 +54,8 @@ class Lifetime:
         self.ending = False
         self._live: weakref.WeakSet[Lasting] = weakref.WeakSet()
         self._patience = 0.0
-        self._import_patience = WHILE_IMPORTING
-        self._holds_imports = False
+        self._fork_patience = BEFORE_FORK
+        self._holds_door = False
         self._ends_with_multiprocessing = False
         self._last_call: logging.Handler | None = None
 
@@ -110,23 +110,23 @@ class Lifetime:
                 batcher.report_left()
 
     def before_fork(self) -> None:
-        """Wait until none of the threads that deliver is inside an import, within limits.
+        """Wait, within limits, until no thread that delivers is where a fork would break the child.
 
         What is being imported when a process is forked can never be imported in the child: the
-        lock of the module stays with a thread that is not there.
+        lock of the module stays with a thread that is not there.  So do the locks of Arrow.
         """
-        self._holds_imports = forks.importing.acquire(timeout=WHILE_IMPORTING)
-        while self._is_importing():
-            if self._import_patience <= 0:
+        self._holds_door = forks.door.acquire(timeout=BEFORE_FORK)
+        while forks.are_held_off() or self._is_importing():
+            if self._fork_patience <= 0:
                 return  # it waits for us, perhaps, who fork from within an import
             sleep(_LOOK)  # not a greenlet's: none may run within the fork
-            self._import_patience -= _LOOK
-        self._import_patience = WHILE_IMPORTING
+            self._fork_patience -= _LOOK
+        self._fork_patience = BEFORE_FORK
 
     def after_fork_in_parent(self) -> None:
-        """Let threads import again."""
-        if self._holds_imports:
-            forks.importing.release()
+        """Let threads go on to what forks wait for."""
+        if self._holds_door:
+            forks.door.release()
 
     def _is_importing(self) -> bool:
         threads = [batcher.working_thread() for batcher in self.live()]

@@ -121,7 +121,7 @@ class Worker:
         self.inside = get_ident()
         try:
             if not self._has_imported:
-                with forks.importing:
+                with forks.holding_off():
                     self._transport.import_libraries()
                 self._has_imported = True
             return self._flusher.step()

@@ -20,16 +20,8 @@ from logbatch.errors import LogbatchError
 from logbatch.version import VERSION
 
 _COMMANDS = (
-    "demo",
-    "tail",
-    "query",
-    "stats",
-    "export",
-    "verify",
-    "retain",
-    "recover",
-    "replay",
-    "serve",
+    *("demo", "tail", "query", "stats", "export"),
+    *("verify", "compact", "retain", "recover", "replay", "serve"),
 )
 _CLOSED_PIPE = 141  # 128 + SIGPIPE, as the shell reports it for other tools
 _INTERRUPTED = 130  # 128 + SIGINT
@@ -71,6 +63,8 @@ def _load(name: str) -> click.Command:
             from logbatch.cli.export import command
         case "verify":
             from logbatch.cli.verify import command
+        case "compact":
+            from logbatch.cli.compact import command
         case "retain":
             from logbatch.cli.retain import command
         case "recover":

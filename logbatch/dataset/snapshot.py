@@ -179,7 +179,7 @@ def take_snapshot(
             elif is_foreign(path):
                 foreign.append(path)
     covered: dict[str, Ranges] = {}
-    return Snapshot(_choose(parts, covered), _remaining(pending, covered), covered, sorted(foreign))
+    return Snapshot(choose(parts, covered), _remaining(pending, covered), covered, sorted(foreign))
 
 
 def snapshot_of(segments: Iterable[Segment]) -> Snapshot:
@@ -190,7 +190,7 @@ def snapshot_of(segments: Iterable[Segment]) -> Snapshot:
         Damaged: A compacted file does not say what it holds.
     """
     covered: dict[str, Ranges] = {}
-    return Snapshot(_choose([make_part(each) for each in segments], covered), [], covered, [])
+    return Snapshot(choose([make_part(each) for each in segments], covered), [], covered, [])
 
 
 def make_part(segment: Segment, growing: MutableMapping[Path, Grown] | None = None) -> Part:
@@ -231,10 +231,14 @@ def _read_taken(path: Path) -> Taken:
     return tuple((producer, tuple(found)) for producer, found in ranges.items())
 
 
-def _choose(parts: list[Part], covered: dict[str, Ranges]) -> list[Part]:
+def choose(parts: list[Part], covered: dict[str, Ranges]) -> list[Part]:
     """Take each record from one file: from that which holds more, where one was made of others.
 
     Those that are compacted come first, and of two others that begin alike, the longer.
+
+    Args:
+        parts: The files, with all that they hold.
+        covered: What is taken is added to it; what is in it already is taken from no file.
     """
 
     def order(part: Part) -> tuple[bool, int, str, int, int, str, Path]:

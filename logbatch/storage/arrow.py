@@ -272,6 +272,17 @@ def _share_numbers() -> pa.Array[Any]:
 # ------------------------------------------------------------------ promoted columns
 
 
+def promote(attributes: pa.Array[Any], promoted: Mapping[str, str]) -> dict[str, pa.Array[Any]]:
+    """Make the typed columns of records that are in a table already.
+
+    Args:
+        attributes: Their attributes, JSON text.
+        promoted: The columns and their types.
+    """
+    texts = [msgspec.Raw((text or "").encode()) for text in attributes.to_pylist()]
+    return _promote(texts, promoted) if texts and promoted else {}
+
+
 def _promote(
     attributes: list[msgspec.Raw], promoted: Mapping[str, str]
 ) -> dict[str, pa.Array[Any]]:
@@ -279,6 +290,8 @@ def _promote(
     strict, loose = _make_decoders(tuple(promoted.items()))
     try:
         rows = strict.decode_lines(b"\n".join(attributes))
+        if len(rows) != len(attributes):  # others may have written one over several lines
+            raise ValueError
         return _make_promoted(list(_flatten(rows)), promoted)
     except (msgspec.MsgspecError, ValueError, OverflowError):
         kinds = list(promoted.values())

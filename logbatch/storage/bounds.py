@@ -100,7 +100,7 @@ def _read(path: Path, ext: str) -> Iterator[bytes]:
             while block := file.read(_BLOCK):
                 yield block
             return
-        with forks.importing:
+        with forks.holding_off():
             import pyarrow as pa
 
         try:
@@ -130,7 +130,7 @@ def _parse(text: bytes) -> int | None:
 
 
 def _of_footer(path: Path) -> Bounds:
-    with forks.importing:
+    with forks.holding_off():
         import pyarrow as pa
         import pyarrow.parquet as pq
 

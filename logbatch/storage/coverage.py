@@ -3,10 +3,12 @@
 The name of such a file, `compacted-<ulid>.parquet`, tells nothing of what is in it.  Its footer
 does, under the key `logbatch`, so that nothing beside the file can disagree with it:
 
-    {"coverage": {"<producer>": [[first, last], …], …}, "retired": 0}
+    {"coverage": {"<producer>": [[first, last], …], …}, "retired": 0,
+     "cluster_by": ["session_id"], "promote": "auto"}
 
 Each record of these ranges is in the file or, where `retired` is more than 0, was taken out of it
-on purpose: so many were.  A file never changes, and its name is never given again.
+on purpose: so many were.  The rest says how the file was made, so that who would make it again like
+that sees that there is nothing to do.  A file never changes, and its name is never given again.
 
 A file of one producer that was merged of others has such an entry as well, with the ranges of those
 under `merged`: what still stands beside it of these is left over, and was not written twice.
@@ -35,6 +37,8 @@ class _Written(msgspec.Struct):
     coverage: dict[str, list[tuple[int, int]]]
     retired: int = 0
     merged: list[tuple[int, int]] = []
+    cluster_by: tuple[str, ...] = ()
+    promote: str = ""
 
 
 class Coverage(NamedTuple):
@@ -44,11 +48,15 @@ class Coverage(NamedTuple):
         ranges: Producer -> its records.
         retired: How many of them are not in the file any more, on purpose.
         merged: The ranges of the files that it was merged of, where all are of one producer.
+        cluster_by: What its records are ordered by, before their time.
+        promote: By which rule it was given typed columns.
     """
 
     ranges: Mapping[str, Ranges]
     retired: int = 0
     merged: tuple[tuple[int, int], ...] = ()
+    cluster_by: tuple[str, ...] = ()
+    promote: str = ""
 
 
 class NoCoverage(ValueError):
@@ -63,7 +71,8 @@ def compacted_name() -> str:
 def encode_coverage(coverage: Coverage) -> bytes:
     """Return what stands in the footer of a file, under `KEY`."""
     ranges = {producer: list(found) for producer, found in sorted(coverage.ranges.items())}
-    return msgspec.json.encode(_Written(ranges, coverage.retired, list(coverage.merged)))
+    retired, merged, cluster_by, promote = coverage[1:]
+    return msgspec.json.encode(_Written(ranges, retired, list(merged), cluster_by, promote))
 
 
 def decode_coverage(metadata: Mapping[bytes, bytes] | None) -> Coverage:
@@ -80,7 +89,8 @@ def decode_coverage(metadata: Mapping[bytes, bytes] | None) -> Coverage:
         if not (is_producer(producer) and all(map(_is_possible, spans))):
             raise NoCoverage("it says of records that it holds them which cannot be")
     ranges = {producer: Ranges(spans) for producer, spans in written.coverage.items()}
-    return Coverage(ranges, written.retired, tuple(written.merged))
+    _, retired, merged, cluster_by, promote = msgspec.structs.astuple(written)
+    return Coverage(ranges, retired, tuple(merged), cluster_by, promote)
 
 
 def _is_possible(span: tuple[int, int]) -> bool:
@@ -112,7 +122,7 @@ def covered_by(path: Path) -> Mapping[str, Ranges]:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _read(path: Path, inode: int, size: int) -> Coverage:
-    with forks.importing:  # it may be the first thing that a flusher needs of Arrow
+    with forks.holding_off():  # it may be the first thing that a flusher needs of Arrow
         import pyarrow as pa
         import pyarrow.parquet as pq
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from logbatch.disk import publish, read_blocks, sync_directory
+from logbatch.forks import holding_off
 
 
 def compress_file(path: Path, method: str) -> None:
@@ -36,10 +37,16 @@ def _zstd(blocks: Iterable[bytes]) -> Iterator[bytes]:
     import pyarrow as pa
 
     sink: Any = _Sink()
-    with pa.CompressedOutputStream(pa.PythonFile(sink, "w"), "zstd") as stream:
+    with holding_off():
+        stream = pa.CompressedOutputStream(pa.PythonFile(sink, "w"), "zstd")
+    try:
         for block in blocks:
-            stream.write(block)
+            with holding_off():
+                stream.write(block)
             yield from sink.drain()
+    finally:
+        with holding_off():
+            stream.close()
     yield from sink.drain()
 
 

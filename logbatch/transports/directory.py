@@ -28,6 +28,7 @@ from logbatch.places import expand_user
 from logbatch.storage.coverage import covered_by
 from logbatch.storage.finder import Finder
 from logbatch.storage.folders import changing
+from logbatch.storage.merge import remove_merged
 from logbatch.storage.segments import (
     Segment,
     clean_folder,
@@ -242,6 +243,7 @@ class DirectoryTransport(BaseTransport):
             # set back, in one that is still to come.
             for each in folders[max(at - 1, 0) : at + 2]:
                 clean_folder(each)
+                remove_merged(each)
         return folder
 
     def _sync_folders(self) -> None:

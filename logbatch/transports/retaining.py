@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from logbatch import forks
 from logbatch.errors import TemporaryError
 from logbatch.gil import Yielder
 from logbatch.storage.bounds import Steps, finish
@@ -147,7 +148,6 @@ class Retaining:
     def _remove(self, plan: Plan, files: list[File]) -> Steps[None]:
         problems: list[str] = []
         for start in range(0, len(files), _TOGETHER):
-            # A fork in between would keep a lock that is held for longer.
             with maintaining(self._root, "a process that logs there"):
                 done = finish(remove(self._root, plan, files[start : start + _TOGETHER]))
             problems += done.problems
@@ -171,7 +171,8 @@ def _go_on(work: Steps[None], began: float) -> bool:
     yielder = Yielder()
     while time.perf_counter() - began < _STEP:
         try:
-            next(work)
+            with forks.holding_off():  # a child would have Arrow's locks, and ours
+                next(work)
         except StopIteration:
             return False
         yielder.let_others_run()

@@ -17,16 +17,8 @@ from logbatch.cli import commands, main
 from logbatch.errors import DatasetError
 
 COMMANDS = (
-    "demo",
-    "tail",
-    "query",
-    "stats",
-    "export",
-    "verify",
-    "retain",
-    "recover",
-    "replay",
-    "serve",
+    *("demo", "tail", "query", "stats", "export"),
+    *("verify", "compact", "retain", "recover", "replay", "serve"),
 )
 
 

@@ -144,6 +144,9 @@ def test_an_empty_filter_lets_everything_through() -> None:
         ("since=2h,1h", "since takes one time", 9),
         ("since=*", "since needs =, not =*", 5),
         ("x=a,*", '* alone stands for any value; "*" in quotes is text', 4),
+        ("x=[1,2]", "quote a list or an object that has commas", 2),
+        ("x!~a", "!~ is not an operator; write -x~ for what does not contain a text", 1),
+        ("x~/a/i", "a regular expression is /a/ here; quote a text that begins with /, and", 2),
         ("path~/items", "this / is not closed; quote a text that begins with /", 5),
         ("path~/items/7", "a regular expression is /items/ here; quote a text", 5),
         ("x~//", "a regular expression to look for is missing", 3),
@@ -171,8 +174,28 @@ def test_a_filter_reads_back_what_it_writes(found: Filter) -> None:
     assert found == Filter.parse(str(found), now=NOW)
 
 
+PIECES = [
+    "a",
+    "level",
+    "or",
+    "AND",
+    "not",
+    "NOT",
+    "x=",
+    "x~/",
+    "(",
+    ")",
+    " ",
+    " ",
+    "-",
+    "null",
+    "1",
+]
+TEXTS = st.lists(st.sampled_from([*PIECES, *"=<>!~,*/\"'\\[.5"]) | st.characters(), max_size=12)
+
+
 @settings(max_examples=300)
-@given(st.text(st.sampled_from("ab=<>!~-\"'\\ .5") | st.characters(), max_size=12))
+@given(TEXTS.map("".join))
 @example(r"\:<0")  # a name that is one only in quotes was written without them
 def test_any_text_is_a_filter_or_a_mistake_inside_it(text: str) -> None:
     """Nothing but a FilterError comes out, and it points into the text or right behind it."""

@@ -17,6 +17,7 @@ from logbatch.batching.counters import Counters
 from logbatch.batching.delivery import Delivery
 from logbatch.dataset.verify import verify
 from logbatch.identity import new_producer
+from logbatch.server.metrics import Metrics
 from logbatch.server.run import Settings, _make_writer, _Upkeep
 from logbatch.server.store import Store
 from logbatch.server.tokens import Bindings, Tokens
@@ -239,6 +240,8 @@ def test_the_receiver_does_it(logs: Path, kind: str) -> None:
     settings = Settings(logs, format=kind, retain_age="14d", retain_bytes="32kB")
     writer: Any = _make_writer(settings)
     writer._retaining._due = 0.0
-    upkeep = _Upkeep(Store(writer, Bindings(logs / ".receiver", Tokens(()))), Trouble())
-    upkeep._retain()
-    assert 0 < len(names_in(logs)) <= 8
+    store = Store(writer, Bindings(logs / ".receiver", Tokens(())))
+    with _Upkeep(store, Metrics(), Trouble()):
+        wait_until(lambda: len(list(logs.rglob("*.parquet"))) <= 8)
+    store.close()
+    assert 0 < len(list(logs.rglob("*.parquet")))

@@ -20,6 +20,7 @@ from logbatch.errors import FilterError
 _SIGNS = re.compile(r"[=<>~][=<>~!]*|!(?=[=<>~])[=<>~!]*")
 _COMMA = re.compile(",")
 _KEYWORD = re.compile(r"(and|or|not)(?=[\s()]|$)", re.IGNORECASE)
+_EXPRESSION = re.compile(r"/((?:[^\\/]|\\.)*)/", re.DOTALL)
 _OTHER_KEYWORDS = {"&&": "and", "&": "and", "||": "or", "|": "or"}
 _WRITTEN = [sign for sign in OPERATORS if sign not in (MATCHES, HAS)]
 _QUOTES = "\"'"
@@ -217,6 +218,8 @@ class _Parser:
             if value.start == value.stop:
                 reason = 'a value is missing beside the comma; "," in quotes is text'
                 raise self._error(reason, value.start)
+        if len(values) > 1 and not values[0].quoted and values[0].text[0] in "[{":
+            raise self._error("quote a list or an object that has commas", values[0].start)
         return values
 
     def _value(self, stop: re.Pattern[str] | None) -> _Word:
@@ -251,13 +254,13 @@ class _Parser:
 
     def _expression(self) -> _Word:
         start = self.at
-        found = re.compile(r"/((?:[^\\/]|\\.)*)/", re.DOTALL).match(self.text, start)
+        found = _EXPRESSION.match(self.text, start)
         if found is None:
             raise self._error("this / is not closed; quote a text that begins with /", start)
         self.at = found.end()
         if not self._at_end():
-            reason = f"a regular expression is {found[0]} here; quote a text that begins with /"
-            raise self._error(reason, start)
+            hint = "quote a text that begins with /, and begin with (?-i) to mind the case"
+            raise self._error(f"a regular expression is {found[0]} here; {hint}", start)
         return _Word(start + 1, self.at - 1, found[1], quoted=True)
 
     def _character(self) -> str:
@@ -278,8 +281,10 @@ class _Parser:
             reason = f"{name.text!r} is not a name; quote a text that contains {signs[0]}"
             raise self._error(reason, name.start)
         if signs[0] not in _WRITTEN:
-            known = " ".join(_WRITTEN)
-            raise self._error(f"{signs[0]} is not an operator; the operators are {known}", self.at)
+            hint = f"the operators are {' '.join(_WRITTEN)}"
+            if signs[0] == "!~":
+                hint = f"write -{name.text}~ for what does not contain a text"
+            raise self._error(f"{signs[0]} is not an operator; {hint}", self.at)
         self.at = signs.end()
         return _Word(signs.start(), signs.end(), signs[0], quoted=False)
 
