@@ -204,7 +204,7 @@ class _Run:
         if not files:
             return
         self._tell(f"removing {len(files):,} files")
-        records = {file.path: _count(file) for file in files}
+        records = {file.path: count_records(file) for file in files}
         if self._wanted.dry_run:
             done = list(files)
         else:
@@ -290,7 +290,7 @@ def _total(files: Iterable[File]) -> int:
     return sum(file.bytes for file in files)
 
 
-def _count(file: File) -> int:
+def count_records(file: File) -> int:
     """Count the records of a file; of a compacted one those that are still in it."""
     if file.segment.compacted:
         try:

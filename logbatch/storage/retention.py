@@ -70,6 +70,11 @@ class File(NamedTuple):
         """Where it is."""
         return self.segment.path
 
+    @property
+    def length(self) -> int:
+        """How long it is."""
+        return self.identity[2]
+
 
 class Survey(NamedTuple):
     """What there is in a directory.

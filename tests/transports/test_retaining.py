@@ -23,6 +23,7 @@ from logbatch.server.store import Store
 from logbatch.server.tokens import Bindings, Tokens
 from logbatch.storage.maintenance import maintaining
 from logbatch.storage.policy import Policy
+from logbatch.storage.segments import list_segments
 from logbatch.testing import ManualClock
 from logbatch.transports import build
 from logbatch.transports.directory import DirectoryTransport
@@ -228,7 +229,7 @@ def test_a_handler_does_it(logs: Path) -> None:
     log = logging.Logger("app")
     log.addHandler(handler)
     log.warning("begin")
-    wait_until(lambda: 8 >= len(names_in(logs)))
+    wait_until(lambda: 8 >= len(list_segments(logs)))
     handler.close()
     assert {} == handler.stats().errors
     assert 1 == handler.stats().published
@@ -242,6 +243,6 @@ def test_the_receiver_does_it(logs: Path, kind: str) -> None:
     writer._retaining._due = 0.0
     store = Store(writer, Bindings(logs / ".receiver", Tokens(())))
     with _Upkeep(store, Metrics(), Trouble()):
-        wait_until(lambda: len(list(logs.rglob("*.parquet"))) <= 8)
+        wait_until(lambda: len(list_segments(logs)) <= 8)
     store.close()
-    assert 0 < len(list(logs.rglob("*.parquet")))
+    assert 0 < len(list_segments(logs))
