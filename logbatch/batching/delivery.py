@@ -95,34 +95,41 @@ class Delivery:
 
     def tidy(self) -> float:
         """Have the destination kept in order for a moment; return how long this may wait then."""
-        fate = "no record is lost, they are in more files than they need be; trying again later"
-        return self._keep("merge", self._tidy_once, fate)
+        try:
+            return self._keep("tidy", self._tidy_once)
+        except Exception as error:
+            fate = "no record is lost, they are in more files than they need be"
+            self._trouble.say("merge", f"{_name(error)}; {fate}; trying again later", error)
+            return KEEP_LATER
 
     def retain(self) -> float:
         """Have the destination remove what is too old, for a moment; return as `tidy` does."""
-        fate = "they stay, and no other record is touched; trying again later"
-        return self._keep("retain", self.transport.retain, fate)
+        try:
+            return self._keep("retain", self.transport.retain)
+        except Exception as error:
+            fate = "they stay, and no other record is touched"
+            self._trouble.say("retain", f"{_name(error)}; {fate}; trying again later", error)
+            return KEEP_LATER
 
     def _tidy_once(self) -> float:
         done = self.transport.tidy()
         self._counters.add_tidied(done)
         return done.wait
 
-    def _keep(self, kind: str, work: Callable[[], float], fate: str) -> float:
-        """Do a moment's work on what is delivered already, and leave it for later if it fails."""
-        if (wait := self._not_before.get(kind, 0.0) - self._clock()) > 0:
+    def _keep(self, name: str, work: Callable[[], float]) -> float:
+        """Do a moment's work on what is delivered already; after a failure not for some time."""
+        now = self._clock()
+        if (wait := self._not_before.get(name, now) - now) > 0:
             return wait
+        self._not_before[name] = now + KEEP_LATER
         me = threading.get_ident()
         delivering.add(me)
         try:
-            return work()
-        except Exception as error:
-            what = str(error) if isinstance(error, TemporaryError) else describe(error)
-            self._trouble.say(kind, f"{what}; {fate}", error)
-            self._not_before[kind] = self._clock() + KEEP_LATER
-            return KEEP_LATER
+            wait = work()
         finally:
             delivering.discard(me)
+        del self._not_before[name]
+        return wait
 
     def _send(self, part: _Part) -> tuple[list[_Part], int]:
         """Send; return the parts to send instead or again, and how many events were rejected."""
@@ -248,3 +255,7 @@ def _singles(batch: Batch) -> list[_Part]:
         _Part(Batch(batch.producer, sequence, sequence, line), single=True)
         for sequence, line in enumerate(batch.split_lines(), batch.first)
     ]
+
+
+def _name(error: Exception) -> str:
+    return str(error) if isinstance(error, TemporaryError) else describe(error)
