@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import time
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -33,7 +32,6 @@ from logbatch.storage.retired import DamagedNote, note_retired, read_retired
 from logbatch.storage.segments import (
     Segment,
     clean_folder,
-    day_name,
     list_folders,
     list_names,
     parse_segment,
@@ -377,11 +375,11 @@ def _unlink(file: File, folder: int | None) -> bool:
 
 
 def remove_if_empty(folder: Path) -> None:
-    """Remove the folder of a day in which nothing is left; not that of this day.
+    """Remove the folder of a day in which nothing is left.
 
     A process that was about to write into it makes it again.
     """
-    if folder.name == day_name(time.time()) or not _is_folder(folder):
+    if not _is_folder(folder):
         return
     with contextlib.suppress(OSError):  # it is not empty, or in use
         with changing(folder, alone=True, patience=0.0):

@@ -390,7 +390,7 @@ def test_a_folder_that_goes_while_it_is_written_to(logs: Path, kind: str) -> Non
         transport: Any = build({"type": kind, "path": logs})
         transport.now = lambda: NOW - 20 * DAY
         go.wait_for(1)
-        for _ in range(60):
+        for _ in range(30):
             producer = new_producer()
             transport.send(batch_of(producer, 0, event()))
             transport.close()
@@ -406,7 +406,7 @@ def test_a_folder_that_goes_while_it_is_written_to(logs: Path, kind: str) -> Non
             remove_if_empty(folder)
             time.sleep(0.0005)
         writer.wait()
-    assert 60 == done.value
+    assert 30 == done.value
 
 
 @pytest.mark.parametrize(
@@ -505,3 +505,41 @@ def test_a_reader_meanwhile(logs: Path) -> None:
             looks += 1
         worker.wait()
     assert looks > 1
+
+
+# ---------------------------------------------------------------------- with compaction
+
+
+def test_compacted_files(logs: Path) -> None:
+    """They are removed, or rewritten, as any others are; and what is left is compacted again."""
+    fill(logs, 20)
+    fill(logs, 20, kind="jsonl")
+    Dataset(logs).compact(older_than=0, to="parquet")
+    assert 20 == len(names_in(logs))
+    done = run(logs, "14d", keep=ERRORS, keep_age="18d")
+    assert (2, 4, 4) == (done.removed, done.rewritten, done.rewritten_into)
+    wanted = sorted([*range(20, 60, 5), *range(60, 200)] * 2)
+    assert wanted == sorted(numbers(logs))
+    assert {"retired": 104} == accounted(logs)
+    publish_aged(logs, new_producer(), 0, 1, 16)
+    Dataset(logs).compact(older_than=0)
+    assert wanted == sorted(numbers(logs))[1:]
+    assert {"retired": 104} == accounted(logs)
+    assert 3 == run(logs, "14d", keep="level>=CRITICAL").removed_records - 14
+    assert {"retired": 120} == accounted(logs)  # of the third process nothing is left
+
+
+def test_a_damaged_note(logs: Path) -> None:
+    """It is told by `verify`, put aside by the next run, and harms nothing."""
+    fill(logs, 20)
+    run(logs, "18d")
+    note = logs / ".journal" / "retired.json"
+    note.write_bytes(b'{"retired":{"x":[[5,')
+    report = verify(logs)
+    assert 1 == len(report.problems)
+    assert str(note) in report.problems[0]
+    assert 20 == report.gaps
+    run(logs, "14d")
+    assert (note.parent / "damaged-retired.json").exists()
+    assert list(range(60, 200)) == numbers(logs)
+    assert {"retired": 60} == accounted(logs)
