@@ -21,7 +21,8 @@ from logbatch.cli.terminal import Terminal, color_option, counted, new_table
 from logbatch.dataset.compact import Done, Options, Report, compact, make_options
 from logbatch.dataset.compaction.task import Count
 
-_BAR = 20
+_BAR = 12
+_HOW = "--to parquet makes Parquet of them"
 _PAUSE = 60.0  # seconds between two runs of --watch
 _STEPS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhdw])")
@@ -73,7 +74,7 @@ _AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhdw])")
     default="1GB",
     show_default=True,
     metavar="SIZE",
-    help="For sorting, of all workers together; more is done on the disk.",
+    help="Of all workers together; what needs more is done on the disk.",
 )
 @color_option
 def command(
@@ -182,15 +183,19 @@ def _run(directory: Path, options: Options) -> Report:
 
 
 def describe(done: Done, seconds: float) -> str:
-    """Say how far it is: a bar, files, bytes, rows, rows a second and the time left."""
+    """Say how far it is: a bar, files, bytes, rows, rows a second and the time left.
+
+    A row that was read and not yet written counts half.
+    """
     total, read = done.total, done.read
     share = _share(done)
     bar = ("=" * int(share * _BAR)).ljust(_BAR)
-    rate = done.written / seconds if seconds else 0.0
+    rows = (read.rows + done.written) // 2
+    rate = rows / seconds if seconds else 0.0
     left = f", {seconds / share - seconds:.0f} s left" if share > 0.02 else ""
     return (
         f"[{bar}] {min(read.files, total.files):,}/{total.files:,} files,"
-        f" {readable(min(read.bytes, total.bytes))}, {done.written:,} rows, {rate:,.0f}/s{left}"
+        f" {readable(min(read.bytes, total.bytes))}, {rows:,} rows, {rate:,.0f}/s{left}"
     )
 
 
@@ -238,5 +243,5 @@ def _conclude(report: Report) -> str:
         text = f"nothing to do in {counted(dates, 'date')}"
     else:
         text = "nothing to do: there is no date that is old enough"
-    hint = f"; {counted(lines, 'file')} of JSON Lines stay: --to parquet" if lines else ""
+    hint = f"; {counted(lines, 'file')} of JSON Lines stay: {_HOW}" if lines else ""
     return text + hint

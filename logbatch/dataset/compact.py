@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+from logbatch.dataset.compaction.engine import LEAST_MEMORY
 from logbatch.dataset.compaction.inputs import count_names
 from logbatch.dataset.compaction.promote import AUTO, NONE
 from logbatch.dataset.compaction.run import compact_folder
@@ -143,13 +144,17 @@ def make_options(
     for key in keys:
         if not key or key == "attributes" or keys.count(key) > 1:
             raise ValueError(f"cluster_by={key!r} must name a column or an attribute, once")
+    memory = _size("memory_limit", memory_limit)
+    if memory < LEAST_MEMORY * workers:
+        least = f"{LEAST_MEMORY // 1_000_000} MB"
+        raise ValueError(f"memory_limit={memory_limit!r} must be {least} or more for each worker")
     return Options(
         seconds,
         keys,
         _size("target_size", target_size),
         _rule(promote),
         to == "parquet",
-        _size("memory_limit", memory_limit),
+        memory,
         workers,
         dry_run,
     )
@@ -232,7 +237,7 @@ def _make_tasks(directory: Path, options: Options, now: float) -> list[CompactTa
             promote=options.promote if isinstance(options.promote, str) else "names",
             names=names,
             jsonl=jsonl,
-            memory=max(options.memory_limit // workers, 1),
+            memory=options.memory_limit // workers,
             threads=max((os.cpu_count() or 1) // workers, 1),
             dry_run=options.dry_run,
         )

@@ -189,7 +189,7 @@ def _sorted(tables: Sequence[pa.Table]) -> pa.Table:
 
 
 def _matching(source: Source, snapshot: Snapshot, where: Filter) -> Iterator[pa.Table]:
-    schema = source.schema(snapshot)
+    schema = source.schema(snapshot.parts)
     for part in snapshot.parts:
         for piece in _divide(source, part):
             table, damaged = read(part, piece, schema)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor
-from datetime import timedelta
 from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
@@ -13,29 +11,32 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from logbatch.dataset.export import Exported, Target, export
+from logbatch.dataset import bridges
+from logbatch.dataset.bridges import TakenFile
 from logbatch.dataset.fields import UnknownField, unknown_fields
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.follow import Follower, Stop
 from logbatch.dataset.listing import find_folders
 from logbatch.dataset.merge import ordered_rows
+from logbatch.dataset.pieces import FIXED
 from logbatch.dataset.query import run_query
-from logbatch.dataset.retain import Retained, Wanted, retain
 from logbatch.dataset.rows import Row
 from logbatch.dataset.snapshot import Snapshot
 from logbatch.dataset.source import Source
 from logbatch.dataset.tables import scan
+from logbatch.dataset.upkeep import Upkeep
 from logbatch.errors import DatasetError
 from logbatch.storage.columns import COLUMNS
-from logbatch.storage.policy import Policy
 
 if TYPE_CHECKING:
-    from logbatch.dataset.compact import Report
+    import duckdb
+    import pandas as pd  # type: ignore[import-untyped, unused-ignore]
+    import polars as pl
 
 POLL = 0.1  # seconds between two looks of `follow`
 
 
-class Dataset:
+class Dataset(Upkeep):
     """A directory that logbatch writes, or wrote, to.
 
     Each call looks at the directory as it is at that moment: published files, and what processes
@@ -95,25 +96,94 @@ class Dataset:
             FilterError: The filter has a mistake.
             TypeError: The filter is no filter, or the columns are one text.
         """
-        if isinstance(where, list | tuple):
-            raise TypeError(f"the first argument is the filter; columns are columns={where!r}")
-        if isinstance(columns, str):
-            raise TypeError(f"columns={columns!r} must be a list of names: columns=[{columns!r}]")
-        chosen = Filter.build(where)
-        return self._source.retry(lambda snapshot: self._table(snapshot, columns, chosen))
+        chosen = _check(where, columns)
+        return self._source.retry(
+            lambda snapshot: scan(self._source, snapshot, self._schema(snapshot, columns), chosen)
+        )
 
-    def _table(self, snapshot: Snapshot, columns: Sequence[str] | None, where: Filter) -> pa.Table:
-        if columns is not None and set(columns) <= COLUMNS.keys():
-            schema = pa.schema([(name, pa.null()) for name in columns])
-        else:
-            schema = self._source.schema(snapshot)
-        names = schema.names if columns is None else list(columns)
+    def _schema(self, snapshot: Snapshot, columns: Sequence[str] | None) -> pa.Schema:
+        known = FIXED
+        if columns is None or not set(columns) <= COLUMNS.keys():
+            known = self._source.schema(snapshot.parts)
+        names = known.names if columns is None else list(columns)
         for name in names:
-            if name not in schema.names:
-                close = get_close_matches(name, schema.names, 1)
+            if name not in known.names:
+                close = get_close_matches(name, known.names, 1)
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise DatasetError(f"there is no column {name!r}{hint}")
-        return scan(self._source, snapshot, [schema.field(name) for name in names], where)
+        return pa.schema([known.field(name) for name in names])
+
+    def scan(
+        self, where: Filter | str | None = None, columns: Sequence[str] | None = None
+    ) -> pa.RecordBatchReader:
+        """Read records bit by bit: what `to_table` gives, for as many as memory could not hold.
+
+        The view is that of the moment of the call; files are read as the reader gets to them.
+
+        Args:
+            where: A filter, or its text; None takes all records.
+            columns: As in `to_table`.
+
+        Raises:
+            DatasetError: The directory cannot be read, or a column is unknown.
+            FilterError: The filter has a mistake.
+            TypeError: The filter is no filter, or the columns are one text.
+        """
+        chosen = _check(where, columns)
+        snapshot, schema = self._source.retry(lambda now: (now, self._schema(now, columns)))
+        reader: pa.RecordBatchReader = bridges.stream(self._source, snapshot, schema, chosen)
+        return reader
+
+    def to_pandas(
+        self, where: Filter | str | None = None, columns: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Read records into a DataFrame of pandas; the arguments and errors are `to_table`'s."""
+        frame: pd.DataFrame = self.to_table(where, columns).to_pandas()
+        return frame
+
+    def to_polars(self) -> pl.LazyFrame:
+        """Return a LazyFrame of Polars over the exact files, which it reads when it collects.
+
+        What is not in a Parquet file, or in one that is only partly taken, is read at once.
+
+        Raises:
+            DatasetError: The directory cannot be read.
+        """
+        return self._source.retry(lambda snapshot: bridges.make_lazy(self._source, snapshot))
+
+    def to_duckdb(
+        self, connection: duckdb.DuckDBPyConnection, name: str = "logs"
+    ) -> duckdb.DuckDBPyRelation:
+        """Make a temporary view over the exact files in a connection, with `sql`'s columns.
+
+        DuckDB reads the Parquet files when it is asked; what is elsewhere is read at once.  The
+        view stays that of this moment: a query fails when its files have been merged away, until
+        this is called again.
+
+        Args:
+            connection: A connection of DuckDB's, with its own limits and rights.
+            name: The view's; one of this name is replaced.
+
+        Returns:
+            The view, as a relation.
+
+        Raises:
+            DatasetError: The directory cannot be read.
+        """
+        return self._source.retry(
+            lambda snapshot: bridges.make_view(self._source, snapshot, connection, name)
+        )
+
+    def files(self) -> Sequence[TakenFile]:
+        """Return the exact files that hold what is published, for any engine.
+
+        While files are merged, some of their records stand in two of them: then one is left out, or
+        has `rows`, and no others are to be taken of it.  What is not published yet is in no file.
+
+        Raises:
+            DatasetError: The directory cannot be read.
+        """
+        return self._source.retry(bridges.list_taken)
 
     def unknown_fields(self, where: Filter | str, timeout: float = 1.0) -> Sequence[UnknownField]:
         """Return the fields of a filter that no record has: where it finds nothing, that is why.
@@ -236,128 +306,10 @@ class Dataset:
         """
         return run_query(self._source, query, memory_limit=memory_limit, timeout=timeout)
 
-    def compact(
-        self,
-        *,
-        older_than: float | timedelta = 86_400.0,
-        cluster_by: Sequence[str] | str = (),
-        target_size: int | str = "128MB",
-        promote: Sequence[str] | str = "auto",
-        to: str | None = None,
-        memory_limit: int | str = "1GB",
-        workers: int = 1,
-        executor: Executor | None = None,
-        dry_run: bool = False,
-    ) -> Report:
-        """Merge the files of each closed date into few.
 
-        Readers see each record once while it runs, also if it is killed; processes that log may go
-        on.  What is done already is left alone.
-
-        Args:
-            older_than: Dates that ended at least so many seconds ago; 0 takes all, also today's.
-            cluster_by: Columns or attributes by which records are ordered before their time, so
-                that a session lies together.
-            target_size: About how many bytes a file has: a number, or `"128MB"`.
-            promote: `"auto"` gives those attributes a typed column that a fifth of a date's records
-                have, with values of one type; `"none"` gives none, and names give it to these.
-            to: `"parquet"` makes Parquet of JSON Lines; where there is Parquet already, that is
-                done anyway.
-            memory_limit: The most memory of all workers together, without that of Python.
-            workers: Processes that work.  With more than one, the program must keep what it does
-                under `if __name__ == "__main__":`.
-            executor: Runs the tasks instead, each a function of plain values.
-            dry_run: Whether to change nothing and tell what would be done.
-
-        Returns:
-            What there was and what there is, date by date, and the files that took no part.
-
-        Raises:
-            MaintenanceBusy: Another process compacts the directory, or removes what is old.
-            DatasetError: A date could not be compacted, which is as it was; the others are done.
-            ValueError: An argument cannot be.
-        """
-        from logbatch.dataset.compact import compact, make_options, raise_failures
-
-        options = make_options(
-            older_than=older_than,
-            cluster_by=cluster_by,
-            target_size=target_size,
-            promote=promote,
-            to=to,
-            memory_limit=memory_limit,
-            workers=workers,
-            dry_run=dry_run,
-        )
-        report = compact(self._source.directory, options, executor=executor)
-        raise_failures(report)
-        return report
-
-    def retain(
-        self,
-        *,
-        max_age: str | float | None = None,
-        max_bytes: str | int | None = None,
-        keep: str | None = None,
-        keep_age: str | float | None = None,
-        dry_run: bool = False,
-        trust_clock: bool = False,
-    ) -> Retained:
-        """Remove what is too old, or too much: oldest whole files first.
-
-        A file goes when its newest record is older than `max_age`.  Age is counted up to now, but
-        after a jump of the clock only once records, or earlier runs, have gone on for half a day
-        by it.  Processes may go on writing meanwhile.
-
-        Args:
-            max_age: `"14d"`, `"36h"`, or a number of seconds; None for any age.
-            max_bytes: The most bytes that all files may take: `"5GB"`; None for any number.
-            keep: A filter of records that stay longer: files older than `max_age` are rewritten
-                with only these.
-            keep_age: Until they are so old; None keeps them for as long as `max_bytes` does.
-            dry_run: Change nothing; only say what would be done.
-            trust_clock: Count age up to what the clock says, whatever the records say.
-
-        Returns:
-            What was done.
-
-        Raises:
-            ValueError: What is asked for cannot be understood, or does not go together.
-            FilterError: The filter has a mistake.
-            DatasetError: The directory cannot be read, or another process maintains it.
-            OSError: It cannot be written to.
-        """
-        policy = Policy.build(max_age, max_bytes, keep_age)
-        return retain(self._source, Wanted(policy, keep, dry_run, trust_clock))
-
-    def export(
-        self,
-        to: str | PathLike[str],
-        where: Filter | str | None = None,
-        *,
-        format: str | None = None,
-        force: bool = False,
-        exact: bool = False,
-    ) -> Exported:
-        """Write records to a file, in the order of time; it appears whole or not at all.
-
-        Args:
-            to: A file that ends in `.parquet`, `.csv` or `.jsonl`; or a directory, which gets a
-                file for each date, in UTC.
-            where: A filter, or its text; None takes all records.
-            format: `"parquet"`, `"csv"` or `"jsonl"`: what to write into a directory.
-            force: Replace files that are there.
-            exact: In CSV, leave texts that a spreadsheet would take for formulas as they are;
-                otherwise they get a `'` in front.
-
-        Returns:
-            How many records were written, and which files.
-
-        Raises:
-            DatasetError: The directory cannot be read, a file is there already, or its name does
-                not tell the format.
-            FilterError: The filter has a mistake.
-            OSError: It cannot be written.
-        """
-        target = Target.build(Path(to), format, force=force, exact=exact)
-        return export(self._source, target, Filter.build(where))
+def _check(where: Filter | str | None, columns: Sequence[str] | None) -> Filter:
+    if isinstance(where, list | tuple):
+        raise TypeError(f"the first argument is the filter; columns are columns={where!r}")
+    if isinstance(columns, str):
+        raise TypeError(f"columns={columns!r} must be a list of names: columns=[{columns!r}]")
+    return Filter.build(where)

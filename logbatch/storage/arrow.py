@@ -279,8 +279,15 @@ def promote(attributes: pa.Array[Any], promoted: Mapping[str, str]) -> dict[str,
         attributes: Their attributes, JSON text.
         promoted: The columns and their types.
     """
-    texts = [msgspec.Raw((text or "").encode()) for text in attributes.to_pylist()]
-    return _promote(texts, promoted) if texts and promoted else {}
+    import pyarrow as pa
+
+    if not promoted:
+        return {}
+    blocks = [{name: make_array([], kind) for name, kind in promoted.items()}]
+    for at in range(0, len(attributes), _BLOCK):
+        texts = attributes.slice(at, _BLOCK).to_pylist()
+        blocks.append(_promote([msgspec.Raw((text or "").encode()) for text in texts], promoted))
+    return {name: pa.concat_arrays([block[name] for block in blocks]) for name in promoted}
 
 
 def _promote(

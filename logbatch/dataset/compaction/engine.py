@@ -20,7 +20,15 @@ from logbatch.storage.columns import COLUMNS
 if TYPE_CHECKING:
     import duckdb
 
-BATCH = 131_072  # rows that are taken at a time, which make a row group
+BATCH = 65_536  # rows that are taken at a time, which make a row group
+OWN_MEMORY = 300_000_000
+"""Bytes that Python, Arrow and the rows of one batch take beside what DuckDB is allowed."""
+
+LEAST_MEMORY = OWN_MEMORY + 200_000_000
+"""Bytes with which a compaction gets along, however large it is."""
+
+
+_FOR_A_THREAD = 100_000_000  # bytes of memory, without which there is one thread less
 
 _SETTINGS = (
     "SET TimeZone = 'UTC'",
@@ -53,7 +61,7 @@ class Engine:
 
     Args:
         spill: A directory for what does not fit into memory; it is made if need be.
-        memory: Bytes that may be taken.
+        memory: Bytes that the process may take, `LEAST_MEMORY` or more.
         threads: How many threads may work.
 
     Raises:
@@ -66,13 +74,14 @@ class Engine:
         except ModuleNotFoundError:
             raise QueryError('compaction needs DuckDB: pip install "logbatch[tools]"') from None
         self.error: type[Exception] = duckdb.Error
-        self.interrupted: type[Exception] = duckdb.InterruptException
+        self.no_memory: type[Exception] = duckdb.OutOfMemoryException
         self._connection: duckdb.DuckDBPyConnection = duckdb.connect(":memory:")
         self._source = ""
         self._slices = "0"
         for setting in _SETTINGS:
             self._connection.execute(setting)
-        self._connection.execute(f"SET memory_limit = '{memory}B'")
+        self._connection.execute(f"SET memory_limit = '{memory - OWN_MEMORY}B'")
+        threads = max(1, min(threads, (memory - OWN_MEMORY) // _FOR_A_THREAD))
         self._connection.execute(f"SET threads = {threads}")
         self._connection.execute("SET temp_directory = $path", {"path": os.fspath(spill)})
 

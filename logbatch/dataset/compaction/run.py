@@ -167,6 +167,8 @@ class _Compaction:
                     raise Stopped from error
                 if isinstance(error, OSError) and error.errno is not None:
                     raise
+                if isinstance(error, engine.no_memory):
+                    raise LogbatchError("the memory limit is too low for it") from error
                 raise self._blame(error, found) from error
         made = [place.staged / path.stem for path, _ in written]
         for (path, _), target in zip(written, made, strict=True):

@@ -225,7 +225,8 @@ def _link(folder: Path, staged: Path, names: Collection[str], aside: Collection[
     try:
         for name in sorted(names):
             target = staged / (_hidden(name) if name in aside else name)
-            os.link(folder / name, target, follow_symlinks=False)
+            with contextlib.suppress(FileNotFoundError):  # a temporary file may go at any time
+                os.link(folder / name, target, follow_symlinks=False)
     except (OSError, NotImplementedError) as error:
         if isinstance(error, OSError) and error.errno not in _NO_LINKS:
             raise
