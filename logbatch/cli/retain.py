@@ -32,9 +32,7 @@ from logbatch.storage.policy import Policy
 @click.option(
     "--keep", metavar="FILTER", help='Of files older than --max-age, keep this: "level>=ERROR".'
 )
-@click.option(
-    "--keep-age", metavar="AGE", help="And no longer than this.  [default: as --max-bytes allows]"
-)
+@click.option("--keep-age", metavar="AGE", help="And no longer than this.  [default: for ever]")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
 @click.option(
     "--trust-clock",
@@ -54,10 +52,11 @@ def command(
 ) -> None:
     """Remove what is too old, or too much.
 
-    The oldest files go first, as a whole.  With --keep, files beyond --max-age are rewritten with
-    the records that match; the others go.  --max-bytes counts what is published, as `du` does, and
-    takes the oldest files whatever is in them.  Processes that log may go on meanwhile; `logbatch
-    verify` tells what was removed here from what was lost.
+    The oldest files go first, as a whole.  With --keep, files beyond --max-age, and then those that
+    --max-bytes has no room for, are rewritten with the records that match; the others go.
+    --max-bytes counts what is published, as `du` does; if that is still too much, the oldest files
+    go with all that is in them.  Processes that log may go on meanwhile; `logbatch verify` tells
+    what was removed here from what was lost.
 
     What is old is told by the records' own times, and by the clock.  When the clock has jumped
     ahead of all records, they stay until logging, or daily runs of this command, have gone on for

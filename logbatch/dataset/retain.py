@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from logbatch.dataset.filter.language import Filter
-from logbatch.dataset.keeping import Kept, Spoiled, choose_inputs, count_kept, rewrite
+from logbatch.dataset.keeping import Kept, Spoiled, choose_inputs, count_kept, read_kept, rewrite
 from logbatch.dataset.listing import Damaged, Vanished, find_folders
 from logbatch.dataset.source import Source
 from logbatch.epoch import to_datetime
@@ -150,6 +150,7 @@ class _Run:
         self._records = 0
         self._rewritten: list[File] = []
         self._kept: list[Kept] = []
+        self._tried: set[Path] = set()  # files that were looked through to make room
 
     def run(self) -> Retained:
         policy = self._wanted.policy
@@ -161,11 +162,9 @@ class _Run:
         if not self._wanted.dry_run:
             note_looks(self._root, plan)
         self._remove(plan, gone)
-        for folder, files in groupby(sorted(aged, key=_place), key=lambda file: file.path.parent):
-            self._shrink(folder, list(files), plan)
+        self._shrink_all(aged, plan)
         if policy.max_bytes is not None:
-            after = plan if self._wanted.dry_run else self._plan(Policy(max_bytes=policy.max_bytes))
-            self._remove(after, self._excess(after))
+            self._fit(policy.max_bytes, plan)
         return self._report(plan)
 
     def _plan(self, policy: Policy) -> Plan:
@@ -182,20 +181,58 @@ class _Run:
         paths = {file.path for file in gone}
         return gone, [file for file in plan.old if file.path not in paths]
 
-    def _excess(self, plan: Plan) -> list[File]:
-        """Return what goes because there is too much; a dry run has only a guess with `keep`."""
-        if not (self._wanted.dry_run and self._kept):
-            return plan.excess
-        limit = self._wanted.policy.max_bytes
-        shrunk = {file.path for file in self._rewritten}
-        rest = [file for file in (*plan.excess, *plan.rest) if file.path not in shrunk]
-        left = sum(file.bytes for file in rest) + sum(kept.bytes for kept in self._kept)
+    def _fit(self, limit: int, plan: Plan) -> None:
+        """Make room: of the oldest files what is worth keeping stays, as long as there are any."""
+        while (over := self._usage(plan) - limit) > 0:
+            files = self._take(self._shrinkable(plan), over)
+            if not files:
+                break
+            self._tried.update(file.path for file in files)
+            folders = {file.path.parent for file in files}
+            joined = [file for file in plan.survey.files if file.path.parent in folders]
+            self._shrink_all([*files, *filter(self._is_shrunk, joined)], plan)
+            plan = self._look_again(plan)
+        plan = self._look_again(plan)
+        rest = [file for file in plan.survey.files if not file.segment.growing]
+        self._remove(plan, self._take(self._remaining(rest), self._usage(plan) - limit))
+
+    def _look_again(self, plan: Plan) -> Plan:
+        return plan if self._wanted.dry_run else self._plan(Policy())
+
+    def _usage(self, plan: Plan) -> int:
+        """Return what all files take of the disk, or would after what was planned so far."""
+        total = _total(plan.survey.files) + plan.survey.others
+        if not self._wanted.dry_run:
+            return total
+        made = sum(kept.bytes for kept in self._kept)
+        return total - _total([*self._removed, *self._rewritten]) + made
+
+    def _shrinkable(self, plan: Plan) -> list[File]:
+        """Return the files that were not looked through yet; none where nothing is kept longer."""
+        if self._where is None:
+            return []
+        files = [file for file in plan.survey.files if file.path not in self._tried]
+        return self._remaining(
+            [file for file in files if not (file.segment.growing or self._is_shrunk(file))]
+        )
+
+    def _is_shrunk(self, file: File) -> bool:
+        return read_kept(file) == self._wanted.keep
+
+    def _remaining(self, files: Iterable[File]) -> list[File]:
+        """Leave out what is gone by now."""
+        gone = {file.path for file in (*self._removed, *self._rewritten)}
+        return [file for file in files if file.path not in gone]
+
+    @staticmethod
+    def _take(files: Iterable[File], size: int) -> list[File]:
+        """Take the oldest files, until they are so many bytes."""
         chosen = []
-        for file in sorted(rest, key=lambda each: each.bounds.high):
-            if limit is None or left <= limit:
+        for file in sorted(files, key=lambda each: each.bounds.high):
+            if size <= 0:
                 break
             chosen.append(file)
-            left -= file.bytes
+            size -= file.bytes
         return chosen
 
     # ------------------------------------------------------------------ acting
@@ -213,6 +250,12 @@ class _Run:
             done = found.files
         self._removed += done
         self._records += sum(records[file.path] for file in done)
+
+    def _shrink_all(self, old: Sequence[File], plan: Plan) -> None:
+        """Rewrite files, date by date."""
+        ordered = sorted(old, key=lambda file: file.path)
+        for folder, files in groupby(ordered, key=lambda file: file.path.parent):
+            self._shrink(folder, list(files), plan)
 
     def _shrink(self, folder: Path, old: list[File], plan: Plan) -> None:
         """Rewrite the files of one date with what is to be kept."""
@@ -280,10 +323,6 @@ class _Run:
             held_back=held,
             problems=tuple(dict.fromkeys([*self._problems, *self._source.problems])),
         )
-
-
-def _place(file: File) -> Path:
-    return file.path
 
 
 def _total(files: Iterable[File]) -> int:

@@ -252,6 +252,27 @@ def test_typed_columns_and_the_time_of_a_file_stay(logs: Path) -> None:
     assert [0, 5] == pq.read_table(logs / made)["number"].to_pylist()
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_room_is_made_of_what_matters_least(logs: Path, dry_run: bool) -> None:
+    """The oldest files are rewritten first; only if that is not enough, they go as a whole."""
+    fill(logs, 8, count=2000, compression="none")
+    limit = usage(logs) // 2
+    done = run(logs, "90d", limit, ERRORS, dry_run=dry_run)
+    assert 0 == done.removed
+    assert 4 <= done.rewritten <= 6
+    assert done.bytes_after <= limit
+    assert 400 * done.rewritten == done.kept_records
+    if not dry_run:
+        assert usage(logs) == done.bytes_after
+        assert 400 * 8 == len(numbers(logs, ERRORS))
+        assert {"retired": 1600 * done.rewritten} == accounted(logs)
+        assert 0 == run(logs, "90d", limit, ERRORS).rewritten
+        least = run(logs, "90d", usage(logs) // 10, ERRORS)
+        assert 0 < least.removed < 8
+        assert usage(logs) == least.bytes_after
+        assert accounted(logs)
+
+
 def test_a_note_of_a_loss_is_kept(logs: Path) -> None:
     """What was dropped is not taken for lost when the rest of that time was removed."""
     producer = new_producer()
