@@ -27,7 +27,8 @@ from logbatch.disk import replacing, sync_directory
 from logbatch.identity import Ranges
 from logbatch.storage.coverage import KEY, Coverage, compacted_name, encode_coverage
 from logbatch.storage.folders import changing
-from logbatch.storage.retention import File, disk_usage, ranges_of
+from logbatch.storage.removal import ranges_of
+from logbatch.storage.retention import File, disk_usage
 
 pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
 

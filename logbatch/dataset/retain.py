@@ -24,7 +24,8 @@ from logbatch.storage.bounds import finish
 from logbatch.storage.coverage import NoCoverage, read_coverage
 from logbatch.storage.maintenance import maintaining
 from logbatch.storage.policy import Policy
-from logbatch.storage.retention import File, Known, Plan, make_plan, note_looks, ranges_of, remove
+from logbatch.storage.removal import note_looks, ranges_of, remove
+from logbatch.storage.retention import File, Known, Plan, make_plan
 
 Tell = Callable[[str], object]
 

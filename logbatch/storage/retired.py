@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,7 +78,7 @@ def read_retired(journal: Path) -> Retired:
 def note_retired(
     journal: Path,
     removed: Mapping[str, Ranges],
-    present: Mapping[str, Ranges],
+    find_present: Callable[[Collection[str]], Mapping[str, Ranges]],
     seen: tuple[int, int] | None = None,
 ) -> None:
     """Note that records are about to be removed; when this returns, the note is on the disk.
@@ -86,7 +86,8 @@ def note_retired(
     Args:
         journal: The directory of the journals, which is there.
         removed: Producer -> its records.
-        present: The producers that have anything in the directory -> their records in files.
+        find_present: Returns those of some producers that have anything in the directory, and
+            their records in files.
         seen: From when to when looks were made; None leaves it as it is.
 
     Raises:
@@ -98,12 +99,13 @@ def note_retired(
         before = Retired({})
         with contextlib.suppress(FileNotFoundError):
             os.rename(journal / NAME, journal / f"damaged-{NAME}")
+    present = find_present({*before.ranges, *removed})
     joined = {
         producer: _bridge(
             Ranges([*before.ranges.get(producer, ()), *removed.get(producer, ())]),
             present[producer],
         )
-        for producer in sorted({*before.ranges, *removed} & {*present})
+        for producer in sorted(present)
     }
     after = Retired({p: ranges for p, ranges in joined.items() if ranges}, seen or before.seen)
     if after != before:

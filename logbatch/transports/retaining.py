@@ -3,7 +3,7 @@
 It is done by the thread that delivers, while nothing is to be sent: some milliseconds at a time,
 and no more than a small share of one core.  Of several processes that log to one directory, one
 looks and the others leave it to that; `logbatch compact` or `logbatch retain` at work keep them all
-away.  What is removed, and which time is believed, is said in `logbatch.storage.retention`.
+away.  What is removed, and which time is believed, is said in `logbatch.storage.policy`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from logbatch.gil import Yielder
 from logbatch.storage.bounds import Steps, finish
 from logbatch.storage.maintenance import JOURNAL, MaintenanceBusy, maintaining
 from logbatch.storage.policy import Policy, parse_age, parse_bytes
-from logbatch.storage.retention import File, Known, Plan, make_plan, note_looks, remove
+from logbatch.storage.removal import note_looks, remove
+from logbatch.storage.retention import File, Known, Plan, make_plan
 from logbatch.storage.retired import DamagedNote, read_retired
 
 FIRST = 60.0  # seconds until the first look: a process that ends before leaves it to others

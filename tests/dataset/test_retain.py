@@ -29,7 +29,7 @@ from logbatch.journal import Journal
 from logbatch.storage.coverage import read_coverage
 from logbatch.storage.maintenance import maintaining
 from logbatch.storage.policy import Policy
-from logbatch.storage.retention import remove_if_empty
+from logbatch.storage.removal import remove_if_empty
 from logbatch.transports import build
 
 KINDS = ["parquet", "jsonl", "jsonl?compression=zstd", "jsonl?compression=gzip"]
