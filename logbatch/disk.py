@@ -298,7 +298,7 @@ def replacing(path: Path) -> Iterator[int]:
     Raises:
         OSError: It could not be written.  Nothing is left behind, as far as that is possible.
     """
-    temporary = path.with_name(f".part-{os.urandom(8).hex()}.tmp")
+    temporary = path.with_name(temporary_name())
     descriptor = create_file(temporary)
     try:
         try:
@@ -325,11 +325,16 @@ def publish(path: Path, blocks: Iterable[bytes | memoryview]) -> None:
             write_all(descriptor, block)
 
 
-def is_temporary(name: str) -> bool:
-    """Return whether a name is that of a file which `replacing` has not given its own yet.
+def temporary_name() -> str:
+    """Make the name of a file that has not got its own yet.
 
     It begins with a dot and does not end like a file of records, so that no engine's glob finds it.
     """
+    return f".part-{os.urandom(8).hex()}.tmp"
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether a name is that of a file which has not got its own yet."""
     return name.startswith(".part-") and name.endswith(".tmp")
 
 

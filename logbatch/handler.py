@@ -78,6 +78,10 @@ class BatchHandler(Frontend, logging.Handler):  # type: ignore[misc]  # flush an
         compression: Of Parquet files: `"zstd"`, `"snappy"`, `"gzip"`, `"lz4"`, `"brotli"`,
             `"none"`; default `"zstd"`.  Of JSON Lines files that are rotated: `"zstd"`, `"gzip"`,
             `"none"`; default `"none"`.
+        compact: Whether a process merges small Parquet files of its own into larger ones while
+            nothing is to be sent.  Default True.
+        compact_share: How much of one core that may take, from 0.01 to 1.  Default 0.1.
+        compact_bytes: The most bytes in a file that is made so.  Default 32 MiB.
         rotate_bytes: The most bytes in a JSON Lines file.  Default 128 MiB.
         rotate_seconds: Seconds after which a JSON Lines file is rotated.  Default 86,400.
 

@@ -43,6 +43,11 @@ class Options(TypedDict, total=False):
     # Of files, and of HTTP too.
     compression: Literal["zstd", "gzip", "snappy", "lz4", "brotli", "auto", "none"]
 
+    # Of Parquet files.
+    compact: bool
+    compact_share: float
+    compact_bytes: int
+
     # Of JSON Lines files.
     rotate_bytes: int
     rotate_seconds: float

@@ -171,6 +171,19 @@ FIGURES = (
         *("send_duration", "gauge", "s", "Duration of the last 1,024 sends"),
         _each("quantile", _seconds),
     ),
+    Figure("merges", "counter", "{file}", "Files made of small ones", _one(lambda s: s.merges)),
+    Figure(
+        *("merged_files", "counter", "{file}", "Small files that were merged"),
+        _one(lambda s: s.merged_files),
+    ),
+    Figure(
+        *("merged", "counter", "By", "Size of the files made of small ones"),
+        _one(lambda s: s.merged_bytes),
+    ),
+    Figure(
+        *("merge_time", "counter", "s", "Processor time that merging took"),
+        _one(lambda s: s.merge_seconds),
+    ),
 )
 
 _SUFFIXES = {"By": "_bytes", "s": "_seconds", "1": "_ratio"}

@@ -167,7 +167,13 @@ def seconds(low: float, high: float) -> Callable[[str, Any], float]:
     return lambda name, value: _within(low, high, rule, _real, name, value)
 
 
-def _whole(low: int, high: int, unit: str) -> Callable[[str, Any], int]:
+def proportion(name: str, value: Any) -> float:
+    """Read a share, from 0.01 to 1."""
+    return _within(0.01, 1, "a number from 0.01 to 1", _real, name, value)
+
+
+def whole(low: int, high: int, unit: str) -> Callable[[str, Any], int]:
+    """Return the rule of an option that is a whole number: a function of its name and value."""
     rule = f"a whole number of {unit} from {low:,} to {high:,}"
     return lambda name, value: _within(low, high, rule, _index, name, value)
 
@@ -278,15 +284,15 @@ def switch(name: str, value: Any) -> bool:
 
 _RULES: dict[str, Callable[[str, Any], Any]] = {
     "flush_interval": _flush_interval,
-    "max_batch_size": _whole(1, 1_000_000, "events"),
-    "max_batch_bytes": _whole(1, 1 << 28, "bytes"),
+    "max_batch_size": whole(1, 1_000_000, "events"),
+    "max_batch_bytes": whole(1, 1 << 28, "bytes"),
     "flush_level": _flush_level,
     "durability": choice("process", "power", "memory"),
-    "max_journal_bytes": _whole(1 << 16, 1 << 50, "bytes"),
+    "max_journal_bytes": whole(1 << 16, 1 << 50, "bytes"),
     "when_full": choice("drop_newest", "drop_oldest", "block"),
     "block_timeout": seconds(0, 3_600),
     "close_timeout": seconds(0, 3_600),
-    "max_value_bytes": _whole(256, 1 << 27, "bytes"),
+    "max_value_bytes": whole(256, 1 << 27, "bytes"),
     "objects": choice("repr", "type"),
     "service": _text,
     "host": _text,

@@ -38,6 +38,10 @@ class Stats:
         errors: Errors, by kind.
         last_error: The latest error in one sentence.
         flush_seconds: Seconds that the last 1,024 sends took: "p50", "p90", "p99" and "max".
+        merges: Files that were made of small ones (`compact`).
+        merged_files: Of how many they were made.
+        merged_bytes: How large they were made.
+        merge_seconds: Processor time that took.
     """
 
     accepted: int = 0
@@ -61,6 +65,10 @@ class Stats:
     errors: Mapping[str, int] = dataclasses.field(default_factory=dict)
     last_error: str | None = None
     flush_seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    merges: int = 0
+    merged_files: int = 0
+    merged_bytes: int = 0
+    merge_seconds: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, for JSON or metrics."""

@@ -13,6 +13,7 @@ from logbatch.testing import ManualClock
 from logbatch.transports.base import Transport
 from logbatch.transports.directory import DirectoryTransport
 from logbatch.transports.jsonl import JsonlTransport
+from logbatch.transports.parquet import ParquetTransport
 
 DAY = 86_400.0
 
@@ -25,7 +26,7 @@ def with_clock(transport: _T, clock: ManualClock) -> _T:
     """Set the clock of a transport to a directory, for the time of day and for the age of files."""
     assert isinstance(transport, DirectoryTransport)
     transport.now = clock
-    if isinstance(transport, JsonlTransport):
+    if isinstance(transport, JsonlTransport | ParquetTransport):
         transport.clock = clock
     return transport
 

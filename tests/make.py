@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from logbatch.events.event import LineEncoder
-from logbatch.identity import new_producer
+from logbatch.identity import Ranges, new_producer
+from logbatch.storage.coverage import KEY, Coverage, compacted_name, encode_coverage
 from logbatch.transports import build
 from logbatch.transports.base import Batch
 
@@ -135,6 +136,35 @@ def publish_events(directory: Path, *events: dict[str, Any], kind: str = "parque
     producer = new_producer()
     publish(directory, batch_of(producer, 0, *events), kind=kind)
     return producer
+
+
+def write_compacted(
+    folder: Path, *batches: Batch, says: Coverage | None = None, group: int = 20_000
+) -> Path:
+    """Write a compacted file of some batches, in the order of time.
+
+    Args:
+        folder: Of which day.
+        batches: What it holds.
+        says: What it says that it holds; None for what it does hold.
+        group: Rows of a row group.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from logbatch.storage.arrow import table_from_lines
+
+    ranges: dict[str, Ranges] = {}
+    for each in batches:
+        ranges.setdefault(each.producer, Ranges()).add(each.first, each.last)
+    tables = [table_from_lines(each.lines, each.producer, each.first) for each in batches]
+    order: Any = [(name, "ascending") for name in ("timestamp", "producer", "sequence")]
+    table = pa.concat_tables(tables).sort_by(order)
+    metadata = {KEY: encode_coverage(says or Coverage(ranges))}
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / compacted_name()
+    pq.write_table(table.replace_schema_metadata(metadata), path, row_group_size=group)
+    return path
 
 
 class Waiting(NamedTuple):

@@ -25,7 +25,10 @@ def run(command: list[str | Path]) -> str:
     Returns:
         The first line: where it has the package from.
     """
-    env = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
+    # Not the checkout; but what else a run of the tests needs, such as that under another clock.
+    checkout = str(Path(logbatch.__file__).parents[1])
+    path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(each for each in path if each != checkout)}
     with scripted() as server:
         places = ["parquet:logs", "jsonl:lines", "jsonl:packed?compression=zstd", server.url]
         ran = subprocess.run(

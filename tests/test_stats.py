@@ -38,6 +38,10 @@ def test_new_statistics_are_empty() -> None:
         "errors": {},
         "last_error": None,
         "flush_seconds": {},
+        "merges": 0,
+        "merged_files": 0,
+        "merged_bytes": 0,
+        "merge_seconds": 0.0,
     }
 
     assert expected == Stats().as_dict()

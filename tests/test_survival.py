@@ -1,6 +1,7 @@
 """The table of what is lost when a process ends: our row is all zeros."""
 
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -43,6 +44,9 @@ CASES = [(way, "fork") for way in ALONE] + [
 # What ends by itself, and its children too, leaves nothing to be recovered.
 CLEAN = {"end", "sys.exit", "exception", "SIGINT", "thread", "daemon thread", "process", "executor"}
 
+# Forked processes of which one dies without further ado while others go on.
+SHARING = {("os.fork", "fork"), ("C fork", "fork"), ("process that dies", "fork"), ("pool", "fork")}
+
 
 def run(url: str, way: str, method: str) -> None:
     """Run the program to its end, whatever that is."""
@@ -65,6 +69,8 @@ def test_nothing_is_lost_and_nothing_twice(
     tmp_path: Path, scheme: str, way: str, method: str
 ) -> None:
     """However the process ends, each of 5,000 records is there exactly once, then and later."""
+    if "FAKETIME" in os.environ and (way, method) in SHARING:
+        pytest.skip("libfaketime's lock is shared by forked processes; one that dies may hold it")
     url = f"{scheme}:{tmp_path / 'logs'}"
     run(url, way, method)
     seen = [row["attributes"]["n"] for row in Dataset(tmp_path / "logs").rows()]

@@ -7,6 +7,7 @@ from collections import Counter, deque
 
 from logbatch.batching.session import Tally
 from logbatch.stats import Stats, quantiles, share
+from logbatch.transports.base import Tidied
 from logbatch.trouble import Trouble
 
 
@@ -26,6 +27,8 @@ class Counters:
         flushes: Flushes begun, by trigger.
         recovered: Events of processes that died which were published here.
         recovered_journals: Journals of such processes that were finished here.
+        merges, merged_files, merged_bytes, merge_seconds: Files that the transport made of small
+            ones, of how many, how large they are, and the processor time it took.
         suppressed: Events that a delivery itself logged.
     """
 
@@ -42,8 +45,19 @@ class Counters:
     flushes: Counter[str] = dataclasses.field(default_factory=Counter)
     recovered: int = 0
     recovered_journals: int = 0
+    merges: int = 0
+    merged_files: int = 0
+    merged_bytes: int = 0
+    merge_seconds: float = 0.0
     # Written by callers: those that are inside a transport, of this batcher or of another.
     suppressed: int = 0
+
+    def add_tidied(self, done: Tidied) -> None:
+        """Count what a transport did to keep its files in order."""
+        self.merges += done.merges
+        self.merged_files += done.files
+        self.merged_bytes += done.bytes
+        self.merge_seconds += done.seconds
 
     def make_stats(
         self, tally: Tally, trouble: Trouble, collapsed: int, *, to_files: bool = False
@@ -78,4 +92,8 @@ class Counters:
             errors=dict(trouble.counts),
             last_error=trouble.last,
             flush_seconds=quantiles(self.seconds.copy()),
+            merges=self.merges,
+            merged_files=self.merged_files,
+            merged_bytes=self.merged_bytes,
+            merge_seconds=self.merge_seconds,
         )

@@ -23,6 +23,7 @@ from logbatch.identity import Ranges
 from logbatch.transports.base import BaseTransport, Batch, Receipt
 from logbatch.trouble import Trouble, describe
 
+TIDY_LATER = 60.0  # seconds until files are merged again after that failed
 RECHECK = 600.0  # seconds until a missing batch endpoint is tried again
 
 delivering: set[int] = set()
@@ -67,6 +68,7 @@ class Delivery:
         self._trouble = trouble
         self._clock = clock
         self._singly_until = float("-inf")
+        self._tidy_at = float("-inf")
 
     def deliver(self, batch: Batch, known: Ranges, settle: Callable[[int, int], object]) -> None:
         """Send a batch and settle it, part by part if need be.
@@ -90,6 +92,25 @@ class Delivery:
             parts.extendleft(reversed(again))
             if not again or again[0].batch.first > part.batch.first:
                 settle(parts[0].batch.first - 1 if parts else batch.last, rejected)
+
+    def tidy(self) -> float:
+        """Have the destination kept in order for a moment; return how long this may wait then."""
+        if (wait := self._tidy_at - self._clock()) > 0:
+            return wait
+        me = threading.get_ident()
+        delivering.add(me)
+        try:
+            done = self.transport.tidy()
+        except Exception as error:
+            what = str(error) if isinstance(error, TemporaryError) else describe(error)
+            fate = "no record is lost, they are in more files than they need be"
+            self._trouble.say("merge", f"{what}; {fate}; trying again later", error)
+            self._tidy_at = self._clock() + TIDY_LATER
+            return TIDY_LATER
+        finally:
+            delivering.discard(me)
+        self._counters.add_tidied(done)
+        return done.wait
 
     def _send(self, part: _Part) -> tuple[list[_Part], int]:
         """Send; return the parts to send instead or again, and how many events were rejected."""

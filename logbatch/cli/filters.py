@@ -9,8 +9,9 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from logbatch.cli.escape import escape_lines
+from logbatch.cli.escape import escape, escape_lines
 from logbatch.dataset.filter.language import Filter
+from logbatch.dataset.reader import Dataset
 from logbatch.errors import FilterError
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -37,8 +38,28 @@ _OPTIONS = (
     _option("since", "TIME", "90s, 15m, 2h, 3d ago, or a UTC time: 2026-11-21T10:00."),
     _option("until", "TIME", "Before this time, written alike."),
     _option("grep", "TEXT", "This text in the message, in any case."),
-    _option("where", "FILTER", 'Any filter: "status>=500 -path~health user_id=42".'),
+    _option("where", "FILTER", 'Any filter: "(status>=500 or path~/^.api/) -user_id=42,43".'),
 )
+
+
+class Hint:
+    """What is said on stderr, once, where a search found nothing: that a field may be misspelt.
+
+    Attributes:
+        is_needed: Whether nothing was found, and nothing was said yet.
+    """
+
+    def __init__(self, dataset: Dataset, where: Filter) -> None:
+        self._dataset = dataset
+        self._where = where
+        self.is_needed = True
+
+    def tell(self) -> None:
+        """Say which fields of the filter no record has, if that is needed."""
+        if self.is_needed:
+            self.is_needed = False
+            for field in self._dataset.unknown_fields(self._where):
+                click.echo(escape(str(field)), err=True)
 
 
 def filter_options(command: _F) -> _F:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from logbatch.cli.chart import draw, legend, time_axis
 from logbatch.cli.directory import directory_argument, find_directory
-from logbatch.cli.filters import filter_options
+from logbatch.cli.filters import Hint, filter_options
 from logbatch.cli.progress import Progress, files
 from logbatch.cli.sizes import Size, measure, readable
 from logbatch.cli.summary import COLUMNS, Process, Summary, Top, summarise
@@ -49,11 +49,14 @@ def command(directory: Path | None, where: Filter, top: int, color: str) -> None
     path = find_directory(directory)
     dataset = Dataset(path)
     with Progress(lambda: f"reading{files(*dataset.progress)}"):
-        table = dataset.to_table(columns=list(COLUMNS), where=where)
+        table = dataset.to_table(where, list(COLUMNS))
         summary = summarise(table, width=max(terminal.width - _LABEL - 2, 10), top=top)
         sizes = measure(path)
+    hint = Hint(dataset, where)
+    hint.is_needed = not table.num_rows
     for part in show(summary, sizes, terminal):
         terminal.print(part)
+    hint.tell()
 
 
 def show(summary: Summary, sizes: Sequence[Size], terminal: Terminal) -> Iterator[RenderableType]:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from logbatch.cli.directory import await_directory, directory_argument, find_directory
-from logbatch.cli.filters import filter_options
+from logbatch.cli.filters import Hint, filter_options
 from logbatch.cli.progress import Progress, files
 from logbatch.cli.record import as_json, raw, shown
 from logbatch.cli.terminal import Terminal, color_option, use_utf8
@@ -72,26 +72,31 @@ def command(
     dataset = Dataset(find_directory(directory))
     terminal = Terminal(color=color)
     write = _writer(form, terminal)
+    hint = Hint(dataset, where)
     with Progress(lambda: f"reading{files(*dataset.progress)}") as progress:
         if follow:
-            rows = dataset.follow(where, last=limit, stop=_Never(progress))
+            rows = dataset.follow(where, last=limit, stop=_Never(progress, hint))
         else:
             rows = _newest(dataset, where, limit)
         for row in rows:
+            hint.is_needed = False
             progress.clear()
             write(row)
             if follow:
                 terminal.file.flush()
+    hint.tell()
 
 
 class _Never:
     """What `follow` waits on: from the first time on, it has read what was there."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, hint: Hint) -> None:
         self._progress = progress
+        self._hint = hint
 
     def wait(self, timeout: float) -> bool:
         self._progress.end()
+        self._hint.tell()
         time.sleep(timeout)
         return False
 

@@ -92,6 +92,9 @@ def _remarks(report: Report) -> Iterator[Text]:
             yield Text(escape(what), style="yellow")
     for reason, number in report.unnumbered.items():
         yield Text(escape(f"{number:,} dropped before they had a number: {reason}"), style="yellow")
+    if report.leftovers:
+        what = f"{counted(len(report.leftovers), 'file')} left of a merge, which count as not there"
+        yield Text(f"{what}: the next process or logbatch compact removes them", style="dim")
     for problem in report.problems:
         yield Text(escape(problem), style="red")
 

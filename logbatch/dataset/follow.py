@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.listing import (
     JOURNAL,
+    Damaged,
     Grown,
     Vanished,
     cut_identity,
@@ -23,9 +24,9 @@ from logbatch.dataset.listing import (
     find_runs,
     find_segment,
 )
-from logbatch.dataset.pieces import FIXED, Damaged, read, reading
+from logbatch.dataset.pieces import FIXED, read, reading
 from logbatch.dataset.rows import Row, row_order, rows_of_lines, rows_of_table
-from logbatch.dataset.snapshot import Part, Snapshot, Spans
+from logbatch.dataset.snapshot import Snapshot, Spans, make_part
 from logbatch.dataset.source import Source
 from logbatch.identity import Ranges
 from logbatch.storage.segments import Segment, is_coarse
@@ -159,7 +160,7 @@ class Follower:
         if segment is None:
             return []
         try:
-            return self._grown(segment) if segment.last is None else self._published(segment)
+            return self._grown(segment) if segment.growing else self._published(segment)
         except Vanished:
             self._growing.pop(path, None)  # it has another name by now, which is new as well
         except Damaged as error:
@@ -194,15 +195,20 @@ class Follower:
         return rows
 
     def _published(self, segment: Segment) -> list[Row]:
-        span = (segment.first, segment.last or segment.first)
-        spans = self._missing(segment.producer, (span,))
-        if not spans:
+        part = make_part(segment)
+        taken = tuple(
+            (producer, missing)
+            for producer, spans in part.taken
+            if (missing := self._missing(producer, spans))
+        )
+        if not taken:
             return []
         before = segment.path.with_name(f"{segment.producer}-{segment.first}.jsonl")
         known = self._growing.pop(before, None)
         if known is not None and segment.ext == "jsonl":
             return self._appended(segment, known)
-        table, _ = read(Part(segment, spans, whole=False), None, FIXED)
+        table, _ = read(part._replace(taken=taken, whole=taken == part.taken), None, FIXED)
         rows = list(rows_of_table(self._where.apply(table)))
-        self._mark(segment.producer, spans)
+        for producer, spans in taken:
+            self._mark(producer, spans)
         return rows

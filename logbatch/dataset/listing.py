@@ -34,6 +34,20 @@ class Vanished(Exception):
     """A file was renamed or removed since it was listed: the listing is out of date."""
 
 
+class Damaged(Exception):
+    """A file cannot be read; it counts as not there.
+
+    Args:
+        path: The file.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path = path
+        self.reason = " ".join(reason.split())
+        super().__init__(f"{path}: {self.reason}")
+
+
 class Grown(NamedTuple):
     """What a growing file held when it was looked at.
 

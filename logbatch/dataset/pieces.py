@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from logbatch.dataset.listing import Vanished, cut_identity, find_moved, find_runs
-from logbatch.dataset.snapshot import Part, Spans, Tail
+from logbatch.dataset.listing import Damaged, Vanished, cut_identity, find_moved, find_runs
+from logbatch.dataset.snapshot import Part, Spans, Tail, Taken
 from logbatch.epoch import to_microseconds
 from logbatch.identity import Ranges
 from logbatch.storage.arrays import make_scalar
@@ -45,20 +45,6 @@ FIXED = make_schema()
 """The fixed columns."""
 
 
-class Damaged(Exception):
-    """A file cannot be read; it counts as not there.
-
-    Args:
-        path: The file.
-        reason: What is wrong with it.
-    """
-
-    def __init__(self, path: Path, reason: str) -> None:
-        self.path = path
-        self.reason = " ".join(reason.split())
-        super().__init__(f"{path}: {self.reason}")
-
-
 class Piece(NamedTuple):
     """Some consecutive records of a file.
 
@@ -67,12 +53,14 @@ class Piece(NamedTuple):
         stop: The row group or offset behind it; None reads to the end.
         low: Microseconds since 1970 before which there is none of them.
         high: The same, after which there is none.
+        rows: How many there are, where that is known.
     """
 
     start: int
     stop: int | None
     low: float = -math.inf
     high: float = math.inf
+    rows: int = 0
 
 
 class Footer(NamedTuple):
@@ -128,7 +116,7 @@ def _group(metadata: pq.FileMetaData, exact: bool) -> Iterator[Piece]:
         high = max(high, statistics.max_raw if known else math.inf)
         rows += described.num_rows
         if rows >= _ROWS or group + 1 == metadata.num_row_groups:
-            yield Piece(start, group + 1, low, high)
+            yield Piece(start, group + 1, low, high, rows)
             start, rows, low, high = group + 1, 0, math.inf, -math.inf
 
 
@@ -157,6 +145,16 @@ def written_at(part: Part) -> int:
     """
     with reading(part.path):
         return os.stat(part.path).st_mtime_ns // 1000
+
+
+def size_of(part: Part) -> int:
+    """Return how many bytes a file has.
+
+    Raises:
+        Vanished, Damaged: It cannot be read.
+    """
+    with reading(part.path):
+        return os.stat(part.path).st_size
 
 
 def guess_pieces(part: Part, written: int) -> tuple[Piece, ...]:
@@ -275,14 +273,15 @@ def read(part: Part, piece: Piece | None, schema: pa.Schema) -> tuple[pa.Table, 
 
 
 def _read_parquet(part: Part, piece: Piece | None, schema: pa.Schema) -> pa.Table:
-    wanted = set(schema.names) if part.whole else {*schema.names, "sequence"}
+    wanted = set(schema.names) if part.whole else {*schema.names, "producer", "sequence"}
     with reading(part.path), pq.ParquetFile(part.path) as file:
         start, stop = (piece.start, piece.stop) if piece else (0, None)
         groups = list(range(start, file.num_row_groups if stop is None else stop))
         names = [name for name in file.schema_arrow.names if name in wanted]
-        table = file.read_row_groups(groups, columns=names, use_threads=False)
+        threads = piece is not None and piece.rows > _ROWS
+        table = file.read_row_groups(groups, columns=names, use_threads=threads)
         if not part.whole:
-            table = _only(table, part.spans)
+            table = _only_taken(table, part)
         return conform(table, schema)
 
 
@@ -344,6 +343,28 @@ def _read_jsonl(part: Part, piece: Piece | None, schema: pa.Schema) -> tuple[pa.
     table = pa.concat_tables(tables)
     table = table if part.whole else _only(table, part.spans)
     return table.select(schema.names), damaged
+
+
+def _only_taken(table: pa.Table, part: Part) -> pa.Table:
+    return table.filter(taken_of(table, part))
+
+
+def taken_of(table: pa.Table, part: Part) -> Any:
+    """Tell the rows that are taken; of a compacted file either they or the others may be few."""
+    left = part.left_out()
+    if len(left) < len(part.taken):
+        return pc.invert(_is_among(table, left))
+    return _is_among(table, part.taken)
+
+
+def _is_among(table: pa.Table, taken: Taken) -> Any:
+    names, sequences = table.column("producer"), table.column("sequence")
+    masks = (
+        pc.and_(pc.equal(names, make_scalar(producer, "string")), _within(spans, sequences))
+        for producer, spans in taken
+    )
+    nothing: Any = pa.repeat(make_scalar(False, "bool"), table.num_rows)
+    return functools.reduce(pc.or_, masks, nothing)
 
 
 def _only(table: pa.Table, spans: Spans) -> pa.Table:

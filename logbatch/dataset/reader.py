@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from datetime import timedelta
 from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from logbatch.dataset import bridges
+from logbatch.dataset.bridges import TakenFile
+from logbatch.dataset.fields import UnknownField, unknown_fields
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.follow import Follower, Stop
 from logbatch.dataset.listing import find_folders
 from logbatch.dataset.merge import ordered_rows
+from logbatch.dataset.pieces import FIXED
 from logbatch.dataset.query import run_query
 from logbatch.dataset.rows import Row
 from logbatch.dataset.snapshot import Snapshot
@@ -21,6 +28,13 @@ from logbatch.dataset.source import Source
 from logbatch.dataset.tables import scan
 from logbatch.errors import DatasetError
 from logbatch.storage.columns import COLUMNS
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd  # type: ignore[import-untyped, unused-ignore]
+    import polars as pl
+
+    from logbatch.dataset.compact import Report
 
 POLL = 0.1  # seconds between two looks of `follow`
 
@@ -69,36 +83,128 @@ class Dataset:
         return self._source.snapshot()
 
     def to_table(
-        self, columns: Sequence[str] | None = None, where: Filter | str | None = None
+        self, where: Filter | str | None = None, columns: Sequence[str] | None = None
     ) -> pa.Table:
         """Read records into an Arrow table.
 
         The records of one producer come in their order; `sort_by("timestamp")` orders all.
 
         Args:
+            where: A filter, or its text; None takes all records.
             columns: Names, in the order wanted; None takes the 23 fixed columns and all promoted
                 ones.  `attributes` is JSON text.
-            where: A filter, or its text; None takes all records.
 
         Raises:
             DatasetError: The directory cannot be read, or a column is unknown.
             FilterError: The filter has a mistake.
+            TypeError: The filter is no filter, or the columns are one text.
         """
-        chosen = Filter.build(where)
-        return self._source.retry(lambda snapshot: self._table(snapshot, columns, chosen))
+        chosen = _check(where, columns)
+        return self._source.retry(
+            lambda snapshot: scan(self._source, snapshot, self._schema(snapshot, columns), chosen)
+        )
 
-    def _table(self, snapshot: Snapshot, columns: Sequence[str] | None, where: Filter) -> pa.Table:
-        if columns is not None and set(columns) <= COLUMNS.keys():
-            schema = pa.schema([(name, pa.null()) for name in columns])
-        else:
-            schema = self._source.schema(snapshot)
-        names = schema.names if columns is None else list(columns)
+    def _schema(self, snapshot: Snapshot, columns: Sequence[str] | None) -> pa.Schema:
+        known = FIXED
+        if columns is None or not set(columns) <= COLUMNS.keys():
+            known = self._source.schema(snapshot.parts)
+        names = known.names if columns is None else list(columns)
         for name in names:
-            if name not in schema.names:
-                close = get_close_matches(name, schema.names, 1)
+            if name not in known.names:
+                close = get_close_matches(name, known.names, 1)
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise DatasetError(f"there is no column {name!r}{hint}")
-        return scan(self._source, snapshot, [schema.field(name) for name in names], where)
+        return pa.schema([known.field(name) for name in names])
+
+    def scan(
+        self, where: Filter | str | None = None, columns: Sequence[str] | None = None
+    ) -> pa.RecordBatchReader:
+        """Read records bit by bit: what `to_table` gives, for as many as memory could not hold.
+
+        The view is that of the moment of the call; files are read as the reader gets to them.
+
+        Args:
+            where: A filter, or its text; None takes all records.
+            columns: As in `to_table`.
+
+        Raises:
+            DatasetError: The directory cannot be read, or a column is unknown.
+            FilterError: The filter has a mistake.
+            TypeError: The filter is no filter, or the columns are one text.
+        """
+        chosen = _check(where, columns)
+        snapshot, schema = self._source.retry(lambda now: (now, self._schema(now, columns)))
+        reader: pa.RecordBatchReader = bridges.stream(self._source, snapshot, schema, chosen)
+        return reader
+
+    def to_pandas(
+        self, where: Filter | str | None = None, columns: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Read records into a DataFrame of pandas; the arguments and errors are `to_table`'s."""
+        frame: pd.DataFrame = self.to_table(where, columns).to_pandas()
+        return frame
+
+    def to_polars(self) -> pl.LazyFrame:
+        """Return a LazyFrame of Polars over the exact files, which it reads when it collects.
+
+        What is not in a Parquet file, or in one that is only partly taken, is read at once.
+
+        Raises:
+            DatasetError: The directory cannot be read.
+        """
+        return self._source.retry(lambda snapshot: bridges.make_lazy(self._source, snapshot))
+
+    def to_duckdb(
+        self, connection: duckdb.DuckDBPyConnection, name: str = "logs"
+    ) -> duckdb.DuckDBPyRelation:
+        """Make a temporary view over the exact files in a connection, with `sql`'s columns.
+
+        DuckDB reads the Parquet files when it is asked; what is elsewhere is read at once.  The
+        view stays that of this moment: a query fails when its files have been merged away, until
+        this is called again.
+
+        Args:
+            connection: A connection of DuckDB's, with its own limits and rights.
+            name: The view's; one of this name is replaced.
+
+        Returns:
+            The view, as a relation.
+
+        Raises:
+            DatasetError: The directory cannot be read.
+        """
+        return self._source.retry(
+            lambda snapshot: bridges.make_view(self._source, snapshot, connection, name)
+        )
+
+    def files(self) -> Sequence[TakenFile]:
+        """Return the exact files that hold what is published, for any engine.
+
+        While files are merged, some of their records stand in two of them: then one is left out, or
+        has `rows`, and no others are to be taken of it.  What is not published yet is in no file.
+
+        Raises:
+            DatasetError: The directory cannot be read.
+        """
+        return self._source.retry(bridges.list_taken)
+
+    def unknown_fields(self, where: Filter | str, timeout: float = 1.0) -> Sequence[UnknownField]:
+        """Return the fields of a filter that no record has: where it finds nothing, that is why.
+
+        The newest records are looked at first, and no more than the time allows.
+
+        Args:
+            where: A filter, or its text.
+            timeout: The seconds after which no further file is looked into.
+
+        Returns:
+            For each its name, and what may have been meant; as a text it is a sentence.
+
+        Raises:
+            DatasetError: The directory cannot be read.
+            FilterError: The filter has a mistake.
+        """
+        return unknown_fields(self._source, Filter.build(where), timeout)
 
     def rows(
         self,
@@ -202,3 +308,68 @@ class Dataset:
             DatasetError: The directory cannot be read.
         """
         return run_query(self._source, query, memory_limit=memory_limit, timeout=timeout)
+
+    def compact(
+        self,
+        *,
+        older_than: float | timedelta = 86_400.0,
+        cluster_by: Sequence[str] | str = (),
+        target_size: int | str = "128MB",
+        promote: Sequence[str] | str = "auto",
+        to: str | None = None,
+        memory_limit: int | str = "1GB",
+        workers: int = 1,
+        executor: Executor | None = None,
+        dry_run: bool = False,
+    ) -> Report:
+        """Merge the files of each closed date into few.
+
+        Readers see each record once while it runs, also if it is killed; processes that log may go
+        on.  What is done already is left alone.
+
+        Args:
+            older_than: Dates that ended at least so many seconds ago; 0 takes all, also today's.
+            cluster_by: Columns or attributes by which records are ordered before their time, so
+                that a session lies together.
+            target_size: About how many bytes a file has: a number, or `"128MB"`.
+            promote: `"auto"` gives those attributes a typed column that a fifth of a date's records
+                have, with values of one type; `"none"` gives none, and names give it to these.
+            to: `"parquet"` makes Parquet of JSON Lines; where there is Parquet already, that is
+                done anyway.
+            memory_limit: About the most memory that all workers take together.
+            workers: Processes that work.  With more than one, the program must keep what it does
+                under `if __name__ == "__main__":`.
+            executor: Runs the tasks instead, each a function of plain values.
+            dry_run: Whether to change nothing and tell what would be done.
+
+        Returns:
+            What there was and what there is, date by date, and the files that took no part.
+
+        Raises:
+            MaintenanceBusy: Another process compacts the directory, or removes what is old.
+            DatasetError: A date could not be compacted, which is as it was; the others are done.
+            ValueError: An argument cannot be.
+        """
+        from logbatch.dataset.compact import compact, make_options, raise_failures
+
+        options = make_options(
+            older_than=older_than,
+            cluster_by=cluster_by,
+            target_size=target_size,
+            promote=promote,
+            to=to,
+            memory_limit=memory_limit,
+            workers=workers,
+            dry_run=dry_run,
+        )
+        report = compact(self._source.directory, options, executor=executor)
+        raise_failures(report)
+        return report
+
+
+def _check(where: Filter | str | None, columns: Sequence[str] | None) -> Filter:
+    if isinstance(where, list | tuple):
+        raise TypeError(f"the first argument is the filter; columns are columns={where!r}")
+    if isinstance(columns, str):
+        raise TypeError(f"columns={columns!r} must be a list of names: columns=[{columns!r}]")
+    return Filter.build(where)

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 from logbatch.dataset.listing import (
     JOURNAL,
+    Damaged,
     Grown,
     Vanished,
     find_folders,
@@ -22,10 +23,14 @@ from logbatch.dataset.listing import (
     look,
 )
 from logbatch.identity import Ranges
+from logbatch.storage.coverage import NoCoverage, read_coverage
 from logbatch.storage.segments import Segment, list_names
 
 Spans = tuple[tuple[int, int], ...]
 """Sequences `(first, last)`, in order."""
+
+Taken = tuple[tuple[str, Spans], ...]
+"""Producers, and which of their records; of a file that is not compacted there is one producer."""
 
 
 class PendingLines(Protocol):
@@ -49,13 +54,13 @@ class Part(NamedTuple):
 
     Attributes:
         segment: The file.
-        spans: Their sequences.
+        taken: Whose records, and which.
         whole: Whether these are all that the file holds, so that none need be left out.
         stop: The bytes that count of a file that grows; None takes them all.
     """
 
     segment: Segment
-    spans: Spans
+    taken: Taken
     whole: bool = True
     stop: int | None = None
 
@@ -63,6 +68,34 @@ class Part(NamedTuple):
     def path(self) -> Path:
         """Where the file is."""
         return self.segment.path
+
+    @property
+    def spans(self) -> Spans:
+        """Which records are taken of a file with those of one producer."""
+        return self.taken[0][1] if self.taken else ()
+
+    def left_out(self) -> Taken:
+        """Return which records of a Parquet file are not taken.
+
+        Raises:
+            Vanished, Damaged: It is a compacted one that cannot be read.
+        """
+        taken = {producer: Ranges(spans) for producer, spans in self.taken}
+        found = []
+        for producer, spans in make_part(self.segment).taken:
+            ranges = taken.get(producer, Ranges())
+            if rest := tuple(hole for span in spans for hole in ranges.missing(*span)):
+                found.append((producer, rest))
+        return tuple(found)
+
+    def only(self, wanted: Mapping[str, Ranges]) -> Part:
+        """Take only what is also in a given set."""
+        taken = tuple(
+            (producer, spans)
+            for producer, before in self.taken
+            if (spans := _common(wanted, producer, before))
+        )
+        return self._replace(taken=taken, whole=self.whole and taken == self.taken)
 
 
 class Tail(NamedTuple):
@@ -105,16 +138,26 @@ class Snapshot(NamedTuple):
     def within(self, wanted: Mapping[str, Ranges]) -> Snapshot:
         """Keep only the records of a given set."""
         parts, tails = [], []
-        for part in self.parts:
-            spans = _common(wanted, part.segment.producer, part.spans)
-            if spans:
-                whole = part.whole and spans == part.spans
-                parts.append(part._replace(spans=spans, whole=whole))
+        for part in (each.only(wanted) for each in self.parts):
+            if part.taken:
+                parts.append(part)
         for tail in self.tails:
             spans = _common(wanted, tail.producer, tail.spans)
             if spans:
                 tails.append(tail._replace(spans=spans))
         return Snapshot(parts, tails, {p: Ranges(r) for p, r in wanted.items()}, self.foreign)
+
+
+def without(wanted: Mapping[str, Ranges], done: Snapshot) -> dict[str, Ranges]:
+    """Leave out of a set of records what was read."""
+    rest = dict(wanted)
+    for producer, spans in [
+        *(taken for part in done.parts for taken in part.taken),
+        *((tail.producer, tail.spans) for tail in done.tails),
+    ]:
+        read = Ranges(spans)
+        rest[producer] = Ranges(hole for span in rest[producer] for hole in read.missing(*span))
+    return rest
 
 
 def take_snapshot(
@@ -134,6 +177,7 @@ def take_snapshot(
     Raises:
         DatasetError: The directory cannot be read.
         Vanished: A file went away meanwhile.
+        Damaged: A compacted file does not say what it holds.
     """
     pending = read_pending(directory / JOURNAL)  # before the names: see above
     parts: list[Part] = []
@@ -147,7 +191,7 @@ def take_snapshot(
             elif is_foreign(path):
                 foreign.append(path)
     covered: dict[str, Ranges] = {}
-    return Snapshot(_choose(parts, covered), _remaining(pending, covered), covered, sorted(foreign))
+    return Snapshot(choose(parts, covered), _remaining(pending, covered), covered, sorted(foreign))
 
 
 def make_part(segment: Segment, growing: MutableMapping[Path, Grown] | None = None) -> Part:
@@ -155,9 +199,12 @@ def make_part(segment: Segment, growing: MutableMapping[Path, Grown] | None = No
 
     Raises:
         Vanished: The file is gone.
+        Damaged: It is a compacted one that does not say what it holds.
     """
     if segment.last is not None:
-        return Part(segment, ((segment.first, segment.last),))
+        return Part(segment, ((segment.producer, ((segment.first, segment.last),)),))
+    if segment.compacted:
+        return Part(segment, _read_taken(segment.path))
     known = {} if growing is None else growing
     try:
         grown = look(segment.path, segment.producer, known.get(segment.path))
@@ -170,25 +217,53 @@ def make_part(segment: Segment, growing: MutableMapping[Path, Grown] | None = No
     except OSError:
         grown = Grown()  # it may not be read; who tries to will say so
     known[segment.path] = grown
-    return Part(segment, tuple(grown.ranges), grown.plain, grown.stop)
+    return Part(segment, ((segment.producer, tuple(grown.ranges)),), grown.plain, grown.stop)
 
 
-def _choose(parts: list[Part], covered: dict[str, Ranges]) -> list[Part]:
-    """Take each record from one file; of two that begin alike, from the longer."""
+def _read_taken(path: Path) -> Taken:
+    try:
+        ranges = read_coverage(path).ranges
+    except FileNotFoundError:
+        raise Vanished(str(path)) from None
+    except NoCoverage as error:
+        raise Damaged(path, str(error)) from error
+    except OSError as error:
+        raise Damaged(path, error.strerror or str(error)) from error
+    return tuple((producer, tuple(found)) for producer, found in ranges.items())
 
-    def order(part: Part) -> tuple[str, int, int, str, Path]:
+
+def choose(parts: list[Part], covered: dict[str, Ranges]) -> list[Part]:
+    """Take each record from one file: from that which holds more, where one was made of others.
+
+    Those that are compacted come first, and of two others that begin alike, the longer.
+
+    Args:
+        parts: The files, with all that they hold.
+        covered: What is taken is added to it; what is in it already is taken from no file.
+    """
+
+    def order(part: Part) -> tuple[bool, int, str, int, int, str, Path]:
         segment = part.segment
+        if segment.compacted:
+            return False, -_count(part.taken), "", 0, 0, "", part.path
         last = part.spans[-1][1] if part.spans else -1
-        return segment.producer, segment.first, -last, segment.ext, segment.path
+        return True, 0, segment.producer, segment.first, -last, segment.ext, segment.path
 
     chosen = []
     for part in sorted(parts, key=order):
-        ranges = covered.setdefault(part.segment.producer, Ranges())
-        spans = _add_new(ranges, part.spans)
-        if spans:
-            whole = part.whole and spans == part.spans
-            chosen.append(part._replace(spans=spans, whole=whole))
+        taken = []
+        for producer, before in part.taken:
+            ranges = covered.setdefault(producer, Ranges())
+            if spans := _add_new(ranges, before):
+                taken.append((producer, spans))
+        if taken:
+            whole = part.whole and tuple(taken) == part.taken
+            chosen.append(part._replace(taken=tuple(taken), whole=whole))
     return chosen
+
+
+def _count(taken: Taken) -> int:
+    return sum(last - first + 1 for _, spans in taken for first, last in spans)
 
 
 def _remaining(pending: Sequence[PendingLines], covered: dict[str, Ranges]) -> list[Tail]:

@@ -21,18 +21,21 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
+from logbatch.dataset.filter.comparisons import as_object
 from logbatch.dataset.filter.language import Filter
-from logbatch.dataset.filter.terms import as_object
-from logbatch.dataset.listing import JOURNAL, find_runs
-from logbatch.dataset.pieces import FIXED, Damaged, blocks, read
+from logbatch.dataset.leftovers import find_leftovers
+from logbatch.dataset.listing import JOURNAL, Damaged
+from logbatch.dataset.pieces import FIXED
+from logbatch.dataset.runs import Runs, read_runs
 from logbatch.dataset.snapshot import Part, Spans, make_part, present
 from logbatch.dataset.source import Source
 from logbatch.dataset.tables import scan
 from logbatch.identity import LAST_SEQUENCE, Ranges, is_producer, process_of
-from logbatch.storage.segments import Segment, list_segments
+from logbatch.storage.coverage import Coverage, read_coverage
+from logbatch.storage.segments import list_segments
 
 _LOSSES = 'logger=logbatch message~"logbatch dropped "'
-_NAMES = pa.schema([FIXED.field("producer"), FIXED.field("sequence")])
+_SHOWN = 10  # runs that are listed of a file which does not hold what it says
 
 _decode = msgspec.json.Decoder().decode
 
@@ -86,12 +89,14 @@ class Report:
         producers: One report for each producer, in the order in which they began.
         problems: What could not be read, or contradicts its own name.
         unnumbered: Records that were dropped before they had a number, by reason.
+        leftovers: Files that were merged into others and are still there: they count as not there.
     """
 
     directory: str
     producers: tuple[ProducerReport, ...]
     problems: tuple[str, ...]
     unnumbered: Mapping[str, int]
+    leftovers: tuple[str, ...] = ()
 
     @property
     def gaps(self) -> int:
@@ -138,14 +143,21 @@ def verify(path: str | PathLike[str]) -> Report:
 
 def check(source: Source) -> Report:
     """Check what a source reads; see `verify`."""
-    return source.retry(lambda snapshot: _Check(source).run())
+    known: dict[Path, dict[str, Runs]] = {}
+    return source.retry(lambda snapshot: _Check(source, known).run())
 
 
 class _Check:
-    """One pass over a directory."""
+    """One pass over a directory.
 
-    def __init__(self, source: Source) -> None:
+    Args:
+        source: The directory.
+        known: What was found in files that never change, by an earlier pass.
+    """
+
+    def __init__(self, source: Source, known: dict[Path, dict[str, Runs]]) -> None:
         self._source = source
+        self._known = known
         self._present: dict[str, Ranges] = {}
         self._twice: dict[str, Ranges] = {}
         self._pending: dict[str, Ranges] = {}
@@ -157,18 +169,20 @@ class _Check:
     def run(self) -> Report:
         directory = self._source.directory
         self._read_pending()  # before the files: what moves meanwhile is seen in both
-        segments = list_segments(directory)
-        self._source.files = len(segments)
-        for segment in segments:
-            self._source.looked_at.add(segment.path)
-            for span in self._possible(segment.producer, self._spans(segment)):
-                self._add(segment.producer, *span)
+        parts = list(self._list_parts())
+        self._source.files = len(parts)
+        leftovers = find_leftovers(parts)
+        for part in parts:
+            self._source.looked_at.add(part.path)
+            if part.path not in leftovers:
+                self._count(part)
         self._read_dropped()
         self._read_rejected(directory / JOURNAL / "rejected")
         names = {*self._present, *self._pending, *(producer for producer, _, _ in self._losses)}
         reports = tuple(self._report(producer) for producer in sorted(names))
         problems = tuple(dict.fromkeys([*self._source.problems, *self._problems]))
-        return Report(str(directory), reports, problems, self._unnumbered)
+        left = tuple(map(str, sorted(leftovers)))
+        return Report(str(directory), reports, problems, self._unnumbered, left)
 
     # ------------------------------------------------------------------ what is there
 
@@ -196,33 +210,43 @@ class _Check:
             self._twice.setdefault(producer, Ranges()).add(*span)
         there.add(first, last)
 
-    def _spans(self, segment: Segment) -> list[tuple[int, int]]:
-        """List what a file holds, each record as often as it is in there."""
+    def _list_parts(self) -> Iterator[Part]:
+        for segment in list_segments(self._source.directory):
+            try:
+                yield make_part(segment)
+            except Damaged as error:
+                self._source.note(error, 1)
+
+    def _count(self, part: Part) -> None:
+        """Count what a file holds, each record as often as it is in there."""
         try:
-            found = _runs(self._sequences(make_part(segment)))
+            found = self._known.get(part.path) or read_runs(part)
         except Damaged as error:
             self._source.note(error, 1)
-            return []
-        if segment.last is not None and found != [(segment.first, segment.last)]:
-            what = ", ".join(f"{first}-{last}" for first, last in found) or "nothing"
-            self._problems.append(f"{segment.path}: it holds {what}, not what its name says")
-        return found
+            return
+        if not part.segment.growing:
+            self._known[part.path] = found
+        self._compare(part, found)
+        for producer, spans in found.items():
+            for span in self._possible(producer, spans):
+                self._add(producer, *span)
 
-    def _sequences(self, part: Part) -> list[int]:
-        producer = part.segment.producer
-        if part.segment.ext == "parquet":
-            table, _ = read(part, None, _NAMES)
-            names, numbers = (column.to_pylist() for column in table.columns)
-            pairs = zip(names, numbers, strict=True)
-            return [number for name, number in pairs if name == producer and number is not None]
-        runs = [run for block in blocks(part) for run in find_runs(block, producer)]
-        return [sequence for run in runs for sequence in range(run.first, run.last + 1)]
+    def _compare(self, part: Part, found: Mapping[str, Runs]) -> None:
+        """Note a file that does not hold what it says."""
+        segment = part.segment
+        said = Coverage({producer: Ranges(spans) for producer, spans in part.taken})
+        if segment.compacted:
+            said = read_coverage(segment.path)
+        if not (segment.growing or _agrees(found, said)):
+            what = "footer" if segment.compacted else "name"
+            holds = f"it holds {_describe(found)}, not what its {what} says"
+            self._problems.append(f"{segment.path}: {holds}")
 
     # ------------------------------------------------------------------ what is known to be lost
 
     def _read_dropped(self) -> None:
-        fields = [FIXED.field(name) for name in ("logger", "attributes")]
-        table = scan(self._source, self._source.snapshot(), fields, Filter.parse(_LOSSES))
+        schema = pa.schema([FIXED.field(name) for name in ("logger", "attributes")])
+        table = scan(self._source, self._source.snapshot(), schema, Filter.parse(_LOSSES))
         for logger, text in zip(*(column.to_pylist() for column in table.columns), strict=True):
             found = as_object(text)
             dropped, reason = found.get("dropped"), str(found.get("reason"))
@@ -323,15 +347,22 @@ def _minus(ranges: Ranges, other: Ranges) -> Spans:
     return tuple(hole for first, last in ranges for hole in other.missing(first, last))
 
 
-def _runs(sequences: list[int]) -> list[tuple[int, int]]:
-    """Join sequences to runs; one that is repeated begins a new one."""
-    first = sequences[0] if sequences else 0
-    if sequences and sequences == list(range(first, first + len(sequences))):
-        return [(first, sequences[-1])]
-    runs: list[tuple[int, int]] = []
-    for sequence in sorted(sequences):
-        if runs and runs[-1][1] + 1 == sequence:
-            runs[-1] = (runs[-1][0], sequence)
-        else:
-            runs.append((sequence, sequence))
-    return runs
+def _agrees(found: Mapping[str, Runs], said: Coverage) -> bool:
+    """Return whether a file holds what it says, each record once."""
+    missing = 0
+    for producer in {*found, *said.ranges}:
+        there = Ranges(found.get(producer, ()))
+        if sum(last - first + 1 for first, last in found.get(producer, ())) != len(there):
+            return False
+        told = said.ranges.get(producer, Ranges())
+        if any(told.missing(*span) for span in there):
+            return False
+        missing += len(told) - len(there)
+    return missing == said.retired
+
+
+def _describe(found: Mapping[str, Runs]) -> str:
+    if len(found) > 1:
+        return f"other records of {len(found)} producers"
+    runs = [f"{first}-{last}" for spans in found.values() for first, last in spans]
+    return ", ".join(runs[:_SHOWN]) + (", …" if len(runs) > _SHOWN else "") or "nothing"

@@ -62,6 +62,9 @@ class Receiver:
         limits: What a request may cost.
         trouble: Told about what goes wrong on this side.
         default: The level of an entry that has none.
+
+    Attributes:
+        metrics: What is counted.
     """
 
     def __init__(
@@ -76,9 +79,9 @@ class Receiver:
         self._access = access
         self._limits = limits
         self._trouble = trouble
-        self._metrics = Metrics()
+        self.metrics = Metrics()
         self._memory = Memory(limits.max_memory_bytes)
-        self._ingest = Ingest(store, limits, self._metrics, default)
+        self._ingest = Ingest(store, limits, self.metrics, default)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="logbatch-receiver")
         self.app = Starlette(
             routes=[
@@ -110,7 +113,7 @@ class Receiver:
 
     async def _show_metrics(self, request: Request) -> Response:
         self._access.find_token(request)
-        return Response(self._metrics.show(), headers={"content-type": CONTENT_TYPE})
+        return Response(self.metrics.show(), headers={"content-type": CONTENT_TYPE})
 
     async def _otlp(self, request: Request) -> Response | Refusal:
         token = self._access.find_token(request)
@@ -206,7 +209,7 @@ class Receiver:
             async with asyncio.timeout(RETRY_AFTER):
                 while (await receive()).get("more_body"):
                     pass
-        self._metrics.requests.labels("other", 503).inc()
+        self.metrics.requests.labels("other", 503).inc()
         response = _refusal(Refusal(503, BUSY, retry_after=RETRY_AFTER))
         response.headers["connection"] = "close"
         await response(scope, receive, send)
@@ -233,8 +236,8 @@ class Receiver:
             else:
                 response = found
             path = request.scope["path"]  # one of ours, or this would not be its endpoint
-            self._metrics.requests.labels(path, response.status_code).inc()
-            self._metrics.seconds.labels(path).observe(time.perf_counter() - began)
+            self.metrics.requests.labels(path, response.status_code).inc()
+            self.metrics.seconds.labels(path).observe(time.perf_counter() - began)
             return response
 
         return answer
@@ -242,7 +245,7 @@ class Receiver:
     async def _not_found(self, _request: Request, error: Exception) -> Response:
         """Answer where there is no such path (404), or none for this method (405)."""
         status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.NOT_FOUND
-        self._metrics.requests.labels("other", int(status)).inc()
+        self.metrics.requests.labels("other", int(status)).inc()
         told = HTTPStatus(status).phrase.lower()
         if status == HTTPStatus.NOT_FOUND:
             told = "nothing is here: batches go to /v1/logs, single records to /v1/log, OTLP to"

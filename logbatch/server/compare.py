@@ -8,7 +8,7 @@ file only the part that does.  What is read may be much more than what came, so 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +16,23 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from logbatch.dataset.listing import Vanished, find_segment
-from logbatch.dataset.pieces import FIXED, Damaged, Piece, conform, read, reading
-from logbatch.dataset.snapshot import Part, make_part, present
+from logbatch.dataset.listing import Damaged, Vanished, find_segment
+from logbatch.dataset.pieces import FIXED, Piece, conform, read, reading
+from logbatch.dataset.snapshot import Part, make_part
 from logbatch.dataset.source import TRIES
 from logbatch.errors import DatasetError
 from logbatch.identity import Ranges
 from logbatch.storage.arrays import make_array
 from logbatch.storage.arrow import table_from_lines
-from logbatch.storage.segments import list_segments, scan_growing
+from logbatch.storage.segments import Segment, list_segments, scan_growing
 
 pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
 
 _STEP = 1 << 16  # bytes in which a line is looked for
 _COPIES = 4  # of rows, while they are read, put in order and compared
 _PACKED = 16  # bytes of lines for each byte of a compressed file, at the most as it is expected
+
+_IDENTITY = pa.schema([FIXED.field("producer"), FIXED.field("sequence")])
 
 Charge = Callable[[int], object]
 """Charges bytes that are about to be taken; it may refuse them."""
@@ -91,20 +93,26 @@ def _read(directory: Path, producer: str, first: int, last: int, charge: Charge)
     wanted, tables = Ranges([(first, last)]), [pa.Table.from_batches([], FIXED)]
     for segment in list_segments(directory, producer):
         near = segment.first <= last and (segment.last is None or segment.last >= first)
-        if near and find_segment(segment.path) is not None:
-            part = make_part(segment)
-            spans = tuple(s for a, b in part.spans for s in _common(wanted, a, b))
-            if spans:
-                tables.append(_read_part(part._replace(spans=spans, whole=False), charge))
-                wanted = Ranges(h for a, b in wanted for h in Ranges(spans).missing(a, b))
+        if near and wanted and find_segment(segment.path) is not None:
+            part = _take(segment, {producer: wanted})
+            if part is not None:
+                tables += _read_part(part, charge)
+                wanted = Ranges(h for a, b in wanted for h in Ranges(part.spans).missing(a, b))
     return pa.concat_tables(tables)
 
 
-def _common(wanted: Ranges, first: int, last: int) -> list[tuple[int, int]]:
-    return present(wanted, first, last) if wanted else []
+def _take(segment: Segment, wanted: Mapping[str, Ranges]) -> Part | None:
+    """Take some records of a file; None where it has none of them."""
+    try:
+        part = make_part(segment).only(wanted)
+    except Damaged:  # a compacted file that does not say what it holds counts as not there
+        return None
+    return part._replace(whole=False) if part.taken else None
 
 
-def _read_part(part: Part, charge: Charge) -> pa.Table:
+def _read_part(part: Part, charge: Charge) -> list[pa.Table]:
+    if part.segment.compacted:
+        return list(_read_compacted(part, charge))
     first, last = part.spans[0][0], part.spans[-1][1]
     if part.segment.ext == "parquet":
         piece = _find_groups(part.path, first, last)
@@ -113,7 +121,19 @@ def _read_part(part: Part, charge: Charge) -> pa.Table:
     else:
         piece = None
     charge(_COPIES * _measure(part, piece))
-    return conform(read(part, piece, FIXED)[0], FIXED)
+    return [conform(read(part, piece, FIXED)[0], FIXED)]
+
+
+def _read_compacted(part: Part, charge: Charge) -> Iterator[pa.Table]:
+    """Read the records from a file of many producers, where they stand among those of others."""
+    with reading(part.path):
+        metadata = pq.read_metadata(part.path)
+        sizes = [metadata.row_group(at).total_byte_size for at in range(metadata.num_row_groups)]
+    charge(_COPIES * max(sizes, default=0))
+    for group in range(len(sizes)):
+        piece = Piece(group, group + 1)
+        if len(read(part, piece, _IDENTITY)[0]):
+            yield read(part, piece, FIXED)[0]
 
 
 def _measure(part: Part, piece: Piece | None) -> int:

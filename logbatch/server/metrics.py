@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
+from logbatch.transports.base import Tidied
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -32,9 +34,20 @@ class Metrics:
         self.rejected = self._count("rejected", "Entries refused.")
         self.received = self._count("received_bytes", "Bytes of bodies, as they were sent.")
         self.inflated = self._count("inflated_bytes", "Bytes of bodies, inflated.")
+        self._merges = self._count("merges", "Files made of small ones.")
+        self._merged_files = self._count("merged_files", "Small files that were merged.")
+        self._merged_bytes = self._count("merged_bytes", "Size of the files made of small ones.")
+        self._merge_seconds = self._count("merge_seconds", "Processor time that merging took.")
 
     def _count(self, name: str, text: str) -> Counter:
         return Counter(f"logbatch_receiver_{name}", text, registry=self._registry)
+
+    def add_tidied(self, done: Tidied) -> None:
+        """Count what was done to keep files in order."""
+        self._merges.inc(done.merges)
+        self._merged_files.inc(done.files)
+        self._merged_bytes.inc(done.bytes)
+        self._merge_seconds.inc(done.seconds)
 
     def show(self) -> bytes:
         """Return all of them in Prometheus's text format."""

@@ -17,13 +17,14 @@ from pathlib import Path
 import uvicorn
 
 from logbatch.disk import lock_file, make_directory, open_file
-from logbatch.errors import LogbatchError, TemporaryError
+from logbatch.errors import LogbatchError
 from logbatch.levels import from_name
 from logbatch.server.access import Access, is_loopback
 from logbatch.server.allocators import return_what_is_freed
 from logbatch.server.app import Receiver
 from logbatch.server.guard import make_protocol
 from logbatch.server.limits import Limits
+from logbatch.server.metrics import Metrics
 from logbatch.server.normalise import DEFAULT_LEVEL
 from logbatch.server.store import Store
 from logbatch.server.tokens import Bindings, Tokens
@@ -39,7 +40,8 @@ FOLDER = ".receiver"
 _PRODUCERS = 10_000  # of which it is kept in mind what is stored
 _FILES = 4096  # that grow at one time, if the system allows as many
 _IDLE = 300.0  # seconds after which the file of a producer that sends no more is rotated
-_UPKEEP = 30.0  # seconds between two looks for those
+_UPKEEP = 30.0  # seconds between two looks for those, and after trouble
+_LOOK = 1.0  # seconds between two looks for files to merge
 _GRACE = 5  # seconds that requests have to end when the receiver is told to stop
 
 
@@ -129,7 +131,8 @@ def _build(settings: Settings, trouble: Trouble) -> tuple[Receiver, _Upkeep]:
     store = Store(writer, bindings)
     access = Access(tokens, settings.host, settings.allowed_hosts)
     default = from_name(settings.default_level) or DEFAULT_LEVEL
-    return Receiver(store, access, settings.limits, trouble, default), _Upkeep(store, trouble)
+    receiver = Receiver(store, access, settings.limits, trouble, default)
+    return receiver, _Upkeep(store, receiver.metrics, trouble)
 
 
 def _make_writer(settings: Settings) -> JsonlTransport | ParquetTransport:
@@ -272,10 +275,14 @@ def _lock(directory: Path) -> Iterator[None]:
 
 
 class _Upkeep:
-    """Rotates files of producers that send no more, on a thread of its own."""
+    """Rotates files of producers that send no more, and merges small ones, on its own thread.
 
-    def __init__(self, store: Store, trouble: Trouble) -> None:
+    Requests wait for what is done here, so it is short.
+    """
+
+    def __init__(self, store: Store, metrics: Metrics, trouble: Trouble) -> None:
         self._store = store
+        self._metrics = metrics
         self._trouble = trouble
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="logbatch-upkeep", daemon=True)
@@ -288,15 +295,25 @@ class _Upkeep:
         self._thread.join()
 
     def _work(self) -> None:
-        while not self._ended.wait(_UPKEEP):
+        wait = _LOOK
+        while not self._ended.wait(wait):
             try:
-                with self._store.locked() as writer:
-                    if isinstance(writer, JsonlTransport):
-                        writer.rotate_idle()
-            except TemporaryError as error:
-                text = f"cannot rotate idle files: {describe(error)}"
+                wait = self._tidy()
+            except Exception as error:
+                text = f"cannot rotate or merge files: {describe(error)}"
                 fate = f"their records are stored; trying again in {_UPKEEP:.0f} s"
                 self._trouble.say("upkeep", f"{text}; {fate}", error)
+                wait = _UPKEEP
+
+    def _tidy(self) -> float:
+        """Do what there is to do; return the seconds until the next look."""
+        with self._store.locked() as writer:
+            if isinstance(writer, JsonlTransport):
+                writer.rotate_idle()
+                return _UPKEEP
+            done = writer.tidy()
+        self._metrics.add_tidied(done)
+        return min(done.wait, _LOOK)
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ from logbatch.server.compare import Charge, differs
 from logbatch.server.entries import Checked
 from logbatch.server.limits import Refusal
 from logbatch.server.tokens import Bindings
-from logbatch.transports.base import Batch
+from logbatch.transports.base import Batch, Tidied
 
 _RETRY_AFTER = 5
 _COPIES = 4  # of all lines, while they are written: joined, as a table, and as columns of a file
@@ -91,6 +91,7 @@ class Writer(Protocol):
 
     def send(self, batch: Batch) -> None: ...
     def known(self, producer: str) -> Ranges: ...
+    def tidy(self) -> Tidied: ...
     def close(self) -> None: ...
 
 

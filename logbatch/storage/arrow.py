@@ -272,6 +272,24 @@ def _share_numbers() -> pa.Array[Any]:
 # ------------------------------------------------------------------ promoted columns
 
 
+def promote(attributes: pa.Array[Any], promoted: Mapping[str, str]) -> dict[str, pa.Array[Any]]:
+    """Make the typed columns of records that are in a table already.
+
+    Args:
+        attributes: Their attributes, JSON text.
+        promoted: The columns and their types.
+    """
+    import pyarrow as pa
+
+    if not promoted:
+        return {}
+    blocks = [{name: make_array([], kind) for name, kind in promoted.items()}]
+    for at in range(0, len(attributes), _BLOCK):
+        texts = attributes.slice(at, _BLOCK).to_pylist()
+        blocks.append(_promote([msgspec.Raw((text or "").encode()) for text in texts], promoted))
+    return {name: pa.concat_arrays([block[name] for block in blocks]) for name in promoted}
+
+
 def _promote(
     attributes: list[msgspec.Raw], promoted: Mapping[str, str]
 ) -> dict[str, pa.Array[Any]]:
@@ -279,6 +297,8 @@ def _promote(
     strict, loose = _make_decoders(tuple(promoted.items()))
     try:
         rows = strict.decode_lines(b"\n".join(attributes))
+        if len(rows) != len(attributes):  # others may have written one over several lines
+            raise ValueError
         return _make_promoted(list(_flatten(rows)), promoted)
     except (msgspec.MsgspecError, ValueError, OverflowError):
         kinds = list(promoted.values())

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from logbatch.storage.coverage import covered_by
 from logbatch.storage.segments import Segment, is_coarse, list_folders, list_names, segments_of
 
 _TICK = 0.1  # seconds within which two changes of a folder may bear one time
@@ -63,8 +64,13 @@ class Finder:
     def find(self, producer: str) -> list[Segment]:
         """List the segments of a producer, folder by folder, in the order of sequences.
 
+        Compacted files are among them, as they may hold records of the producer.
+
         Args:
             producer: Whose segments; empty for those of all.
+
+        Raises:
+            OSError: A folder or a compacted file cannot be read.
         """
         folders = list_folders(self._root)
         self._seen = {
@@ -85,11 +91,15 @@ class Finder:
             return []
         settled = self._clock() - seen.since > _TICK and not is_coarse(state[2])
         names = list_names(folder)
-        self._seen[folder.name] = self._note(seen, names) if settled else seen
+        self._seen[folder.name] = self._note(seen, folder, names) if settled else seen
         return segments_of(folder, names, producer)
 
-    def _note(self, seen: _Seen, names: set[str]) -> _Seen:
-        producers = array("q", sorted({hash(name[:_LENGTH]) for name in names}))
+    def _note(self, seen: _Seen, folder: Path, names: set[str]) -> _Seen:
+        found = {name[:_LENGTH] for name in names}
+        for segment in segments_of(folder, names):
+            if segment.compacted:
+                found.update(covered_by(segment.path))
+        producers = array("q", sorted(map(hash, found)))
         self._room -= len(producers)
         return seen._replace(producers=producers) if self._room >= 0 else seen
 

@@ -3,12 +3,14 @@
     <root>/date=2026-11-21/<producer>-<first>-<last>.parquet          published, never changed
     <root>/date=2026-11-21/<producer>-<first>-<last>.jsonl[.zst|.gz]  the same
     <root>/date=2026-11-21/<producer>-<first>.jsonl                   growing: lines are appended
+    <root>/date=2026-11-21/compacted-<ulid>.parquet                   of many producers
     <root>/date=2026-11-21/.part-<random>.tmp                         not published yet
 
 A published file appears at once and whole: it is written under a temporary name that no engine's
 glob matches, brought to the disk, and renamed.  Its name tells which records it holds, so a listing
-is the ledger.  While a file is being compressed, or after a crash there, it stands beside its
-compressed form: two names of one range are one segment.
+is the ledger; a compacted file says it in its footer (`logbatch.storage.coverage`).  While a file
+is being compressed, or after a crash there, it stands beside its compressed form: two names of one
+range are one segment.
 """
 
 from __future__ import annotations
@@ -23,22 +25,25 @@ from typing import NamedTuple
 
 from logbatch.disk import is_left_over, is_temporary, open_file, sync_file
 from logbatch.identity import Ranges, SegmentName, is_producer
+from logbatch.storage.coverage import covered_by
 
 _DAY = re.compile(r"date=[0-9]{4,}-[0-9]{2}-[0-9]{2}")
 _GROWING = re.compile(r"(?P<producer>[0-9a-z]{26})-(?P<first>0|[1-9][0-9]{0,18})\.jsonl")
+_COMPACTED = re.compile(r"compacted-[0-9a-z]{26}\.parquet")
 _BASE32 = {letter: value for value, letter in enumerate("0123456789abcdefghjkmnpqrstvwxyz")}
 _LAST_SECOND = 253_402_300_799.0  # of the year 9999
+_LISTINGS = 20  # of a folder that changes all the time
 _SETTLED = 3_600_000_000_000  # nanoseconds without a change, by our clock and a file server's
 
 
 class Segment(NamedTuple):
-    """A file that holds records of one producer.
+    """A file that holds records of one producer, or a compacted one with those of many.
 
     Attributes:
         path: Where it is.
-        producer: Whose records it holds.
-        first: Sequence of the first one.
-        last: Sequence of the last one; None while the file grows.
+        producer: Whose records it holds; empty for a compacted file.
+        first: Sequence of the first one; 0 for a compacted file.
+        last: Sequence of the last one; None while the file grows, and for a compacted file.
         ext: `parquet`, `jsonl`, `jsonl.zst` or `jsonl.gz`.
     """
 
@@ -51,7 +56,12 @@ class Segment(NamedTuple):
     @property
     def growing(self) -> bool:
         """Whether lines are still appended to it."""
-        return self.last is None
+        return self.last is None and not self.compacted
+
+    @property
+    def compacted(self) -> bool:
+        """Whether it holds records of many producers; its coverage tells which."""
+        return not self.producer
 
 
 class Run(NamedTuple):
@@ -67,6 +77,8 @@ def parse_segment(path: Path) -> Segment | None:
     """Read the name of a file; None where it is not that of a segment."""
     if (name := SegmentName.parse(path.name)) is not None:
         return Segment(path, *name)
+    if _COMPACTED.fullmatch(path.name):
+        return Segment(path, "", 0, None, "parquet")
     match = _GROWING.fullmatch(path.name)
     if match is None or not is_producer(match["producer"]):
         return None
@@ -109,7 +121,8 @@ def list_segments(root: Path, producer: str = "") -> list[Segment]:
 
     Args:
         root: The directory.
-        producer: Only of this one; empty for all.
+        producer: Only of this one, and compacted files, which may hold its records; empty for
+            all.
 
     Returns:
         Each segment once, folder by folder, in the order of producers and sequences.
@@ -126,7 +139,8 @@ def segments_of(folder: Path, names: Iterable[str], producer: str = "") -> list[
     found = [
         segment
         for name in sorted(names)
-        if name.startswith(producer) and (segment := parse_segment(folder / name)) is not None
+        if name.startswith((producer, "compacted-"))
+        and (segment := parse_segment(folder / name)) is not None
     ]
     return sorted(_drop_doubles(found), key=lambda each: (each.producer, each.first))
 
@@ -145,20 +159,29 @@ def _drop_doubles(found: list[Segment]) -> list[Segment]:
 
 
 def list_names(folder: Path) -> set[str]:
-    """List the names in a folder; a file that is renamed meanwhile is not missed.
+    """List the names in a folder; a file that is renamed or merged meanwhile is not missed.
 
     A listing takes several system calls, between which a file may leave the part not yet read
-    under its old name, and join the part already read under its new one.  So a folder that changes
-    meanwhile is read twice: the second time finds the new name.
+    under its old name, and join the part already read under its new one; or the whole folder may
+    be exchanged for another and emptied.  So a folder that changes meanwhile is read again.
     """
+    names: set[str] | None = None
     try:
-        changed = os.stat(folder).st_mtime_ns
-        names = set(os.listdir(folder))
-        if os.stat(folder).st_mtime_ns != changed or _may_repeat(changed):
-            names.update(os.listdir(folder))
+        before = _state(folder)
+        for _ in range(_LISTINGS):
+            found = set(os.listdir(folder))
+            after = _state(folder)
+            if after == before and (found == names or not _may_repeat(after[2])):
+                return found
+            names, before = found, after
     except (FileNotFoundError, NotADirectoryError):
         return set()
-    return names
+    return names or set()
+
+
+def _state(folder: Path) -> tuple[int, int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
 def is_coarse(changed: int) -> bool:
@@ -174,16 +197,22 @@ def _may_repeat(changed: int) -> bool:
     return is_coarse(changed) or changed > time.time_ns() - _SETTLED
 
 
-def read_ranges(segments: Iterable[Segment]) -> Ranges:
-    """Return which records of a producer its segments hold: by name, or by line where they grow.
+def read_ranges(segments: Iterable[Segment], producer: str) -> Ranges:
+    """Return which records of a producer some segments hold.
+
+    A name tells it, or the footer of a compacted file, or the lines of a file that grows.
 
     Raises:
-        OSError: One that grows cannot be read, or not be brought to the disk.
+        OSError: One cannot be read, or not be brought to the disk.
     """
     ranges = Ranges()
     for segment in segments:
         if segment.last is not None:
             ranges.add(segment.first, segment.last)
+            continue
+        if segment.compacted:
+            for span in covered_by(segment.path).get(producer, ()):
+                ranges.add(*span)
             continue
         with open(open_file(segment.path), "rb") as file:
             sync_file(file.fileno())  # its writer may have died before it did

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from logbatch.identity import Ranges
-from logbatch.transports.base import BaseTransport, Batch, Receipt, state_directory
+from logbatch.transports.base import BaseTransport, Batch, Receipt, Tidied, state_directory
 
 
 def adapt(given: Any) -> BaseTransport:
@@ -79,6 +79,10 @@ class Adapted(BaseTransport):
         """Ask the object; one that has no answer knows of none."""
         ranges: Ranges = self._published(producer)
         return ranges
+
+    def tidy(self) -> Tidied:
+        """Do nothing: what order there is to keep is the object's own affair."""
+        return Tidied()
 
     def close(self) -> None:
         """Call the object's `close`."""

@@ -75,11 +75,29 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
     skipped: int = 0
 
 
+class Tidied(msgspec.Struct, frozen=True, gc=False):
+    """What one call of `tidy` has done.
+
+    Attributes:
+        wait: Seconds until there may be something to do again.
+        merges: How many files were made of others.
+        files: Of how many.
+        bytes: How large they are.
+        seconds: Processor time it took.
+    """
+
+    wait: float = float("inf")
+    merges: int = 0
+    files: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+
+
 class Transport(Protocol):
     """What a transport must have: any object with these two methods is one.
 
-    It may also have any attribute and method of `logbatch.transports.base.BaseTransport`, above
-    all these:
+    It may also have any attribute and method of `logbatch.transports.base.BaseTransport` but
+    `tidy`, above all these:
 
         destination     a string that is the same in every process that sends to the same place:
                         any of them may finish the journals of those that died.  None keeps the
@@ -160,6 +178,14 @@ class BaseTransport:
         Called once when the journal of a dead process is taken over.
         """
         return Ranges()
+
+    def tidy(self) -> Tidied:
+        """Do a short piece of what keeps the destination in order, while nothing is to be sent.
+
+        Called by the thread that sends, again and again as long as the process has time.  It
+        takes some milliseconds, as the next batch waits for it.
+        """
+        return Tidied()
 
     def close(self) -> None:
         """Release what is held.  `send` may be called again afterwards."""

@@ -25,7 +25,9 @@ from logbatch.errors import TemporaryError
 from logbatch.identity import Ranges
 from logbatch.options import check_known
 from logbatch.places import expand_user
+from logbatch.storage.coverage import covered_by
 from logbatch.storage.finder import Finder
+from logbatch.storage.merge import remove_merged
 from logbatch.storage.segments import (
     Segment,
     clean_folder,
@@ -140,8 +142,12 @@ class DirectoryTransport(BaseTransport):
         """
         with self._told_as_temporary("read"):
             segments = self._finder.find("")
-        growing = {each.producer for each in segments if each.growing}
-        wanted = {each.producer for each in segments} - growing - self._known.keys()
+            # Of these the names do not tell it: they need a look of their own.
+            unclear = {each.producer for each in segments if each.last is None}
+            for each in segments:
+                if each.compacted:
+                    unclear.update(covered_by(each.path))
+        wanted = {each.producer for each in segments} - unclear - self._known.keys()
         room = max(self.remembered - len(self._known), 0)
         newest = sorted(wanted)[-room:] if room else []
         latest = {producer: Ranges() for producer in newest}
@@ -175,7 +181,7 @@ class DirectoryTransport(BaseTransport):
         """Return the records of a producer that are written; look only where that is not known."""
         known = self._known.get(producer)
         if known is None:
-            known = read_ranges(self._find(producer))
+            known = read_ranges(self._find(producer), producer)
         self._remember(producer, known)
         return known
 
@@ -197,6 +203,7 @@ class DirectoryTransport(BaseTransport):
             # set back, in one that is still to come.
             for each in folders[max(at - 1, 0) : at + 2]:
                 clean_folder(each)
+                remove_merged(each)
         return folder
 
     def _sync_folders(self) -> None:

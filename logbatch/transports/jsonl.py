@@ -35,6 +35,7 @@ from logbatch.disk import (
 )
 from logbatch.identity import SegmentName
 from logbatch.options import choice
+from logbatch.storage.folders import changing
 from logbatch.storage.segments import (
     Run,
     Segment,
@@ -179,8 +180,10 @@ class JsonlTransport(DirectoryTransport):
         folder = self._folder()
         self._unsynced.add(folder)
         path = folder / f"{batch.producer}-{batch.first}.jsonl"
-        self._files[batch.producer] = GrowingFile(path, batch.producer, batch.first, self.clock())
-        return self._files[batch.producer]
+        with changing(folder):
+            file = GrowingFile(path, batch.producer, batch.first, self.clock())
+        self._files[batch.producer] = file
+        return file
 
     def _retire(self, most: int, *, but: GrowingFile | None = None) -> None:
         """Rotate the files that are idle or too many; the one used last stands at the end."""
@@ -205,10 +208,11 @@ class JsonlTransport(DirectoryTransport):
     def _finish(self, file: GrowingFile) -> None:
         """Rename a file to its final name."""
         if file.is_named():  # else somebody removed it, with all that was in it
-            if file.next == file.first:
-                os.unlink(file.path)
-            else:
-                self._rename(file.path, file.producer, file.first, file.next - 1)
+            with changing(file.path.parent):
+                if file.next == file.first:
+                    os.unlink(file.path)
+                else:
+                    self._rename(file.path, file.producer, file.first, file.next - 1)
         del self._files[file.producer]
         file.close()
 
@@ -222,7 +226,7 @@ class JsonlTransport(DirectoryTransport):
 
     def _give_up(self, file: GrowingFile) -> None:
         """Copy what is safe into a fresh file: the pages of one whose fsync failed are not."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), changing(file.path.parent):
             file.take_back()
             if file.size:
                 safe = file.path.with_name(_name(file.producer, file.first, file.next - 1))
@@ -241,7 +245,7 @@ class JsonlTransport(DirectoryTransport):
 
     def _finish_left_over(self, segment: Segment) -> None:
         """Rename a file whose process died to its final name."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError), changing(segment.path.parent):
             descriptor = open_file(segment.path, os.O_RDWR)
             with open(descriptor, "rb+") as file:
                 if not lock_file(descriptor):

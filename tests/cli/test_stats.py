@@ -107,6 +107,19 @@ def test_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ["no records"] == shown(capsys)
 
 
+def test_a_field_that_no_record_has_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where nothing is found; of an empty log there is nothing to say."""
+    (tmp_path / "logs").mkdir()
+    assert main(["stats", "logs", "--where", "usr_id=7"]) == 0
+    assert ("no records\n", "") == capsys.readouterr()
+    write(tmp_path / "logs", event(0, attributes={"user_id": 7}))
+    assert main(["stats", "logs", "--where", "usr_id=7"]) == 0
+    hint = "no record has a field 'usr_id'; did you mean 'user_id'?\n"
+    assert ("no records\n", hint) == capsys.readouterr()
+
+
 @pytest.mark.parametrize(
     ("number", "expected"),
     [(0, "0 B"), (999, "999 B"), (8600, "8.6 kB"), (70_600_000, "70.6 MB"), (2e15, "2000.0 TB")],

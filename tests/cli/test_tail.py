@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import operator
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -166,3 +168,39 @@ def test_an_empty_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     (tmp_path / "logs").mkdir()
 
     assert [] == shown(capsys)
+
+
+def test_a_field_that_no_record_has_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where nothing is found, and only there."""
+    write(tmp_path / "logs", {"attributes": {"user_id": 7, "a\x1b[31m": 1}})
+
+    assert main(["tail", "logs", "--where", "usr_id=7"]) == 0
+    out, err = capsys.readouterr()
+    assert ("", "no record has a field 'usr_id'; did you mean 'user_id'?\n") == (out, err)
+    assert main(["tail", "logs", "--where", "'a\x1b'=1"]) == 0
+    assert "\x1b" not in capsys.readouterr().err
+    assert [] == shown(capsys, "--where", "user_id=8")
+    assert ["event 0"] == messages(capsys, "--where", "user_id=7 or usr_id=7")
+
+
+def test_a_misspelt_field_is_said_while_following(tmp_path: Path) -> None:
+    """Otherwise one would wait for ever; what comes then is shown all the same."""
+    write(tmp_path / "logs", {"attributes": {"user_id": 7}})
+    command = [sys.executable, "-m", "logbatch", "tail", "-f", "logs", "--json"]
+    with subprocess.Popen(
+        [*command, "--where", "usr_id=7"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        try:
+            assert child.stdout is not None and child.stderr is not None
+            hint = child.stderr.readline()
+            assert "no record has a field 'usr_id'; did you mean 'user_id'?\n" == hint
+            write(tmp_path / "logs", {"message": "it is new", "attributes": {"usr_id": 7}})
+            assert "it is new" == json.loads(child.stdout.readline())["message"]
+        finally:
+            child.kill()

@@ -19,6 +19,7 @@ import pytest
 from make import event, publish_events
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+WIPED = re.compile(r"(\r\x1b\[K[^\r\n]*)*\r\x1b\[K")
 NASTY = "a\x1b]0;title\x07b\u202ec\x9b2Jd"
 ESCAPED = r"a\x1b]0;title\x07b\u202ec\x9b2Jd"
 
@@ -40,7 +41,10 @@ def command(*arguments: str) -> list[str]:
 
 
 def on_terminal(*arguments: str, size: tuple[int, int] = (24, 80), **settings: str) -> str:
-    """Run `logbatch` on a terminal of its own, where it succeeds; return what it wrote."""
+    """Run `logbatch` on a terminal of its own, where it succeeds; return what it leaves there.
+
+    On a slow machine it shows its progress meanwhile, which it wipes away.
+    """
     ours, its = os.openpty()
     termios.tcsetwinsize(its, size)
     own = environment(**{"TERM": "xterm-256color", **settings})
@@ -49,7 +53,7 @@ def on_terminal(*arguments: str, size: tuple[int, int] = (24, 80), **settings: s
     written = b"".join(read_all(ours))
     os.close(ours)
     assert child.wait() == 0, written
-    return written.decode().replace("\r\n", "\n")
+    return WIPED.sub("", written.decode().replace("\r\n", "\n"))
 
 
 def read_all(terminal: int) -> Iterator[bytes]:

@@ -56,7 +56,7 @@ def dataset(tmp_path: Path) -> Dataset:
 def test_every_record_is_there_once(dataset: Dataset) -> None:
     """In files of any form and in the journal; the same as `to_table` says."""
     query = "SELECT producer, sequence FROM logs ORDER BY ALL"
-    expected = dataset.to_table(["producer", "sequence"]).sort_by(
+    expected = dataset.to_table(columns=["producer", "sequence"]).sort_by(
         [("producer", "ascending"), ("sequence", "ascending")]
     )
     assert 30 == expected.num_rows

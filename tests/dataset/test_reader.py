@@ -90,7 +90,7 @@ def found(rows: Iterable[dict[str, Any]]) -> list[tuple[str, int]]:
 def both_ways(dataset: Dataset) -> list[tuple[str, int]]:
     """Return a dataset's records, by `rows` in order and by `to_table`, which must agree."""
     rows = found(dataset.rows())
-    table = dataset.to_table(["producer", "sequence"])
+    table = dataset.to_table(columns=["producer", "sequence"])
     assert sorted(rows) == sorted(found(table.to_pylist()))
     return rows
 
@@ -294,7 +294,7 @@ def test_the_end_of_a_long_log_is_found_without_reading_its_beginning(place: Pla
 def test_columns_are_chosen_by_name(place: Place) -> None:
     """They come in the order asked for; an unknown one is told with what may have been meant."""
     place.write("parquet", A, lines(0, 1), 0)
-    table = place.dataset().to_table(["sequence", "attributes", "level"], where="n=1")
+    table = place.dataset().to_table("n=1", ["sequence", "attributes", "level"])
     assert [
         {
             "sequence": 1,
@@ -303,9 +303,25 @@ def test_columns_are_chosen_by_name(place: Place) -> None:
         }
     ] == table.to_pylist()
     with pytest.raises(DatasetError, match="there is no column 'mesage'; did you mean 'message'"):
-        place.dataset().to_table(["mesage"])
+        place.dataset().to_table(columns=["mesage"])
     with pytest.raises(FilterError):
         place.dataset().rows("level>=")
+
+
+def test_the_filter_comes_first_everywhere(place: Place) -> None:
+    """`to_table("level>=WARNING")` once looked for the column `l`."""
+    place.write("parquet", A, lines(0, 3), 0)
+    dataset = place.dataset()
+    assert 1 == dataset.to_table("n=1").num_rows == len(list(dataset.rows("n=1")))
+    wrong: Any = ["level", "message"]
+    with pytest.raises(TypeError, match=r"columns are columns=\['level', 'message'\]"):
+        dataset.to_table(wrong)
+    with pytest.raises(TypeError, match=r"must be a list of names: columns=\['level'\]"):
+        dataset.to_table(columns="level")
+    with pytest.raises(TypeError, match="where must be a filter or its text, not list"):
+        dataset.rows(wrong)
+    with pytest.raises(TypeError, match="where must be a filter or its text, not list"):
+        dataset.follow(wrong)
 
 
 def test_promoted_columns_of_all_files_are_there(place: Place) -> None:
@@ -319,7 +335,7 @@ def test_promoted_columns_of_all_files_are_there(place: Place) -> None:
     assert {0: 0, 1: 1, 2: None, 3: None, 4: 4} == {
         row["sequence"]: row["n"] for row in table.to_pylist() if row["producer"] == A
     }
-    assert [4] == place.dataset().to_table(["n"], "n=4")["n"].to_pylist()
+    assert [4] == place.dataset().to_table("n=4", ["n"])["n"].to_pylist()
     assert list(COLUMNS) == list(next(place.dataset().rows()))
 
 
@@ -329,9 +345,9 @@ def test_promoted_columns_of_different_types_meet(place: Place) -> None:
     place.write(
         "parquet", A, lines(2, 2, attributes={"x": 1.5, "y": "b"}), 2, x="float64", y="string"
     )
-    table = place.dataset().to_table(["x", "y"])
+    table = place.dataset().to_table(columns=["x", "y"])
     assert {"x": [1.0, 1.0, 1.5], "y": ["1", "1", "b"]} == table.to_pydict()
-    assert 1 == place.dataset().to_table(["y"], "x=1.5").num_rows
+    assert 1 == place.dataset().to_table("x=1.5", ["y"]).num_rows
 
 
 @pytest.mark.parametrize(
@@ -356,7 +372,7 @@ def test_a_filter_chooses_the_same_in_every_way(place: Place, where: str) -> Non
     place.write("pending", A, b"".join(every[25:]), 25)
     dataset = place.dataset()
     expected = found(dataset.rows(where))
-    assert expected == sorted(found(dataset.to_table(["producer", "sequence"], where).to_pylist()))
+    assert expected == sorted(found(dataset.to_table(where, ["producer", "sequence"]).to_pylist()))
     assert expected[::-1] == found(dataset.rows(where, newest_first=True))
     assert expected[::-1] == found(dataset.rows(where, limit=99, newest_first=True))
     assert expected == found(dataset.follow(where, last=None, stop=Steps()))
@@ -568,7 +584,7 @@ def test_counting_while_others_publish_is_never_wrong(busy: tuple[Path, int]) ->
     dataset = Dataset(path)
     looks = 0
     while sum(before.values()) < total:
-        table = dataset.to_table(["producer", "sequence"])
+        table = dataset.to_table(columns=["producer", "sequence"])
         grouped = table.group_by("producer").aggregate(
             [("sequence", "count"), ("sequence", "max"), ("sequence", "count_distinct")]
         )
@@ -631,11 +647,12 @@ def test_a_long_log_is_complete(place: Place) -> None:
     place.write("growing", A, data, 0)
     place.write("parquet", B, lines(0, 9_999), 0)
     dataset = place.dataset()
-    assert 50_000 == dataset.to_table(["sequence"]).num_rows
+    assert 50_000 == dataset.to_table(columns=["sequence"]).num_rows
     times = [row["timestamp"] for row in dataset.rows()]
     assert 50_000 == len(times) and times == sorted(times)
     last = found(dataset.rows(limit=5, newest_first=True))
     assert [(A, n) for n in range(39_999, 39_994, -1)] == last
     assert (
-        pc.sum(dataset.to_table(["sequence"])["sequence"]).as_py() == 39_999 * 20_000 + 49_995_000
+        pc.sum(dataset.to_table(columns=["sequence"])["sequence"]).as_py()
+        == 39_999 * 20_000 + 49_995_000
     )

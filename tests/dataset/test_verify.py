@@ -13,14 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from make import A, B, Waiting, line, lines, with_identity
+from make import A, B, Waiting, line, lines, make_batch, with_identity, write_compacted
 
 from logbatch.dataset.source import Source
 from logbatch.dataset.verify import Loss, ProducerReport, Report, check, verify
 from logbatch.errors import DatasetError
 from logbatch.handler import BatchHandler
-from logbatch.identity import LAST_SEQUENCE
+from logbatch.identity import LAST_SEQUENCE, Ranges
 from logbatch.storage.arrow import table_from_lines
+from logbatch.storage.coverage import KEY, Coverage, encode_coverage
 from logbatch.transports.parquet import ParquetTransport
 
 
@@ -69,6 +70,31 @@ class Place:
 def place(tmp_path: Path) -> Place:
     """An empty dataset."""
     return Place(tmp_path / "logs")
+
+
+def test_what_a_merge_was_made_of_counts_as_not_there(place: Place) -> None:
+    """Until it is removed, which takes a moment, or the next process."""
+    inputs = [place.parquet(A, 0, 4), place.parquet(A, 5, 9)]
+    merged = place.parquet(A, 0, 9)
+    assert ((0, 9),) == only(place.verify()).twice
+    says = Coverage({A: Ranges([(0, 9)])}, merged=((0, 4), (5, 9)))
+    table = pq.read_table(merged).replace_schema_metadata({KEY: encode_coverage(says)})
+    pq.write_table(table, merged)
+    place.jsonl(f"{A}-10-11.jsonl", A, 10, 11)
+    report = place.verify()
+    assert report.ok
+    assert tuple(map(str, inputs)) == report.leftovers
+    compacted = write_compacted(place.folder, make_batch(0, 20, A), make_batch(0, 2, B))
+    report = place.verify()
+    assert (True, 4) == (report.ok, len(report.leftovers))
+    other = write_compacted(place.folder, make_batch(0, 2, B))
+    assert str(other) in place.verify().leftovers
+    assert str(compacted) not in place.verify().leftovers
+    place.parquet(B, 2, 3)
+    place.jsonl(f"{B}-7-8.jsonl", B, 7, 8)
+    place.parquet(B, 7, 8)
+    report = place.verify()
+    assert ((2, 2), (7, 8)) == report.producers[1].twice
 
 
 def only(report: Report) -> ProducerReport:
@@ -248,9 +274,9 @@ def test_the_report_is_json(place: Place) -> None:
     """For `logbatch verify --json`; conclusions come first."""
     place.parquet(A, 0, 1)
     found = json.loads(json.dumps(place.verify().to_dict()))
-    assert ["ok", "gaps", "repeated", "directory", "producers", "problems", "unnumbered"] == list(
-        found
-    )
+    conclusions = ["ok", "gaps", "repeated"]
+    rest = ["directory", "producers", "problems", "unnumbered", "leftovers"]
+    assert [*conclusions, *rest] == list(found)
     assert [[0, 1]] == found["producers"][0]["present"]
 
 

@@ -211,6 +211,24 @@ class TestIdentity:
         assert [f"n {n}" for n in range(7)] == third.messages()
         third.verify()
 
+    @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+    def test_while_files_are_compacted(self, start: Start, lines: MakeEntries, kind: str) -> None:
+        """What came before is known by the receiver that goes on, and by the next one."""
+        client = start(format=kind)
+        for first in range(0, 30, 10):
+            client.send(lines(first, first + 9), f"{P}/{first}-{first + 9}")
+            client.send(lines(0, 0), f"{new_producer()}/0-0")
+        for turn in range(2):
+            Dataset(client.directory).compact(older_than=0, to="parquet")
+            assert AGAIN == client.send(lines(8, 22), f"{P}/8-22").json()
+            other = [*lines(8, 21), *lines(0, 0)]
+            assert 409 == client.send(other, f"{P}/8-22").status_code
+            added = client.send(lines(25, 30 + turn), f"{P}/25-{30 + turn}").json()["logs_added"]
+            assert 1 == added
+            client.stop()
+            client = start(format=kind)
+        client.verify()
+
     @pytest.mark.parametrize("groups", [3, 1000])
     def test_after_a_compaction(self, start: Start, lines: MakeEntries, groups: int) -> None:
         """What was merged into another file, in another format and folder, is known."""

@@ -225,7 +225,7 @@ class TestGrowing:
 
         found = segments.list_segments(tmp_path, P)
 
-        assert Ranges([(0, 9), (20, 34)]) == segments.read_ranges(found)
+        assert Ranges([(0, 9), (20, 34)]) == segments.read_ranges(found, P)
 
 
 class TestCleaning:

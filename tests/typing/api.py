@@ -222,8 +222,10 @@ def statistics(stats: Stats) -> None:
 def reading(logs: Dataset) -> None:
     """A dataset gives rows and Arrow tables."""
     assert_type(logs.rows("level>=ERROR", limit=10, newest_first=True), Iterator[dict[str, Any]])
-    assert_type(logs.to_table(columns=["message"], where=Filter.parse("since=1h")), pa.Table)
+    assert_type(logs.to_table(Filter.parse("since=1h"), columns=["message"]), pa.Table)
     assert_type(logs.sql("SELECT 1"), pa.Table)
+    for field in logs.unknown_fields("usr_id=42", timeout=0.5):
+        assert_type(field.close, str | None)
     assert_type(logs.follow(last=10), Iterator[dict[str, Any]])
 
 

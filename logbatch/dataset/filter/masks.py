@@ -1,26 +1,32 @@
-"""The terms of a filter on an Arrow table, a column at a time.
+"""A filter on an Arrow table, a column at a time.
 
-What Arrow cannot compare exactly as `terms.py` does is compared value by value.
+What Arrow cannot compare exactly as `comparisons` does is compared value by value, and only in the
+rows of which the rest of the filter does not tell already whether they match.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute
 
-from logbatch.dataset.filter.terms import (
-    COMPARISONS,
-    Term,
+from logbatch.dataset.filter.comparisons import (
+    CONTAINS,
+    EQUALITIES,
+    HAS,
+    MATCHES,
     as_object,
+    as_text,
     find,
     fold,
 )
+from logbatch.dataset.filter.patterns import search
+from logbatch.dataset.filter.tree import And, Node, Not, Term, terms_of
 from logbatch.storage.arrays import make_array, make_scalar
 from logbatch.storage.columns import LEVEL, NUMBER, TEXT, TIME
 
@@ -31,8 +37,6 @@ Column = Any
 """A `pyarrow.Array` or `ChunkedArray`."""
 
 _COMPARE = {
-    "=": pc.equal,
-    "!=": pc.not_equal,
     "<": pc.less,
     "<=": pc.less_equal,
     ">": pc.greater,
@@ -40,100 +44,105 @@ _COMPARE = {
 }
 _TIME_TYPE = pa.timestamp("us", "UTC")
 _TRUE, _FALSE = make_scalar(True, "bool"), make_scalar(False, "bool")
-_INT32, _INT64 = range(-(1 << 31), 1 << 31), range(-(1 << 63), 1 << 63)
+_INT64 = range(-(1 << 63), 1 << 63)
 
 
-def mask(terms: Sequence[Term], table: pa.Table) -> Mask:
-    """Return for each row whether all terms hold; slow terms check only the rows that are left."""
+def mask(node: Node, table: pa.Table) -> Mask:
+    """Return for each row whether it matches."""
+    if isinstance(node, Term):
+        column = table.column(node.column)
+        return _by_column(node, column) if _is_quick(node) else _one_by_one(node, column)
+    if isinstance(node, Not):
+        return cast("Mask", pc.invert(mask(node.child, table)))
+    if isinstance(node, And):
+        return _all(node.children, table)
+    outside = _all([Not(child) for child in node.children], table)
+    return cast("Mask", pc.invert(outside))
+
+
+def _all(nodes: Sequence[Node], table: pa.Table) -> Mask:
+    """Return for each row whether all nodes hold; slow ones see only the rows that are left."""
     result: Any = pa.repeat(_TRUE, table.num_rows)
     slow = []
-    for term in terms:
-        found = _by_column(term, table.column(term.column))
-        if found is None:
-            slow.append(term)
+    for node in nodes:
+        if all(map(_is_quick, terms_of(node))):
+            result = pc.and_(result, mask(node, table))
         else:
-            hits = make_array([], "bool") if not len(found) else found.combine_chunks()
-            result = pc.and_(result, pc.xor(hits, _TRUE if term.negated else _FALSE))
+            slow.append(node)
     if not slow:
         return cast("Mask", result)
     rows = pc.indices_nonzero(result)
-    for term in slow:
-        values = table.column(term.column).take(rows).combine_chunks()
-        negated = _TRUE if term.negated else _FALSE
-        rows = rows.filter(pc.xor(_one_by_one(term, values), negated))
+    for node in slow:
+        names = list({term.column for term in terms_of(node)})
+        rows = rows.filter(mask(node, table.select(names).take(rows)))
     everything = make_array(range(table.num_rows), "int64").cast(pa.uint64())
     return cast("Mask", pc.is_in(everything, value_set=rows))
 
 
-def expression(terms: Iterable[Term]) -> Any:
-    """Return those terms that a Parquet scan can check, joined; None if there are none."""
-    known = [found for term in terms if not term.negated and (found := _pushed(term)) is not None]
-    return functools.reduce(lambda left, right: left & right, known) if known else None
+def _is_quick(term: Term) -> bool:
+    """Return whether Arrow can compare a whole column as `comparisons` does."""
+    if term.column == "attributes" or (term.column == "timestamp" and term.kind != TIME):
+        return False
+    if term.operator == CONTAINS:
+        # Arrow and Python may have different versions of Unicode.
+        return bool(term.operand.text.isascii())
+    if term.kind in (NUMBER, LEVEL) and term.operator not in (HAS, MATCHES):
+        numbers = [_number(term, operand) for operand in term.operands]
+        return all(isinstance(number, int) and number in _INT64 for number in numbers)
+    return True
 
 
-def _pushed(term: Term) -> Any:
-    field = pc.field(term.column)
-    if term.kind == TIME:
-        return COMPARISONS[term.operator](field, _time(term.operand))
+def _number(term: Term, operand: Any) -> int | float | None:
+    """Return the number of an operand; any will do for null, which is none."""
     if term.kind == LEVEL:
-        fits = term.operand in _INT32
-        scalar = make_scalar(term.operand, "int32") if fits else None
-        return COMPARISONS[term.operator](field, scalar) if fits else None
-    if term.kind != TEXT or term.operator != "=" or term.operand.is_null:
-        return None
-    text = term.operand.text
-    if term.column != "logger":
-        return field == _text(text)
-    below = (field >= _text(f"{text}.")) & (field < _text(f"{text}/"))  # "/" is the next after "."
-    return (field == _text(text)) | below
+        return int(operand)
+    return 0 if operand.is_null else operand.number
 
 
-def _by_column(term: Term, column: Column) -> Column:
-    """Compare a whole column; None if Arrow cannot."""
-    if term.kind == TIME:
-        return _compare(term.operator, column, _time(term.operand))
-    if term.kind == LEVEL:
-        return _compare_number(term.operator, column, term.operand)
-    if term.column in ("attributes", "timestamp"):
-        return None
-    if term.operator == "~":
-        return _contains(column, term.operand.text)
-    if term.kind == NUMBER and term.operand.is_null:
-        return pc.is_null(column) if term.operator == "=" else pc.is_valid(column)
-    if term.kind == NUMBER:
-        return _compare_number(term.operator, column, term.operand.number)
-    return _compare_text(term, column)
+def _by_column(term: Term, column: Column) -> Mask:
+    found = _compare(term, column)
+    return cast("Mask", _whole(found) if len(found) else make_array([], "bool"))
 
 
-def _compare(operator: str, column: Column, limit: Any) -> Column:
-    return pc.fill_null(_COMPARE[operator](_as(limit.type, column), limit), _FALSE)
+def _whole(column: Column) -> Any:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def _compare_number(operator: str, column: Column, number: int | float | None) -> Column:
-    if not isinstance(number, int) or number not in _INT64:
-        return None
-    return _compare(operator, column, make_scalar(int(number), "int64"))
+def _compare(term: Term, column: Column) -> Column:
+    if term.operator == HAS:
+        return pc.is_valid(column)
+    if term.operator == CONTAINS:
+        texts = pc.utf8_lower(_as(pa.string(), column))
+        return pc.fill_null(pc.match_substring(texts, fold(term.operand.text)), _FALSE)
+    if term.operator == MATCHES:
+        texts = _as(pa.string(), column)
+        return pc.fill_null(pc.match_substring_regex(texts, term.operand), _FALSE)
+    if term.operator not in EQUALITIES:
+        limit = _scalar(term, term.operand)
+        return pc.fill_null(_COMPARE[term.operator](_as(limit.type, column), limit), _FALSE)
+    equal = functools.reduce(pc.or_, [_equals(term, operand, column) for operand in term.operands])
+    return equal if term.operator == "=" else pc.and_not(pc.is_valid(column), equal)
 
 
-def _compare_text(term: Term, column: Column) -> Column:
-    texts = _as(pa.string(), column)
-    found = pc.equal(texts, _text(term.operand.text))
+def _equals(term: Term, operand: Any, column: Column) -> Column:
+    """Compare a column with one value, as `=` does."""
+    is_null = term.kind in (NUMBER, TEXT) and operand.is_null
+    if is_null and term.kind == NUMBER:
+        return pc.is_null(column)
+    scalar = _scalar(term, operand)
+    values = _as(scalar.type, column)
+    found = pc.equal(values, scalar)
     if term.column == "logger":
-        found = pc.or_(found, pc.starts_with(texts, f"{term.operand.text}."))
-    if term.operator == "=":
-        return pc.fill_null(found, _TRUE if term.operand.is_null else _FALSE)
-    return pc.fill_null(pc.invert(found), _FALSE)
+        found = pc.or_(found, pc.starts_with(values, f"{operand.text}."))
+    return pc.fill_null(found, _TRUE if is_null else _FALSE)
 
 
-def _contains(column: Column, text: str) -> Column:
-    if not text.isascii():
-        return None  # Arrow and Python may have different versions of Unicode
-    texts = pc.utf8_lower(_as(pa.string(), column))
-    return pc.fill_null(pc.match_substring(texts, fold(text)), _FALSE)
-
-
-def _bools(hits: Sequence[bool]) -> Mask:
-    return cast("Mask", make_array(hits, "bool"))
+def _scalar(term: Term, operand: Any) -> Any:
+    if term.kind == TIME:
+        return _time(operand)
+    if term.kind == TEXT:
+        return _text(operand.text)
+    return make_scalar(_number(term, operand), "int64")
 
 
 def _text(text: str) -> Any:
@@ -149,25 +158,39 @@ def _as(kind: Any, column: Column) -> Column:
 
 
 def _one_by_one(term: Term, column: Column) -> Mask:
-    test = term.test()
+    values = _read(term, _whole(column))
+    if term.operator == MATCHES:
+        texts = [as_text(value) for value in values if value is not None]
+        found = iter(search(term.operand, texts))
+        hits = [value is not None and next(found) for value in values]
+    else:
+        test = term.test()
+        hits = [test(value) for value in values]
+    return cast("Mask", make_array(hits, "bool"))
+
+
+def _read(term: Term, column: Column) -> list[Any]:
+    """Return the value that is compared in each row."""
     if term.column == "timestamp":  # as numbers: Arrow would need a time zone database
         column = _as(_TIME_TYPE, column).cast(pa.int64())
     if term.path is None:
-        return _bools([test(term.read_cell(value)) for value in column.to_pylist()])
-    hits = [test(None)] * len(column)
-    rows = pc.indices_nonzero(_may_hold(column, term.path))
+        return [term.read_cell(value) for value in column.to_pylist()]
+    values: list[Any] = [None] * len(column)
+    rows = pc.indices_nonzero(may_hold(column, term.path))
     probe = _probe(term.path)
     for row, text in zip(rows.to_pylist(), column.take(rows).to_pylist(), strict=True):
-        hits[row] = test(find(probe(text), term.path))
-    return _bools(hits)
+        values[row] = find(probe(text), term.path)
+    return values
 
 
-def _may_hold(column: Column, path: str) -> Column:
-    """Return which texts may hold the key; a backslash may hide it."""
-    head = path.partition(".")[0]
-    start = f'"{head}"' if head == path else f'"{head}'
+def may_hold(column: Column, path: str) -> Column:
+    """Return which texts of attributes may hold a key; a backslash may hide it."""
+    head, tail = path.partition(".")[0], path.rpartition(".")[2]
+    found = pc.match_substring(column, f'"{path}"' if head == path else f'"{head}')
+    if head != path:
+        found = pc.and_(found, pc.match_substring(column, f'{tail}"'))
     escaped = pc.match_substring(column, "\\")
-    return pc.fill_null(pc.or_(escaped, pc.match_substring(column, start)), _FALSE)
+    return pc.fill_null(pc.or_(escaped, found), _FALSE)
 
 
 def _probe(path: str) -> Callable[[str], Mapping[str, Any]]:

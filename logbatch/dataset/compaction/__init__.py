@@ -1,0 +1,1 @@
+"""What a compaction is made of; `logbatch.dataset.compact` puts it together."""

@@ -1,0 +1,148 @@
+"""`logbatch compact`: what it says, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from make import A, B, make_batch, publish, publish_events
+
+from logbatch.cli import main
+from logbatch.cli.compact import describe
+from logbatch.dataset.compact import Done
+from logbatch.dataset.compaction.task import Count
+from logbatch.storage.maintenance import maintaining
+
+
+def compact(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[str], str]:
+    """Run `logbatch compact logs`; return its exit code, its lines and what it says on stderr."""
+    code = main(["compact", "logs", *arguments])
+    shown = capsys.readouterr()
+    return code, [line.rstrip() for line in shown.out.splitlines()], shown.err
+
+
+@pytest.fixture(autouse=True)
+def in_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run in a directory of its own."""
+    monkeypatch.chdir(tmp_path)
+
+
+def test_files_before_and_after(capsys: pytest.CaptureFixture[str]) -> None:
+    """The summary has files, bytes and rows; a second run has nothing to do."""
+    publish(Path("logs"), make_batch(0, 2, A), make_batch(3, 999, A))
+    code, lines, err = compact(capsys, "--older-than", "0")
+
+    assert (0, "", "1 of 1 date compacted") == (code, err, lines[-1])
+    assert ["files", "bytes", "rows"] == lines[0].split()
+    assert [["before", "2"], ["after", "1"]] == [line.split()[:2] for line in lines[1:3]]
+    assert ["1,000", "1,000"] == [line.split()[-1] for line in lines[1:3]]
+    assert (0, ["nothing to do in 1 date"], "") == compact(capsys, "--older-than", "0")
+
+
+def test_today_is_not_over(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without an option only dates are compacted that ended a day ago."""
+    publish(Path("logs"), make_batch(0, 2, A))
+
+    expected = (0, ["nothing to do: there is no date that is old enough"], "")
+    assert expected == compact(capsys)
+    assert expected == compact(capsys, "--older-than", "1d12h")
+
+
+def test_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """It says what would be done, and does not."""
+    publish(Path("logs"), make_batch(0, 2, A), make_batch(3, 5, A))
+    before = sorted(Path("logs").rglob("*"))
+    code, lines, _ = compact(capsys, "--older-than", "0", "--dry-run")
+
+    assert (0, "1 of 1 date would be compacted") == (code, lines[-1])
+    assert lines[2].startswith("would be      1  at most about")
+    assert before == sorted(Path("logs").rglob("*"))
+
+
+def test_lines_are_left_with_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON Lines stay JSON Lines until they are asked for."""
+    publish(Path("logs"), make_batch(0, 2, A), make_batch(0, 2, B), kind="jsonl")
+    hint = "nothing to do in 1 date; 2 files of JSON Lines stay: --to parquet makes Parquet of them"
+
+    assert (0, [hint], "") == compact(capsys, "--older-than", "0")
+    code, lines, _ = compact(capsys, "--older-than", "0", "--to", "parquet")
+    assert (0, "1 of 1 date compacted") == (code, lines[-1])
+
+
+def test_problems_and_failures(capsys: pytest.CaptureFixture[str]) -> None:
+    """A torn file is a warning; a date that cannot be compacted is an error, and 1 is returned."""
+    publish(Path("logs"), make_batch(0, 2, A), make_batch(3, 5, A))
+    [folder] = Path("logs").glob("date=*")
+    (folder / f"{B}-0-9.parquet").write_bytes(b"torn")
+    (folder / "odd\x1b.parquet").write_bytes(b"mine")
+    code, lines, err = compact(capsys, "--older-than", "0")
+
+    assert (0, "1 of 1 date compacted") == (code, lines[-1])
+    first, second = err.splitlines()
+    assert first.startswith("Warning: ") and first.endswith("; it was put aside")
+    reason = "its name is none that logbatch gives; it was left as it is"
+    assert second.endswith(rf"odd\x1b.parquet: {reason}")
+    (Path("logs") / "date=2020-01-01").mkdir()
+    (Path("logs") / "date=2020-01-01" / f"{A}-0-9.parquet").symlink_to("nowhere")
+    code, lines, err = compact(capsys)
+    assert (1, ["nothing to do in 1 date"]) == (code, lines)
+    assert err.startswith("Error: date=2020-01-01: ")
+    assert "nothing was changed" in err
+
+
+def test_one_at_a_time(capsys: pytest.CaptureFixture[str]) -> None:
+    """The second is told who is at it, and changes nothing."""
+    publish(Path("logs"), make_batch(0, 2, A))
+    with maintaining(Path("logs"), "logbatch retain"):
+        code, lines, err = compact(capsys)
+    assert (1, []) == (code, lines)
+    assert "is busy: logbatch retain is running there" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--older-than", "soon"], "--older-than='soon' must be 0 or a duration"),
+        (["--target-size", "much"], "--target-size='much' must be a size"),
+        (["--memory-limit", "1MB"], "--memory-limit='1MB' must be 500 MB or more"),
+        (["--promote", "level"], "--promote: 'level' is no attribute"),
+        (["--cluster-by", "a,a"], "--cluster-by='a' must name"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is told by the name of the option."""
+    publish(Path("logs"), make_batch(0, 2, A))
+    code, _, err = compact(capsys, *arguments)
+    assert 2 == code
+    assert said in err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_watching(number: signal.Signals, code: int) -> None:
+    """With `--watch` it goes on until it is told to end, and leaves nothing behind."""
+    publish_events(Path("logs"), {"level": "INFO"})
+    arguments = ["compact", "logs", "--older-than", "0", "--watch"]
+    command = [sys.executable, "-m", "logbatch", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        shown = [next(child.stdout) for _ in range(5)]
+        child.send_signal(number)
+        assert code == child.wait()
+
+    assert "1 of 1 date compacted\n" == shown[-1]
+    assert ["maintenance.lock"] == os.listdir("logs/.journal")
+
+
+def test_how_far_it_is() -> None:
+    """The line has a bar, what was read, how fast it goes and how long it will take."""
+    total = Count(3600, 40_000_000, 1_000_000)
+    begin = describe(Done(total, Count(), 0), 0.0)
+    middle = describe(Done(total, Count(3600, 40_000_000, 1_000_000), 500_000), 3.0)
+
+    assert "[            ] 0/3,600 files, 0 B, 0 rows, 0/s" == begin
+    expected = "[=========   ] 3,600/3,600 files, 40.0 MB, 750,000 rows, 250,000/s, 1 s left"
+    assert expected == middle

@@ -1,0 +1,350 @@
+"""Compaction while others read and write, and killed at any instant."""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import duckdb
+import pytest
+from children import Child, Shared, child
+from make import DAY, A, B, P, Q, batch_of, event, lines, make_batch, with_identity, write_compacted
+
+from logbatch import Dataset
+from logbatch.dataset.compaction.run import compact_folder
+from logbatch.dataset.compaction.staging import Change, change_folder
+from logbatch.dataset.compaction.task import CompactTask
+from logbatch.dataset.listing import Vanished
+from logbatch.dataset.verify import verify
+from logbatch.errors import DatasetError, DatasetWarning
+from logbatch.identity import Ranges, SegmentName
+from logbatch.storage.folders import changing
+from logbatch.storage.maintenance import JOURNAL
+from logbatch.transports import build
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
+
+_CHANGES = {
+    *("os.rename", "os.link", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.utime"),
+    *("os.truncate", "ctypes.dlsym"),
+}
+"""Audit events of what changes files; the last one comes right before an exchange."""
+
+
+def make_logs(logs: Path) -> None:
+    """Write what a day may hold: Parquet, lines, a file that grows, a torn and a foreign one."""
+    for kind in ("parquet", "jsonl"):
+        writer: Any = build(f"{kind}:{logs}")
+        writer.now = lambda: NOON
+        for first in range(0, 12, 4):
+            writer.send(make_batch(first, first + 3, A if kind == "parquet" else B))
+        writer.close()
+    data = with_identity(lines(0, 2), P, 0)
+    (logs / DAY / f"{P}-0.jsonl").write_bytes(data)
+    (logs / DAY / f"{P}-7-9.parquet").write_bytes(b"PAR1 torn")
+    (logs / DAY / "mine.parquet.txt").write_text("mine")
+
+
+EXPECTED = sorted([(who, n) for who in (A, B) for n in range(12)] + [(P, n) for n in range(3)])
+
+
+def found(logs: Path) -> list[tuple[str, int]]:
+    """Which records a reader sees."""
+    return sorted((row["producer"], row["sequence"]) for row in Dataset(logs).rows())
+
+
+def compact(logs: Path) -> None:
+    """Compact all there is."""
+    Dataset(logs).compact(older_than=0)
+
+
+def compact_and_die(logs: Path, point: int, reached: Shared) -> None:
+    """Compact, in a process that is killed before so many changes are made."""
+    count = itertools.count(1)
+
+    def kill(name: str, arguments: tuple[Any, ...]) -> None:
+        writes = name == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_DIRECTORY)
+        if name in _CHANGES or writes:
+            reached.value = next(count)
+            if reached.value == point:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def work() -> None:
+        sys.addaudithook(kill)
+        compact(logs)
+
+    os.waitpid(Child(work).pid, 0)
+
+
+@pytest.fixture
+def template(tmp_path: Path) -> Path:
+    """A directory to copy."""
+    make_logs(tmp_path / "template")
+    return tmp_path / "template"
+
+
+def copies(template: Path) -> Iterator[Path]:
+    """Yield copies, one after another in one place."""
+    logs = template.parent / "logs"
+    while True:
+        shutil.rmtree(logs, ignore_errors=True)
+        shutil.copytree(template, logs)
+        yield logs
+
+
+@pytest.mark.filterwarnings("ignore::logbatch.errors.DatasetWarning")
+def test_killed_at_every_change(template: Path) -> None:
+    """Wherever it is killed, each record is there once, and the next run ends what was begun."""
+    places = copies(template)
+    for point in itertools.count(1):
+        logs, reached = next(places), Shared()
+        compact_and_die(logs, point, reached)
+        assert EXPECTED == found(logs), point
+        if reached.value < point:
+            break
+        if point % 3 == 0:
+            compact(logs)
+            assert EXPECTED == found(logs), point
+            assert ["maintenance.lock"] == os.listdir(logs / JOURNAL), point
+            assert (logs / DAY / f".damaged-{P}-7-9").read_bytes() == b"PAR1 torn"
+    assert point > 30
+
+
+@pytest.mark.filterwarnings("ignore::logbatch.errors.DatasetWarning")
+def test_killed_twice(template: Path) -> None:
+    """Also where it is killed again while it cleans up and goes on."""
+    chance = random.Random(6)
+    places = copies(template)
+    for _ in range(20):
+        logs = next(places)
+        points = chance.randrange(8, 36), chance.randrange(1, 44)
+        for point in points:
+            compact_and_die(logs, point, Shared())
+        assert EXPECTED == found(logs), points
+        if points[0] % 3 == 0:
+            compact(logs)
+            assert EXPECTED == found(logs), points
+            assert ["maintenance.lock"] == os.listdir(logs / JOURNAL), points
+
+
+# ---------------------------------------------------------------------- beside others
+
+
+def test_whoever_counts_meanwhile(tmp_path: Path) -> None:
+    """Our readers and a glob over a closed date never see a wrong number."""
+    logs = tmp_path / "logs"
+    writer: Any = build(f"parquet:{logs}")
+    writer.now = lambda: NOON
+    for first in range(0, 200, 5):
+        writer.send(make_batch(first, first + 4, A))
+    counts, stop = Shared(), Shared()
+
+    def count() -> None:
+        with duckdb.connect() as connection:
+            dataset = Dataset(logs)
+            while not stop.value:
+                assert 200 == dataset.to_table(columns=["sequence"]).num_rows
+                with suppress(duckdb.IOException):  # a folder was exchanged while it was read
+                    query = f"SELECT count(*) FROM '{logs}/date=*/*.parquet'"
+                    assert [(200,)] == connection.sql(query).fetchall()
+                counts.value += 1
+
+    with child(count) as reader:
+        for turn in range(12):
+            counts.wait_for(turn)
+            rule = "none" if turn % 2 else "auto"
+            assert 1 == Dataset(logs).compact(older_than=0, promote=rule).changed
+        counts.wait_for(12)
+        stop.value = 1
+        reader.wait()
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl"])
+def test_who_writes_meanwhile(tmp_path: Path, kind: str) -> None:
+    """Files that are published, grow and are rotated while a folder is exchanged are all there."""
+    logs = tmp_path / "logs"
+    writer: Any = build(
+        {"type": kind, "path": logs}, **({"rotate_bytes": 900} if kind == "jsonl" else {})
+    )
+    writer.now = lambda: NOON
+    writer.send(make_batch(0, 2, A))
+    written, stop = Shared(), Shared()
+
+    def write() -> None:
+        for first in itertools.count(3, 3):
+            if stop.value:
+                break
+            writer.send(make_batch(first, first + 2, A))
+            written.value = first + 3
+        writer.close()
+
+    with child(write) as process:
+        for turn in range(6):
+            written.wait_for(turn * 6)
+            Dataset(logs).compact(older_than=0, to="parquet", cluster_by=f"key{turn}")
+            there = found(logs)
+            assert there == [(A, n) for n in range(len(there))]
+        stop.value = 1
+        process.wait()
+    assert [(A, n) for n in range(written.value)] == found(logs)
+    assert verify(logs).ok
+
+
+def plan(logs: Path, *dropped: str) -> tuple[Path, Path, Change]:
+    """Make a compacted file of records 0 to 9, beside a folder that is not changed yet."""
+    staged = logs / JOURNAL / "compact-x" / DAY
+    made = write_compacted(staged, make_batch(0, 9, A))
+    consumed = {}
+    for name in dropped:
+        segment = SegmentName.parse(name)
+        assert segment is not None
+        consumed[name] = {segment.producer: Ranges([(segment.first, segment.last)])}
+    return logs / DAY, staged, Change([made], consumed, [], [], {A: Ranges([(0, 9)])})
+
+
+def file_of(first: int, last: int) -> str:
+    """Name a file."""
+    return f"{A}-{first}-{last}.parquet"
+
+
+def put(logs: Path, first: int, last: int) -> None:
+    """Publish a file of that day."""
+    writer: Any = build(f"parquet:{logs}")
+    writer.now = lambda: NOON
+    writer._write(make_batch(first, last, A))
+
+
+def test_files_that_come_before_the_exchange(tmp_path: Path) -> None:
+    """What is in the new files already goes; what is not, stays."""
+    logs = tmp_path / "logs"
+    put(logs, 0, 4)
+    put(logs, 5, 9)
+    folder, staged, change = plan(logs, file_of(0, 4), file_of(5, 9))
+    put(logs, 2, 7)
+    put(logs, 8, 12)
+    (folder / f"{B}-0.jsonl").write_bytes(with_identity(lines(0, 1), B, 0))
+
+    assert change_folder(folder, staged, change)
+    assert {change.made[0].name, file_of(8, 12), f"{B}-0.jsonl"} == set(os.listdir(folder))
+    assert [(A, n) for n in range(13)] + [(B, 0), (B, 1)] == found(logs)
+
+
+def test_a_merge_meanwhile(tmp_path: Path) -> None:
+    """A process merges its own files while they are compacted: nothing is twice or gone."""
+    logs = tmp_path / "logs"
+    put(logs, 0, 4)
+    put(logs, 5, 9)
+    folder, staged, change = plan(logs, file_of(0, 4), file_of(5, 9))
+    put(logs, 0, 9)
+    with changing(folder):
+        (folder / file_of(0, 4)).unlink()
+        (folder / file_of(5, 9)).unlink()
+
+    assert change_folder(folder, staged, change)
+    assert [change.made[0].name] == os.listdir(folder)
+    assert [(A, n) for n in range(10)] == found(logs)
+
+
+def test_a_file_that_vanished(tmp_path: Path) -> None:
+    """It is not brought back: the folder stays as it is, and that is said."""
+    logs = tmp_path / "logs"
+    put(logs, 0, 4)
+    put(logs, 5, 9)
+    folder, staged, change = plan(logs, file_of(0, 4), file_of(5, 9))
+    (folder / file_of(0, 4)).unlink()
+
+    with pytest.raises(Vanished, match=file_of(0, 4)):
+        change_folder(folder, staged, change)
+    assert [file_of(5, 9)] == os.listdir(folder)
+
+
+def test_where_folders_cannot_be_exchanged(tmp_path: Path) -> None:
+    """The same comes of it, one step after the other."""
+    logs = tmp_path / "logs"
+    put(logs, 0, 4)
+    put(logs, 5, 9)
+    folder, staged, change = plan(logs, file_of(0, 4), file_of(5, 9))
+    put(logs, 8, 12)
+
+    assert not change_folder(folder, staged, change, lambda one, other: False)
+    assert {change.made[0].name, file_of(8, 12)} == set(os.listdir(folder))
+    assert [(A, n) for n in range(13)] == found(logs)
+
+
+def test_on_another_file_system(tmp_path: Path) -> None:
+    """A folder that was mounted or linked from elsewhere has its files copied there."""
+    if os.stat("/dev/shm").st_dev == os.stat(tmp_path).st_dev:
+        pytest.skip("there is but one file system here")
+    logs = tmp_path / "logs"
+    put(logs, 0, 4)
+    put(logs, 5, 9)
+    with TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        os.rename(shutil.copytree(logs / DAY, Path(elsewhere, DAY)), Path(elsewhere, "day"))
+        shutil.rmtree(logs / DAY)
+        (logs / DAY).symlink_to(Path(elsewhere, "day"))
+        before = Dataset(logs).compact(older_than=0).before
+
+        assert 2 == before.files
+        assert 1 == len(os.listdir(logs / DAY))
+        assert [(A, n) for n in range(10)] == found(logs)
+
+
+# ---------------------------------------------------------------------- what fails
+
+
+@pytest.mark.parametrize(("size", "limit"), [(30_000, 4096), (1_100_000, 500_000)])
+def test_a_full_disk(template: Path, size: int, limit: int) -> None:
+    """Nothing is changed, a word says why, and there is room again afterwards."""
+    writer: Any = build(f"parquet:{template}")
+    writer.now = lambda: NOON
+    padding = random.Random(1).randbytes(size).hex()
+    writer.send(batch_of(Q, 0, event(padding)))
+    expected = [*EXPECTED, (Q, 0)]
+    before = sorted(os.listdir(template / DAY))
+
+    def work() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        with pytest.raises(DatasetError, match=f"{DAY}: .*"):
+            compact(template)
+
+    Child(work).wait()
+    assert before == sorted(os.listdir(template / DAY))
+    assert ["maintenance.lock"] == os.listdir(template / JOURNAL)
+    with pytest.warns(DatasetWarning):
+        assert sorted(expected) == found(template)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere: RUN THIS AS A USER ONCE")
+def test_no_permission(template: Path) -> None:
+    """The same where the directory may not be written."""
+    (template / JOURNAL).chmod(0o500)
+    with pytest.raises(OSError, match=JOURNAL):
+        compact(template)
+    (template / JOURNAL).chmod(0o700)
+
+
+def test_a_worker_that_outlives_its_parent(template: Path) -> None:
+    """A second compaction leaves its place alone, and both may end in any order."""
+    place = template / JOURNAL / "compact-01"
+    place.mkdir(parents=True)
+    descriptor = os.open(place, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    compact(template)
+    assert place.is_dir()
+    os.close(descriptor)
+    outcome = compact_folder(CompactTask(str(template / DAY), str(place), jsonl=True))
+    assert (False, "") == (outcome.changed, outcome.failure)
+    assert not place.exists()
