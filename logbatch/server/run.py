@@ -136,12 +136,16 @@ def _build(settings: Settings, trouble: Trouble) -> tuple[Receiver, _Upkeep]:
 
 
 def _make_writer(settings: Settings) -> JsonlTransport | ParquetTransport:
+    limits = settings.limits
+    writer: JsonlTransport | ParquetTransport
     if settings.format == "parquet":
-        writer: JsonlTransport | ParquetTransport = ParquetTransport(settings.directory)
+        writer = parquet = ParquetTransport(settings.directory)
+        # What is sent again is compared with whole row groups, so they are small beside a body.
+        parquet.group_bytes = limits.max_body_bytes // 4
     else:
-        writer = JsonlTransport(settings.directory)
-        writer.open_files = _count_files(settings.limits.max_connections)
-        writer.idle_seconds = _IDLE
+        writer = jsonl = JsonlTransport(settings.directory)
+        jsonl.open_files = _count_files(limits.max_connections)
+        jsonl.idle_seconds = _IDLE
     writer.remembered = _PRODUCERS
     return writer
 
