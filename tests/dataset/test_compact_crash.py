@@ -210,7 +210,7 @@ def plan(logs: Path, *dropped: str) -> tuple[Path, Path, Change]:
     for name in dropped:
         segment = SegmentName.parse(name)
         assert segment is not None
-        consumed[name] = {segment.producer: Ranges([(segment.first, segment.last)])}
+        consumed[name] = ((segment.producer, ((segment.first, segment.last),)),)
     return logs / DAY, staged, Change([made], consumed, [], [], {A: Ranges([(0, 9)])})
 
 

@@ -28,6 +28,7 @@ from logbatch.dataset.compaction.staging import Change, Place, change_folder
 from logbatch.dataset.compaction.task import CompactTask, Count, Outcome, Progress
 from logbatch.dataset.compaction.writing import CompactedFile
 from logbatch.dataset.listing import Damaged, Vanished
+from logbatch.dataset.snapshot import Taken
 from logbatch.errors import LogbatchError
 from logbatch.identity import Ranges
 from logbatch.storage.columns import COLUMNS
@@ -76,7 +77,7 @@ class _Compaction:
         self._wanted = Wanted(task.cluster_by, rule, task.target_size, task.jsonl)
         self._unfit: dict[Path, Unfit] = {}
         self._stopped = threading.Event()
-        self._seen: dict[Path, dict[str, Ranges]] = {}
+        self._seen: dict[str, Taken] = {}  # what was in files, by their names, in an earlier try
         self._odd: list[str] = []
 
     # -------------------------------------------------------------- what is to be done
@@ -114,19 +115,15 @@ class _Compaction:
         names = list_names(self._folder)
         found = find_inputs(self._folder, self._wanted, self._unfit)
         covered = found.covered
-        for path, held in self._seen.items():
-            if path.name not in names and not is_within(held, covered):
-                raise LogbatchError(_gone(str(path)))
-        self._seen = {
-            each.path: {producer: Ranges(spans) for producer, spans in each.held}
-            for each in found.inputs
-        }
+        for name, held in self._seen.items():
+            if name not in names and not is_within(held, covered):
+                raise LogbatchError(_gone(str(self._folder / name)))
+        self._seen = consumed = {each.path.name: each.held for each in found.inputs}
         self._unfit.update(found.unfit)
         torn = {path.name for path, each in found.unfit.items() if each.torn}
         if not found.inputs and not torn:
             return self._tell(found, Count(), False)
         made, after = self._make(found, place)
-        consumed = {path.name: held for path, held in self._seen.items()}
         stay = names - consumed.keys() - torn
         change_folder(self._folder, place.staged, Change(made, consumed, stay, torn, covered))
         return self._tell(found, after, True)
@@ -243,7 +240,7 @@ class _Compaction:
         }
         may_be = union(each for each in found.inputs if each.retired)
         good = engine.rows() == sum(map(len, there.values()))
-        if good and is_within(there, expected) and is_within(gone, may_be):
+        if good and is_within(there.items(), expected) and is_within(gone.items(), may_be):
             return {producer: spans for producer, spans in gone.items() if spans}
         raise self._blame(LogbatchError("its files contradict themselves"), found)
 

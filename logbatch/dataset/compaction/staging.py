@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 from logbatch.dataset.compaction.inputs import is_within
 from logbatch.dataset.listing import Damaged, Vanished, find_segment
-from logbatch.dataset.snapshot import make_part
+from logbatch.dataset.snapshot import Taken, make_part
 from logbatch.disk import make_directory, read_blocks, replacing, sync_directory, write_all
 from logbatch.identity import Ranges
 from logbatch.storage.folders import NO_LOCKS, Busy, changing, exchange
@@ -152,7 +152,7 @@ class Change(NamedTuple):
     """
 
     made: Sequence[Path]
-    consumed: Mapping[str, Mapping[str, Ranges]]
+    consumed: Mapping[str, Taken]
     stay: Collection[str]
     aside: Collection[str]
     covered: Mapping[str, Ranges]
@@ -201,23 +201,23 @@ def _find_dropped(folder: Path, names: set[str], change: Change) -> set[str]:
         held = _read_held(folder / name)
         if held and is_within(held, change.covered):
             dropped.add(name)
-        for producer, ranges in held.items():
-            came[producer] = Ranges([*came.get(producer, ()), *ranges])
+        for producer, spans in held:
+            came[producer] = Ranges([*came.get(producer, ()), *spans])
     for name in change.consumed.keys() - names:
         if not is_within(change.consumed[name], came):
             raise Vanished(str(folder / name))
     return dropped
 
 
-def _read_held(path: Path) -> Mapping[str, Ranges]:
+def _read_held(path: Path) -> Taken:
     """Return which records a file holds that came meanwhile; none where that is not certain."""
     segment = find_segment(path)
     if segment is None or segment.growing:
-        return {}
+        return ()
     try:
-        return {producer: Ranges(spans) for producer, spans in make_part(segment).taken}
+        return make_part(segment).taken
     except (Vanished, Damaged):
-        return {}
+        return ()
 
 
 def _link(folder: Path, staged: Path, names: Collection[str], aside: Collection[str]) -> bool:
