@@ -6,8 +6,8 @@
 The records are those of the call `_arguments` of `calls.py`, in which only the user's id changes;
 with `--random`, a path, a time taken, a user and a status do, by chance: that is as far from what
 can be compressed as a log gets.  They are written as two processes would have written them, in
-small Parquet files, and as JSON Lines.  `logbatch compact` runs as a process of its own; its memory is
-the most that the system ever gave it.  A question's time is the median over the runs, in turn.
+small Parquet files, and as JSON Lines.  `logbatch compact` runs as a process of its own; its memory
+is the most that the system ever gave it.  A question's time is the median over the runs, in turn.
 
 `--growth` compacts ever more records, in files of the same number of records, and draws how long
 that takes and how much memory.

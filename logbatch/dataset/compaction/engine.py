@@ -179,8 +179,10 @@ class Engine:
         """
         order = ", ".join([*(f"{each} NULLS LAST" for each in cluster), _ORDER])
         query = f"SELECT {_FIXED} FROM {self._source} WHERE {self._slices} = {at} ORDER BY {order}"
-        relation = self._connection.sql(query)
-        yield from relation.to_arrow_reader(BATCH)
+        relation: Any = self._connection.sql(query)
+        # DuckDB 1.3 has the older of the two names only.
+        read = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
+        yield from read(BATCH)
 
     def _ask(self, query: str, **values: Any) -> list[Any]:
         return self._connection.execute(query, values or None).fetchall()

@@ -178,15 +178,24 @@ def change_folder(
         names = list_names(folder)
         dropped = _find_dropped(folder, names, change)
         stay = names - dropped
-        linked = locked and _link(folder, staged, stay, change.aside)
-        if linked:
+        may = locked and not folder.is_symlink()  # the link would be exchanged, not the folder
+        if may and _link(folder, staged, stay, change.aside):
             sync_directory(staged)
-            if swap(staged, folder):
+            if _swap(staged, folder, swap):
                 sync_directory(folder.parent)
                 sync_directory(staged.parent)
                 return True
         _change_in_place(folder, change, dropped)
         return False
+
+
+def _swap(staged: Path, folder: Path, swap: Callable[[Path, Path], bool]) -> bool:
+    try:
+        return swap(staged, folder)
+    except OSError as error:
+        if error.errno in (errno.EXDEV, errno.EBUSY):  # something is mounted there
+            return False
+        raise
 
 
 def _find_dropped(folder: Path, names: set[str], change: Change) -> set[str]:
