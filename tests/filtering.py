@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
+from duck import decide
 from hypothesis import strategies as st
 
 from logbatch.dataset.filter.comparisons import HAS, MATCHES, OPERATORS
@@ -51,16 +52,57 @@ def as_table(rows: list[dict[str, Any]]) -> pa.Table:
 
 
 def chosen(text: str, *rows: dict[str, Any]) -> list[bool]:
-    """Ask a filter about records in both forms, which must agree."""
+    """Ask a filter about records in all forms, which must agree."""
     found = Filter.parse(text, now=NOW)
     one_by_one = [found.matches(row) for row in rows]
     assert one_by_one == found.mask(as_table(list(rows))).to_pylist()
+    assert_engine_agrees(found, list(rows), {})
     return one_by_one
 
 
 def holds(text: str, **values: Any) -> bool:
-    """Ask a filter about one record in both forms."""
+    """Ask a filter about one record in all forms."""
     return chosen(text, record(**values))[0]
+
+
+def assert_engine_agrees(found: Filter, rows: list[dict[str, Any]], typed: dict[str, str]) -> None:
+    """DuckDB says the same of each row, or that it is unsure, with attributes as columns or not."""
+    for row, said in zip(rows, decided(found, rows, typed), strict=True):
+        assert said in (None, found.matches(row)), row
+
+
+def decided(
+    found: Filter, rows: list[dict[str, Any]], typed: dict[str, str] | None = None
+) -> list[bool | None]:
+    """Have DuckDB decide; None where it is unsure.
+
+    Args:
+        found: The filter.
+        rows: The records.
+        typed: The attributes that are columns, and the types of these.
+    """
+    table = as_table(rows)
+    for key, kind in (typed or {}).items():
+        values = [fitting((row.get("attributes") or {}).get(key), kind) for row in rows]
+        table = table.append_column(key, pa.array(values, FITTING[kind][0]))
+    return decide(found, table, typed or {})
+
+
+FITTING: dict[str, tuple[pa.DataType, tuple[type, ...]]] = {
+    "int64": (pa.int64(), (int,)),
+    "float64": (pa.float64(), (int, float)),
+    "bool": (pa.bool_(), (bool,)),
+    "string": (pa.string(), (str,)),
+}
+
+
+def fitting(value: Any, kind: str) -> Any:
+    """Return what a typed column has of an attribute: null where it is of another type."""
+    fits = isinstance(value, FITTING[kind][1]) and isinstance(value, bool) is (kind == "bool")
+    found: Any = value if fits else None
+    if kind == "int64" and fits and not -(1 << 63) <= found < 1 << 63:
+        return None
+    return float(found) if kind == "float64" and fits else found
 
 
 PATTERNS = ["a", "^4", "APP$", r"\d\.0?", "(?-i)A", "(?s)^.*$", "É|ς", "", "a/b", r"\/|null"]

@@ -8,6 +8,7 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -127,13 +128,12 @@ def _targets(
     return [name if name in modules else origin for name in names]
 
 
-def _read(module: str) -> list[Import]:
+@cache
+def imports_of(module: str) -> list[Import]:
+    """List what a module of ours imports of ours."""
     path = MODULES[module]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     return find_imports(ast.parse(path.read_bytes()), package, MODULES)
-
-
-IMPORTS = {module: _read(module) for module in MODULES}
 
 
 def loaded_by(module: str) -> set[str]:
@@ -146,7 +146,8 @@ def loaded_by(module: str) -> set[str]:
         if current in seen:
             continue
         seen.add(current)
-        now = {found.target for found in IMPORTS.get(current, []) if not found.late} - {"logbatch"}
+        found = imports_of(current) if current in MODULES else []
+        now = {each.target for each in found if not each.late} - {"logbatch"}
         asked |= now
         ahead += [*now, *parents(current)]
     return asked
@@ -172,7 +173,7 @@ def test_imports_point_down(module: str) -> None:
     """A module imports only what stands in its own layer or below."""
     upward = [
         f"line {found.line}: {found.target}"
-        for found in IMPORTS[module]
+        for found in imports_of(module)
         if found.target != "logbatch" and _is_above(found.target, module)
     ]
 
@@ -193,8 +194,7 @@ def _is_above(module: str, other: str) -> bool:
 def test_no_circles() -> None:
     """No module imports itself by way of others, not even late."""
     graph = {
-        module: {found.target for found in imports} - {"logbatch"}
-        for module, imports in IMPORTS.items()
+        module: {found.target for found in imports_of(module)} - {"logbatch"} for module in MODULES
     }
     try:
         graphlib.TopologicalSorter(graph).prepare()
@@ -205,7 +205,7 @@ def test_no_circles() -> None:
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_nothing_imports_the_root(module: str) -> None:
     """Inside the package, names come from where they are defined."""
-    lines = [found.line for found in IMPORTS[module] if found.target == "logbatch"]
+    lines = [found.line for found in imports_of(module) if found.target == "logbatch"]
 
     assert [] == lines
 

@@ -11,7 +11,8 @@ In one step, in this order:
 2. The rest of a flush that a failure interrupted is sent, then what is due.
 3. Losses are reported in the log, now that sending works: before, they might be dropped, too.
 4. One batch of a process that died is sent, so that our own events never wait for long.
-5. Where nothing of all this is left to do, the destination is kept in order for a moment.
+5. Where nothing of all this is left to do, the destination is kept in order for a moment; and once
+   a second even if there is, as a process that is always busy would never do it.
 
 Before the lines of a journal are counted or read, and at the end of each step, we look whether its
 files still are as they were left; so a step comes at least every second as long as there are any.
@@ -47,6 +48,7 @@ from logbatch.trouble import Trouble
 TAKE_OVER_EVERY = 3.0  # seconds between two looks for journals of processes that died
 SYNC_EVERY = 1.0  # seconds that events wait before they are brought to the disk where they are
 LOOK_EVERY = 1.0  # seconds between two looks whether the journals' files are still there
+TIDY_EVERY = 1.0  # seconds after which the destination is kept in order though more is due
 LAST_LOOK = 1.0  # seconds given to them when a session is closed
 
 _BACKOFF = Backoff()
@@ -102,6 +104,7 @@ class Flusher:
         self._flushed = float("-inf")
         self._take_over_at = float("-inf")
         self._synced = float("-inf")
+        self._tidied = float("-inf")
         self._pace = Pace()
         self._paced: tuple[float, int] | None = None  # when it was measured, and at which event
 
@@ -125,7 +128,7 @@ class Flusher:
         session.journal.prepare(self._yielder.let_others_run)
         looks_again = LOOK_EVERY if session.journal.has_files else float("inf")
         wait = min(self._next_look(session), self._sync(session), looks_again)
-        return min(wait, self._tidy()) if wait > 0 else wait
+        return min(wait, self._tidy(wait))
 
     def _deliver_all(self) -> None:
         try:
@@ -182,14 +185,21 @@ class Flusher:
             each.journal.sync()
         return SYNC_EVERY
 
-    def _tidy(self) -> float:
+    def _tidy(self, wait: float) -> float:
         """Have the destination kept in order, if this process lives on and can send.
+
+        Args:
+            wait: Seconds until something else is due.
 
         Returns:
             Seconds until there may be more to do.
         """
+        now = self._clock()
         ends = process.ending or self._inbox.closing
-        return float("inf") if ends or self._clock() < self._retry_at else self._delivery.tidy()
+        if ends or now < self._retry_at or (wait <= 0 and now < self._tidied + TIDY_EVERY):
+            return float("inf")
+        self._tidied = now
+        return self._delivery.tidy()
 
     def _next_look(self, session: Session) -> float:
         repeats = self._repeats.due_in() if self._repeats is not None else float("inf")

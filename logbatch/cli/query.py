@@ -105,13 +105,8 @@ def command(
     if form == "parquet" and output is None and sys.stdout.isatty():
         raise click.UsageError("Parquet is not for a terminal: use --output FILE, or a pipe.")
     path = find_directory(directory)
-    try:
-        with Progress(lambda: "the query runs"):
-            table = Dataset(path).sql(sql, timeout=timeout, memory_limit=memory_limit)
-    except RuntimeError as error:
-        if str(error) == "Query interrupted":  # what DuckDB makes of Ctrl-C
-            raise KeyboardInterrupt from error
-        raise
+    with Progress(lambda: "the query runs"):
+        table = Dataset(path).sql(sql, timeout=timeout, memory_limit=memory_limit)
     if output is None:
         _write_to_stdout(table, form, max_rows or None, color)
     else:

@@ -6,7 +6,7 @@ its bytes may be others, as a Parquet file keeps values and not lines.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ import pyarrow as pa
 
 from logbatch.dataset.listing import Damaged, Vanished
 from logbatch.dataset.pieces import FIXED
-from logbatch.dataset.snapshot import Snapshot
+from logbatch.dataset.snapshot import Snapshot, without
 from logbatch.dataset.source import TRIES, Source
 from logbatch.dataset.tables import read_rest
 from logbatch.epoch import to_text
-from logbatch.identity import Ranges, is_producer
+from logbatch.identity import is_producer
 from logbatch.storage.columns import FIELDS
 from logbatch.storage.line import Line
 from logbatch.transports.base import Batch
@@ -61,7 +61,7 @@ def _tables(source: Source) -> Iterator[pa.Table]:
         try:
             for each in _singly(snapshot.within(wanted)):
                 yield from read_rest(source, each, schema)
-                wanted = _without(wanted, each)
+                wanted = without(wanted, each)
             return
         except (Vanished, Damaged) as error:
             left = source.note(error, left)
@@ -74,18 +74,6 @@ def _singly(snapshot: Snapshot) -> Iterator[Snapshot]:
         yield snapshot._replace(parts=[part], tails=[])
     for tail in snapshot.tails:
         yield snapshot._replace(parts=[], tails=[tail])
-
-
-def _without(wanted: Mapping[str, Ranges], done: Snapshot) -> dict[str, Ranges]:
-    """Leave out what was read."""
-    rest = dict(wanted)
-    for producer, spans in [
-        *(taken for part in done.parts for taken in part.taken),
-        *((tail.producer, tail.spans) for tail in done.tails),
-    ]:
-        read = Ranges(spans)
-        rest[producer] = Ranges(hole for span in rest[producer] for hole in read.missing(*span))
-    return rest
 
 
 def _lines_of_table(table: pa.Table) -> Iterator[tuple[str, int, bytes]]:

@@ -15,14 +15,16 @@ from __future__ import annotations
 import heapq
 import math
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import closing
 from itertools import count, groupby, pairwise
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute
 
+from logbatch.dataset.engine import is_installed
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.listing import Damaged, Vanished
 from logbatch.dataset.pieces import (
@@ -34,17 +36,22 @@ from logbatch.dataset.pieces import (
     pieces,
     read,
     read_tail,
+    size_of,
     written_at,
 )
 from logbatch.dataset.rows import Row, row_order, rows_of_table
 from logbatch.dataset.snapshot import Part, Snapshot, Tail
 from logbatch.dataset.source import TRIES, Source
+from logbatch.dataset.windows import Windows
 from logbatch.storage.arrays import make_scalar
 from logbatch.storage.segments import born
 
 pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
 
 _FEWEST, _MOST = 1 << 10, 1 << 16  # rows that are gathered before they are sorted
+_FILES = 16  # files that the engine reads first; then it is four times as many, and so on
+_LONG = 1 << 20  # bytes of a file of which it reads a part only
+_KEYS = ["timestamp", "producer", "sequence"]
 _STRIDE = 1 << 10  # rows that are made Python objects at a time
 
 
@@ -53,8 +60,10 @@ class _Unit(NamedTuple):
 
     edge: float
     number: int
-    read: Callable[[], pa.Table] | None
-    guess: tuple[Part, Piece] | None = None  # instead, where the bounds are not known yet
+    part: Part | None
+    piece: Piece
+    guessed: bool = False
+    table: pa.Table | None = None  # of a journal
 
 
 def ordered_rows(
@@ -77,13 +86,14 @@ def ordered_rows(
     tries = TRIES
     while limit is None or limit > 0:
         try:
-            for row in _Merge(source, snapshot, where, limit, newest_first).rows():
-                if last is None or _comes_after(row, last, newest_first):
-                    last, tries = row, TRIES
-                    limit = None if limit is None else limit - 1
-                    yield row
-                    if limit == 0:
-                        return
+            with closing(_Merge(source, snapshot, where, limit, newest_first)) as merge:
+                for row in merge.rows():
+                    if last is None or _comes_after(row, last, newest_first):
+                        last, tries = row, TRIES
+                        limit = None if limit is None else limit - 1
+                        yield row
+                        if limit == 0:
+                            return
             return
         except (Vanished, Damaged) as error:
             tries = source.note(error, tries)
@@ -107,33 +117,50 @@ class _Merge:
     ) -> None:
         self._source = source
         self._where = where
+        self._limit = limit
         self._sign = -1 if newest_first else 1
         self._fewest = _FEWEST if limit is None else min(max(limit, 1), _MOST)
+        self._files = _FILES
         self._numbers = count()
         self._units: list[_Unit] = []
-        newest = max((self._add_tail(tail) for tail in snapshot.tails), default=0)
-        # Times that have not come yet are made up, and tell nothing of when a file was written.
-        self._guess = newest_first and limit is not None and newest <= time.time() * 1e6 + SLACK
-        for producer, parts in groupby(snapshot.parts, lambda part: part.segment.producer):
-            self._add_parts(producer, list(parts))
+        self._windows: Windows | None = None
+        if _needs_engine(snapshot, where, limit) and is_installed():
+            self._windows = Windows(source, where, limit, newest_first)
+        try:
+            newest = max((self._add_tail(tail) for tail in snapshot.tails), default=0)
+            # Times that have not come yet are made up, and tell nothing of when they were written.
+            self._guess = newest_first and limit is not None and newest <= time.time() * 1e6 + SLACK
+            for producer, parts in groupby(snapshot.parts, lambda part: part.segment.producer):
+                self._add_parts(producer, list(parts))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End what goes on in the background."""
+        if self._windows is not None:
+            self._windows.close()
+
+    # ------------------------------------------------------------------ what there is to read
 
     def _add_tail(self, tail: Tail) -> float:
         table = read_tail(tail, FIXED)
         bounds = pc.min_max(table.column("timestamp").cast(pa.int64())).as_py()
         piece = Piece(0, None, bounds["min"], bounds["max"])
-        self._add(piece, partial(self._chosen, table))
+        self._add(None, piece, table)
         return piece.high
 
     def _add_parts(self, producer: str, parts: list[Part]) -> None:
         """Add the files of a producer, in the order in which they were written."""
-        written = [written_at(part) for part in parts] if self._guess else []
+        guess = self._guess and producer  # those of many say themselves what they hold
+        written = [written_at(part) for part in parts] if guess else []
         if not written or not _in_order([int(born(producer) * 1e6), *written]):
             for part in parts:
                 self._add_pieces(part, self._pieces(part))
             return
         for part, at in zip(parts, written, strict=True):
             for piece in guess_pieces(part, at):
-                unit = _Unit(-piece.high, next(self._numbers), None, (part, piece))
+                unit = _Unit(-piece.high, next(self._numbers), part, piece, guessed=True)
                 heapq.heappush(self._units, unit)
 
     def _pieces(self, part: Part) -> tuple[Piece, ...]:
@@ -141,7 +168,14 @@ class _Merge:
 
     def _add_pieces(self, part: Part, found: tuple[Piece, ...]) -> None:
         for piece in found:
-            self._add(piece, partial(self._read, part, piece))
+            self._add(part, piece)
+
+    def _add(self, part: Part | None, piece: Piece, table: pa.Table | None = None) -> None:
+        first, last = self._where.period
+        if (first is None or piece.high >= first) and (last is None or piece.low <= last):
+            edge = piece.low if self._sign > 0 else -piece.high
+            unit = _Unit(edge, next(self._numbers), part, piece, table=table)
+            heapq.heappush(self._units, unit)
 
     def _find_out(self, part: Part, guessed: Piece) -> bool:
         """Replace a guess by what is true; tell whether it was right."""
@@ -151,30 +185,66 @@ class _Merge:
         return all(piece.high <= guessed.high for piece in found)
 
     def _give_up_guessing(self) -> None:
-        guesses = [unit.guess for unit in self._units if unit.guess is not None]
-        self._units = [unit for unit in self._units if unit.guess is None]
+        guesses = [unit for unit in self._units if unit.guessed]
+        self._units = [unit for unit in self._units if not unit.guessed]
         heapq.heapify(self._units)
-        for part, piece in guesses:
-            self._find_out(part, piece)
+        for unit in guesses:
+            if unit.part is not None:
+                self._find_out(unit.part, unit.piece)
 
-    def _add(self, piece: Piece, read: Callable[[], pa.Table]) -> None:
-        first, last = self._where.period
-        if (first is None or piece.high >= first) and (last is None or piece.low <= last):
-            edge = piece.low if self._sign > 0 else -piece.high
-            heapq.heappush(self._units, _Unit(edge, next(self._numbers), read))
+    # ------------------------------------------------------------------ reading
+
+    def _gather(self, rows: int) -> Iterator[pa.Table]:
+        """Read the next pieces, until there are some rows."""
+        guesses: list[tuple[Part, Piece]] = []
+        files = 0
+        while self._units and rows > 0 and files < self._files:
+            unit = heapq.heappop(self._units)
+            if unit.part is None:
+                table = self._chosen(unit.table)
+            elif self._windows is not None and _is_parquet(unit.part) and not _is_long(unit):
+                files += 1
+                rows -= unit.piece.rows if self._limit is None else 0
+                if unit.guessed:
+                    guesses.append((unit.part, unit.piece))
+                self._hand_over(self._windows, unit.part, unit.piece)
+                continue
+            elif unit.guessed:
+                if not self._find_out(unit.part, unit.piece):
+                    self._give_up_guessing()
+                continue
+            else:
+                table = self._read(unit.part, unit.piece)
+            rows -= table.num_rows
+            yield table
+        if self._windows is not None and self._windows.unread():
+            yield self._read_window(self._windows, guesses)
+
+    def _hand_over(self, windows: Windows, part: Part, piece: Piece) -> None:
+        if (piece.start == 0 and piece.stop is None) or len(self._source.footer(part).pieces) == 1:
+            windows.add(part)
+        else:
+            windows.add_piece(part, piece)
+
+    def _read_window(self, windows: Windows, guesses: list[tuple[Part, Piece]]) -> pa.Table:
+        """Read what was gathered; more of that is read at a time as it goes on."""
+        self._files *= 4
+        table = windows.read(self._next_edge())
+        if not _are_right(guesses, table):
+            self._give_up_guessing()
+        return table
 
     def _read(self, part: Part, piece: Piece) -> pa.Table:
         self._source.looked_at.add(part.path)
-        if _is_parquet(part) and self._where:
-            few = pa.schema([FIXED.field(name) for name in sorted(self._where.columns)])
-            mask = self._where.mask(read(part, piece, few)[0])
-            return read(part, piece, FIXED)[0].filter(mask) if mask.true_count else _nothing()
         table, damaged = read(part, piece, FIXED)
         self._source.tell_damaged_lines(part.path, damaged)
         return self._chosen(table)
 
-    def _chosen(self, table: pa.Table) -> pa.Table:
-        return self._where.apply(table)
+    def _chosen(self, table: Any) -> pa.Table:
+        found: pa.Table = self._where.apply(table)
+        return found
+
+    # ------------------------------------------------------------------ order
 
     def rows(self) -> Iterator[Row]:
         for table in self._tables():
@@ -184,38 +254,66 @@ class _Merge:
     def _tables(self) -> Iterator[pa.Table]:
         """Yield sorted tables, each of which comes after the one before."""
         pool, fewest = _nothing(), self._fewest
-        while self._units or pool.num_rows:
+        while self._units or pool.num_rows or (self._windows and self._windows.unread()):
             pool = self._sorted(pa.concat_tables([pool, *self._gather(max(fewest, len(pool)))]))
             ready = self._count_ready(pool)
             yield pool.slice(0, ready)
             pool = pool.slice(ready)
             fewest = min(2 * fewest, _MOST)
 
-    def _gather(self, rows: int) -> Iterator[pa.Table]:
-        """Read the next pieces, until there are some rows."""
-        while self._units and rows > 0:
-            unit = heapq.heappop(self._units)
-            if unit.read is not None:
-                table = unit.read()
-                rows -= table.num_rows
-                yield table
-            elif unit.guess is not None and not self._find_out(*unit.guess):
-                self._give_up_guessing()
-
     def _sorted(self, table: pa.Table) -> pa.Table:
+        """Sort rows, and keep as many as can still be wanted."""
         direction = "ascending" if self._sign > 0 else "descending"
-        keys: Any = [(name, direction) for name in ("timestamp", "producer", "sequence")]
-        return table.sort_by(keys)
+        keys: Any = [(name, direction) for name in _KEYS]
+        order = pc.sort_indices(table.select(_KEYS), sort_keys=keys)
+        return table.take(order.slice(0, self._limit))
+
+    def _next_edge(self) -> float:
+        return self._units[0].edge if self._units else math.inf
 
     def _count_ready(self, pool: pa.Table) -> int:
         """Count the rows that come before everything that is still to be read."""
-        edge = self._units[0].edge if self._units else math.inf
+        edge = self._next_edge()
+        if self._windows is not None and self._windows.unread():
+            edge = min(edge, self._windows.edge)
         if math.isinf(edge):
             return pool.num_rows if edge > 0 else 0
         times = pool.column("timestamp").cast(pa.int64())
         limit = make_scalar(int(edge) * self._sign, "int64")
         before = pc.less(times, limit) if self._sign > 0 else pc.greater(times, limit)
         return pc.sum(before).as_py() or 0
+
+
+def _needs_engine(snapshot: Snapshot, where: Filter, limit: int | None) -> bool:
+    """Return whether Parquet files are better read by the engine than one after another."""
+    if not any(map(_is_parquet, snapshot.parts)):
+        return False
+    return bool(where) or (limit is None and any(p.segment.compacted for p in snapshot.parts))
+
+
+def _are_right(guesses: list[tuple[Part, Piece]], found: pa.Table) -> bool:
+    """Return whether what was found of files is as old as was guessed of these."""
+    if not guesses or not found.num_rows:
+        return True
+    limits: dict[str, list[tuple[int, float]]] = {}
+    for part, piece in guesses:
+        limits.setdefault(part.segment.producer, []).append((part.segment.first, piece.high))
+    for known in limits.values():
+        known.sort()
+    columns: list[Any] = [found.column(name) for name in ("producer", "sequence")]
+    names, numbers = (column.to_pylist() for column in columns)
+    times: list[Any] = found.column("timestamp").cast(pa.int64()).to_pylist()
+    for at, producer, sequence in zip(times, names, numbers, strict=True):
+        known = limits.get(producer, [])
+        index = bisect_right(known, (sequence, math.inf)) - 1
+        if index >= 0 and at > known[index][1]:
+            return False
+    return True
+
+
+def _is_long(unit: _Unit) -> bool:
+    """Return whether a file is so large that its end should be looked at before it is read."""
+    return unit.guessed and unit.part is not None and size_of(unit.part) > _LONG
 
 
 def _in_order(times: list[int]) -> bool:

@@ -53,12 +53,14 @@ class Piece(NamedTuple):
         stop: The row group or offset behind it; None reads to the end.
         low: Microseconds since 1970 before which there is none of them.
         high: The same, after which there is none.
+        rows: How many there are, where that is known.
     """
 
     start: int
     stop: int | None
     low: float = -math.inf
     high: float = math.inf
+    rows: int = 0
 
 
 class Footer(NamedTuple):
@@ -114,7 +116,7 @@ def _group(metadata: pq.FileMetaData, exact: bool) -> Iterator[Piece]:
         high = max(high, statistics.max_raw if known else math.inf)
         rows += described.num_rows
         if rows >= _ROWS or group + 1 == metadata.num_row_groups:
-            yield Piece(start, group + 1, low, high)
+            yield Piece(start, group + 1, low, high, rows)
             start, rows, low, high = group + 1, 0, math.inf, -math.inf
 
 
@@ -143,6 +145,16 @@ def written_at(part: Part) -> int:
     """
     with reading(part.path):
         return os.stat(part.path).st_mtime_ns // 1000
+
+
+def size_of(part: Part) -> int:
+    """Return how many bytes a file has.
+
+    Raises:
+        Vanished, Damaged: It cannot be read.
+    """
+    with reading(part.path):
+        return os.stat(part.path).st_size
 
 
 def guess_pieces(part: Part, written: int) -> tuple[Piece, ...]:
@@ -266,7 +278,8 @@ def _read_parquet(part: Part, piece: Piece | None, schema: pa.Schema) -> pa.Tabl
         start, stop = (piece.start, piece.stop) if piece else (0, None)
         groups = list(range(start, file.num_row_groups if stop is None else stop))
         names = [name for name in file.schema_arrow.names if name in wanted]
-        table = file.read_row_groups(groups, columns=names, use_threads=False)
+        threads = piece is not None and piece.rows > _ROWS
+        table = file.read_row_groups(groups, columns=names, use_threads=threads)
         if not part.whole:
             table = _only_taken(table, part)
         return conform(table, schema)
@@ -333,11 +346,15 @@ def _read_jsonl(part: Part, piece: Piece | None, schema: pa.Schema) -> tuple[pa.
 
 
 def _only_taken(table: pa.Table, part: Part) -> pa.Table:
-    """Keep the rows that are taken; of a compacted file either they or the others may be few."""
+    return table.filter(taken_of(table, part))
+
+
+def taken_of(table: pa.Table, part: Part) -> Any:
+    """Tell the rows that are taken; of a compacted file either they or the others may be few."""
     left = part.left_out()
     if len(left) < len(part.taken):
-        return table.filter(pc.invert(_is_among(table, left)))
-    return table.filter(_is_among(table, part.taken))
+        return pc.invert(_is_among(table, left))
+    return _is_among(table, part.taken)
 
 
 def _is_among(table: pa.Table, taken: Taken) -> Any:

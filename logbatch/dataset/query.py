@@ -1,9 +1,9 @@
 """SQL over a dataset: one SELECT, on the view `logs`, and nothing else.
 
-DuckDB is given the files as an Arrow dataset, so it needs no access to any file, and has none: it
-is switched off, and all settings are locked, before it sees the query.  The query itself must be
-one SELECT by DuckDB's own word, and is looked through once more (`guard`), because a SELECT can
-hold a COPY, and a function can read a setting.
+DuckDB may open the exact files of the snapshot, and no other: access to anything else is switched
+off, and all settings are locked, before it sees the query.  The query itself must be one SELECT by
+DuckDB's own word, and is looked through once more (`guard`), because a SELECT can hold a COPY, and
+a function can read a setting.
 
 What is in JSONL files and journals is made a table first; where that is much, a temporary Parquet
 file, so that memory does not grow with the log.
@@ -11,23 +11,22 @@ file, so that memory does not grow with the log.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from logbatch.dataset.engine import Engine, blame, is_installed, read_files, read_parts, reader_of
+from logbatch.dataset.filter.sql import quoted_name, quoted_text
 from logbatch.dataset.guard import check_tree
-from logbatch.dataset.listing import Vanished
-from logbatch.dataset.pieces import reading
+from logbatch.dataset.pieces import size_of
 from logbatch.dataset.snapshot import Part, Snapshot
 from logbatch.dataset.source import Source
-from logbatch.dataset.tables import arrow_dataset, read_rest, read_singly, split, spool
+from logbatch.dataset.tables import read_rest, split, spool
 from logbatch.errors import QueryError
 
 if TYPE_CHECKING:
@@ -35,22 +34,11 @@ if TYPE_CHECKING:
 
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(i?)B", re.IGNORECASE)
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
-_BATCH = 10_000  # rows of the result that are taken at a time
 _SPOOL = 1 << 26  # bytes of JSONL from which on they are put into a temporary Parquet file
 _COMPRESSION = 10  # how much smaller files are than what they hold
-_STREAM = ("registered as", "get_next")  # how DuckDB tells that Arrow could not read
 
-_SETTINGS = (
-    "SET TimeZone = 'UTC'",
-    "SET temp_directory = ''",
-    "SET python_enable_replacements = false",
-    "SET autoinstall_known_extensions = false",
-    "SET autoload_known_extensions = false",
-    "SET allow_community_extensions = false",
-)
 _LOCKS = (
     "SET enable_external_access = false",
-    "SET disabled_filesystems = 'LocalFileSystem'",
     "SET lock_configuration = true",
 )
 
@@ -82,25 +70,48 @@ def parse_size(text: str) -> int:
 def _run(
     source: Source, snapshot: Snapshot, query: str, limit: int, timeout: float | None
 ) -> pa.Table:
-    schema = source.schema(snapshot)
-    whole, others = split(snapshot.parts)
-    rest = read_rest(source, snapshot._replace(parts=others), schema)
-    with _connection(limit) as connection, TemporaryDirectory(prefix="logbatch-") as temporary:
-        statement = _check(connection, query)
-        files = [part.path for part in whole]
+    schema = source.schema(snapshot.parts)
+    parquet, others = split(snapshot.parts)
+    with _engine(limit) as engine, ExitStack() as stack:
+        connection = engine.connection
+        statement = engine.run(lambda: _check(connection, query))
+        paths = [part.path for part in parquet]
+        alike = len(source.promoted(parquet)) <= 1
+        reads = [read_parts(parquet, schema, alike=alike)] if parquet else []
+        rest = read_rest(source, snapshot._replace(parts=others), schema)
         if _size(others) > _SPOOL:
-            files.append(_spooled(rest, schema, Path(temporary, "rest.parquet")))
-        connection.register("_files", arrow_dataset(files, schema))
-        connection.register("_rest", pa.concat_tables([pa.Table.from_batches([], schema), *rest]))
-        connection.execute(_view(schema.names))
-        for lock in _LOCKS:
-            connection.execute(lock)
-        connection.execute("BEGIN TRANSACTION READ ONLY")
+            folder = stack.enter_context(TemporaryDirectory(prefix="logbatch-"))
+            paths.append(_spooled(rest, schema, Path(folder, "rest.parquet")))
+            reads.append(read_files(paths[-1:], schema))
+        elif others or snapshot.tails or not parquet:
+            tables = [pa.Table.from_batches([], schema), *rest]
+            connection.register("_rest", pa.concat_tables(tables))
+            reads.append("FROM _rest")
         try:
-            return _fetch_in_time(connection, statement, limit, timeout)
-        except _errors() as error:
-            _blame(source, error, whole, schema)
+            engine.execute(f"CREATE VIEW logs AS {view_of(schema.names, reads)}")
+            _lock(engine, paths)
+            return engine.run(lambda: _fetch(connection, statement, limit), timeout)
+        except TimeoutError:
+            raise QueryError(f"the query was stopped after {timeout:g} s") from None
+        except engine.errors as error:
+            blame(source, error, parquet)
             raise _told(error, limit) from error
+
+
+def _lock(engine: Engine, paths: list[Path]) -> None:
+    """Leave DuckDB access to these files, and to nothing else."""
+    # A parameter would have DuckDB 1.3 import pandas.
+    allowed = ", ".join(quoted_text(str(path)) for path in paths)
+    engine.execute(f"SET allowed_paths = [{allowed}]")
+    for lock in _LOCKS:
+        engine.execute(lock)
+    engine.execute("BEGIN TRANSACTION READ ONLY")
+
+
+def _engine(limit: int) -> Engine:
+    if not is_installed():
+        raise QueryError('SQL needs DuckDB: pip install "logbatch[tools]"')
+    return Engine(limit, spill=False)
 
 
 def _spooled(rest: Iterable[pa.Table], schema: pa.Schema, path: Path) -> Path:
@@ -115,31 +126,9 @@ def _size(parts: list[Part]) -> int:
     """Estimate how many bytes files take in memory."""
     size = 0
     for part in parts:
-        with reading(part.path):
-            found = os.stat(part.path).st_size
-            size += found if part.segment.ext == "jsonl" else found * _COMPRESSION
+        found = size_of(part)
+        size += found if part.segment.ext == "jsonl" else found * _COMPRESSION
     return size
-
-
-@contextlib.contextmanager
-def _connection(limit: int) -> Iterator[duckdb.DuckDBPyConnection]:
-    try:
-        import duckdb
-    except ModuleNotFoundError:
-        raise QueryError('SQL needs DuckDB: pip install "logbatch[tools]"') from None
-    connection = duckdb.connect(":memory:")
-    try:
-        for setting in (*_SETTINGS, f"SET memory_limit = '{limit}B'"):
-            connection.execute(setting)
-        yield connection
-    finally:
-        connection.close()
-
-
-def _errors() -> tuple[type[Exception], ...]:
-    import duckdb
-
-    return duckdb.Error, OSError, pa.ArrowException
 
 
 def _check(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.Statement:
@@ -160,7 +149,7 @@ def _check(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.Statemen
             raise QueryError(f"only SELECT is allowed, not {statement.type.name.replace('_', ' ')}")
         if statement.named_parameters:
             raise QueryError("the query has a parameter ($1 or ?), but there are no values for any")
-        tree = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchall()
+        tree = connection.execute(f"SELECT json_serialize_sql({quoted_text(query)})").fetchall()
     except UnicodeEncodeError as error:
         raise QueryError("the query is no valid text") from error
     except duckdb.Error as error:
@@ -169,40 +158,12 @@ def _check(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.Statemen
     return statement
 
 
-def _view(names: list[str]) -> str:
+def view_of(names: list[str], reads: list[str]) -> str:
     """Define `logs`; a text of attributes that is no JSON after all is shown as a JSON string."""
-    quoted = [f'"{name.replace(chr(34), chr(34) * 2)}"' for name in names]
-    columns = ", ".join(quoted)
+    columns = ", ".join(map(quoted_name, names))
     attributes = "coalesce(try_cast(attributes AS JSON), to_json(attributes)) AS attributes"
-    return (
-        f"CREATE VIEW logs AS SELECT * REPLACE ({attributes}) FROM"
-        f" (SELECT {columns} FROM _files UNION ALL SELECT {columns} FROM _rest)"
-    )
-
-
-def _fetch_in_time(
-    connection: duckdb.DuckDBPyConnection,
-    statement: duckdb.Statement,
-    limit: int,
-    timeout: float | None,
-) -> pa.Table:
-    """Fetch the result, and interrupt DuckDB when the time is up, or on Ctrl-C.
-
-    DuckDB works on a thread of its own: while it does, a thread cannot take a signal.  It must have
-    ended before the connection is closed, which waits for it without interrupting it.
-
-    Raises:
-        QueryError: The time was up.
-    """
-    with ThreadPoolExecutor(1, "logbatch-query") as pool:
-        answer = pool.submit(_fetch, connection, statement, limit)
-        try:
-            return answer.result(timeout)
-        except TimeoutError:
-            raise QueryError(f"the query was stopped after {timeout:g} s") from None
-        finally:
-            while wait([answer], 0.02).not_done:  # it may not have begun yet
-                connection.interrupt()
+    records = f"SELECT {columns} FROM ({' UNION ALL '.join(reads)})"
+    return f"SELECT * REPLACE ({attributes}) FROM ({records})"
 
 
 def _fetch(
@@ -211,9 +172,7 @@ def _fetch(
     relation: Any = connection.sql(statement)
     if relation is None:
         raise QueryError("only SELECT is allowed; this gives no rows")
-    # DuckDB 1.3 has the older of the two names only.
-    fetch = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
-    reader: pa.RecordBatchReader = fetch(_BATCH)
+    reader = reader_of(relation)
     batches, size = [], 0
     for batch in reader:
         size += batch.nbytes
@@ -224,17 +183,6 @@ def _fetch(
             )
         batches.append(batch)
     return pa.Table.from_batches(batches, reader.schema)
-
-
-def _blame(source: Source, error: Exception, parts: list[Part], schema: pa.Schema) -> None:
-    """Find the files because of which a query failed.
-
-    Raises:
-        Vanished, Damaged: There are such.
-    """
-    if any(mark in str(error) for mark in _STREAM):
-        read_singly(source, parts, schema)
-        raise Vanished("it is there again")
 
 
 def _told(error: Exception, limit: int) -> QueryError:

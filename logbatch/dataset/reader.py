@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from logbatch.dataset import bridges
+from logbatch.dataset.bridges import TakenFile
 from logbatch.dataset.fields import UnknownField, unknown_fields
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.follow import Follower, Stop
 from logbatch.dataset.listing import find_folders
 from logbatch.dataset.merge import ordered_rows
+from logbatch.dataset.pieces import FIXED
 from logbatch.dataset.query import run_query
 from logbatch.dataset.rows import Row
 from logbatch.dataset.snapshot import Snapshot
@@ -27,6 +30,10 @@ from logbatch.errors import DatasetError
 from logbatch.storage.columns import COLUMNS
 
 if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd  # type: ignore[import-untyped, unused-ignore]
+    import polars as pl
+
     from logbatch.dataset.compact import Report
 
 POLL = 0.1  # seconds between two looks of `follow`
@@ -92,25 +99,94 @@ class Dataset:
             FilterError: The filter has a mistake.
             TypeError: The filter is no filter, or the columns are one text.
         """
-        if isinstance(where, list | tuple):
-            raise TypeError(f"the first argument is the filter; columns are columns={where!r}")
-        if isinstance(columns, str):
-            raise TypeError(f"columns={columns!r} must be a list of names: columns=[{columns!r}]")
-        chosen = Filter.build(where)
-        return self._source.retry(lambda snapshot: self._table(snapshot, columns, chosen))
+        chosen = _check(where, columns)
+        return self._source.retry(
+            lambda snapshot: scan(self._source, snapshot, self._schema(snapshot, columns), chosen)
+        )
 
-    def _table(self, snapshot: Snapshot, columns: Sequence[str] | None, where: Filter) -> pa.Table:
-        if columns is not None and set(columns) <= COLUMNS.keys():
-            schema = pa.schema([(name, pa.null()) for name in columns])
-        else:
-            schema = self._source.schema(snapshot)
-        names = schema.names if columns is None else list(columns)
+    def _schema(self, snapshot: Snapshot, columns: Sequence[str] | None) -> pa.Schema:
+        known = FIXED
+        if columns is None or not set(columns) <= COLUMNS.keys():
+            known = self._source.schema(snapshot.parts)
+        names = known.names if columns is None else list(columns)
         for name in names:
-            if name not in schema.names:
-                close = get_close_matches(name, schema.names, 1)
+            if name not in known.names:
+                close = get_close_matches(name, known.names, 1)
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise DatasetError(f"there is no column {name!r}{hint}")
-        return scan(self._source, snapshot, [schema.field(name) for name in names], where)
+        return pa.schema([known.field(name) for name in names])
+
+    def scan(
+        self, where: Filter | str | None = None, columns: Sequence[str] | None = None
+    ) -> pa.RecordBatchReader:
+        """Read records bit by bit: what `to_table` gives, for as many as memory could not hold.
+
+        The view is that of the moment of the call; files are read as the reader gets to them.
+
+        Args:
+            where: A filter, or its text; None takes all records.
+            columns: As in `to_table`.
+
+        Raises:
+            DatasetError: The directory cannot be read, or a column is unknown.
+            FilterError: The filter has a mistake.
+            TypeError: The filter is no filter, or the columns are one text.
+        """
+        chosen = _check(where, columns)
+        snapshot, schema = self._source.retry(lambda now: (now, self._schema(now, columns)))
+        reader: pa.RecordBatchReader = bridges.stream(self._source, snapshot, schema, chosen)
+        return reader
+
+    def to_pandas(
+        self, where: Filter | str | None = None, columns: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Read records into a DataFrame of pandas; the arguments and errors are `to_table`'s."""
+        frame: pd.DataFrame = self.to_table(where, columns).to_pandas()
+        return frame
+
+    def to_polars(self) -> pl.LazyFrame:
+        """Return a LazyFrame of Polars over the exact files, which it reads when it collects.
+
+        What is not in a Parquet file, or in one that is only partly taken, is read at once.
+
+        Raises:
+            DatasetError: The directory cannot be read.
+        """
+        return self._source.retry(lambda snapshot: bridges.make_lazy(self._source, snapshot))
+
+    def to_duckdb(
+        self, connection: duckdb.DuckDBPyConnection, name: str = "logs"
+    ) -> duckdb.DuckDBPyRelation:
+        """Make a temporary view over the exact files in a connection, with `sql`'s columns.
+
+        DuckDB reads the Parquet files when it is asked; what is elsewhere is read at once.  The
+        view stays that of this moment: a query fails when its files have been merged away, until
+        this is called again.
+
+        Args:
+            connection: A connection of DuckDB's, with its own limits and rights.
+            name: The view's; one of this name is replaced.
+
+        Returns:
+            The view, as a relation.
+
+        Raises:
+            DatasetError: The directory cannot be read.
+        """
+        return self._source.retry(
+            lambda snapshot: bridges.make_view(self._source, snapshot, connection, name)
+        )
+
+    def files(self) -> Sequence[TakenFile]:
+        """Return the exact files that hold what is published, for any engine.
+
+        While files are merged, some of their records stand in two of them: then one is left out, or
+        has `rows`, and no others are to be taken of it.  What is not published yet is in no file.
+
+        Raises:
+            DatasetError: The directory cannot be read.
+        """
+        return self._source.retry(bridges.list_taken)
 
     def unknown_fields(self, where: Filter | str, timeout: float = 1.0) -> Sequence[UnknownField]:
         """Return the fields of a filter that no record has: where it finds nothing, that is why.
@@ -289,3 +365,11 @@ class Dataset:
         report = compact(self._source.directory, options, executor=executor)
         raise_failures(report)
         return report
+
+
+def _check(where: Filter | str | None, columns: Sequence[str] | None) -> Filter:
+    if isinstance(where, list | tuple):
+        raise TypeError(f"the first argument is the filter; columns are columns={where!r}")
+    if isinstance(columns, str):
+        raise TypeError(f"columns={columns!r} must be a list of names: columns=[{columns!r}]")
+    return Filter.build(where)

@@ -148,6 +148,18 @@ class Snapshot(NamedTuple):
         return Snapshot(parts, tails, {p: Ranges(r) for p, r in wanted.items()}, self.foreign)
 
 
+def without(wanted: Mapping[str, Ranges], done: Snapshot) -> dict[str, Ranges]:
+    """Leave out of a set of records what was read."""
+    rest = dict(wanted)
+    for producer, spans in [
+        *(taken for part in done.parts for taken in part.taken),
+        *((tail.producer, tail.spans) for tail in done.tails),
+    ]:
+        read = Ranges(spans)
+        rest[producer] = Ranges(hole for span in rest[producer] for hole in read.missing(*span))
+    return rest
+
+
 def take_snapshot(
     directory: Path,
     read_pending: ReadPending,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -156,30 +156,50 @@ class Source:
             self._footers[part.path] = found
         return found
 
-    def schema(self, snapshot: Snapshot) -> pa.Schema:
-        """Return the fixed columns and the promoted ones.
+    def knows(self, part: Part) -> bool:
+        """Return whether `footer` has been asked of a file."""
+        return part.path in self._footers
+
+    def promoted(self, parts: Iterable[Part]) -> list[dict[str, pa.DataType]]:
+        """Return the columns beyond the fixed ones, in each of the ways that files have them.
 
         A process promotes the same columns all the time, and what it left may be published by one
-        that promotes others; so of each producer the first and the last file are looked at.  Where
-        files give one name different types it is float64 if these are numbers, or a text.
+        that promotes others; so of each producer the first and the last file are looked at, and
+        those that were before.
 
         Raises:
             Vanished, Damaged: A file cannot be read.
         """
-        edges: dict[str, tuple[Part, Part]] = {}  # parts come in the order of sequences
-        for part in snapshot.parts:
+        chosen: dict[str, Part] = {}  # parts come in the order of sequences
+        for part in parts:
             if part.segment.ext == "parquet":
                 key = part.segment.producer or part.path.name  # each compacted file has its own
-                first, _ = edges.get(key, (part, part))
-                edges[key] = (first, part)
-        promoted: dict[str, pa.DataType] = {}
-        for field in (f for pair in edges.values() for p in pair for f in self.footer(p).promoted):
-            known = promoted.setdefault(field.name, field.type)
-            if known != field.type:
-                promoted[field.name] = _common_type(known, field.type)
-        return pa.schema([*FIXED, *(pa.field(name, kind) for name, kind in promoted.items())])
+                known = self.knows(part)
+                chosen.setdefault(f"first {key}", part)
+                chosen[part.path.name if known else f"last {key}"] = part
+        found: list[dict[str, pa.DataType]] = []
+        for part in {part.path: part for part in chosen.values()}.values():
+            columns = {field.name: field.type for field in self.footer(part).promoted}
+            if columns not in found:
+                found.append(columns)
+        return found
+
+    def schema(self, parts: Iterable[Part]) -> pa.Schema:
+        """Return the fixed columns and the promoted ones.
+
+        Where files give one name different types it is float64 if these are numbers, or a text.
+
+        Raises:
+            Vanished, Damaged: A file cannot be read.
+        """
+        types: dict[str, set[pa.DataType]] = {}
+        for columns in self.promoted(parts):
+            for name, kind in columns.items():
+                types.setdefault(name, set()).add(kind)
+        return pa.schema([*FIXED, *(pa.field(n, _common_type(ks)) for n, ks in types.items())])
 
 
-def _common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType:
-    numbers = {pa.int64(), pa.float64()}
-    return pa.float64() if {one, other} <= numbers else pa.string()
+def _common_type(types: set[pa.DataType]) -> pa.DataType:
+    if len(types) == 1:
+        return next(iter(types))
+    return pa.float64() if types <= {pa.int64(), pa.float64()} else pa.string()

@@ -2,54 +2,198 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
-from pyarrow import fs
 
+from logbatch.dataset.engine import Engine, blame, is_installed, read_parts
 from logbatch.dataset.filter.language import Filter
-from logbatch.dataset.listing import Damaged
-from logbatch.dataset.pieces import FIXED, pieces, read, read_tail
+from logbatch.dataset.filter.sql import TYPED, condition, quoted_name
+from logbatch.dataset.pieces import FIXED, conform, pieces, read, read_tail
 from logbatch.dataset.snapshot import Part, Snapshot
 from logbatch.dataset.source import Source
+from logbatch.storage.arrays import arrow_type, make_array
+from logbatch.storage.columns import COLUMNS
 
-if TYPE_CHECKING:
-    import pyarrow.dataset as ds
+pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
 
-_T = TypeVar("_T")
+_UNSURE = "is it unsure?"  # no attribute is called so
+_KINDS = {arrow_type(kind): kind for kind in TYPED}
 
 
-def scan(
-    source: Source, snapshot: Snapshot, fields: Sequence[pa.Field[Any]], where: Filter
-) -> pa.Table:
+def scan(source: Source, snapshot: Snapshot, schema: pa.Schema, where: Filter) -> pa.Table:
     """Read the records of a snapshot that match.
 
     Args:
         source: Told about damage.
         snapshot: What to read.
-        fields: The columns, in order; the types of fixed ones need not be right.
+        schema: The columns, in order.
         where: Which records.
 
     Raises:
         Vanished, Damaged: A file cannot be read.
     """
-    names = [field.name for field in fields]
-    types = {field.name: field for field in [*fields, *FIXED]}
-    schema = pa.schema([types[name] for name in dict.fromkeys([*names, *sorted(where.columns)])])
-    whole, others = split(snapshot.parts)
-    tables = [pa.Table.from_batches([], schema), *_scan_whole(source, whole, schema, where)]
-    rest = read_rest(source, snapshot._replace(parts=others), schema)
-    tables += [where.apply(table) for table in rest]
-    return pa.concat_tables(tables).select(names)
+    with Scanner(source, schema, where) as scanner:
+        tables = [pa.Table.from_batches([], schema), *scanner.read(snapshot)]
+    return pa.concat_tables(tables)
+
+
+class Scanner:
+    """Reads the records that match, file by file; to be used in a `with`.
+
+    Args:
+        source: Told about damage.
+        schema: The columns, in order.
+        where: Which records.
+    """
+
+    def __init__(self, source: Source, schema: pa.Schema, where: Filter) -> None:
+        self._source = source
+        self._schema = schema
+        self._where = where
+        self._engine: Engine | None = None
+
+    def __enter__(self) -> Scanner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._engine is not None:
+            self._engine.close()
+
+    def read(self, snapshot: Snapshot) -> Iterator[pa.Table]:
+        """Yield what matches.
+
+        Raises:
+            Vanished, Damaged: A file cannot be read.
+        """
+        parquet, others = split(snapshot.parts)
+        if parquet and not is_installed():
+            parquet, others = [], snapshot.parts
+        if parquet:
+            self._engine = self._engine or Engine()
+            yield from search(self._engine, self._source, parquet, self._schema, self._where)
+        wider = with_columns(self._schema, self._where.columns)
+        for table in read_rest(self._source, snapshot._replace(parts=others), wider):
+            yield self._where.apply(table).select(self._schema.names)
+
+
+def with_columns(schema: pa.Schema, names: Iterable[str]) -> pa.Schema:
+    """Add the fixed columns of these names."""
+    return pa.unify_schemas([schema, pa.schema([FIXED.field(name) for name in sorted(names)])])
+
+
+# ------------------------------------------------------------------ Parquet files
+
+
+def search(
+    engine: Engine, source: Source, parts: Sequence[Part], schema: pa.Schema, where: Filter
+) -> Iterator[pa.Table]:
+    """Yield what matches in Parquet files, file by file.
+
+    Raises:
+        Vanished, Damaged: A file cannot be read.
+    """
+    wider = with_columns(schema, where.columns)
+    query = Search(source, parts, wider, where).query()
+    try:
+        for batch in engine.batches(query):
+            table = decide(
+                conform(pa.Table.from_batches([batch]), flagged(wider, batch.schema)), where
+            )
+            yield table.select(schema.names)
+    except engine.errors as error:
+        blame(source, error, parts)
+        raise
+    source.looked_at.update(part.path for part in parts)
+
+
+def flagged(schema: pa.Schema, answer: pa.Schema) -> pa.Schema:
+    """Add to a schema the column of an answer that `decide` looks at, if it has it."""
+    if _UNSURE not in answer.names:
+        return schema
+    return schema.append(answer.field(_UNSURE))
+
+
+class Search:
+    """A query for the records of Parquet files that match, or may match.
+
+    Args:
+        source: Told about damage.
+        parts: The files, and what is taken of them.
+        schema: The columns that are wanted, and those of the filter.
+        where: Which records.
+    """
+
+    def __init__(
+        self, source: Source, parts: Sequence[Part], schema: pa.Schema, where: Filter
+    ) -> None:
+        promoted = source.promoted(parts) if where.paths or not _is_fixed(schema) else []
+        typed = _typed_columns(promoted, where)
+        extra = pa.schema([pa.field(name, arrow_type(kind)) for name, kind in typed.items()])
+        self._names = ", ".join(map(quoted_name, schema.names))
+        self._full = pa.schema([*schema, *(f for f in extra if f.name not in schema.names)])
+        self._alike = _is_fixed(self._full) or len(promoted) == 1
+        self._where, self._unsure = condition(where.root, typed)
+        self._parts = parts
+
+    def query(self, order: str = "") -> str:
+        """Return it as SQL.
+
+        Args:
+            order: ORDER BY and LIMIT; rows that only may match are among them.
+        """
+        return self.over([self.read(self._parts)], order)
+
+    def over(self, reads: Sequence[str], order: str = "") -> str:
+        """Return it for what some queries read, with the columns of `read`."""
+        found = f"SELECT * FROM ({' UNION ALL '.join(reads)}) WHERE {self._where} {order}"
+        flag = f", {self._unsure} AS {quoted_name(_UNSURE)}" if self._unsure else ""
+        return f"SELECT {self._names}{flag} FROM ({found})"
+
+    def read(self, parts: Sequence[Part]) -> str:
+        """Return the query for all records of some of the files."""
+        return read_parts(parts, self._full, alike=self._alike)
+
+
+def _is_fixed(schema: pa.Schema) -> bool:
+    return COLUMNS.keys() >= set(schema.names)
+
+
+def _typed_columns(promoted: Sequence[dict[str, pa.DataType]], where: Filter) -> dict[str, str]:
+    """Return the columns that a filter may read instead of an attribute, and their types."""
+    found: dict[str, str] = {}
+    for name in where.paths:
+        kinds = {columns[name] for columns in promoted if name in columns}
+        if len(kinds) == 1 and kinds <= _KINDS.keys():
+            found[name] = _KINDS[kinds.pop()]
+    return found
+
+
+def decide(table: pa.Table, where: Filter) -> pa.Table:
+    """Leave out the rows that only may match, and do not."""
+    if _UNSURE not in table.column_names:
+        return table
+    flag = table.column(_UNSURE)
+    table = table.drop_columns([_UNSURE])
+    if not pc.any(flag).as_py():
+        return table
+    rows = pc.indices_nonzero(flag)
+    wrong = rows.filter(pc.invert(where.mask(table.take(rows))))
+    everything = make_array(range(table.num_rows), "int64").cast(pa.uint64())
+    return table.filter(pc.invert(pc.is_in(everything, value_set=wrong)))
+
+
+# ------------------------------------------------------------------ all else
 
 
 def read_rest(source: Source, snapshot: Snapshot, schema: pa.Schema) -> Iterator[pa.Table]:
-    """Yield what is in JSONL files, in the journals, and in parts of Parquet files.
+    """Yield what is in JSONL files and in the journals, and in Parquet files one by one.
 
-    A table holds some megabytes, or as much as a compressed file or a journal.
+    A table holds some megabytes, or as much as a compressed file, a Parquet file or a journal.
 
     Raises:
         Vanished, Damaged: A file cannot be read.
@@ -75,60 +219,6 @@ def spool(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> None:
 
 
 def split(parts: Sequence[Part]) -> tuple[list[Part], list[Part]]:
-    """Split parts into the Parquet files that are taken whole, and all others."""
-    whole = [part for part in parts if part.whole and part.segment.ext == "parquet"]
-    return whole, [part for part in parts if not (part.whole and part.segment.ext == "parquet")]
-
-
-def arrow_dataset(paths: Iterable[Path], schema: pa.Schema) -> ds.Dataset:
-    """Make an Arrow dataset of Parquet files, without looking into any."""
-    import pyarrow.dataset as ds  # it imports pandas where that is installed; rows need neither
-
-    return ds.FileSystemDataset.from_paths(
-        list(map(str, paths)),
-        schema=schema,
-        format=ds.ParquetFileFormat(),
-        filesystem=fs.LocalFileSystem(),
-    )
-
-
-def _scan_whole(
-    source: Source, parts: Sequence[Part], schema: pa.Schema, where: Filter
-) -> list[pa.Table]:
-    """Let Arrow read files side by side; where it cannot, read one after the other."""
-    if not parts:
-        return []
-    try:
-        scanner = arrow_dataset([part.path for part in parts], schema).scanner(
-            filter=where.expression()
-        )
-        if not where:
-            return [scanner.to_table()]
-        batches = (pa.Table.from_batches([batch]) for batch in scanner.to_batches())
-        return [where.apply(table) for table in batches]
-    except (OSError, pa.ArrowException):
-        return [where.apply(table) for table in read_singly(source, parts, schema)]
-
-
-def read_singly(source: Source, parts: Sequence[Part], schema: pa.Schema) -> list[pa.Table]:
-    """Read Parquet files one by one, and take note of all that are damaged.
-
-    Raises:
-        Vanished, Damaged: One cannot be read.
-    """
-    _note_damaged(source, parts, source.footer)  # quick, and most damage shows there
-    return _note_damaged(source, parts, lambda part: read(part, None, schema)[0])
-
-
-def _note_damaged(source: Source, parts: Sequence[Part], look: Callable[[Part], _T]) -> list[_T]:
-    found: list[_T] = []
-    damaged: Damaged | None = None
-    for part in parts:
-        try:
-            found.append(look(part))
-        except Damaged as error:
-            source.note(error, 1)
-            damaged = error
-    if damaged is not None:
-        raise damaged
-    return found
+    """Split parts into Parquet files and all others."""
+    parquet = [part for part in parts if part.segment.ext == "parquet"]
+    return parquet, [part for part in parts if part.segment.ext != "parquet"]

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 
 from logbatch.dataset.filter.comparisons import as_object
 from logbatch.dataset.filter.language import Filter
@@ -244,8 +245,8 @@ class _Check:
     # ------------------------------------------------------------------ what is known to be lost
 
     def _read_dropped(self) -> None:
-        fields = [FIXED.field(name) for name in ("logger", "attributes")]
-        table = scan(self._source, self._source.snapshot(), fields, Filter.parse(_LOSSES))
+        schema = pa.schema([FIXED.field(name) for name in ("logger", "attributes")])
+        table = scan(self._source, self._source.snapshot(), schema, Filter.parse(_LOSSES))
         for logger, text in zip(*(column.to_pylist() for column in table.columns), strict=True):
             found = as_object(text)
             dropped, reason = found.get("dropped"), str(found.get("reason"))

@@ -28,7 +28,7 @@ from logbatch.disk import (
     write_all,
 )
 from logbatch.identity import Ranges, SegmentName
-from logbatch.storage.coverage import KEY, Coverage, encode_coverage
+from logbatch.storage.coverage import KEY, Coverage, NoCoverage, encode_coverage, read_coverage
 from logbatch.storage.folders import changing
 from logbatch.storage.segments import Segment, list_names, segments_of
 from logbatch.storage.tiers import File
@@ -236,10 +236,10 @@ def _remove(paths: Iterable[Path]) -> None:
 
 
 def remove_merged(folder: Path) -> None:
-    """Remove files whose records are in a longer one that is whole, as a crash may leave them."""
+    """Remove files that were merged into a longer one, as a crash leaves them beside it."""
     with contextlib.suppress(OSError):
         for longer, others in _find_merged(folder):
-            if not _is_whole(longer):
+            if not (_was_merged(longer) and _is_whole(longer)):
                 continue
             with changing(folder) as locked:
                 if locked and longer.path.exists():
@@ -281,3 +281,10 @@ def _is_whole(segment: Segment) -> bool:
     except (pa.ArrowException, OSError):
         return False
     return rows == _last(segment) - segment.first + 1
+
+
+def _was_merged(segment: Segment) -> bool:
+    try:
+        return bool(read_coverage(segment.path).merged)
+    except (NoCoverage, OSError):
+        return False

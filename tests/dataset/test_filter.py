@@ -9,7 +9,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from filtering import NOW, as_table, filters, holds, record, rows
+from filtering import (
+    FITTING,
+    NOW,
+    as_table,
+    assert_engine_agrees,
+    decided,
+    filters,
+    holds,
+    record,
+    rows,
+)
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -269,30 +279,54 @@ def test_case_is_dropped_as_arrow_does_it() -> None:
 
 
 @settings(max_examples=300)
-@given(st.lists(rows(), max_size=6), filters())
-@example([record()], Filter.parse("user.id=7 -x~ΣΑΣ thread>1.5"))
-@example([record(), record(message="b")], Filter.parse("-(user.id=8 or took) or x~/a/ b x=1,2"))
-def test_a_filter_means_the_same_on_a_record_and_on_a_table(
-    records: list[dict[str, Any]], found: Filter
+@given(
+    st.lists(rows(), max_size=6),
+    filters(),
+    st.dictionaries(st.sampled_from(["x", "y", "user.id"]), st.sampled_from(sorted(FITTING))),
+)
+@example([record()], Filter.parse("user.id=7 -x~ΣΑΣ thread>1.5"), {})
+@example([record(), record(message="b")], Filter.parse("-(user.id=8 or took) or x~/a/ b x=1,2"), {})
+def test_a_filter_means_the_same_on_a_record_and_on_a_table_and_in_the_engine(
+    records: list[dict[str, Any]], found: Filter, typed: dict[str, str]
 ) -> None:
-    """Whatever the records and the terms, both forms choose the same."""
+    """Whatever the records and the terms, all forms choose the same."""
     table = as_table(records)
     expected = [found.matches(row) for row in records]
+    assert_engine_agrees(found, records, typed)
     assert expected == found.mask(table).to_pylist()
     assert table.filter(pa.array(expected, pa.bool_())) == found.apply(table)
 
 
 @settings(max_examples=300)
 @given(st.lists(rows(), max_size=6), filters())
-def test_what_is_left_out_early_does_not_match(
+def test_what_is_outside_its_period_does_not_match(
     records: list[dict[str, Any]], found: Filter
 ) -> None:
-    """The expression for a Parquet scan and the period let through every record that matches."""
+    """So a reader may leave out what is earlier or later."""
     first, last = found.period
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     for row in filter(found.matches, records):
         micros = (datetime.fromisoformat(row["timestamp"]) - epoch) // timedelta(microseconds=1)
         assert (first is None or first <= micros) and (last is None or micros <= last)
-    scan, table = found.expression(), as_table(records)
-    if scan is not None:
-        assert found.apply(table) == found.apply(table.filter(scan))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "user_id=42",
+        "user_id!=42 -user_id=7,8",
+        "user_id>41.5 user_id<=1e3",
+        "user_id=null or user_id=*",
+        "path=/items/7 path~ITEMS path~/^.items/",
+        "user.id=7 -user.name=*",
+        "attributes.level=x -nothing",
+        'level>=INFO logger=app timestamp>2026-11-21 "took" -lineno=1',
+        "-attributes~zzz7 -message~größte -exception_type=*",
+    ],
+)
+def test_the_engine_decides_what_is_ordinary(text: str) -> None:
+    """Python is asked about none of it."""
+    rows = [record(), record(attributes={}), record(message="größer", logger="b")]
+    found = Filter.parse(text, now=NOW)
+    assert [found.matches(row) for row in rows] == decided(found, rows)
+    assert_engine_agrees(found, rows, {"user_id": "int64", "path": "string"})

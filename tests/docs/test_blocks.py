@@ -13,12 +13,15 @@ from typing import NamedTuple
 
 import click
 import duckdb
+import pytest
 from documents import DOCUMENTS, ROOT, Block, find_blocks
 from make import P, make_batch, publish
 
 import logbatch
 from logbatch.cli.commands import group
 from logbatch.dataset.batches import batches_of_letters
+
+pytestmark = pytest.mark.usefixtures("tmp_path")  # they write to the current directory
 
 FILES = [*(ROOT / "tests" / "docs").glob("test_*.py"), ROOT / "tests" / "server" / "test_page.py"]
 README = "README.md"

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from make import A, B, batch_of, event, make_batch, publish
 
-from logbatch.identity import SegmentName
+from logbatch.identity import Ranges, SegmentName
 from logbatch.storage.arrow import schema
+from logbatch.storage.coverage import read_coverage
 from logbatch.storage.folders import changing
 from logbatch.storage.merge import Format, Merge, NoLocks, Unfit, remove_merged
 from logbatch.storage.tiers import File
@@ -81,6 +82,8 @@ def test_a_file_is_made_of_several(tmp_path: Path) -> None:
     assert all(each.schema == table.schema for each in before)
     rows = sorted((row for each in before for row in each.to_pylist()), key=lambda r: r["sequence"])
     assert rows == table.to_pylist()
+    assert ((0, 4), (5, 5), (6, 40)) == read_coverage(path).merged
+    assert {A: Ranges([(0, 40)])} == read_coverage(path).ranges
     assert 10**9 == path.stat().st_mtime
     assert 0o600 == path.stat().st_mode & 0o777
     assert [] == list(folder.glob(".*"))
@@ -236,16 +239,24 @@ def test_what_was_merged_is_removed_later(tmp_path: Path) -> None:
     assert 1 == len(files_in(folder, B))
 
 
-@pytest.mark.parametrize("damage", ["torn", "short", "gone"])
-def test_files_stay_if_the_longer_one_is_not_whole(tmp_path: Path, damage: str) -> None:
-    """They are removed only after a look into it."""
+@pytest.mark.parametrize("damage", ["torn", "short", "written twice"])
+def test_files_stay_if_the_longer_one_is_not_what_it_should_be(tmp_path: Path, damage: str) -> None:
+    """They are removed only after a look into it, and only if it was made of others."""
     folder = write(tmp_path, (0, 4), (5, 9))
-    longer = folder / f"{A}-0-9.parquet"
-    content = next(folder.iterdir()).read_bytes()
-    if damage != "gone":
-        longer.write_bytes(content if damage == "short" else content[:-1])
+    merge = Merge(folder, A, files_in(folder), form())
+    longer = merge.path(File(0, 9, 0))
+    with kept(folder):
+        finish(merge)
+    if damage == "torn":
+        longer.write_bytes(longer.read_bytes()[:-1])
+    elif damage == "short":
+        longer.rename(folder / f"{A}-0-10.parquet")
+    else:
+        longer.unlink()
+        (path,) = write(tmp_path / "other", (0, 9)).iterdir()
+        path.rename(longer)
     remove_merged(folder)
-    assert {(0, 4), (5, 9)} <= {file[:2] for file in files_in(folder)}
+    assert {(0, 4), (5, 9)} < {file[:2] for file in files_in(folder)}
 
 
 def test_the_next_process_finishes_what_was_left(tmp_path: Path) -> None:

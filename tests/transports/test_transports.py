@@ -648,7 +648,7 @@ class TestRegistry:
             ("parquet:", {}, "path='' must name a directory"),
             ("parquet://logs", {}, '"parquet:logs" or "parquet:/var/log/app"'),
             ("parquet:logs?compresion=none", {}, "'compresion'; did you mean 'compression'"),
-            ("parquet:logs?now=1", {}, "unknown option 'now'; known are: compression$"),
+            ("parquet:logs?now=1", {}, "unknown option 'now'; known are: compact, .* compression$"),
             ("jsonl:logs", {"now": 1}, "unknown option 'now'; known are: (?!.*remembered)"),
             ("jsonl:logs?rotate_bytes=0", {}, "rotate_bytes='0' must be a number of bytes"),
             ("jsonl:logs", {"rotate_seconds": "x"}, "rotate_seconds='x' must be a number of sec"),
@@ -691,9 +691,12 @@ class TestRegistry:
     @pytest.mark.parametrize(
         ("transport", "offered"),
         [
-            ("parquet:logs", "columns, compression"),
+            ("parquet:logs", "columns, compact, compact_bytes, compact_share, compression"),
             ("jsonl:logs", "compression, rotate_bytes, rotate_seconds"),
-            ({"type": "parquet", "path": "logs"}, "columns, compression, path"),
+            (
+                {"type": "parquet", "path": "logs"},
+                "columns, compact, compact_bytes, compact_share, compression, path",
+            ),
             ({"type": "jsonl", "path": "logs"}, "compression, path, rotate_bytes, rotate_seconds"),
             (
                 "https://example.org",
@@ -714,7 +717,8 @@ class TestRegistry:
                 build({**transport, "zzzz": 1})
 
     @pytest.mark.parametrize(("kind", "offered"), [
-        ("parquet", "compression"), ("jsonl", "compression, rotate_bytes, rotate_seconds"),
+        ("parquet", "compact, compact_bytes, compact_share, compression"),
+        ("jsonl", "compression, rotate_bytes, rotate_seconds"),
     ])  # fmt: skip
     def test_what_is_offered_in_a_url(self, kind: str, offered: str) -> None:
         """There, those that a text can hold."""

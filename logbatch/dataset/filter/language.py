@@ -44,7 +44,6 @@ from logbatch.errors import FilterError
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    import pyarrow.dataset as ds
 
 
 class Filter:
@@ -135,6 +134,11 @@ class Filter:
         return frozenset(term.column for term in terms_of(self.root))
 
     @functools.cached_property
+    def paths(self) -> frozenset[str]:
+        """The attributes that it looks at."""
+        return frozenset(term.path for term in terms_of(self.root) if term.path is not None)
+
+    @functools.cached_property
     def period(self) -> Period:
         """The first and last microsecond since 1970 that can match; None if unlimited."""
         return period_of(self.root)
@@ -161,16 +165,6 @@ class Filter:
     def apply(self, table: pa.Table) -> pa.Table:
         """Return the rows of a table that match the filter."""
         return table.filter(self.mask(table)) if self else table
-
-    def expression(self) -> ds.Expression | None:
-        """Return an expression by which a scan of Parquet files can skip row groups.
-
-        It keeps at least the rows that match; `mask` decides.  None if nothing can be skipped.
-        """
-        from logbatch.dataset.filter.masks import expression
-
-        found: ds.Expression | None = expression(self.root)
-        return found
 
 
 def _given(name: str, operator: str, value: str | None, now: datetime) -> Term:

@@ -7,7 +7,6 @@ rows of which the rest of the filter does not tell already whether they match.
 from __future__ import annotations
 
 import functools
-import operator as operators
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
@@ -21,14 +20,13 @@ from logbatch.dataset.filter.comparisons import (
     EQUALITIES,
     HAS,
     MATCHES,
-    ORDERINGS,
     as_object,
     as_text,
     find,
     fold,
 )
 from logbatch.dataset.filter.patterns import search
-from logbatch.dataset.filter.tree import And, Node, Not, Or, Term, terms_of
+from logbatch.dataset.filter.tree import And, Node, Not, Term, terms_of
 from logbatch.storage.arrays import make_array, make_scalar
 from logbatch.storage.columns import LEVEL, NUMBER, TEXT, TIME
 
@@ -46,7 +44,7 @@ _COMPARE = {
 }
 _TIME_TYPE = pa.timestamp("us", "UTC")
 _TRUE, _FALSE = make_scalar(True, "bool"), make_scalar(False, "bool")
-_INT32, _INT64 = range(-(1 << 31), 1 << 31), range(-(1 << 63), 1 << 63)
+_INT64 = range(-(1 << 63), 1 << 63)
 
 
 def mask(node: Node, table: pa.Table) -> Mask:
@@ -79,50 +77,6 @@ def _all(nodes: Sequence[Node], table: pa.Table) -> Mask:
         rows = rows.filter(mask(node, table.select(names).take(rows)))
     everything = make_array(range(table.num_rows), "int64").cast(pa.uint64())
     return cast("Mask", pc.is_in(everything, value_set=rows))
-
-
-def expression(node: Node) -> Any:
-    """Return what of a filter a Parquet scan can check; None if that is nothing."""
-    if isinstance(node, Term):
-        return _pushed(node)
-    if isinstance(node, Not):
-        return None
-    parts = [expression(child) for child in node.children]
-    known = [part for part in parts if part is not None]
-    if isinstance(node, Or):
-        return functools.reduce(operators.or_, known) if len(known) == len(parts) else None
-    return functools.reduce(operators.and_, known) if known else None
-
-
-def _pushed(term: Term) -> Any:
-    field = pc.field(term.column)
-    if term.operator == "=":
-        each = [_pushed_equality(term, field, operand) for operand in term.operands]
-        return None if any(one is None for one in each) else functools.reduce(operators.or_, each)
-    if term.kind not in (TIME, LEVEL) or term.operator == "!=":
-        return None
-    limit = _limit(term, term.operand)
-    return None if limit is None else ORDERINGS[term.operator](field, limit)
-
-
-def _limit(term: Term, operand: int) -> Any:
-    """Return a time or a level as Arrow has it; None if it has none such."""
-    if term.kind == TIME:
-        return _time(operand)
-    return make_scalar(operand, "int32") if operand in _INT32 else None
-
-
-def _pushed_equality(term: Term, field: Any, operand: Any) -> Any:
-    if term.kind in (TIME, LEVEL):
-        limit = _limit(term, operand)
-        return None if limit is None else field == limit
-    if term.kind != TEXT or operand.is_null:
-        return None
-    text = operand.text
-    if term.column != "logger":
-        return field == _text(text)
-    below = (field >= _text(f"{text}.")) & (field < _text(f"{text}/"))  # "/" is the next after "."
-    return (field == _text(text)) | below
 
 
 def _is_quick(term: Term) -> bool:
@@ -231,10 +185,12 @@ def _read(term: Term, column: Column) -> list[Any]:
 
 def may_hold(column: Column, path: str) -> Column:
     """Return which texts of attributes may hold a key; a backslash may hide it."""
-    head = path.partition(".")[0]
-    start = f'"{head}"' if head == path else f'"{head}'
+    head, tail = path.partition(".")[0], path.rpartition(".")[2]
+    found = pc.match_substring(column, f'"{path}"' if head == path else f'"{head}')
+    if head != path:
+        found = pc.and_(found, pc.match_substring(column, f'{tail}"'))
     escaped = pc.match_substring(column, "\\")
-    return pc.fill_null(pc.or_(escaped, pc.match_substring(column, start)), _FALSE)
+    return pc.fill_null(pc.or_(escaped, found), _FALSE)
 
 
 def _probe(path: str) -> Callable[[str], Mapping[str, Any]]:

@@ -1,0 +1,303 @@
+"""DuckDB, the one engine: it reads Parquet files for filters, rows, tables and SQL.
+
+It is given the exact files of a snapshot, by name, and which of the records of a file are not
+taken.  Where files differ in their columns it is told which there are, so it need not look into all
+before it begins; a file that lacks one has nulls there.
+
+What it does, it does on a thread of its own: while DuckDB works, a thread takes no signal.  Ctrl-C,
+a time that is up, and a consumer that wants no more interrupt it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pyarrow as pa
+
+from logbatch.dataset.filter.sql import quoted_name, quoted_text
+from logbatch.dataset.listing import Damaged, Vanished
+from logbatch.dataset.pieces import FIXED
+from logbatch.dataset.snapshot import Part, Spans, Taken
+from logbatch.dataset.source import Source
+
+if TYPE_CHECKING:
+    import duckdb
+
+_T = TypeVar("_T")
+
+MEMORY = 400_000_000
+"""Bytes that it may take for what a caller has set no limit; beyond them it uses the disk."""
+
+BATCH = 10_000  # rows of a result that are taken at a time
+_ASK_AGAIN = 0.01  # seconds after which it is interrupted once more; it may not have begun before
+_TOGETHER = 100  # ranges in one pair of parentheses: DuckDB limits how deep an expression is
+
+_TYPES = {
+    pa.string(): "VARCHAR",
+    pa.int32(): "INTEGER",
+    pa.int64(): "BIGINT",
+    pa.float64(): "DOUBLE",
+    pa.bool_(): "BOOLEAN",
+    pa.timestamp("us", "UTC"): "TIMESTAMP WITH TIME ZONE",
+}
+_SETTINGS = {
+    "python_enable_replacements": False,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_community_extensions": False,
+}
+
+
+def is_installed() -> bool:
+    """Return whether there is a DuckDB; without it Arrow reads file by file, and Python decides."""
+    try:
+        import duckdb  # noqa: F401
+    except ModuleNotFoundError:
+        return False
+    return True
+
+
+class Engine:
+    """A connection, to be used in a `with`; whatever it leaves on the disk goes at its end.
+
+    Args:
+        memory: Bytes that it may take.
+        spill: Whether it may use the disk beyond them.
+
+    Raises:
+        ModuleNotFoundError: DuckDB is not installed.
+    """
+
+    def __init__(
+        self,
+        memory: int = MEMORY,
+        *,
+        spill: bool = True,
+    ) -> None:
+        import duckdb
+
+        self.errors: tuple[type[Exception], ...] = (duckdb.Error, OSError, pa.ArrowException)
+        self._spilled = Path(tempfile.gettempdir(), f"logbatch-{secrets.token_hex(8)}")
+        limits = {
+            "memory_limit": f"{memory}B",
+            "temp_directory": str(self._spilled) if spill else "",  # made only if need be
+        }
+        self.connection: duckdb.DuckDBPyConnection = duckdb.connect(
+            ":memory:", config={**_SETTINGS, **limits}
+        )
+        self._pool = ThreadPoolExecutor(1, "logbatch-engine")
+        self._working = threading.Lock()
+        self._closed = False
+        try:
+            self.execute("SET TimeZone = 'UTC'")
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End what it may still do, its thread, and what it left on the disk."""
+        self._closed = True
+        while not self._working.acquire(timeout=_ASK_AGAIN):
+            self.connection.interrupt()
+        try:
+            self.connection.close()
+        finally:
+            self._working.release()
+            self._pool.shutdown()
+        shutil.rmtree(self._spilled, ignore_errors=True)
+
+    def run(self, work: Callable[[], _T], timeout: float | None = None) -> _T:
+        """Have its thread do something, and wait until it has ended, whatever happens meanwhile.
+
+        Raises:
+            TimeoutError: The time was up.
+        """
+        answer = self._pool.submit(self._do, work)
+        try:
+            return answer.result(timeout)
+        finally:
+            while wait([answer], 0).not_done:
+                self.connection.interrupt()
+                wait([answer], _ASK_AGAIN)
+
+    def _do(self, work: Callable[[], _T]) -> _T:
+        with self._working:
+            if self._closed:  # whoever asked was interrupted when this had not begun
+                raise CancelledError
+            return work()
+
+    def execute(self, statement: str) -> None:
+        """Have a statement carried out."""
+        self.run(lambda: self.connection.execute(statement))
+
+    def table(self, query: str) -> pa.Table:
+        """Return the whole answer to a query."""
+        return self.run(lambda: self._reader(query).read_all())
+
+    def batches(self, query: str) -> Iterator[pa.RecordBatch]:
+        """Yield the answer to a query as it comes."""
+        reader = self.run(lambda: self._reader(query))
+        while (batch := self.run(lambda: next(reader, None))) is not None:
+            yield batch
+
+    def _reader(self, query: str) -> pa.RecordBatchReader:
+        return reader_of(self.connection.sql(query))
+
+
+def reader_of(relation: Any, rows: int = BATCH) -> pa.RecordBatchReader:
+    """Return the answer of a relation, bit by bit."""
+    # DuckDB 1.3 has the older of the two names only.
+    fetch = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
+    reader: pa.RecordBatchReader = fetch(rows)
+    return reader
+
+
+# ------------------------------------------------------------------ what it reads
+
+
+def read_parts(parts: Sequence[Part], schema: pa.Schema, *, alike: bool) -> str:
+    """Return a query for what is taken of Parquet files, with these columns.
+
+    Args:
+        parts: The files.
+        schema: The columns.
+        alike: Whether all files have all of them, of these types; it is quicker then.
+
+    Raises:
+        Vanished, Damaged: A compacted file cannot be read.
+    """
+    names = ", ".join(quoted_name(name) for name in schema.names)
+    whole = [part.path for part in parts if part.whole]
+    queries = [read_files(whole, schema, alike=alike)] if whole else []
+    full = pa.unify_schemas([schema, _IDENTITY])
+    for part in parts:
+        if not part.whole:
+            read = read_files([part.path], full, alike=alike)
+            queries.append(f"SELECT {names} FROM ({read}) WHERE {_is_taken(part)}")
+    return " UNION ALL ".join(queries) or _read_nothing(schema)
+
+
+_IDENTITY = pa.schema([FIXED.field("producer"), FIXED.field("sequence")])
+
+
+def read_files(paths: Sequence[Path], schema: pa.Schema, *, alike: bool = True) -> str:
+    """Return a query for all that is in Parquet files, as `read_parts` does."""
+    names = ", ".join(quoted_name(name) for name in schema.names)
+    options = "hive_partitioning=false"
+    if not alike:
+        options += f", schema=MAP {{{', '.join(map(_column, schema))}}}"
+    files = ", ".join(quoted_text(str(path)) for path in paths)
+    return f"SELECT {names} FROM read_parquet([{files}], {options})"
+
+
+def _column(field: pa.Field[Any]) -> str:
+    name = quoted_text(field.name)
+    return f"{name}: {{'name': {name}, 'type': '{_type(field)}', 'default_value': NULL}}"
+
+
+def _type(field: pa.Field[Any]) -> str:
+    return _TYPES.get(field.type, "VARCHAR")
+
+
+def _read_nothing(schema: pa.Schema) -> str:
+    columns = ", ".join(f"NULL::{_type(field)} AS {quoted_name(field.name)}" for field in schema)
+    return f"SELECT {columns} WHERE FALSE"
+
+
+def _is_taken(part: Part) -> str:
+    """Return what tells the records that are taken of a file; either they or the others are few."""
+    left = part.left_out()
+    if len(left) < len(part.taken):
+        return f"NOT ({_is_among(left)})"
+    return _is_among(part.taken)
+
+
+def _is_among(taken: Taken) -> str:
+    each = (
+        f"WHEN {quoted_text(producer)} THEN {_is_within(spans)}"
+        for producer, spans in taken
+        if spans
+    )
+    cases = " ".join(each)
+    return f"CASE producer {cases} ELSE FALSE END" if cases else "FALSE"
+
+
+def _is_within(spans: Spans) -> str:
+    tests = [f"sequence BETWEEN {first} AND {last}" for first, last in spans]
+    groups = (tests[at : at + _TOGETHER] for at in range(0, len(tests), _TOGETHER))
+    return "(" + " OR ".join("(" + " OR ".join(group) + ")" for group in groups) + ")"
+
+
+# ------------------------------------------------------------------ what goes wrong
+
+
+def blame(source: Source, error: Exception, parts: Sequence[Part]) -> None:
+    """Find the files because of which a query failed; nothing, where it was none of them.
+
+    Raises:
+        Vanished, Damaged: There are such.
+    """
+    text = str(error)
+    named = [part for part in parts if str(part.path) in text]
+    for part in named or parts:
+        if not os.path.exists(part.path):
+            raise Vanished(str(part.path)) from error
+    if not _is_of_files(error):
+        return
+    _note_damaged(source, named or parts)
+    if named:  # it is there again, or had columns of other types than those that were looked at
+        raise Vanished(str(named[0].path)) from error
+
+
+def _is_of_files(error: Exception) -> bool:
+    """Return whether a file may be what cannot be read, and not the query what is too much."""
+    import duckdb
+
+    return not isinstance(error, (duckdb.OutOfMemoryException, duckdb.InterruptException))
+
+
+def _note_damaged(source: Source, parts: Sequence[Part]) -> None:
+    """Try files one by one, first their ends, and take note of all that are damaged."""
+    for look in (source.footer, _read_through):
+        damaged: Damaged | None = None
+        for part in parts:
+            try:
+                look(part)
+            except Damaged as error:
+                source.note(error, 1)
+                damaged = error
+        if damaged is not None:
+            raise damaged
+
+
+def _read_through(part: Part) -> None:
+    """Read a whole file.
+
+    Raises:
+        Vanished, Damaged: It cannot be read.
+    """
+    import duckdb
+
+    with duckdb.connect(":memory:") as connection:
+        try:
+            connection.sql(
+                f"SELECT max(hash(COLUMNS(*))) FROM read_parquet([{quoted_text(str(part.path))}])"
+            ).fetchall()
+        except (duckdb.Error, OSError) as error:
+            if not os.path.exists(part.path):
+                raise Vanished(str(part.path)) from error
+            raise Damaged(part.path, str(error).partition("\n")[0]) from error
