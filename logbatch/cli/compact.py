@@ -236,9 +236,10 @@ def _table(report: Report) -> Any:
 def _conclude(report: Report) -> str:
     dates = len(report.outcomes)
     lines = sum(each.lines for each in report.outcomes)
-    if report.changed:
+    failed = f"; {len(report.failures):,} could not be" if report.failures else ""
+    if report.changed or failed:
         done = "would be compacted" if report.dry_run else "compacted"
-        text = f"{report.changed:,} of {counted(dates, 'date')} {done}"
+        text = f"{report.changed:,} of {counted(dates, 'date')} {done}{failed}"
     elif dates:
         text = f"nothing to do in {counted(dates, 'date')}"
     else:

@@ -89,7 +89,7 @@ def test_problems_and_failures(capsys: pytest.CaptureFixture[str]) -> None:
     (Path("logs") / "date=2020-01-01").mkdir()
     (Path("logs") / "date=2020-01-01" / f"{A}-0-9.parquet").symlink_to("nowhere")
     code, lines, err = compact(capsys)
-    assert (1, ["nothing to do in 1 date"]) == (code, lines)
+    assert (1, ["0 of 1 date compacted; 1 could not be"]) == (code, lines)
     assert err.startswith("Error: date=2020-01-01: ")
     assert "nothing was changed" in err
 

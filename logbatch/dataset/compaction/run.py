@@ -38,6 +38,9 @@ from logbatch.storage.segments import list_names
 _TRIES = 5  # for a folder in which files go away
 _RANGES = 50_000  # in the footers of a date's files, beyond which these are not divided
 _EVERY = 0.2  # seconds between two looks whether to stop
+_NO_MEMORY = "it takes more memory than the limit that was set"
+_FULL = "No space left on device"
+_NO_SPACE = f"{_FULL}, which temporary files in .journal need"
 _FATE = {True: "; it was put aside", False: "; it was left as it is"}
 
 
@@ -165,7 +168,8 @@ class _Compaction:
                 if isinstance(error, OSError) and error.errno is not None:
                     raise
                 if isinstance(error, engine.no_memory):
-                    raise LogbatchError("the memory limit is too low for it") from error
+                    full = "offload" in str(error)  # it found no room on the disk either
+                    raise LogbatchError(_NO_SPACE if full else _NO_MEMORY) from error
                 raise self._blame(error, found) from error
         made = [place.staged / path.stem for path, _ in written]
         for (path, _), target in zip(written, made, strict=True):
@@ -270,7 +274,9 @@ class _Compaction:
         for each in used:
             if not each.path.exists():
                 return Vanished(str(each.path))
-        bad = [] if "No space left" in str(error) else list(check_content(used))
+        if _FULL in str(error):
+            return LogbatchError(_NO_SPACE)
+        bad = list(check_content(used))
         self._unfit.update((each.path, each) for each in bad)
         return bad[0] if bad else LogbatchError(_explain(error))
 
