@@ -25,10 +25,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from logbatch.dataset.compaction.engine import LEAST_MEMORY
 from logbatch.dataset.compaction.inputs import count_names
 from logbatch.dataset.compaction.promote import AUTO, NONE
 from logbatch.dataset.compaction.run import compact_folder
+from logbatch.dataset.compaction.sorter import LEAST_MEMORY
 from logbatch.dataset.compaction.staging import PREFIX, clean, stop
 from logbatch.dataset.compaction.task import CompactTask, Count, Outcome, read_progress
 from logbatch.dataset.listing import find_folders

@@ -12,7 +12,6 @@ from pathlib import Path
 import pyarrow as pa
 
 from logbatch.dataset.compaction.bundles import Bundles
-from logbatch.dataset.compaction.engine import Engine, order_by
 from logbatch.dataset.compaction.inputs import (
     Found,
     Input,
@@ -24,6 +23,7 @@ from logbatch.dataset.compaction.inputs import (
     union,
 )
 from logbatch.dataset.compaction.promote import choose_columns
+from logbatch.dataset.compaction.sorter import Sorter, order_by
 from logbatch.dataset.compaction.staging import Change, Place, change_folder
 from logbatch.dataset.compaction.task import CompactTask, Count, Outcome, Progress
 from logbatch.dataset.compaction.writing import CompactedFile
@@ -153,21 +153,21 @@ class _Compaction:
         """Write the new files into the staged folder."""
         progress = Progress(place.path)
         with (
-            Engine(place.work / "spill", self._task.memory, self._task.threads) as engine,
-            self._watched(place, engine),
+            Sorter(place.work / "spill", self._task.memory, self._task.threads) as sorter,
+            self._watched(place, sorter),
         ):
             try:
-                files = Bundles(engine, place.work, progress.read).prepare(found.inputs)
+                files = Bundles(sorter, place.work, progress.read).prepare(found.inputs)
                 if not files:
                     return [], Count()
-                engine.use(files)
-                written = list(self._write(engine, files, found, place.work, progress))
-            except (engine.error, pa.ArrowException, OSError) as error:
+                sorter.use(files)
+                written = list(self._write(sorter, files, found, place.work, progress))
+            except (sorter.error, pa.ArrowException, OSError) as error:
                 if self._stopped.is_set():
                     raise Stopped from error
                 if isinstance(error, OSError) and error.errno is not None:
                     raise
-                if isinstance(error, engine.no_memory):
+                if isinstance(error, sorter.no_memory):
                     full = "offload" in str(error)  # it found no room on the disk either
                     raise LogbatchError(_NO_SPACE if full else _NO_MEMORY) from error
                 raise self._blame(error, found) from error
@@ -177,12 +177,12 @@ class _Compaction:
         return made, sum((each for _, each in written), Count())
 
     def _write(
-        self, engine: Engine, files: list[Path], found: Found, work: Path, progress: Progress
+        self, sorter: Sorter, files: list[Path], found: Found, work: Path, progress: Progress
     ) -> Iterator[tuple[Path, Count]]:
-        slices, ranges = self._divide(engine, files)
+        slices, ranges = self._divide(sorter, files)
         expected = union(found.inputs)
-        retired = self._check(engine, found, expected, ranges)
-        columns = self._columns(engine, found)
+        retired = self._check(sorter, found, expected, ranges)
+        columns = self._columns(sorter, found)
         cluster = [order_by(name, columns.get(plain(name))) for name in self._task.cluster_by]
         modified = max(each.modified for each in found.inputs)
         for at in range(slices):
@@ -192,7 +192,7 @@ class _Compaction:
                 continue
             path = work / f"{compacted_name()}.tmp"
             with CompactedFile(path, columns, self._order(columns, found)) as file:
-                for batch in engine.stream(at, cluster):
+                for batch in sorter.stream(at, cluster):
                     if self._stopped.is_set():
                         raise Stopped
                     file.append(batch)
@@ -204,7 +204,7 @@ class _Compaction:
                 yield path, Count(1, size, file.rows)
 
     def _divide(
-        self, engine: Engine, files: list[Path]
+        self, sorter: Sorter, files: list[Path]
     ) -> tuple[int, Mapping[int, Mapping[str, Ranges]]]:
         """Divide the records by time, if they are too many for a file; return what is where.
 
@@ -214,16 +214,16 @@ class _Compaction:
         size = sum(path.stat().st_size for path in files)
         slices = max(1, round(size / self._task.target_size))
         if slices > 1:
-            slices = engine.divide(slices)
-            ranges = engine.identities(_RANGES)
+            slices = sorter.divide(slices)
+            ranges = sorter.identities(_RANGES)
             if ranges is not None:
                 return slices, ranges
-            engine.stay_whole()
-        return 1, engine.identities(None) or {}
+            sorter.stay_whole()
+        return 1, sorter.identities(None) or {}
 
     def _check(
         self,
-        engine: Engine,
+        sorter: Sorter,
         found: Found,
         expected: Mapping[str, Ranges],
         ranges: Mapping[int, Mapping[str, Ranges]],
@@ -243,18 +243,18 @@ class _Compaction:
             for producer, spans in expected.items()
         }
         may_be = union(each for each in found.inputs if each.retired)
-        good = engine.rows() == sum(map(len, there.values()))
+        good = sorter.rows() == sum(map(len, there.values()))
         if good and is_within(there.items(), expected) and is_within(gone.items(), may_be):
             return {producer: spans for producer, spans in gone.items() if spans}
         raise self._blame(LogbatchError("its files contradict themselves"), found)
 
-    def _columns(self, engine: Engine, found: Found) -> dict[str, str]:
+    def _columns(self, sorter: Sorter, found: Found) -> dict[str, str]:
         """Return the typed columns, which are the same in all files of a date."""
         if found.kept:
             return dict(found.kept[0].columns)
         task, known = self._task, found.columns()
         names = [*task.names, *map(plain, task.cluster_by)]
-        columns = choose_columns(engine, task.promote, names, known, engine.rows())
+        columns = choose_columns(sorter, task.promote, names, known, sorter.rows())
         self._odd = [
             f"{self._folder}: {name!r} did not become a column: there it has no values of one type"
             for name in task.names
@@ -281,15 +281,15 @@ class _Compaction:
         return bad[0] if bad else LogbatchError(_explain(error))
 
     @contextlib.contextmanager
-    def _watched(self, place: Place, engine: Engine) -> Iterator[None]:
-        """Interrupt the engine when somebody asks for the end."""
+    def _watched(self, place: Place, sorter: Sorter) -> Iterator[None]:
+        """Interrupt the sorter when somebody asks for the end."""
         ended = threading.Event()
 
         def watch() -> None:
             while not ended.wait(_EVERY):
                 if place.is_stopped():
                     self._stopped.set()
-                    engine.interrupt()
+                    sorter.interrupt()
 
         watcher = threading.Thread(target=watch, name="logbatch-compact", daemon=True)
         watcher.start()
