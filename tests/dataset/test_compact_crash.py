@@ -328,13 +328,30 @@ def test_a_full_disk(template: Path, size: int, limit: int) -> None:
         assert sorted(expected) == found(template)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere: RUN THIS AS A USER ONCE")
-def test_no_permission(template: Path) -> None:
-    """The same where the directory may not be written."""
-    (template / JOURNAL).chmod(0o500)
-    with pytest.raises(OSError, match=JOURNAL):
-        compact(template)
-    (template / JOURNAL).chmod(0o700)
+@pytest.mark.parametrize("where", [JOURNAL, DAY])
+def test_no_permission(template: Path, where: str) -> None:
+    """The same where something may not be written: it is named, and nothing is changed."""
+    with TemporaryDirectory() as place:
+        os.chmod(place, 0o755)
+        logs = shutil.copytree(template, Path(place, "logs"))
+        (logs / JOURNAL).mkdir(exist_ok=True)
+        for path in (logs, *logs.rglob("*")):
+            path.chmod(0o777 if path.is_dir() else 0o666)
+        (logs / where).chmod(0o555)
+        before = sorted(logs.rglob("*"))
+        compact(template)  # nobody may not even import what it needs
+
+        def work() -> None:
+            if os.geteuid() == 0:
+                os.setgid(65534)
+                os.setuid(65534)
+            with pytest.raises((OSError, DatasetError), match="Permission denied") as caught:
+                compact(logs)
+            assert where in str(caught.value)
+
+        Child(work).wait()
+        (logs / where).chmod(0o777)
+        assert before == [path for path in sorted(logs.rglob("*")) if path.suffix != ".lock"]
 
 
 def test_a_worker_that_outlives_its_parent(template: Path) -> None:
