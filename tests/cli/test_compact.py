@@ -137,6 +137,23 @@ def test_watching(number: signal.Signals, code: int) -> None:
     assert ["maintenance.lock"] == os.listdir("logs/.journal")
 
 
+def test_watching_waits_for_others() -> None:
+    """Where a retention run is at it, it waits for its turn."""
+    publish(Path("logs"), make_batch(0, 2, A))
+    command = [sys.executable, "-m", "logbatch", "compact", "logs", "--watch"]
+    with (
+        maintaining(Path("logs"), "logbatch retain"),
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child,
+    ):
+        assert child.stderr is not None
+        said = next(child.stderr)
+        child.terminate()
+        assert 0 == child.wait()
+
+    assert "is busy: logbatch retain is running there" in said
+    assert said.endswith("; waiting for its end\n")
+
+
 def test_how_far_it_is() -> None:
     """The line has a bar, what was read, how fast it goes and how long it will take."""
     total = Count(3600, 40_000_000, 1_000_000)

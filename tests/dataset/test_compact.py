@@ -337,12 +337,16 @@ def test_torn_and_foreign_files(logs: Path) -> None:
     empty.touch()
     (logs / DAY / "mine.parquet").write_bytes((logs / DAY / f"{A}-0-9.parquet").read_bytes())
     (logs / DAY / "README").write_text("hello")
+    (logs / DAY / f".damaged-{B}-0-9").write_text("an earlier one")
     report = compact(logs)
 
     assert sorted(
-        ["compacted", "mine.parquet", "README", f".damaged-{B}-0-9", f".damaged-compacted-{P}"]
+        [
+            *("compacted", "mine.parquet", "README", f".damaged-compacted-{P}"),
+            *(f".damaged-{B}-0-9", f".damaged-{B}-0-9-2"),
+        ]
     ) == names(logs)
-    assert content == (logs / DAY / f".damaged-{B}-0-9").read_bytes()
+    assert content == (logs / DAY / f".damaged-{B}-0-9-2").read_bytes()
     told = "\n".join(report.problems)
     assert 3 == len(report.problems)
     assert all(name in told for name in (torn.name, empty.name, "mine.parquet"))

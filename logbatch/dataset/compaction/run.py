@@ -41,7 +41,8 @@ _EVERY = 0.2  # seconds between two looks whether to stop
 _NO_MEMORY = "it takes more memory than the limit that was set"
 _FULL = "No space left on device"
 _NO_SPACE = f"{_FULL}, which temporary files in .journal need"
-_FATE = {True: "; it was put aside", False: "; it was left as it is"}
+_FOREIGN = "its name is none that logbatch gives"
+_STAYS = "it was left as it is"
 
 
 class Stopped(Exception):
@@ -135,9 +136,10 @@ class _Compaction:
         inputs = Count(len(found.inputs), *_sum(found.inputs))
         kept = Count(len(found.kept), *_sum(found.kept))
         unfit = sorted({**self._unfit, **found.unfit}.items())
-        problems = [f"{path}: {each.reason}{_FATE[each.torn]}" for path, each in unfit]
-        odd_name = f"its name is none that logbatch gives{_FATE[False]}"
-        problems += [f"{path}: {odd_name}" for path in found.foreign]
+        aside = "it would be put aside" if self._task.dry_run else "it was put aside"
+        fates = {True: aside, False: _STAYS}
+        problems = [f"{path}: {each.reason}; {fates[each.torn]}" for path, each in unfit]
+        problems += [f"{path}: {_FOREIGN}; {_STAYS}" for path in found.foreign]
         return Outcome(
             self._folder.name,
             inputs + kept,

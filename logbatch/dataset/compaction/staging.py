@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import shutil
 import stat
@@ -233,7 +234,7 @@ def _link(folder: Path, staged: Path, names: Collection[str], aside: Collection[
     """Link files into the staged folder; return whether that can be done."""
     try:
         for name in sorted(names):
-            target = staged / (_hidden(name) if name in aside else name)
+            target = staged / (_hide(name, names) if name in aside else name)
             with contextlib.suppress(FileNotFoundError):  # a temporary file may go at any time
                 os.link(folder / name, target, follow_symlinks=False)
     except (OSError, NotImplementedError) as error:
@@ -243,9 +244,11 @@ def _link(folder: Path, staged: Path, names: Collection[str], aside: Collection[
     return True
 
 
-def _hidden(name: str) -> str:
-    """Return the name under which a file is put aside, so that nobody takes it for a good one."""
-    return f".damaged-{Path(name).stem}"
+def _hide(name: str, names: Collection[str]) -> str:
+    """Return a name under which a file is put aside, so that nobody takes it for a good one."""
+    hidden = f".damaged-{Path(name).stem}"
+    others = (f"{hidden}-{number}" for number in itertools.count(2))
+    return next(each for each in itertools.chain([hidden], others) if each not in names)
 
 
 def _change_in_place(folder: Path, change: Change, dropped: Collection[str]) -> None:
@@ -259,7 +262,7 @@ def _change_in_place(folder: Path, change: Change, dropped: Collection[str]) -> 
     sync_directory(folder)
     for name in change.aside:
         with contextlib.suppress(FileNotFoundError):
-            os.rename(folder / name, folder / _hidden(name))
+            os.rename(folder / name, folder / _hide(name, os.listdir(folder)))
     for name in dropped:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(folder / name)
