@@ -68,7 +68,6 @@ CHECKED = [
     Check(OPERATIONS, "yaml", "kind: StatefulSet", "test_the_receiver_of_the_cluster_runs"),
     Check(OPERATIONS, "yaml", "alert:", "test_the_alerts_ask_for_metrics_that_are_there"),
     Check(OPERATIONS, "ini", "", "test_systemd_takes_the_units"),
-    Check(OPERATIONS, "sh", "find ", "test_old_days_are_removed"),
     Check(OPERATIONS, "sh", "rsync ", "test_a_backup_has_what_is_published"),
     Check(RECEIVER, "sh", "curl ", "test_curl"),
     Check(RECEIVER, "json", "", "test_the_answer"),

@@ -129,6 +129,7 @@ def every_option() -> Iterator[object]:
         compression="zstd",
     )
     yield BatchHandler("jsonl:logs", level=logging.INFO, rotate_bytes=1000, rotate_seconds=0.5)
+    yield BatchHandler("parquet:logs", retain_age="14d", retain_bytes=5_000_000_000)
     yield BatchProcessor(
         "https://logs.example.org/",
         final=True,
