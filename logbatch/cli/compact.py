@@ -20,6 +20,7 @@ from logbatch.cli.sizes import readable
 from logbatch.cli.terminal import Terminal, color_option, counted, new_table
 from logbatch.dataset.compact import Done, Options, Report, compact, make_options
 from logbatch.dataset.compaction.task import Count
+from logbatch.storage.maintenance import MaintenanceBusy
 
 _BAR = 12
 _HOW = "--to parquet makes Parquet of them"
@@ -127,10 +128,13 @@ def command(
         return
     with _stopped() as stopped:
         while not stopped.is_set():
-            report = _run(path, options)
-            if report.changed or report.failures:
-                click.echo(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} UTC")
-                _tell(report, terminal)
+            try:
+                report = _run(path, options)
+                if report.changed or report.failures:
+                    click.echo(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} UTC")
+                    _tell(report, terminal)
+            except MaintenanceBusy as error:
+                click.echo(f"{escape(str(error))}; waiting for its end", err=True)
             stopped.wait(_PAUSE)
 
 
@@ -236,9 +240,10 @@ def _table(report: Report) -> Any:
 def _conclude(report: Report) -> str:
     dates = len(report.outcomes)
     lines = sum(each.lines for each in report.outcomes)
-    if report.changed:
+    failed = f"; {len(report.failures):,} could not be" if report.failures else ""
+    if report.changed or failed:
         done = "would be compacted" if report.dry_run else "compacted"
-        text = f"{report.changed:,} of {counted(dates, 'date')} {done}"
+        text = f"{report.changed:,} of {counted(dates, 'date')} {done}{failed}"
     elif dates:
         text = f"nothing to do in {counted(dates, 'date')}"
     else:

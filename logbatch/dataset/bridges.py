@@ -165,10 +165,9 @@ def make_view(
     Raises:
         Vanished, Damaged: A file cannot be read.
     """
-    schema = source.schema(snapshot.parts)
     parquet, others = split(snapshot.parts)
+    schema, alike = source.columns(parquet)
     rest = _read_now(source, snapshot._replace(parts=others), schema)
-    alike = len(source.promoted(parquet)) <= 1
     reads = [read_parts(parquet, schema, alike=alike)] if parquet else []
     if rest.num_rows or not parquet:
         connection.register(f"{name} not in Parquet", rest)

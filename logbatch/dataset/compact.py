@@ -13,15 +13,22 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from logbatch.dataset.compaction.engine import LEAST_MEMORY
 from logbatch.dataset.compaction.inputs import count_names
 from logbatch.dataset.compaction.promote import AUTO, NONE
 from logbatch.dataset.compaction.run import compact_folder
+from logbatch.dataset.compaction.sorter import LEAST_MEMORY
 from logbatch.dataset.compaction.staging import PREFIX, clean, stop
 from logbatch.dataset.compaction.task import CompactTask, Count, Outcome, read_progress
 from logbatch.dataset.listing import find_folders
@@ -292,7 +299,16 @@ def _hand_out(
     except BaseException:
         _stop(futures)
         raise
-    return [future.result() for future in futures]
+    return [_outcome_of(future, task) for future, task in futures.items()]
+
+
+def _outcome_of(future: Future[Outcome], task: CompactTask) -> Outcome:
+    """Return what became of a task, whose process may have been killed."""
+    try:
+        return future.result()
+    except BrokenExecutor:
+        reason = "the process that was to compact it died; nothing was lost: run it again"
+        return Outcome(Path(task.folder).name, failure=reason)
 
 
 def _watch(futures: dict[Future[Outcome], CompactTask]) -> Iterator[tuple[Count, int]]:
@@ -303,7 +319,7 @@ def _watch(futures: dict[Future[Outcome], CompactTask]) -> Iterator[tuple[Count,
         read, written = Count(), 0
         for future, task in futures.items():
             if future.done():
-                outcome = future.result()
+                outcome = _outcome_of(future, task)
                 read += outcome.before
                 written += outcome.after.rows
             else:

@@ -259,7 +259,8 @@ def blame(source: Source, error: Exception, parts: Sequence[Part]) -> None:
     if not _is_of_files(error):
         return
     _note_damaged(source, named or parts)
-    if named:  # it is there again, or had columns of other types than those that were looked at
+    if named:  # it is there again, or has other columns than those that were looked at
+        source.unlike = True
         raise Vanished(str(named[0].path)) from error
 
 

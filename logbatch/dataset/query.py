@@ -70,13 +70,12 @@ def parse_size(text: str) -> int:
 def _run(
     source: Source, snapshot: Snapshot, query: str, limit: int, timeout: float | None
 ) -> pa.Table:
-    schema = source.schema(snapshot.parts)
     parquet, others = split(snapshot.parts)
+    schema, alike = source.columns(parquet)
     with _engine(limit) as engine, ExitStack() as stack:
         connection = engine.connection
         statement = engine.run(lambda: _check(connection, query))
         paths = [part.path for part in parquet]
-        alike = len(source.promoted(parquet)) <= 1
         reads = [read_parts(parquet, schema, alike=alike)] if parquet else []
         rest = read_rest(source, snapshot._replace(parts=others), schema)
         if _size(others) > _SPOOL:

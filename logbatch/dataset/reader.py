@@ -84,7 +84,7 @@ class Dataset(Upkeep):
     ) -> pa.Table:
         """Read records into an Arrow table.
 
-        The records of one producer come in their order; `sort_by("timestamp")` orders all.
+        They come file by file; `sort_by("timestamp")` puts them in the order of time.
 
         Args:
             where: A filter, or its text; None takes all records.

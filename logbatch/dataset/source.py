@@ -39,6 +39,7 @@ class Source:
         growing: What was in growing files when they were looked at.
         looked_at: The files that were read so far.
         files: How many there were in the newest snapshot.
+        unlike: Whether files were met whose columns are others than those looked at promised.
     """
 
     def __init__(self, directory: Path, read_pending: ReadPending = read_pending) -> None:
@@ -48,6 +49,7 @@ class Source:
         self.growing: dict[Path, Grown] = {}
         self.looked_at: set[Path] = set()
         self.files = 0
+        self.unlike = False
         self._excluded: set[Path] = set()
         self._holes: set[tuple[str, int, int]] = set()
         self._footers: dict[Path, Footer] = {}
@@ -185,18 +187,24 @@ class Source:
         return found
 
     def schema(self, parts: Iterable[Part]) -> pa.Schema:
-        """Return the fixed columns and the promoted ones.
+        """Return the fixed columns and the promoted ones; see `columns`."""
+        return self.columns(parts)[0]
+
+    def columns(self, parts: Iterable[Part]) -> tuple[pa.Schema, bool]:
+        """Return the fixed columns and the promoted ones, and whether all files have these alike.
 
         Where files give one name different types it is float64 if these are numbers, or a text.
 
         Raises:
             Vanished, Damaged: A file cannot be read.
         """
+        promoted = self.promoted(parts)
         types: dict[str, set[pa.DataType]] = {}
-        for columns in self.promoted(parts):
+        for columns in promoted:
             for name, kind in columns.items():
                 types.setdefault(name, set()).add(kind)
-        return pa.schema([*FIXED, *(pa.field(n, _common_type(ks)) for n, ks in types.items())])
+        fields = [pa.field(name, _common_type(kinds)) for name, kinds in types.items()]
+        return pa.schema([*FIXED, *fields]), len(promoted) <= 1 and not self.unlike
 
 
 def _common_type(types: set[pa.DataType]) -> pa.DataType:

@@ -16,6 +16,7 @@ from logbatch.dataset.filter.sql import TYPED, condition, quoted_name
 from logbatch.dataset.pieces import FIXED, conform, pieces, read, read_tail
 from logbatch.dataset.snapshot import Part, Snapshot
 from logbatch.dataset.source import Source
+from logbatch.errors import DatasetError
 from logbatch.storage.arrays import arrow_type, make_array
 from logbatch.storage.columns import COLUMNS
 
@@ -107,7 +108,7 @@ def search(
             yield table.select(schema.names)
     except engine.errors as error:
         blame(source, error, parts)
-        raise
+        raise DatasetError(f"{source.directory} cannot be read: {error}") from error
     source.looked_at.update(part.path for part in parts)
 
 
@@ -136,7 +137,7 @@ class Search:
         extra = pa.schema([pa.field(name, arrow_type(kind)) for name, kind in typed.items()])
         self._names = ", ".join(map(quoted_name, schema.names))
         self._full = pa.schema([*schema, *(f for f in extra if f.name not in schema.names)])
-        self._alike = _is_fixed(self._full) or len(promoted) == 1
+        self._alike = not source.unlike and (_is_fixed(self._full) or len(promoted) == 1)
         self._where, self._unsure = condition(where.root, typed)
         self._parts = parts
 

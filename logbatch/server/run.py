@@ -143,13 +143,17 @@ def _build(settings: Settings, trouble: Trouble) -> tuple[Receiver, _Upkeep]:
 
 
 def _make_writer(settings: Settings) -> JsonlTransport | ParquetTransport:
+    limits = settings.limits
     retain: Any = {"retain_age": settings.retain_age, "retain_bytes": settings.retain_bytes}
+    writer: JsonlTransport | ParquetTransport
     if settings.format == "parquet":
-        writer: JsonlTransport | ParquetTransport = ParquetTransport(settings.directory, **retain)
+        writer = parquet = ParquetTransport(settings.directory, **retain)
+        # What is sent again is compared with whole row groups, so they are small beside a body.
+        parquet.group_bytes = limits.max_body_bytes // 4
     else:
-        writer = JsonlTransport(settings.directory, **retain)
-        writer.open_files = _count_files(settings.limits.max_connections)
-        writer.idle_seconds = _IDLE
+        writer = jsonl = JsonlTransport(settings.directory, **retain)
+        jsonl.open_files = _count_files(limits.max_connections)
+        jsonl.idle_seconds = _IDLE
     writer.remembered = _PRODUCERS
     return writer
 

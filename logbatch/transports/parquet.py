@@ -61,6 +61,7 @@ class ParquetTransport(DirectoryTransport):
 
     Attributes:
         clock: Seconds that only go forward, for the pauses between merging.
+        group_bytes: How much a row group of a merged file holds, before it is encoded.
 
     Raises:
         ValueError: A column, its type or an option is not in order.
@@ -86,6 +87,7 @@ class ParquetTransport(DirectoryTransport):
     ) -> None:
         super().__init__(path, retain_age, retain_bytes)
         self.clock: Callable[[], float] = time.monotonic
+        self.group_bytes = 16 << 20
         self._columns = check_columns(columns)
         self._format: dict[str, Any] = {
             "compression": _COMPRESSION("compression", compression or "none"),
@@ -100,7 +102,7 @@ class ParquetTransport(DirectoryTransport):
 
     @cached_property
     def _form(self) -> Format:
-        return Format(schema(self._columns), self._format)
+        return Format(schema(self._columns), self._format, self.group_bytes)
 
     def tidy(self) -> Tidied:
         """Merge small files of one producer, for some milliseconds."""

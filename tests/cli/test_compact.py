@@ -89,7 +89,7 @@ def test_problems_and_failures(capsys: pytest.CaptureFixture[str]) -> None:
     (Path("logs") / "date=2020-01-01").mkdir()
     (Path("logs") / "date=2020-01-01" / f"{A}-0-9.parquet").symlink_to("nowhere")
     code, lines, err = compact(capsys)
-    assert (1, ["nothing to do in 1 date"]) == (code, lines)
+    assert (1, ["0 of 1 date compacted; 1 could not be"]) == (code, lines)
     assert err.startswith("Error: date=2020-01-01: ")
     assert "nothing was changed" in err
 
@@ -135,6 +135,23 @@ def test_watching(number: signal.Signals, code: int) -> None:
 
     assert "1 of 1 date compacted\n" == shown[-1]
     assert ["maintenance.lock"] == os.listdir("logs/.journal")
+
+
+def test_watching_waits_for_others() -> None:
+    """Where a retention run is at it, it waits for its turn."""
+    publish(Path("logs"), make_batch(0, 2, A))
+    command = [sys.executable, "-m", "logbatch", "compact", "logs", "--watch"]
+    with (
+        maintaining(Path("logs"), "logbatch retain"),
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child,
+    ):
+        assert child.stderr is not None
+        said = next(child.stderr)
+        child.terminate()
+        assert 0 == child.wait()
+
+    assert "is busy: logbatch retain is running there" in said
+    assert said.endswith("; waiting for its end\n")
 
 
 def test_how_far_it_is() -> None:

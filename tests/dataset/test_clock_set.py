@@ -88,7 +88,9 @@ def check(directory: Path, processes: list[Process]) -> list[datetime]:
     dataset = Dataset(directory)
     assert expected == order(list(dataset.rows()))
     for limit in (1, len(expected) // 2, len(expected)):
-        assert expected[::-1][:limit] == order(list(dataset.rows(limit=limit, newest_first=True)))
+        for where in (None, "hello"):
+            newest = dataset.rows(where, limit=limit, newest_first=True)
+            assert expected[::-1][:limit] == order(list(newest))
     middle = expected[len(expected) // 2][0]
     old = [each for each in expected if each[0] < middle]
     new = [each for each in expected if each[0] >= middle]

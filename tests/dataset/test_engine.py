@@ -203,6 +203,23 @@ def test_a_damaged_file_does_not_spoil_a_search(tmp_path: Path) -> None:
         assert 1 == len(dataset.problems)
 
 
+def test_files_whose_columns_nobody_expected_are_read(tmp_path: Path) -> None:
+    """One between others lacks a column, one has a typed column of another type."""
+    for first, columns in enumerate(({"n": "int64"}, {}, {"n": "string"}, {"n": "int64"})):
+        table = table_from_lines(lines(first, first), A, first, columns)
+        path = tmp_path / DAY / f"{A}-{first}-{first}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        pq.write_table(table.drop_columns(["host"]) if first == 1 else table, path)
+    for read in (
+        lambda dataset: dataset.to_table("n>=0 host=null").num_rows,
+        lambda dataset: len(list(dataset.rows("n>=0", limit=9, newest_first=True))),
+        lambda dataset: dataset.sql("SELECT host, n FROM logs").num_rows,
+    ):
+        dataset = Dataset(tmp_path)
+        assert 4 == read(dataset)
+        assert () == dataset.problems
+
+
 WITHOUT = """
 import sys
 

@@ -539,6 +539,10 @@ def test_any_mix_of_files_reads_as_what_was_logged(
     dataset = place.dataset()
     assert expected == found(dataset.rows(newest_first=newest_first))
     assert expected[:limit] == found(dataset.rows(limit=limit, newest_first=newest_first))
+    some = [record for record in expected if record[1] % 3]
+    where = "user_id>0 or user_id=none"
+    assert some == found(dataset.rows(where, newest_first=newest_first))
+    assert some[:limit] == found(dataset.rows(where, limit=limit, newest_first=newest_first))
     assert sorted(model) == sorted(found(dataset.to_table().to_pylist()))
     assert sorted(model) == sorted(found(dataset.follow(last=None, stop=Steps())))
 

@@ -192,12 +192,13 @@ def find_inputs(folder: Path, wanted: Wanted, unfit: Mapping[Path, Unfit]) -> Fo
 def _choose(candidates: list[Input]) -> list[Input]:
     """Take each record from one of the files."""
     chosen = {part.path: part for part in choose([each.part for each in candidates], {})}
-    return [
-        each._replace(
-            part=chosen.get(each.path, each.part._replace(taken=(), whole=not each.part.taken))
-        )
-        for each in candidates
-    ]
+    found = []
+    for each in candidates:
+        part = chosen.get(each.path)
+        if part is None:
+            part = each.part._replace(taken=(), whole=not each.part.taken)
+        found.append(each if part.whole and each.part.whole else each._replace(part=part))
+    return found
 
 
 def _settle(inputs: list[Input], wanted: Wanted) -> tuple[list[Input], list[Input]]:
@@ -321,7 +322,7 @@ def check_content(inputs: Iterable[Input]) -> Iterator[Unfit]:
             continue
         said = {producer: Ranges(spans) for producer, spans in each.held}
         missing = sum(map(len, said.values())) - sum(map(len, held.values()))
-        if missing != each.retired or not is_within(held, said):
+        if missing != each.retired or not is_within(held.items(), said):
             yield Unfit(each.path, "it holds other records than it says", torn=False)
 
 
@@ -331,10 +332,10 @@ def _read_through(path: Path) -> None:
             file.read_row_group(group)
 
 
-def is_within(held: Mapping[str, Ranges], covered: Mapping[str, Ranges]) -> bool:
+def is_within(
+    held: Iterable[tuple[str, Iterable[tuple[int, int]]]], covered: Mapping[str, Ranges]
+) -> bool:
     """Return whether all of some records are among others."""
     return not any(
-        covered.get(producer, Ranges()).missing(*span)
-        for producer, ranges in held.items()
-        for span in ranges
+        covered.get(producer, Ranges()).missing(*span) for producer, spans in held for span in spans
     )

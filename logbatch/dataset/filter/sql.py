@@ -234,10 +234,25 @@ def _of_json(term: Term, path: str) -> str:
     test = _test(term)
     inner = f"CASE WHEN s IS NULL THEN {otherwise} ELSE {test('s')} END"
     value = _extract(path)
+    possible = _may_equal(term) or _may_hold(path)
     if value is None:
-        return f"CASE WHEN {_may_hold(path)} THEN NULL ELSE {otherwise} END"
+        return f"CASE WHEN {possible} THEN NULL ELSE {otherwise} END"
     found = f"list_transform([{value}], lambda s: {inner})[1]"
-    return f"CASE WHEN {_may_hold(path)} THEN {found} ELSE {otherwise} END"
+    return f"CASE WHEN {possible} THEN {found} ELSE {otherwise} END"
+
+
+def _may_equal(term: Term) -> str:
+    """Tell which texts may hold one of the values; nothing where these may be written otherwise."""
+    if term.operator != "=" or not all(map(_is_plain, term.operands)):
+        return ""
+    values = (f"contains(attributes, {quoted_text(each.text)})" for each in term.operands)
+    return " OR ".join([*values, "contains(attributes, '\\')"])
+
+
+def _is_plain(operand: Operand) -> bool:
+    """Return whether a value is a text and nothing else, and stands in JSON as it is."""
+    other = operand.number is not None or operand.truth is not None or operand.is_null
+    return not other and _STRUCTURE.search(operand.text) is None
 
 
 def _may_hold(path: str) -> str:
