@@ -83,21 +83,40 @@ def choose_inputs(old: Sequence[File], where: str) -> list[File]:
     return [*fresh, *joined]
 
 
+def find_superseded(files: Sequence[File], where: str) -> list[File]:
+    """Find files that were rewritten into another of their date, which was killed before they went.
+
+    Args:
+        files: The files of a directory.
+        where: The text of the filter: all that match it are in the other file as well.
+    """
+    kept = [(file, ranges_of(file)) for file in files if read_kept(file) == where]
+    kept.sort(key=lambda each: (sum(map(len, each[1].values())), each[0].path))
+    return [
+        file
+        for at, (file, ranges) in enumerate(kept)
+        if any(
+            other.path.parent == file.path.parent and _is_within(ranges, held)
+            for other, held in kept[at + 1 :]
+        )
+    ]
+
+
+def _is_within(ranges: dict[str, Ranges], held: dict[str, Ranges]) -> bool:
+    return all(
+        not held.get(producer, Ranges()).missing(*span)
+        for producer, spans in ranges.items()
+        for span in spans
+    )
+
+
 def leave_out_covered(inputs: Sequence[File], others: Sequence[File]) -> list[File]:
     """Leave out files whose records all are in one that stays: a merge was made of them.
 
     Whoever cleans up after it removes them.
     """
     held = _join(map(ranges_of, others)) if inputs else {}
-    return [
-        file
-        for file in inputs
-        if any(
-            held.get(producer, Ranges()).missing(*span)
-            for producer, ranges in ranges_of(file).items()
-            for span in ranges
-        )
-    ]
+    return [file for file in inputs if not _is_within(ranges_of(file), held)]
 
 
 def read_kept(file: File) -> str | None:

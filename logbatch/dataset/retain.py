@@ -21,6 +21,7 @@ from logbatch.dataset.keeping import (
     Spoiled,
     choose_inputs,
     count_kept,
+    find_superseded,
     leave_out_covered,
     read_kept,
     rewrite,
@@ -165,8 +166,9 @@ class _Run:
         policy = self._wanted.policy
         self._tell("looking at the files")
         plan = self._plan(policy)
-        before = plan.survey
-        self._problems += before.problems
+        if self._wanted.keep is not None and not self._wanted.dry_run:
+            plan = self._finish_earlier(plan, self._wanted.keep)
+        self._problems += plan.survey.problems
         gone, aged = self._split(plan)
         if not self._wanted.dry_run:
             note_looks(self._root, plan)
@@ -179,6 +181,14 @@ class _Run:
     def _plan(self, policy: Policy) -> Plan:
         trust = self._wanted.trust_clock
         return finish(make_plan(self._root, policy, self._now, self._known, trust_clock=trust))
+
+    def _finish_earlier(self, plan: Plan, keep: str) -> Plan:
+        """Remove what a run that was killed has rewritten already."""
+        files = find_superseded(plan.survey.files, keep)
+        if not files:
+            return plan
+        self._problems += finish(remove(self._root, plan, files, noted=True)).problems
+        return self._plan(self._wanted.policy)
 
     def _split(self, plan: Plan) -> tuple[list[File], list[File]]:
         """Divide what is too old into what goes, and what is looked through first."""

@@ -527,6 +527,22 @@ def test_killed_at_any_point(logs: Path, again: int | None) -> None:
     assert {first, second} == set(noted(logs)["retired"])
 
 
+def test_a_file_that_was_rewritten_again(logs: Path) -> None:
+    """Where the run was killed before the file went, the next one removes it, and no other."""
+    publish_aged(logs, new_producer(), 0, 10, 20)
+    run(logs, "14d", keep=ERRORS)
+    (name,) = names_in(logs)
+    saved = shutil.copy2(logs / name, logs.parent)
+    publish_aged(logs, new_producer(), 0, 10, 20)
+    run(logs, "14d", keep=ERRORS)
+    (joined,) = names_in(logs)
+    shutil.copy2(saved, logs / name)
+    assert [0, 0, 5, 5] == numbers(logs)
+    run(logs, "14d", keep=ERRORS)
+    assert [joined] == names_in(logs)
+    assert {"retired": 16} == accounted(logs)
+
+
 def test_a_reader_meanwhile(logs: Path) -> None:
     """Who counts in a loop finds each record that stays, once, whenever that is."""
     fill(logs, 20, count=20)
