@@ -24,12 +24,15 @@ from rows import make_json_values
 
 from logbatch import Dataset
 from logbatch.dataset.compact import Report, is_older
+from logbatch.dataset.retain import Wanted, retain
+from logbatch.dataset.source import Source
 from logbatch.dataset.verify import verify
 from logbatch.errors import DatasetError, DatasetWarning
 from logbatch.identity import Ranges
 from logbatch.storage.arrow import table_from_lines
 from logbatch.storage.coverage import Coverage, read_coverage
 from logbatch.storage.maintenance import MaintenanceBusy, maintaining
+from logbatch.storage.policy import Policy
 from logbatch.transports import build
 from logbatch.transports.base import Batch
 
@@ -394,6 +397,25 @@ def test_what_was_retired_stays_retired(logs: Path) -> None:
     assert (8, {A: Ranges([(0, 19)]), B: Ranges([(0, 4)])}) == (coverage.retired, coverage.ranges)
     assert all_of((A, 0, 2), (B, 1, 4), (A, 10, 19)) == found(logs)
     assert () == verify(logs).problems
+
+
+def test_what_retention_made_stays(logs: Path) -> None:
+    """One would undo what the other has done, day after day, for ever."""
+    for first in range(0, 20, 5):
+        publish(logs, make_batch(first, first + 4, A))
+    compact(logs)
+    policy = Policy.build("1d", None, None)
+    kept = retain(Source(logs), Wanted(policy, "level>=ERROR", False, True), now=NOON + 10**6)
+    write(logs / DAY, "parquet", B, 0, 4)
+    write(logs / DAY, "parquet", B, 5, 9)
+    before = compacted(logs)
+    compact(logs)
+
+    assert (1, 4) == (kept.rewritten_into, kept.kept_records)
+    assert set(before) < set(compacted(logs))
+    assert 2 == len(names(logs))
+    assert [(A, n) for n in range(0, 20, 5)] + all_of((B, 0, 9)) == found(logs)
+    assert 0 == compact(logs).changed
 
 
 def test_attributes_that_are_no_json(logs: Path) -> None:
