@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from logbatch.disk import lock_file, open_file, sync_directory
+from logbatch.disk import is_temporary, lock_file, open_file, sync_directory
 from logbatch.identity import LAST_SEQUENCE, Ranges
 from logbatch.storage.bounds import Steps
 from logbatch.storage.coverage import covered_by
@@ -83,19 +83,20 @@ def _find_present(
 ) -> dict[str, Ranges]:
     """Return those of some producers that have anything left, and which records in files."""
     present = {producer: Ranges() for producer in found.journals.intersection(wanted)}
-    for file in found.files:
-        if file.path in gone:
-            continue
-        if file.segment.compacted:
-            held = found.held.get(file.path)
-            if held is None:
-                held = found.held[file.path] = ranges_of(file)
-            _join(present, {producer: held[producer] for producer in held if producer in wanted})
-        elif file.segment.producer in wanted:
+    for file in _left(found, "", gone):
+        held = found.held.get(file.path)
+        if held is None:
+            held = found.held[file.path] = ranges_of(file)
+        _join(present, {producer: held[producer] for producer in held if producer in wanted})
+    for producer in wanted:
+        for file in _left(found, producer, gone):
             last = LAST_SEQUENCE if file.segment.last is None else file.segment.last
-            there = present.setdefault(file.segment.producer, Ranges())
-            there.add(file.segment.first, last)
+            present.setdefault(producer, Ranges()).add(file.segment.first, last)
     return present
+
+
+def _left(found: Survey, producer: str, gone: Collection[Path]) -> Iterator[File]:
+    return (file for file in found.by_producer.get(producer, ()) if file.path not in gone)
 
 
 def _join(known: dict[str, Ranges], more: Mapping[str, Ranges]) -> None:
@@ -174,6 +175,13 @@ def remove_if_empty(folder: Path) -> None:
         return
     with contextlib.suppress(OSError):  # it is not empty, or in use
         with changing(folder, alone=True, patience=0.0):
+            if not _holds_only_temporary(folder):
+                return
             clean_folder(folder)
             os.rmdir(folder)
         sync_directory(folder.parent)
+
+
+def _holds_only_temporary(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        return all(is_temporary(entry.name) for entry in entries)

@@ -72,6 +72,7 @@ class Survey(NamedTuple):
         others: What those take of the disk, in bytes.
         journals: The producers that have a journal.
         held: Which records compacted files account for, as far as that was looked up.
+        by_producer: The files of each producer; compacted ones stand under an empty name.
     """
 
     files: list[File]
@@ -79,6 +80,7 @@ class Survey(NamedTuple):
     others: int
     journals: set[str]
     held: dict[Path, dict[str, Ranges]]
+    by_producer: dict[str, list[File]]
 
 
 class Plan(NamedTuple):
@@ -114,7 +116,7 @@ def survey(root: Path, known: Known) -> Steps[Survey]:
     Raises:
         OSError: The directory cannot be read.
     """
-    found = Survey([], [], 0, set(find_journals(root / JOURNAL)), {})
+    found = Survey([], [], 0, set(find_journals(root / JOURNAL)), {}, {})
     others = 0
     for folder in list_folders(root):
         if not is_folder(folder):
@@ -134,7 +136,9 @@ def survey(root: Path, known: Known) -> Steps[Survey]:
                 found.problems.append(f"{segment.path}: {explain(error)}; it stays")
                 others += disk_usage(status)
                 continue
-            found.files.append(File(segment, identify(status), disk_usage(status), bounds))
+            file = File(segment, identify(status), disk_usage(status), bounds)
+            found.files.append(file)
+            found.by_producer.setdefault(segment.producer, []).append(file)
             yield
     there = {file.path for file in found.files}
     for path in [path for path in known if path not in there]:

@@ -510,22 +510,19 @@ def test_a_reader_meanwhile(logs: Path) -> None:
     """Who counts in a loop finds each record that stays, once, whenever that is."""
     fill(logs, 20, count=20)
     wanted = numbers(logs, ERRORS)
-    begun = Shared()
+    looks = Shared()
 
     def work() -> None:
-        begun.wait_for(1)
         for age in range(18, 1, -3):
+            looks.wait_for(looks.value + 1)
             run(logs, f"{age}d", keep=ERRORS)
 
     with child(work) as worker:
-        looks = 0
-        begun.value = 1
         while os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            found = numbers(logs, ERRORS)
-            assert wanted == found
-            looks += 1
+            assert wanted == numbers(logs, ERRORS)
+            looks.value += 1
         worker.wait()
-    assert looks > 1
+    assert looks.value > 5
 
 
 # ---------------------------------------------------------------------- with compaction
