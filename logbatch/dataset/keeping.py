@@ -83,6 +83,23 @@ def choose_inputs(old: Sequence[File], where: str) -> list[File]:
     return [*fresh, *joined]
 
 
+def leave_out_covered(inputs: Sequence[File], others: Sequence[File]) -> list[File]:
+    """Leave out files whose records all are in one that stays: a merge was made of them.
+
+    Whoever cleans up after it removes them.
+    """
+    held = _join(map(ranges_of, others)) if inputs else {}
+    return [
+        file
+        for file in inputs
+        if any(
+            held.get(producer, Ranges()).missing(*span)
+            for producer, ranges in ranges_of(file).items()
+            for span in ranges
+        )
+    ]
+
+
 def read_kept(file: File) -> str | None:
     """Return the filter that all records of a file match; None where it does not say."""
     if not file.segment.compacted:

@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from logbatch.dataset.filter.language import Filter
-from logbatch.dataset.keeping import Kept, Spoiled, choose_inputs, count_kept, read_kept, rewrite
+from logbatch.dataset.keeping import (
+    Kept,
+    Spoiled,
+    choose_inputs,
+    count_kept,
+    leave_out_covered,
+    read_kept,
+    rewrite,
+)
 from logbatch.dataset.listing import Damaged, Vanished, find_folders
 from logbatch.dataset.source import Source
 from logbatch.epoch import to_datetime
@@ -262,6 +270,10 @@ class _Run:
         """Rewrite the files of one date with what is to be kept."""
         assert self._where is not None and self._wanted.keep is not None
         files = choose_inputs(old, self._wanted.keep)
+        paths = {file.path for file in (*files, *self._removed, *self._rewritten)}
+        beside = (file for file in plan.survey.files if file.path.parent == folder)
+        stay = [file for file in beside if file.path not in paths and not file.segment.growing]
+        files = leave_out_covered(files, stay)
         while files:
             self._tell(f"looking through {folder.name}, {len(files):,} files")
             try:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from aged import DAY, NOW, aged_event, fill, names_in, numbers, publish_aged
@@ -26,7 +27,7 @@ from logbatch.dataset.verify import verify
 from logbatch.errors import DatasetError, FilterError
 from logbatch.identity import Ranges, new_producer
 from logbatch.journal import Journal
-from logbatch.storage.coverage import read_coverage
+from logbatch.storage.coverage import KEY, Coverage, encode_coverage, read_coverage
 from logbatch.storage.maintenance import maintaining
 from logbatch.storage.policy import Policy
 from logbatch.storage.removal import remove_if_empty
@@ -271,6 +272,26 @@ def test_room_is_made_of_what_matters_least(logs: Path, dry_run: bool) -> None:
         assert 0 < least.removed < 8
         assert usage(logs) == least.bytes_after
         assert accounted(logs)
+
+
+def test_what_a_merge_left_over(logs: Path) -> None:
+    """A file whose records are in one that stays is left to those who merge."""
+    producer = new_producer()
+    for first, age in ((0, 10.0), (10, 9.9)):
+        publish_aged(logs, producer, first, 10, age)
+    old, new = ((logs / name) for name in names_in(logs))
+    table = pa.concat_tables(pq.read_table(path) for path in (old, new))
+    merged = Coverage({producer: Ranges([(0, 19)])}, merged=((0, 9), (10, 19)))
+    metadata = {KEY: encode_coverage(merged)}
+    whole = old.with_name(f"{producer}-0-19.parquet")
+    pq.write_table(table.replace_schema_metadata(metadata), whole)
+    run(logs, "9.95d", keep=ERRORS)
+    assert list(range(20)) == numbers(logs)
+    assert {} == accounted(logs)
+    run(logs, "8d", keep=ERRORS)
+    assert [0, 5, 10, 15] == numbers(logs)
+    assert {"retired": 16} == accounted(logs)
+    assert 1 == len(names_in(logs))
 
 
 def test_a_note_of_a_loss_is_kept(logs: Path) -> None:
