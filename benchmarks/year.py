@@ -152,7 +152,7 @@ def _look_after(service: Service) -> None:
         with killed_after(service.chance.randrange(20)):
             Dataset(service.directory).compact(older_than=ago + DAY)
     Dataset(service.directory).compact(older_than=ago + DAY)
-    Dataset(service.directory).retain(max_age=ago + KEPT * DAY)
+    Dataset(service.directory).retain(max_age=KEPT * DAY)  # counted up to the newest record
 
 
 def _measure(directory: Path, day: int) -> Week:

@@ -25,8 +25,6 @@ from logbatch.storage.maintenance import MaintenanceBusy
 _BAR = 12
 _HOW = "--to parquet makes Parquet of them"
 _PAUSE = 60.0  # seconds between two runs of --watch
-_STEPS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhdw])")
 
 
 @click.command("compact")
@@ -156,20 +154,12 @@ def _split(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _make_options(older_than: str, **given: Any) -> Options:
+def _make_options(**given: Any) -> Options:
     try:
-        return make_options(older_than=_seconds(older_than), **given)
+        return make_options(**given)
     except ValueError as error:
         option = re.sub(r"^[a-z_]+", lambda name: f"--{name[0].replace('_', '-')}", str(error))
         raise click.UsageError(escape(option)) from None
-
-
-def _seconds(text: str) -> float:
-    """Read an age: `1d`, `12h`, `1d12h`, or 0."""
-    parts = _AGE.findall(text)
-    if text != "0" and "".join(map("".join, parts)) != text:
-        raise ValueError(f"older_than={text!r} must be 0 or a duration such as '1d' or '12h'")
-    return sum(float(number) * _STEPS[unit] for number, unit in parts)
 
 
 def _run(directory: Path, options: Options) -> Report:

@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 
 from logbatch.dataset.engine import read_parts
 from logbatch.dataset.filter.language import Filter
-from logbatch.dataset.filter.sql import quoted_name
+from logbatch.dataset.filter.literals import quoted_name
 from logbatch.dataset.listing import Damaged, Vanished, find_runs
 from logbatch.dataset.pieces import blocks, reading, size_of, taken_of
-from logbatch.dataset.query import view_of
+from logbatch.dataset.query import select_of
 from logbatch.dataset.snapshot import Part, Snapshot, without
 from logbatch.dataset.source import TRIES, Source
 from logbatch.dataset.tables import Scanner, read_rest, split
@@ -168,12 +168,13 @@ def make_view(
     parquet, others = split(snapshot.parts)
     schema, alike = source.columns(parquet)
     rest = _read_now(source, snapshot._replace(parts=others), schema)
-    reads = [read_parts(parquet, schema, alike=alike)] if parquet else []
+    select = select_of(schema)
+    reads = [read_parts(parquet, schema, select, alike=alike)] if parquet else []
     if rest.num_rows or not parquet:
         connection.register(f"{name} not in Parquet", rest)
-        reads.append(f"FROM {quoted_name(f'{name} not in Parquet')}")
-    view = view_of(schema.names, reads)
-    connection.execute(f"CREATE OR REPLACE TEMPORARY VIEW {quoted_name(name)} AS {view}")
+        reads.append(f"SELECT {select} FROM {quoted_name(f'{name} not in Parquet')}")
+    view = f"CREATE OR REPLACE TEMPORARY VIEW {quoted_name(name)} AS {' UNION ALL '.join(reads)}"
+    connection.execute(view)
     return connection.sql(f"FROM {quoted_name(name)}")
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
-from logbatch.dataset.filter.sql import quoted_name, quoted_text
+from logbatch.dataset.filter.literals import quoted_text
 from logbatch.dataset.listing import Damaged, Vanished
 from logbatch.dataset.pieces import FIXED
 from logbatch.dataset.snapshot import Part, Spans, Taken
@@ -169,53 +169,50 @@ def reader_of(relation: Any, rows: int = BATCH) -> pa.RecordBatchReader:
 # ------------------------------------------------------------------ what it reads
 
 
-def read_parts(parts: Sequence[Part], schema: pa.Schema, *, alike: bool) -> str:
-    """Return a query for what is taken of Parquet files, with these columns.
+def read_parts(
+    parts: Sequence[Part], schema: pa.Schema, select: str, where: str = "TRUE", *, alike: bool
+) -> str:
+    """Return a query for what is taken of Parquet files.
+
+    It has no query inside another, as far as can be: DuckDB would not filter while it scans.
 
     Args:
-        parts: The files.
-        schema: The columns.
-        alike: Whether all files have all of them, of these types; it is quicker then.
+        parts: The files; at least one.
+        schema: The columns that may be asked for.
+        select: What is wanted: names of columns, or expressions.
+        where: The condition.
+        alike: Whether all files have all columns, of these types; it is quicker then.
 
     Raises:
         Vanished, Damaged: A compacted file cannot be read.
     """
-    names = ", ".join(quoted_name(name) for name in schema.names)
     whole = [part.path for part in parts if part.whole]
-    queries = [read_files(whole, schema, alike=alike)] if whole else []
+    queries = [read_files(whole, schema, select, where, alike=alike)] if whole else []
     full = pa.unify_schemas([schema, _IDENTITY])
     for part in parts:
         if not part.whole:
-            read = read_files([part.path], full, alike=alike)
-            queries.append(f"SELECT {names} FROM ({read}) WHERE {_is_taken(part)}")
-    return " UNION ALL ".join(queries) or _read_nothing(schema)
+            some = f"{_is_taken(part)} AND {where}"
+            queries.append(read_files([part.path], full, select, some, alike=alike))
+    return " UNION ALL ".join(queries)
 
 
 _IDENTITY = pa.schema([FIXED.field("producer"), FIXED.field("sequence")])
 
 
-def read_files(paths: Sequence[Path], schema: pa.Schema, *, alike: bool = True) -> str:
-    """Return a query for all that is in Parquet files, as `read_parts` does."""
-    names = ", ".join(quoted_name(name) for name in schema.names)
+def read_files(
+    paths: Sequence[Path], schema: pa.Schema, select: str, where: str = "TRUE", *, alike: bool
+) -> str:
+    """Return a query for what is in Parquet files, as `read_parts` does."""
     options = "hive_partitioning=false"
     if not alike:
         options += f", schema=MAP {{{', '.join(map(_column, schema))}}}"
     files = ", ".join(quoted_text(str(path)) for path in paths)
-    return f"SELECT {names} FROM read_parquet([{files}], {options})"
+    return f"SELECT {select} FROM read_parquet([{files}], {options}) WHERE {where}"
 
 
 def _column(field: pa.Field[Any]) -> str:
-    name = quoted_text(field.name)
-    return f"{name}: {{'name': {name}, 'type': '{_type(field)}', 'default_value': NULL}}"
-
-
-def _type(field: pa.Field[Any]) -> str:
-    return _TYPES.get(field.type, "VARCHAR")
-
-
-def _read_nothing(schema: pa.Schema) -> str:
-    columns = ", ".join(f"NULL::{_type(field)} AS {quoted_name(field.name)}" for field in schema)
-    return f"SELECT {columns} WHERE FALSE"
+    name, kind = quoted_text(field.name), quoted_text(_TYPES.get(field.type, "VARCHAR"))
+    return f"{name}: {{'name': {name}, 'type': {kind}, 'default_value': NULL}}"
 
 
 def _is_taken(part: Part) -> str:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from logbatch.dataset.engine import Engine, blame, is_installed, read_files, read_parts, reader_of
-from logbatch.dataset.filter.sql import quoted_name, quoted_text
+from logbatch.dataset.filter.literals import quoted_name, quoted_text
 from logbatch.dataset.guard import check_tree
 from logbatch.dataset.pieces import size_of
 from logbatch.dataset.snapshot import Part, Snapshot
@@ -76,18 +76,19 @@ def _run(
         connection = engine.connection
         statement = engine.run(lambda: _check(connection, query))
         paths = [part.path for part in parquet]
-        reads = [read_parts(parquet, schema, alike=alike)] if parquet else []
+        select = select_of(schema)
+        reads = [read_parts(parquet, schema, select, alike=alike)] if parquet else []
         rest = read_rest(source, snapshot._replace(parts=others), schema)
         if _size(others) > _SPOOL:
             folder = stack.enter_context(TemporaryDirectory(prefix="logbatch-"))
             paths.append(_spooled(rest, schema, Path(folder, "rest.parquet")))
-            reads.append(read_files(paths[-1:], schema))
+            reads.append(read_files(paths[-1:], schema, select, alike=True))
         elif others or snapshot.tails or not parquet:
             tables = [pa.Table.from_batches([], schema), *rest]
             connection.register("_rest", pa.concat_tables(tables))
-            reads.append("FROM _rest")
+            reads.append(f"SELECT {select} FROM _rest")
         try:
-            engine.execute(f"CREATE VIEW logs AS {view_of(schema.names, reads)}")
+            engine.execute(f"CREATE VIEW logs AS {' UNION ALL '.join(reads)}")
             _lock(engine, paths)
             return engine.run(lambda: _fetch(connection, statement, limit), timeout)
         except TimeoutError:
@@ -157,12 +158,14 @@ def _check(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.Statemen
     return statement
 
 
-def view_of(names: list[str], reads: list[str]) -> str:
-    """Define `logs`; a text of attributes that is no JSON after all is shown as a JSON string."""
-    columns = ", ".join(map(quoted_name, names))
+def select_of(schema: pa.Schema) -> str:
+    """Return the columns of `logs`.
+
+    A text of attributes that is no JSON after all is shown as a JSON string.
+    """
     attributes = "coalesce(try_cast(attributes AS JSON), to_json(attributes)) AS attributes"
-    records = f"SELECT {columns} FROM ({' UNION ALL '.join(reads)})"
-    return f"SELECT * REPLACE ({attributes}) FROM ({records})"
+    names = (attributes if name == "attributes" else quoted_name(name) for name in schema.names)
+    return ", ".join(names)
 
 
 def _fetch(

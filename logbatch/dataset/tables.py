@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 
 from logbatch.dataset.engine import Engine, blame, is_installed, read_parts
 from logbatch.dataset.filter.language import Filter
-from logbatch.dataset.filter.sql import TYPED, condition, quoted_name
+from logbatch.dataset.filter.literals import quoted_name
+from logbatch.dataset.filter.sql import condition
+from logbatch.dataset.filter.sql_attributes import TYPED
 from logbatch.dataset.pieces import FIXED, conform, pieces, read, read_tail
 from logbatch.dataset.snapshot import Part, Snapshot
 from logbatch.dataset.source import Source
@@ -99,7 +101,7 @@ def search(
         Vanished, Damaged: A file cannot be read.
     """
     wider = with_columns(schema, where.columns)
-    query = Search(source, parts, wider, where).query()
+    query = Search(source, parts, wider, where).query(parts)
     try:
         for batch in engine.batches(query):
             table = decide(
@@ -139,25 +141,18 @@ class Search:
         self._full = pa.schema([*schema, *(f for f in extra if f.name not in schema.names)])
         self._alike = not source.unlike and (_is_fixed(self._full) or len(promoted) == 1)
         self._where, self._unsure = condition(where.root, typed)
-        self._parts = parts
 
-    def query(self, order: str = "") -> str:
+    def query(self, parts: Sequence[Part], within: str = "TRUE", *, mark: bool = True) -> str:
         """Return it as SQL.
 
         Args:
-            order: ORDER BY and LIMIT; rows that only may match are among them.
+            parts: Some of the files.
+            within: What must hold besides.
+            mark: Whether to mark the rows that only may match, for `decide`.
         """
-        return self.over([self.read(self._parts)], order)
-
-    def over(self, reads: Sequence[str], order: str = "") -> str:
-        """Return it for what some queries read, with the columns of `read`."""
-        found = f"SELECT * FROM ({' UNION ALL '.join(reads)}) WHERE {self._where} {order}"
-        flag = f", {self._unsure} AS {quoted_name(_UNSURE)}" if self._unsure else ""
-        return f"SELECT {self._names}{flag} FROM ({found})"
-
-    def read(self, parts: Sequence[Part]) -> str:
-        """Return the query for all records of some of the files."""
-        return read_parts(parts, self._full, alike=self._alike)
+        flag = f", {self._unsure} AS {quoted_name(_UNSURE)}" if mark and self._unsure else ""
+        where = f"{within} AND {self._where}"
+        return read_parts(parts, self._full, self._names + flag, where, alike=self._alike)
 
 
 def _is_fixed(schema: pa.Schema) -> bool:

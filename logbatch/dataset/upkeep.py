@@ -27,7 +27,7 @@ class Upkeep:
     def compact(
         self,
         *,
-        older_than: float | timedelta = 86_400.0,
+        older_than: float | timedelta | str = "1d",
         cluster_by: Sequence[str] | str = (),
         target_size: int | str = "128MB",
         promote: Sequence[str] | str = "auto",
@@ -43,7 +43,8 @@ class Upkeep:
         on.  What is done already is left alone.
 
         Args:
-            older_than: Dates that ended at least so many seconds ago; 0 takes all, also today's.
+            older_than: Dates that ended at least so long ago: seconds, or `"36h"`; 0 takes all,
+                also today's.
             cluster_by: Columns or attributes by which records are ordered before their time, so
                 that a session lies together.
             target_size: About how many bytes a file has: a number, or `"128MB"`.

@@ -17,7 +17,7 @@ import pyarrow as pa
 from logbatch import epoch
 from logbatch.dataset.engine import Engine, blame
 from logbatch.dataset.filter.language import Filter
-from logbatch.dataset.filter.sql import quoted_time
+from logbatch.dataset.filter.literals import quoted_time
 from logbatch.dataset.pieces import FIXED, Piece, conform
 from logbatch.dataset.snapshot import Part
 from logbatch.dataset.source import Source
@@ -115,26 +115,29 @@ class Windows:
 
     def _ask(self, divided: Sequence[Part], parts: Sequence[Part]) -> pa.Table:
         search = Search(self._source, parts, FIXED, self._where)
-        reads = [search.read(self._small)] if self._small else []
+        mark = self._limit is None
+        queries = [search.query(self._small, mark=mark)] if self._small else []
         starts = {part.path: self._done.get(part.path, -math.inf) for part in divided}
         for start in set(starts.values()):
             together = [part for part in divided if starts[part.path] == start]
-            reads.append(f"FROM ({search.read(together)}) WHERE {self._within(start)}")
+            queries.append(search.query(together, self._within(start), mark=mark))
+        query = " UNION ALL ".join(queries)
         if self._limit is None:
-            return self._answer(search.over(reads))[1]
+            found = self._engine.table(query)
+            return decide(conform(found, flagged(FIXED, found.schema)), self._where)
+        return self._first(query, self._limit)
+
+    def _first(self, query: str, limit: int) -> pa.Table:
+        """Return the first rows that match, by the order of reading."""
         direction = "ASC" if self._sign > 0 else "DESC"
         keys = ", ".join(f"{name} {direction}" for name in ("timestamp", "producer", "sequence"))
-        wanted = max(self._limit, 1)
+        wanted = max(limit, 1)
         while True:
-            rows, found = self._answer(search.over(reads, f"ORDER BY {keys} LIMIT {wanted}"))
-            if rows < wanted or found.num_rows >= self._limit:
+            possible = self._engine.table(f"{query} ORDER BY {keys} LIMIT {wanted}")
+            found = self._where.apply(conform(possible, FIXED))
+            if possible.num_rows < wanted or found.num_rows >= limit:
                 return found
             wanted *= _MORE
-
-    def _answer(self, query: str) -> tuple[int, pa.Table]:
-        """Return how many rows may match, and those that do."""
-        table = self._engine.table(query)
-        return table.num_rows, decide(conform(table, flagged(FIXED, table.schema)), self._where)
 
     def _shorten(self, edge: float) -> float:
         """End a window earlier where pieces that lie over one another would make it too large."""

@@ -7,6 +7,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import time
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,12 +25,16 @@ from rows import make_json_values
 
 from logbatch import Dataset
 from logbatch.dataset.compact import Report, is_older
+from logbatch.dataset.retain import Wanted, retain
+from logbatch.dataset.source import Source
 from logbatch.dataset.verify import verify
 from logbatch.errors import DatasetError, DatasetWarning
 from logbatch.identity import Ranges
 from logbatch.storage.arrow import table_from_lines
 from logbatch.storage.coverage import Coverage, read_coverage
 from logbatch.storage.maintenance import MaintenanceBusy, maintaining
+from logbatch.storage.policy import Policy
+from logbatch.storage.segments import day_name
 from logbatch.transports import build
 from logbatch.transports.base import Batch
 
@@ -396,6 +401,25 @@ def test_what_was_retired_stays_retired(logs: Path) -> None:
     assert () == verify(logs).problems
 
 
+def test_what_retention_made_stays(logs: Path) -> None:
+    """One would undo what the other has done, day after day, for ever."""
+    for first in range(0, 20, 5):
+        publish(logs, make_batch(first, first + 4, A))
+    compact(logs)
+    policy = Policy.build("1d", None, None)
+    kept = retain(Source(logs), Wanted(policy, "level>=ERROR", False, True), now=NOON + 10**6)
+    write(logs / DAY, "parquet", B, 0, 4)
+    write(logs / DAY, "parquet", B, 5, 9)
+    before = compacted(logs)
+    compact(logs)
+
+    assert (1, 4) == (kept.rewritten_into, kept.kept_records)
+    assert set(before) < set(compacted(logs))
+    assert 2 == len(names(logs))
+    assert [(A, n) for n in range(0, 20, 5)] + all_of((B, 0, 9)) == found(logs)
+    assert 0 == compact(logs).changed
+
+
 def test_attributes_that_are_no_json(logs: Path) -> None:
     """Others may have written such a file; it is compacted like any other."""
     table = table_from_lines(make_batch(0, 2, A).lines, A, 0)
@@ -442,13 +466,13 @@ def test_today_is_left_alone(logs: Path) -> None:
     """By default only dates are compacted that ended a day ago."""
     publish_now(logs, make_batch(0, 2, A), make_batch(3, 5, A))
     publish(logs, make_batch(0, 2, B), make_batch(3, 5, B))
-    old = datetime(2020, 1, 1, tzinfo=UTC).timestamp()
+    old = time.time() - 5 * 86_400
     transport: Any = build(f"parquet:{logs}")
     transport.now = lambda: old
     transport.send(make_batch(0, 5, P))
     report = Dataset(logs).compact()
 
-    assert "date=2020-01-01" in [each.folder for each in report.outcomes if each.changed]
+    assert day_name(old) in [each.folder for each in report.outcomes if each.changed]
     assert 2 == len(list(logs.glob(f"date=*/{A}-*")))
 
 

@@ -159,7 +159,7 @@ class Model(RuleBasedStateMachine):
 
     def _retain(self, days: int) -> None:
         ago = max(time.time() - self.now, 0)
-        Dataset(self.directory).retain(max_age=ago + days * DAY)
+        Dataset(self.directory).retain(max_age=ago + days * DAY, trust_clock=True)
 
     def _note_retired(self, days: int) -> None:
         """Whole files go, so of what is old enough some may be left."""

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from logbatch.dataset.compaction.task import Count
+from logbatch.dataset.keeping import KEPT
 from logbatch.dataset.listing import Damaged, Vanished, find_runs, find_segment, is_foreign
 from logbatch.dataset.pieces import FIXED, blocks, reading
 from logbatch.dataset.runs import read_runs
@@ -181,7 +182,8 @@ def find_inputs(folder: Path, wanted: Wanted, unfit: Mapping[Path, Unfit]) -> Fo
             lines += 1
         elif not segment.growing and path not in known:
             try:
-                candidates.append(looker.look(segment))
+                if (found := looker.look(segment)) is not None:
+                    candidates.append(found)
             except Unfit as error:
                 known[path] = error
     inputs = _choose(candidates)
@@ -221,8 +223,8 @@ class _Looker:
         self._wanted = wanted
         self._schemas: list[tuple[Any, dict[str, str]]] = []
 
-    def look(self, segment: Segment) -> Input:
-        """Look at one.
+    def look(self, segment: Segment) -> Input | None:
+        """Look at one; None where it stays as it is, whatever is wanted.
 
         Raises:
             Unfit: It cannot.
@@ -244,8 +246,10 @@ class _Looker:
                 raise
             raise Unfit(segment.path, str(error), torn=True) from error
 
-    def _look_at_parquet(self, segment: Segment, status: os.stat_result) -> Input:
+    def _look_at_parquet(self, segment: Segment, status: os.stat_result) -> Input | None:
         metadata = pq.read_metadata(segment.path)
+        if KEPT in (metadata.metadata or {}):
+            return None  # retention made it, and would make it anew
         columns = self._columns(segment.path, metadata)
         retired, settled = 0, False
         try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import pyarrow as pa
 
-from logbatch.dataset.filter.sql import quoted_text
+from logbatch.dataset.filter.literals import quoted_text
 from logbatch.errors import QueryError
 from logbatch.identity import Ranges
 from logbatch.storage.columns import COLUMNS

@@ -1,0 +1,230 @@
+"""Conditions on attributes in DuckDB's SQL.
+
+An attribute is its text in the JSON, as `->>` gives it: an absent key and `null` are NULL.  It is
+extracted once, and only where the text of the key, or of the value, stands in the JSON at all; TRY
+makes NULL of what is no JSON, as `comparisons.as_object` makes nothing of it.  Where there is a
+typed column of an attribute, which is null for values of other types, only its nulls are looked for
+in the JSON.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from logbatch.dataset.filter.comparisons import CONTAINS, HAS, MATCHES, Operand, fold
+from logbatch.dataset.filter.literals import quoted_name, quoted_text
+from logbatch.dataset.filter.sql_values import (
+    EXACT,
+    NUMERIC,
+    Test,
+    any_of,
+    double,
+    integer,
+    is_ascii,
+    ordering,
+    search,
+)
+from logbatch.dataset.filter.tree import Node, Term
+
+TYPED = ("int64", "float64", "bool", "string")
+"""Types of columns that a filter reads instead of an attribute."""
+
+_STRUCTURE = re.compile(r'["{}\[\]:,\\\x00-\x1f]')
+
+
+def attribute(term: Term, typed: Mapping[str, str]) -> str:
+    """Return the condition of a term on an attribute, or on all of them.
+
+    Args:
+        term: The term.
+        typed: Attributes that the rows have as columns of their name, and the types of these.
+    """
+    if term.path is None:
+        return _all_attributes(term)
+    found = _of_json(term, term.path)
+    kind = typed.get(term.path, "")
+    test = _typed_test(term, kind)
+    if test is None:
+        return found
+    column = quoted_name(term.path)
+    known = f"abs({column}) < {EXACT}" if kind == "float64" else f"{column} IS NOT NULL"
+    return f"CASE WHEN {known} THEN {test(column)} ELSE {found} END"
+
+
+def _all_attributes(term: Term) -> str:
+    """Look at the JSON as a whole."""
+    if term.operator == HAS:
+        return "TRUE"
+    if term.operator != CONTAINS or not term.operand.text.isascii():
+        return "NULL"
+    wanted = fold(term.operand.text)
+    if _STRUCTURE.search(wanted) or not wanted.strip("0123456789+-.e"):
+        return "NULL"  # what is written otherwise may look otherwise
+    return (
+        f"CASE WHEN contains(lower(attributes), {quoted_text(wanted)})"
+        f" OR contains(attributes, '\\') OR NOT ({is_ascii('attributes')}) THEN NULL"
+        " WHEN attributes IS NOT NULL THEN FALSE END"
+    )
+
+
+def _of_json(term: Term, path: str) -> str:
+    """Compare an attribute, as text."""
+    missing = term.operator == "=" and any(operand.is_null for operand in term.operands)
+    otherwise = str(missing).upper()
+    possible = _may_equal(term) or _may_hold(path)
+    value = _extract(path)
+    if value is None:
+        found = "NULL"
+    elif candidate := _candidate(term, value):
+        # The value is extracted twice only where it is most likely equal.
+        found = f"CASE WHEN {candidate} THEN {_test(term)(value)} ELSE FALSE END"
+    else:
+        inner = f"CASE WHEN s IS NULL THEN {otherwise} ELSE {_test(term)('s')} END"
+        found = f"list_transform([{value}], lambda s: {inner})[1]"
+    return f"CASE WHEN {possible} THEN {found} ELSE {otherwise} END"
+
+
+def _candidate(term: Term, value: str) -> str:
+    """Tell which values may be equal; nothing where that is as hard as to tell which are."""
+    if term.operator != "=":
+        return ""
+    numbers = [operand.number for operand in term.operands]
+    if all(map(_is_plain, term.operands)):
+        return f"{value} IN ({', '.join(quoted_text(each.text) for each in term.operands)})"
+    if None in numbers:
+        return ""
+    doubles = (f"{quoted_text(repr(float(number or 0)))}::DOUBLE" for number in numbers)
+    return f"TRY_CAST({value} AS DOUBLE) IN ({', '.join(doubles)})"
+
+
+def _may_equal(term: Term) -> str:
+    """Tell which texts may hold one of the values; nothing where these may be written otherwise."""
+    if term.operator != "=" or not all(map(_is_plain, term.operands)):
+        return ""
+    values = (f"contains(attributes, {quoted_text(each.text)})" for each in term.operands)
+    return " OR ".join([*values, "contains(attributes, '\\')"])
+
+
+def _is_plain(operand: Operand) -> bool:
+    """Return whether a value is a text and nothing else, and stands in JSON as it is."""
+    other = operand.number is not None or operand.truth is not None or operand.is_null
+    return not other and _STRUCTURE.search(operand.text) is None
+
+
+def _may_hold(path: str) -> str:
+    """Tell which texts may hold the key; a backslash may hide it."""
+    head = path.partition(".")[0]
+    start = f'"{head}"' if head == path else f'"{head}'
+    return f"contains(attributes, {quoted_text(start)}) OR contains(attributes, '\\')"
+
+
+def _extract(path: str) -> str | None:
+    """Return the text of an attribute; None where that is not so easy."""
+    steps = path.split(".")
+    if not all(steps) or len(steps) > 2:
+        return None
+    whole = quoted_text(_pointer(path))
+    if len(steps) == 1:
+        return f"TRY(json_extract_string(attributes, {whole}))"
+    inner = quoted_text("".join(map(_pointer, steps)))
+    found = f"TRY(json_extract(attributes, [{whole}, {inner}]))"
+    first = "CASE WHEN v[1] IS NULL THEN v[2] ELSE v[1] END"
+    return f"list_transform([{found}], lambda v: json_extract_string({first}, '$'))[1]"
+
+
+def _pointer(key: str) -> str:
+    return "/" + key.replace("~", "~0").replace("/", "~1")
+
+
+def _test(term: Term) -> Test:
+    """Return the test of a text that stands in JSON, as `->>` gives it."""
+    if term.operator == HAS:
+        return lambda s: "TRUE"
+    if term.operator in (CONTAINS, MATCHES):
+        found = search(term)
+        return lambda s: f"CASE WHEN {_may_look_otherwise(s)} THEN NULL ELSE {found(s)} END"
+    if term.operator in ("=", "!="):
+        return any_of(term, [_equals(operand) for operand in term.operands])
+    return ordering(term.operator, term.operand.number)
+
+
+def _may_look_otherwise(s: str) -> str:
+    """Tell objects and lists, and floats of which Python's text may be another."""
+    number = f"trim({s}, {NUMERIC}) = ''"
+    odd = f"contains(lower({s}), 'e') OR length({s}) > 16 OR contains({s}, '0.000')"
+    return f"starts_with({s}, '{{') OR starts_with({s}, '[') OR ({number} AND ({odd}))"
+
+
+def _equals(operand: Operand) -> Test:
+    text, number = operand.text, operand.number
+    same = quoted_text(text)
+    if text[:1] in ("{", "[") or len(text) > 300:
+        return lambda s: (
+            f"CASE WHEN starts_with({s}, {quoted_text(text[:1])}) THEN NULL ELSE FALSE END"
+        )
+    if number is not None:
+        close = quoted_text(repr(float(number)))
+        return lambda s: (
+            f"CASE WHEN {s} = {same} THEN TRUE"
+            f" WHEN TRY_CAST({s} AS DOUBLE) = {close}::DOUBLE THEN NULL ELSE FALSE END"
+        )
+    if operand.truth is not None and text != text.lower():
+        truth = quoted_text(text.lower())
+        return lambda s: f"CASE WHEN {s} = {truth} THEN NULL ELSE {s} = {same} END"
+    return lambda s: f"{s} = {same}"
+
+
+# ------------------------------------------------------------------ typed columns
+
+
+def _typed_test(term: Term, kind: str) -> Test | None:
+    """Return the test of a typed column where it is not null; None where the JSON is needed."""
+    if kind not in TYPED:
+        return None
+    if term.operator == HAS:
+        return lambda column: "TRUE"
+    if kind == "string":
+        return _of_texts(term)
+    if term.operator in (CONTAINS, MATCHES):
+        return None if kind == "float64" else lambda c: search(term)(f"{c}::VARCHAR")
+    if kind == "bool":
+        return _of_bools(term)
+    numbers = [operand.number for operand in term.operands]
+    compare = integer if kind == "int64" else double
+    if term.operator in ("=", "!="):
+        tests: list[Test] = [lambda c, n=number: compare(c, "=", n) for number in numbers]  # type: ignore[misc]
+        return any_of(term, tests)
+    return lambda column: compare(column, term.operator, numbers[0])
+
+
+def _of_texts(term: Term) -> Test:
+    if term.operator in (CONTAINS, MATCHES):
+        return search(term)
+    if term.operator not in ("=", "!="):
+        return ordering(term.operator, term.operand.number)
+    texts = [quoted_text(operand.text) for operand in term.operands]
+    tests: list[Test] = [lambda column, text=text: f"{column} = {text}" for text in texts]  # type: ignore[misc]
+    return any_of(term, tests)
+
+
+def _of_bools(term: Term) -> Test:
+    if term.operator not in ("=", "!="):
+        return lambda column: "FALSE"
+    truths = [operand.truth for operand in term.operands]
+    tests: list[Test] = [
+        (lambda c, t=truth: "FALSE" if t is None else f"{c} = {t}")  # type: ignore[misc]
+        for truth in truths
+    ]
+    return any_of(term, tests)
+
+
+def hint(node: Node, typed: Mapping[str, str]) -> str:
+    """Return what the engine can check by a column's statistics, before it reads the JSON."""
+    if not isinstance(node, Term) or node.path is None or node.operator in (CONTAINS, MATCHES, HAS):
+        return ""
+    if typed.get(node.path) != "int64" or node.operator == "!=":
+        return ""
+    column = quoted_name(node.path)
+    test = _typed_test(node, "int64")
+    return "" if test is None else f"({column} IS NULL OR {test(column)})"
