@@ -1,12 +1,13 @@
 """What compaction costs, and what it is worth: rows a second, memory, bytes, and questions asked.
 
     python benchmarks/compaction.py [--records 1000000] [--files 3600] [--runs 3]
-        [--growth 10000,100000,1000000,10000000] [--picture docs/compaction.svg]
+        [--random] [--growth 10000,100000,1000000,10000000] [--picture docs/compaction.svg]
 
-The records are those of the call `_arguments` of `calls.py` with values that change: a path, a time
-taken, a user, a status.  They are written as two processes would have written them, in small
-Parquet files, and as JSON Lines.  `logbatch compact` runs as a process of its own; its memory is
-the most that the system ever gave it.  A question's time is the median over the runs, in turn.
+The records are those of the call `_arguments` of `calls.py`, in which only the user's id changes;
+with `--random`, a path, a time taken, a user and a status do, by chance: that is as far from what
+can be compressed as a log gets.  They are written as two processes would have written them, in
+small Parquet files, and as JSON Lines.  `logbatch compact` runs as a process of its own; its memory
+is the most that the system ever gave it.  A question's time is the median over the runs, in turn.
 
 `--growth` compacts ever more records, in files of the same number of records, and draws how long
 that takes and how much memory.
@@ -48,7 +49,7 @@ LINE = (
 
 QUESTIONS = {
     "count by level": "SELECT level, count(*) FROM {} GROUP BY level",
-    "text": "SELECT count(*) FROM {} WHERE message LIKE '%/items/17 took 99%'",
+    "text": "SELECT count(*) FROM {} WHERE message LIKE '%/items/17 took 12.5%'",
     "p95 of an attribute": "SELECT quantile_cont((attributes->>'elapsed')::DOUBLE, 0.95) FROM {}",
 }
 
@@ -60,25 +61,27 @@ class Run(NamedTuple):
     memory: float
 
 
-def make_lines(records: int) -> Iterator[str]:
-    """Make the lines of a day."""
+def make_lines(records: int, by_chance: bool) -> Iterator[str]:
+    """Make the lines of a day; the values in them are by chance, or always the same."""
     chance = random.Random(7)
     step = DAY / records
     for number in range(records):
         second, micros = divmod(int(number * step + chance.random() * step), 1_000_000)
         level = ("ERROR", 40) if chance.random() < 0.01 else ("INFO", 20)
-        taken = chance.lognormvariate(2, 1)
         moment = (second // 3600, second // 60 % 60, second % 60, micros)
-        user, status = chance.randrange(5000), chance.choice((200, 200, 200, 404))
-        yield LINE % (*moment, *level, chance.randrange(50), taken, user, status, taken)
+        item, taken, user, status = 17, 12.5, number, 200
+        if by_chance:
+            item, taken = chance.randrange(50), chance.lognormvariate(2, 1)
+            user, status = chance.randrange(5000), chance.choice((200, 200, 200, 404))
+        yield LINE % (*moment, *level, item, taken, user, status, taken)
 
 
-def write_logs(records: int, files: int, place: Path) -> int:
+def write_logs(records: int, files: int, place: Path, by_chance: bool = False) -> int:
     """Write small Parquet files and JSON Lines, as two processes; return the bytes of the lines."""
     folder = place / "logs" / FOLDER
     folder.mkdir(parents=True)
     producers, at = [new_producer(), new_producer()], [0, 0]
-    lines, size = make_lines(records), 0
+    lines, size = make_lines(records, by_chance), 0
     each, more = divmod(records, files)
     with (place / "logs.jsonl").open("w") as plain:
         for number in range(files):
@@ -119,7 +122,9 @@ def ask(source: str, query: str) -> None:
 
 def grep(path: Path) -> None:
     """Count lines that match."""
-    subprocess.run(["grep", "-c", "/items/17 took 99", path], stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(
+        ["grep", "-c", "/items/17 took 12.5", path], stdout=subprocess.DEVNULL, check=True
+    )
 
 
 def take_times(ways: dict[str, Callable[[], object]], runs: int) -> dict[str, float]:
@@ -133,11 +138,11 @@ def take_times(ways: dict[str, Callable[[], object]], runs: int) -> dict[str, fl
     return {name: statistics.median(each) for name, each in seconds.items()}
 
 
-def compare(records: int, files: int, runs: int) -> None:
+def compare(records: int, files: int, runs: int, by_chance: bool) -> None:
     """Print what a compaction costs and what it is worth."""
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
-        size = write_logs(records, files, place)
+        size = write_logs(records, files, place, by_chance)
         shutil.copytree(place / "logs", place / "compacted")
         run = compact(place / "compacted")
         for name in ("logs", "compacted"):
@@ -244,12 +249,13 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--files", type=int, default=3600)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--random", action="store_true", help="values by chance")
     parser.add_argument("--growth", default="", help="how many records, with commas between")
     parser.add_argument("--picture", type=Path, help="where the growth is drawn, as SVG")
     given = parser.parse_args()
     print(f"pyarrow {pa.__version__}, duckdb {duckdb.__version__}, {os.cpu_count()} cores\n")
     if given.records:
-        compare(given.records, given.files, given.runs)
+        compare(given.records, given.files, given.runs, given.random)
     if given.growth:
         sizes = [int(size) for size in given.growth.split(",")]
         found = grow(sizes, max(given.records, 1_000_000) // given.files)

@@ -82,6 +82,10 @@ class BatchHandler(Frontend, logging.Handler):  # type: ignore[misc]  # flush an
             nothing is to be sent.  Default True.
         compact_share: How much of one core that may take, from 0.01 to 1.  Default 0.1.
         compact_bytes: The most bytes in a file that is made so.  Default 32 MiB.
+        retain_age: How old records may become, `"14d"` or seconds: files whose newest record is
+            older are removed.  Default none.
+        retain_bytes: What all files of the directory may take of the disk, `"5GB"` or bytes: the
+            oldest are removed.  Default none.
         rotate_bytes: The most bytes in a JSON Lines file.  Default 128 MiB.
         rotate_seconds: Seconds after which a JSON Lines file is rotated.  Default 86,400.
 

@@ -43,6 +43,10 @@ class Options(TypedDict, total=False):
     # Of files, and of HTTP too.
     compression: Literal["zstd", "gzip", "snappy", "lz4", "brotli", "auto", "none"]
 
+    # Of files.
+    retain_age: str | float | None
+    retain_bytes: str | int | None
+
     # Of Parquet files.
     compact: bool
     compact_share: float

@@ -45,7 +45,8 @@ class BatchProcessor(Frontend):
             objects ("repr");
             service, host, redact, redact_patterns, collapse_repeats (False), on_error;
             files: compression (Parquet "zstd", JSON Lines "none"), rotate_bytes (128 MiB),
-            rotate_seconds (86,400), compact (True), compact_share (0.1), compact_bytes (32 MiB);
+            rotate_seconds (86,400), compact (True), compact_share (0.1), compact_bytes (32 MiB),
+            retain_age, retain_bytes;
             HTTP: body ("logs"), fields, compression ("auto"), headers, token, account, single_url,
             single_method ("POST"), batch_recheck (600 seconds), fallback ("missing"), timeout (10
             seconds), proxies, verify (True), insecure (False), accept_html (False).

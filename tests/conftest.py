@@ -6,9 +6,11 @@ accident is an error, and so is a thread of logbatch that outlives its test.
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import logging
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -37,30 +39,52 @@ _COLOURS = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS")
 _GRACE = 20.0  # seconds that a thread which was told to end has left to do so
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector thousands of tests, which stay until the end."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def _empty_folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A home directory, and a current one, for all those tests that write nothing there."""
+    return tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("nowhere")
+
+
 @pytest.fixture(autouse=True)
 def _own_environment(
     request: pytest.FixtureRequest,
-    tmp_path: Path,
-    tmp_path_factory: pytest.TempPathFactory,
+    _empty_folders: tuple[Path, Path],
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Path]:
-    """An empty home, none of the user's settings, and `tmp_path` as the current directory."""
-    own_home = tmp_path_factory.mktemp("home")
+) -> Iterator[None]:
+    """An empty home, none of the user's settings, and `tmp_path` as the current directory.
+
+    A test that asks neither for `home` nor for `tmp_path` has none of its own, and must not write
+    there: to make two directories takes longer than most tests.
+    """
     for name in list(os.environ):
         if name.startswith(_PREFIXES) or name in _COLOURS:
             monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(own_home))
-    monkeypatch.chdir(tmp_path)
-    yield own_home
-    written = [str(path.relative_to(own_home)) for path in own_home.rglob("*")]
-    if written and "home" not in request.fixturenames:
-        pytest.fail(f"wrote to the home directory without asking for `home`: {written}")
+    places = [
+        request.getfixturevalue(name) if name in request.fixturenames else empty
+        for name, empty in zip(("home", "tmp_path"), _empty_folders, strict=True)
+    ]
+    monkeypatch.setenv("HOME", str(places[0]))
+    monkeypatch.chdir(places[1])
+    yield
+    written = [path for folder in _empty_folders for path in os.listdir(folder)]
+    if written:
+        for folder in _empty_folders:
+            shutil.rmtree(folder)
+            folder.mkdir()
+        pytest.fail(f"wrote without asking for `home` or `tmp_path`: {written}")
 
 
 @pytest.fixture
-def home(_own_environment: Path) -> Path:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The home directory of this test: one that asks for it may write there."""
-    return _own_environment
+    return tmp_path_factory.mktemp("home")
 
 
 @pytest.fixture

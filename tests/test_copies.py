@@ -21,6 +21,8 @@ from logbatch import Batch, BatchHandler, BatchProcessor
 from logbatch.dataset.reader import Dataset
 from logbatch.testing import CapturingTransport
 
+pytestmark = pytest.mark.usefixtures("tmp_path")  # they write to the current directory
+
 PROGRAM = Path(__file__).parent / "programs" / "copied.py"
 
 Remake = Callable[[Any], Any]

@@ -18,7 +18,7 @@ from logbatch.dataset.verify import verify
 from logbatch.storage.segments import list_segments
 
 PROGRAM = """
-import logging, sys, time
+import logging, sys
 import logbatch
 
 handler = logbatch.BatchHandler(sys.argv[1], flush_interval=0.05)
@@ -27,9 +27,8 @@ log.setLevel(logging.INFO)
 log.addHandler(handler)
 for n in range(int(sys.argv[2])):
     log.log(logging.ERROR if n % 10 == 9 else logging.INFO, "n %d", n, extra={"n": n})
-    if n % 5 == 4:
-        time.sleep(0.02)
-handler.flush()
+    if n % 10 == 9:
+        handler.flush()
 print("flushed", flush=True)
 sys.stdin.read()
 handler.close()
@@ -69,7 +68,7 @@ def test_a_service_with_errors(tmp_path: Path) -> None:
         told, _ = process.communicate("", timeout=PATIENCE)
     published, batches, merges, files = map(int, told.split())
     assert records == published
-    assert batches > 20
+    assert batches >= records / 10
     assert merges >= 1
     assert files - merges == batches - len(list_segments(logs))
     assert verify(logs).ok

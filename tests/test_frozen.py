@@ -16,7 +16,10 @@ from scripted import scripted
 import logbatch
 
 PROGRAM = Path(__file__).parent / "programs" / "frozen.py"
-COMMANDS = ("demo", "tail", "query", "stats", "verify", "recover", "replay", "serve")
+COMMANDS = (
+    *("demo", "tail", "query", "stats", "export"),
+    *("verify", "compact", "retain", "recover", "replay", "serve"),
+)
 
 
 def run(command: list[str | Path]) -> str:

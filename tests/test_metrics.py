@@ -23,6 +23,8 @@ from logbatch.errors import BatchUnsupportedError, RejectedError, TemporaryError
 from logbatch.metrics import FIGURES
 from logbatch.testing import CapturingTransport
 
+pytestmark = pytest.mark.usefixtures("tmp_path")  # they write to the current directory
+
 Rows = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 

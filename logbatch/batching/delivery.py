@@ -23,7 +23,7 @@ from logbatch.identity import Ranges
 from logbatch.transports.base import BaseTransport, Batch, Receipt
 from logbatch.trouble import Trouble, describe
 
-TIDY_LATER = 60.0  # seconds until files are merged again after that failed
+KEEP_LATER = 60.0  # seconds until files are merged, or old ones removed, after that failed
 RECHECK = 600.0  # seconds until a missing batch endpoint is tried again
 
 delivering: set[int] = set()
@@ -68,7 +68,7 @@ class Delivery:
         self._trouble = trouble
         self._clock = clock
         self._singly_until = float("-inf")
-        self._tidy_at = float("-inf")
+        self._not_before: dict[str, float] = {}  # by kind of work that failed
 
     def deliver(self, batch: Batch, known: Ranges, settle: Callable[[int, int], object]) -> None:
         """Send a batch and settle it, part by part if need be.
@@ -95,22 +95,41 @@ class Delivery:
 
     def tidy(self) -> float:
         """Have the destination kept in order for a moment; return how long this may wait then."""
-        if (wait := self._tidy_at - self._clock()) > 0:
+        try:
+            return self._keep("tidy", self._tidy_once)
+        except Exception as error:
+            fate = "no record is lost, they are in more files than they need be"
+            self._trouble.say("merge", f"{_name(error)}; {fate}; trying again later", error)
+            return KEEP_LATER
+
+    def retain(self) -> float:
+        """Have the destination remove what is too old, for a moment; return as `tidy` does."""
+        try:
+            return self._keep("retain", self.transport.retain)
+        except Exception as error:
+            fate = "they stay, and no other record is touched"
+            self._trouble.say("retain", f"{_name(error)}; {fate}; trying again later", error)
+            return KEEP_LATER
+
+    def _tidy_once(self) -> float:
+        done = self.transport.tidy()
+        self._counters.add_tidied(done)
+        return done.wait
+
+    def _keep(self, name: str, work: Callable[[], float]) -> float:
+        """Do a moment's work on what is delivered already; after a failure not for some time."""
+        now = self._clock()
+        if (wait := self._not_before.get(name, now) - now) > 0:
             return wait
+        self._not_before[name] = now + KEEP_LATER
         me = threading.get_ident()
         delivering.add(me)
         try:
-            done = self.transport.tidy()
-        except Exception as error:
-            what = str(error) if isinstance(error, TemporaryError) else describe(error)
-            fate = "no record is lost, they are in more files than they need be"
-            self._trouble.say("merge", f"{what}; {fate}; trying again later", error)
-            self._tidy_at = self._clock() + TIDY_LATER
-            return TIDY_LATER
+            wait = work()
         finally:
             delivering.discard(me)
-        self._counters.add_tidied(done)
-        return done.wait
+        del self._not_before[name]
+        return wait
 
     def _send(self, part: _Part) -> tuple[list[_Part], int]:
         """Send; return the parts to send instead or again, and how many events were rejected."""
@@ -236,3 +255,7 @@ def _singles(batch: Batch) -> list[_Part]:
         _Part(Batch(batch.producer, sequence, sequence, line), single=True)
         for sequence, line in enumerate(batch.split_lines(), batch.first)
     ]
+
+
+def _name(error: Exception) -> str:
+    return str(error) if isinstance(error, TemporaryError) else describe(error)

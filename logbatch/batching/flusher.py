@@ -199,7 +199,7 @@ class Flusher:
         if ends or now < self._retry_at or (wait <= 0 and now < self._tidied + TIDY_EVERY):
             return float("inf")
         self._tidied = now
-        return self._delivery.tidy()
+        return min(self._delivery.tidy(), self._delivery.retain())
 
     def _next_look(self, session: Session) -> float:
         repeats = self._repeats.due_in() if self._repeats is not None else float("inf")

@@ -19,7 +19,10 @@ from logbatch.cli.terminal import finish_streams, revive_streams, use_safe_strea
 from logbatch.errors import LogbatchError
 from logbatch.version import VERSION
 
-_COMMANDS = ("demo", "tail", "query", "stats", "verify", "compact", "recover", "replay", "serve")
+_COMMANDS = (
+    *("demo", "tail", "query", "stats", "export"),
+    *("verify", "compact", "retain", "recover", "replay", "serve"),
+)
 _CLOSED_PIPE = 141  # 128 + SIGPIPE, as the shell reports it for other tools
 _INTERRUPTED = 130  # 128 + SIGINT
 _BUG = 3
@@ -56,10 +59,14 @@ def _load(name: str) -> click.Command:
             from logbatch.cli.query import command
         case "stats":
             from logbatch.cli.stats import command
+        case "export":
+            from logbatch.cli.export import command
         case "verify":
             from logbatch.cli.verify import command
         case "compact":
             from logbatch.cli.compact import command
+        case "retain":
+            from logbatch.cli.retain import command
         case "recover":
             from logbatch.cli.recover import command
         case "replay":

@@ -20,12 +20,11 @@ from logbatch.cli.sizes import readable
 from logbatch.cli.terminal import Terminal, color_option, counted, new_table
 from logbatch.dataset.compact import Done, Options, Report, compact, make_options
 from logbatch.dataset.compaction.task import Count
+from logbatch.storage.maintenance import MaintenanceBusy
 
 _BAR = 12
 _HOW = "--to parquet makes Parquet of them"
 _PAUSE = 60.0  # seconds between two runs of --watch
-_STEPS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhdw])")
 
 
 @click.command("compact")
@@ -127,10 +126,13 @@ def command(
         return
     with _stopped() as stopped:
         while not stopped.is_set():
-            report = _run(path, options)
-            if report.changed or report.failures:
-                click.echo(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} UTC")
-                _tell(report, terminal)
+            try:
+                report = _run(path, options)
+                if report.changed or report.failures:
+                    click.echo(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} UTC")
+                    _tell(report, terminal)
+            except MaintenanceBusy as error:
+                click.echo(f"{escape(str(error))}; waiting for its end", err=True)
             stopped.wait(_PAUSE)
 
 
@@ -152,20 +154,12 @@ def _split(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _make_options(older_than: str, **given: Any) -> Options:
+def _make_options(**given: Any) -> Options:
     try:
-        return make_options(older_than=_seconds(older_than), **given)
+        return make_options(**given)
     except ValueError as error:
         option = re.sub(r"^[a-z_]+", lambda name: f"--{name[0].replace('_', '-')}", str(error))
         raise click.UsageError(escape(option)) from None
-
-
-def _seconds(text: str) -> float:
-    """Read an age: `1d`, `12h`, `1d12h`, or 0."""
-    parts = _AGE.findall(text)
-    if text != "0" and "".join(map("".join, parts)) != text:
-        raise ValueError(f"older_than={text!r} must be 0 or a duration such as '1d' or '12h'")
-    return sum(float(number) * _STEPS[unit] for number, unit in parts)
 
 
 def _run(directory: Path, options: Options) -> Report:
@@ -236,9 +230,10 @@ def _table(report: Report) -> Any:
 def _conclude(report: Report) -> str:
     dates = len(report.outcomes)
     lines = sum(each.lines for each in report.outcomes)
-    if report.changed:
+    failed = f"; {len(report.failures):,} could not be" if report.failures else ""
+    if report.changed or failed:
         done = "would be compacted" if report.dry_run else "compacted"
-        text = f"{report.changed:,} of {counted(dates, 'date')} {done}"
+        text = f"{report.changed:,} of {counted(dates, 'date')} {done}{failed}"
     elif dates:
         text = f"nothing to do in {counted(dates, 'date')}"
     else:

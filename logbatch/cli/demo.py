@@ -22,7 +22,8 @@ from logbatch.cli.directory import for_shell
 from logbatch.cli.escape import escape
 from logbatch.cli.output import show_table
 from logbatch.cli.record import shown, shown_short
-from logbatch.cli.sizes import measure, readable
+from logbatch.cli.sizes import readable
+from logbatch.cli.stored import measure
 from logbatch.cli.terminal import Terminal, counted
 from logbatch.dataset.reader import Dataset
 

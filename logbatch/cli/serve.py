@@ -68,6 +68,12 @@ def _limit(name: str, text: str) -> Callable[[_F], _F]:
     metavar="LEVEL",
     help="Of entries that have none.",
 )
+@click.option(
+    "--retain-age", metavar="AGE", help="Files whose newest record is older than this go: 14d."
+)
+@click.option(
+    "--retain-bytes", metavar="SIZE", help="The oldest files go until all take at most this: 5GB."
+)
 @_limit("max_compressed_bytes", "Of a compressed body, as it is sent.")
 @_limit("max_body_bytes", "Of a plain body, an inflated one, or the lines made of it.")
 @_limit("max_records", "Entries in one request.")
@@ -87,6 +93,8 @@ def command(
     tls_cert: Path | None,
     tls_key: Path | None,
     default_level: str,
+    retain_age: str | None,
+    retain_bytes: str | None,
     **limits: Any,
 ) -> None:
     """Receive records over HTTP, and write them to DIR.
@@ -119,6 +127,8 @@ def command(
             tls_key,
             Limits(**limits),
             default_level,
+            retain_age,
+            retain_bytes,
         )
     except ValueError as error:
         raise click.ClickException(_name_option(str(error))) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 from rich.bar import Bar
@@ -15,7 +16,8 @@ from logbatch.cli.chart import draw, legend, time_axis
 from logbatch.cli.directory import directory_argument, find_directory
 from logbatch.cli.filters import Hint, filter_options
 from logbatch.cli.progress import Progress, files
-from logbatch.cli.sizes import Size, measure, readable
+from logbatch.cli.sizes import readable
+from logbatch.cli.stored import EXAMPLE, Size, Upkeep, by_kind, by_size, list_files, plan_upkeep
 from logbatch.cli.summary import COLUMNS, Process, Summary, Top, summarise
 from logbatch.cli.terminal import Terminal, color_option, counted, new_table, plain_text
 from logbatch.dataset.filter.language import Filter
@@ -51,15 +53,24 @@ def command(directory: Path | None, where: Filter, top: int, color: str) -> None
     with Progress(lambda: f"reading{files(*dataset.progress)}"):
         table = dataset.to_table(where, list(COLUMNS))
         summary = summarise(table, width=max(terminal.width - _LABEL - 2, 10), top=top)
-        sizes = measure(path)
+        found = list_files(path)
+        stored = Stored(by_kind(found), by_size(found), plan_upkeep(path.absolute()))
     hint = Hint(dataset, where)
     hint.is_needed = not table.num_rows
-    for part in show(summary, sizes, terminal):
+    for part in show(summary, stored, terminal):
         terminal.print(part)
     hint.tell()
 
 
-def show(summary: Summary, sizes: Sequence[Size], terminal: Terminal) -> Iterator[RenderableType]:
+class Stored(NamedTuple):
+    """What there is in files, by kind and by size, and what upkeep would make of it."""
+
+    kinds: Sequence[Size]
+    sizes: Sequence[Size]
+    upkeep: Upkeep | None
+
+
+def show(summary: Summary, stored: Stored, terminal: Terminal) -> Iterator[RenderableType]:
     """Yield the picture part by part."""
     yield _title(summary)
     if summary.axis is None:
@@ -73,7 +84,10 @@ def show(summary: Summary, sizes: Sequence[Size], terminal: Terminal) -> Iterato
     yield Text()
     yield _processes(summary.processes, summary.process_count)
     yield Text()
-    yield _sizes(sizes)
+    yield _sizes("files", stored.kinds)
+    yield Text()
+    yield _sizes("each", stored.sizes)
+    yield from map(Text, _describe(stored.upkeep))
 
 
 def _title(summary: Summary) -> Text:
@@ -132,12 +146,29 @@ def _processes(processes: Sequence[Process], count: int) -> Table:
     return table
 
 
-def _sizes(sizes: Sequence[Size]) -> Table:
-    table = new_table("files", "number", "size", "a record", numbers=("number", "size", "a record"))
+def _sizes(name: str, sizes: Sequence[Size]) -> Table:
+    numbers = ("number", "size", "a record")
+    table = new_table(name, *numbers, "oldest", numbers=numbers)
     for size in sizes:
         each = f"{size.bytes / size.records:.1f} B" if size.records else ""
-        table.add_row(size.name, f"{size.files:,}", readable(size.bytes), each)
+        oldest = f"{to_datetime(size.oldest):%Y-%m-%d}"
+        table.add_row(size.name, f"{size.files:,}", readable(size.bytes), each, oldest)
     return table
+
+
+def _describe(upkeep: Upkeep | None) -> Iterator[str]:
+    """Yield what the commands for that would do with the files."""
+    if upkeep is None or not (upkeep.files or upkeep.removed):
+        return
+    yield ""
+    if upkeep.files:
+        old = counted(upkeep.files, "file")
+        yield f"logbatch compact would make about {upkeep.merged:,} of {old}"
+    if upkeep.removed:
+        yield (
+            f"logbatch retain --max-age {EXAMPLE} would remove {counted(upkeep.removed, 'file')}"
+            f" with {counted(upkeep.records, 'record')}"
+        )
 
 
 def _period(first: int, last: int) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from logbatch.cli.progress import Progress, files
 from logbatch.cli.terminal import Terminal, color_option, counted, new_table, plain_text
 from logbatch.dataset.snapshot import Spans
 from logbatch.dataset.source import Source
-from logbatch.dataset.verify import Report, check, count
+from logbatch.dataset.verify import RETIRED, Loss, ProducerReport, Report, check, count
 
 _MOST_SPANS = 3
 
@@ -87,7 +87,12 @@ def _spans(spans: Spans, style: str = "") -> Text:
 
 def _remarks(report: Report) -> Iterator[Text]:
     for one in report.producers:
+        retired = sum(loss.last - loss.first + 1 for loss in _retired(one))
+        if retired:
+            yield Text(f"{one.producer}: {counted(retired, 'record')} {RETIRED}", style="dim")
         for loss in one.accounted:
+            if loss.kind == "retired":
+                continue
             what = f"{one.producer} {loss.first}-{loss.last} {loss.kind}: {loss.reason}"
             yield Text(escape(what), style="yellow")
     for reason, number in report.unnumbered.items():
@@ -97,6 +102,10 @@ def _remarks(report: Report) -> Iterator[Text]:
         yield Text(f"{what}: the next process or logbatch compact removes them", style="dim")
     for problem in report.problems:
         yield Text(escape(problem), style="red")
+
+
+def _retired(one: ProducerReport) -> list[Loss]:
+    return [loss for loss in one.accounted if loss.kind == "retired"]
 
 
 def _conclusion(report: Report) -> Text:

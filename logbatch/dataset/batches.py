@@ -49,7 +49,7 @@ def batches_of_directory(directory: Path, size: int) -> Iterator[Batch]:
         DatasetError: The directory cannot be read.
     """
     for table in _tables(Source(directory.absolute())):
-        yield from _join(_lines_of_table(table), size)
+        yield from _join(lines_of_table(table), size)
 
 
 def _tables(source: Source) -> Iterator[pa.Table]:
@@ -76,7 +76,8 @@ def _singly(snapshot: Snapshot) -> Iterator[Snapshot]:
         yield snapshot._replace(parts=[], tails=[tail])
 
 
-def _lines_of_table(table: pa.Table) -> Iterator[tuple[str, int, bytes]]:
+def lines_of_table(table: pa.Table) -> Iterator[tuple[str, int, bytes]]:
+    """Yield the producer, the sequence and the line of each row."""
     columns = [_values(table, name) for name in FIELDS]
     identities = zip(_values(table, "producer"), _values(table, "sequence"), strict=True)
     for (producer, sequence), values in zip(identities, zip(*columns, strict=True), strict=True):

@@ -13,28 +13,32 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from logbatch.dataset.compaction.engine import LEAST_MEMORY
 from logbatch.dataset.compaction.inputs import count_names
 from logbatch.dataset.compaction.promote import AUTO, NONE
 from logbatch.dataset.compaction.run import compact_folder
+from logbatch.dataset.compaction.sorter import LEAST_MEMORY
 from logbatch.dataset.compaction.staging import PREFIX, clean, stop
 from logbatch.dataset.compaction.task import CompactTask, Count, Outcome, read_progress
 from logbatch.dataset.listing import find_folders
-from logbatch.dataset.query import parse_size
+from logbatch.epoch import SECOND
 from logbatch.errors import DatasetError
 from logbatch.identity import new_producer
 from logbatch.storage.columns import COLUMNS
 from logbatch.storage.maintenance import JOURNAL, maintaining
+from logbatch.storage.policy import parse_age, parse_bytes
 from logbatch.storage.segments import list_names
-
-TARGET_SIZE = "128MB"
-MEMORY_LIMIT = "1GB"
-OLDER_THAN = 86_400.0  # seconds
 
 _LOOK = 0.1  # seconds between two looks at what tasks tell
 
@@ -107,7 +111,7 @@ class Options(NamedTuple):
         dry_run: Whether nothing is to be changed.
     """
 
-    older_than: float = OLDER_THAN
+    older_than: float = 86_400
     cluster_by: tuple[str, ...] = ()
     target_size: int = 128_000_000
     promote: str | tuple[str, ...] = AUTO
@@ -119,7 +123,7 @@ class Options(NamedTuple):
 
 def make_options(
     *,
-    older_than: float | timedelta,
+    older_than: float | timedelta | str,
     cluster_by: Sequence[str] | str,
     target_size: int | str,
     promote: Sequence[str] | str,
@@ -133,9 +137,6 @@ def make_options(
     Raises:
         ValueError: A value cannot be.
     """
-    seconds = older_than.total_seconds() if isinstance(older_than, timedelta) else older_than
-    if not seconds >= 0:
-        raise ValueError(f"older_than={older_than!r} must be a number of seconds, 0 or more")
     if to not in (None, "parquet"):
         raise ValueError(f"to={to!r}: files are compacted to 'parquet' only")
     if workers < 1:
@@ -144,14 +145,14 @@ def make_options(
     for key in keys:
         if not key or key == "attributes" or keys.count(key) > 1:
             raise ValueError(f"cluster_by={key!r} must name a column or an attribute, once")
-    memory = _size("memory_limit", memory_limit)
+    memory = parse_bytes("memory_limit", memory_limit)
     if memory < LEAST_MEMORY * workers:
         least = f"{LEAST_MEMORY // 1_000_000} MB"
         raise ValueError(f"memory_limit={memory_limit!r} must be {least} or more for each worker")
     return Options(
-        seconds,
+        _seconds(older_than),
         keys,
-        _size("target_size", target_size),
+        parse_bytes("target_size", target_size),
         _rule(promote),
         to == "parquet",
         memory,
@@ -169,14 +170,10 @@ def _rule(promote: Sequence[str] | str) -> str | tuple[str, ...]:
     return names or NONE
 
 
-def _size(name: str, value: int | str) -> int:
-    try:
-        size = parse_size(value) if isinstance(value, str) else value
-    except ValueError:
-        size = 0
-    if size < 1:
-        raise ValueError(f"{name}={value!r} must be a size such as '500MB' or '1GB'")
-    return size
+def _seconds(age: float | timedelta | str) -> float:
+    if isinstance(age, timedelta):
+        age = age.total_seconds()
+    return 0.0 if age in (0, "0") else parse_age("older_than", age) / SECOND
 
 
 def compact(
@@ -292,7 +289,16 @@ def _hand_out(
     except BaseException:
         _stop(futures)
         raise
-    return [future.result() for future in futures]
+    return [_outcome_of(future, task) for future, task in futures.items()]
+
+
+def _outcome_of(future: Future[Outcome], task: CompactTask) -> Outcome:
+    """Return what became of a task, whose process may have been killed."""
+    try:
+        return future.result()
+    except BrokenExecutor:
+        reason = "the process that was to compact it died; nothing was lost: run it again"
+        return Outcome(Path(task.folder).name, failure=reason)
 
 
 def _watch(futures: dict[Future[Outcome], CompactTask]) -> Iterator[tuple[Count, int]]:
@@ -303,7 +309,7 @@ def _watch(futures: dict[Future[Outcome], CompactTask]) -> Iterator[tuple[Count,
         read, written = Count(), 0
         for future, task in futures.items():
             if future.done():
-                outcome = future.result()
+                outcome = _outcome_of(future, task)
                 read += outcome.before
                 written += outcome.after.rows
             else:

@@ -43,6 +43,7 @@ from logbatch.dataset.rows import Row, row_order, rows_of_table
 from logbatch.dataset.snapshot import Part, Snapshot, Tail
 from logbatch.dataset.source import TRIES, Source
 from logbatch.dataset.windows import Windows
+from logbatch.epoch import to_microseconds
 from logbatch.storage.arrays import make_scalar
 from logbatch.storage.segments import born
 
@@ -98,6 +99,47 @@ def ordered_rows(
         except (Vanished, Damaged) as error:
             tries = source.note(error, tries)
             snapshot = source.snapshot().within(wanted)
+
+
+def ordered_tables(source: Source, snapshot: Snapshot, where: Filter) -> Iterator[pa.Table]:
+    """Yield the records of a snapshot as tables of some ten thousand rows, in the order of time.
+
+    Raises:
+        DatasetError: The directory cannot be read any more.
+    """
+    wanted = snapshot.covered
+    last: Row | None = None
+    tries = TRIES
+    while True:
+        try:
+            with closing(_Merge(source, snapshot, where, None, False)) as merge:
+                for table in merge.tables():
+                    rest = table if last is None else table.filter(_are_after(table, last))
+                    if len(rest):
+                        last, tries = next(rows_of_table(rest.slice(len(rest) - 1))), TRIES
+                        yield rest
+            return
+        except (Vanished, Damaged) as error:
+            tries = source.note(error, tries)
+            snapshot = source.snapshot().within(wanted)
+
+
+def _are_after(table: pa.Table, last: Row) -> Any:
+    """Return which rows come after one, in the order of time, producer and sequence."""
+    moment, producer, sequence = row_order(last)
+    found: Any = None
+    for name, value, kind in (
+        ("sequence", sequence, "int64"),
+        ("producer", producer, "string"),
+        ("timestamp", to_microseconds(moment), "int64"),
+    ):
+        column = table.column(name)
+        column = column.cast(pa.int64()) if name == "timestamp" else column
+        limit = make_scalar(value, kind)
+        after = pc.greater(column, limit)
+        same = None if found is None else pc.and_(pc.equal(column, limit), found)
+        found = after if same is None else pc.or_(after, same)
+    return found
 
 
 def _comes_after(row: Row, last: Row, newest_first: bool) -> bool:
@@ -247,11 +289,11 @@ class _Merge:
     # ------------------------------------------------------------------ order
 
     def rows(self) -> Iterator[Row]:
-        for table in self._tables():
+        for table in self.tables():
             for start in range(0, table.num_rows, _STRIDE):
                 yield from rows_of_table(table.slice(start, _STRIDE))
 
-    def _tables(self) -> Iterator[pa.Table]:
+    def tables(self) -> Iterator[pa.Table]:
         """Yield sorted tables, each of which comes after the one before."""
         pool, fewest = _nothing(), self._fewest
         while self._units or pool.num_rows or (self._windows and self._windows.unread()):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor
-from datetime import timedelta
 from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
@@ -26,6 +24,7 @@ from logbatch.dataset.rows import Row
 from logbatch.dataset.snapshot import Snapshot
 from logbatch.dataset.source import Source
 from logbatch.dataset.tables import scan
+from logbatch.dataset.upkeep import Upkeep
 from logbatch.errors import DatasetError
 from logbatch.storage.columns import COLUMNS
 
@@ -34,12 +33,10 @@ if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped, unused-ignore]
     import polars as pl
 
-    from logbatch.dataset.compact import Report
-
 POLL = 0.1  # seconds between two looks of `follow`
 
 
-class Dataset:
+class Dataset(Upkeep):
     """A directory that logbatch writes, or wrote, to.
 
     Each call looks at the directory as it is at that moment: published files, and what processes
@@ -308,63 +305,6 @@ class Dataset:
             DatasetError: The directory cannot be read.
         """
         return run_query(self._source, query, memory_limit=memory_limit, timeout=timeout)
-
-    def compact(
-        self,
-        *,
-        older_than: float | timedelta = 86_400.0,
-        cluster_by: Sequence[str] | str = (),
-        target_size: int | str = "128MB",
-        promote: Sequence[str] | str = "auto",
-        to: str | None = None,
-        memory_limit: int | str = "1GB",
-        workers: int = 1,
-        executor: Executor | None = None,
-        dry_run: bool = False,
-    ) -> Report:
-        """Merge the files of each closed date into few.
-
-        Readers see each record once while it runs, also if it is killed; processes that log may go
-        on.  What is done already is left alone.
-
-        Args:
-            older_than: Dates that ended at least so many seconds ago; 0 takes all, also today's.
-            cluster_by: Columns or attributes by which records are ordered before their time, so
-                that a session lies together.
-            target_size: About how many bytes a file has: a number, or `"128MB"`.
-            promote: `"auto"` gives those attributes a typed column that a fifth of a date's records
-                have, with values of one type; `"none"` gives none, and names give it to these.
-            to: `"parquet"` makes Parquet of JSON Lines; where there is Parquet already, that is
-                done anyway.
-            memory_limit: About the most memory that all workers take together.
-            workers: Processes that work.  With more than one, the program must keep what it does
-                under `if __name__ == "__main__":`.
-            executor: Runs the tasks instead, each a function of plain values.
-            dry_run: Whether to change nothing and tell what would be done.
-
-        Returns:
-            What there was and what there is, date by date, and the files that took no part.
-
-        Raises:
-            MaintenanceBusy: Another process compacts the directory, or removes what is old.
-            DatasetError: A date could not be compacted, which is as it was; the others are done.
-            ValueError: An argument cannot be.
-        """
-        from logbatch.dataset.compact import compact, make_options, raise_failures
-
-        options = make_options(
-            older_than=older_than,
-            cluster_by=cluster_by,
-            target_size=target_size,
-            promote=promote,
-            to=to,
-            memory_limit=memory_limit,
-            workers=workers,
-            dry_run=dry_run,
-        )
-        report = compact(self._source.directory, options, executor=executor)
-        raise_failures(report)
-        return report
 
 
 def _check(where: Filter | str | None, columns: Sequence[str] | None) -> Filter:

@@ -7,7 +7,7 @@ several files hold it, from one of them, and from the journal only where no file
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -192,6 +192,17 @@ def take_snapshot(
                 foreign.append(path)
     covered: dict[str, Ranges] = {}
     return Snapshot(choose(parts, covered), _remaining(pending, covered), covered, sorted(foreign))
+
+
+def snapshot_of(segments: Iterable[Segment]) -> Snapshot:
+    """Return where each record of some files is, each once; nothing grows among them.
+
+    Raises:
+        Vanished: A file is gone.
+        Damaged: A compacted file does not say what it holds.
+    """
+    covered: dict[str, Ranges] = {}
+    return Snapshot(choose([make_part(each) for each in segments], covered), [], covered, [])
 
 
 def make_part(segment: Segment, growing: MutableMapping[Path, Grown] | None = None) -> Part:

@@ -32,9 +32,14 @@ from logbatch.dataset.source import Source
 from logbatch.dataset.tables import scan
 from logbatch.identity import LAST_SEQUENCE, Ranges, is_producer, process_of
 from logbatch.storage.coverage import Coverage, read_coverage
+from logbatch.storage.retired import DamagedNote, read_retired
 from logbatch.storage.segments import list_segments
 
-_LOSSES = 'logger=logbatch message~"logbatch dropped "'
+LOSSES = 'logger=logbatch message~"logbatch dropped "'
+"""The filter of the records by which losses are told in the log itself."""
+
+RETIRED = "removed by retention"
+
 _SHOWN = 10  # runs that are listed of a file which does not hold what it says
 
 _decode = msgspec.json.Decoder().decode
@@ -47,7 +52,8 @@ class Loss:
     Attributes:
         first: Sequence of the first.
         last: Sequence of the last.
-        kind: `"dropped"` by the library, or `"rejected"` by the destination.
+        kind: `"dropped"` by the library, `"rejected"` by the destination, or `"retired"`: removed
+            by retention, for their age or to make room.
         reason: In the words of whoever dropped or rejected them.
     """
 
@@ -178,6 +184,7 @@ class _Check:
                 self._count(part)
         self._read_dropped()
         self._read_rejected(directory / JOURNAL / "rejected")
+        self._read_retired(directory / JOURNAL)
         names = {*self._present, *self._pending, *(producer for producer, _, _ in self._losses)}
         reports = tuple(self._report(producer) for producer in sorted(names))
         problems = tuple(dict.fromkeys([*self._source.problems, *self._problems]))
@@ -237,6 +244,8 @@ class _Check:
         said = Coverage({producer: Ranges(spans) for producer, spans in part.taken})
         if segment.compacted:
             said = read_coverage(segment.path)
+            if said.retired:
+                self._note_retired(said.ranges)
         if not (segment.growing or _agrees(found, said)):
             what = "footer" if segment.compacted else "name"
             holds = f"it holds {_describe(found)}, not what its {what} says"
@@ -246,7 +255,7 @@ class _Check:
 
     def _read_dropped(self) -> None:
         schema = pa.schema([FIXED.field(name) for name in ("logger", "attributes")])
-        table = scan(self._source, self._source.snapshot(), schema, Filter.parse(_LOSSES))
+        table = scan(self._source, self._source.snapshot(), schema, Filter.parse(LOSSES))
         for logger, text in zip(*(column.to_pylist() for column in table.columns), strict=True):
             found = as_object(text)
             dropped, reason = found.get("dropped"), str(found.get("reason"))
@@ -289,6 +298,21 @@ class _Check:
             if bad:
                 self._problems.append(f"{path}: {bad} dead letters cannot be read")
 
+    def _read_retired(self, journal: Path) -> None:
+        try:
+            self._note_retired(read_retired(journal).ranges)
+        except DamagedNote as error:
+            self._problems.append(str(error))
+        except OSError as error:
+            self._problems.append(f"{error.filename}: {error.strerror}")
+
+    def _note_retired(self, ranges: Mapping[str, Ranges]) -> None:
+        """Note records that are not missing if they are not there: they were removed."""
+        for producer, spans in ranges.items():
+            for first, last in spans:
+                loss = Loss(first, last, "retired", RETIRED)
+                self._losses.append((producer, loss, last - first + 1))
+
     # ------------------------------------------------------------------ what follows
 
     def _report(self, producer: str) -> ProducerReport:
@@ -314,7 +338,7 @@ class _Check:
         """List the losses that explain holes; one that explains more than it says explains none."""
         accounted: list[Loss] = []
         told = Ranges()
-        for loss, events in sorted(losses, key=lambda each: (each[0].first, each[0].last)):
+        for loss, events in sorted(losses, key=_by_kind):
             spans = present(holes, loss.first, loss.last)
             if count(tuple(spans)) > events:
                 text = f"{count(tuple(spans))} are missing where {events} were said to be dropped"
@@ -325,6 +349,12 @@ class _Check:
                     told.add(first, last)
                     _append(accounted, Loss(first, last, loss.kind, loss.reason))
         return accounted
+
+
+def _by_kind(told: tuple[Loss, int]) -> tuple[bool, int, int]:
+    """Order losses: what was dropped and removed later is told as dropped."""
+    loss, _ = told
+    return loss.kind == "retired", loss.first, loss.last
 
 
 def _is_possible(first: int, last: int) -> bool:

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -30,6 +31,7 @@ from logbatch.server.store import Store
 from logbatch.server.tokens import Bindings, Tokens
 from logbatch.transports.jsonl import JsonlTransport
 from logbatch.transports.parquet import ParquetTransport
+from logbatch.transports.retaining import read_policy
 from logbatch.trouble import Trouble, describe
 
 Ready = Callable[[str, Callable[[], None]], object]
@@ -60,6 +62,8 @@ class Settings:
         private_key: File with its private key, if that stands apart.
         limits: What a request may cost.
         default_level: Name of the level of an entry that has none.
+        retain_age: How old records may become; None keeps them.
+        retain_bytes: What all files may take of the disk; None for any number of bytes.
 
     Raises:
         ValueError: A setting is out of order.
@@ -75,8 +79,11 @@ class Settings:
     private_key: Path | None = None
     limits: Limits = dataclasses.field(default_factory=Limits)
     default_level: str = DEFAULT_LEVEL[0]
+    retain_age: str | None = None
+    retain_bytes: str | None = None
 
     def __post_init__(self) -> None:
+        read_policy(self.retain_age, self.retain_bytes)
         if not self.tokens and not is_loopback(self.host):
             raise ValueError(
                 f"host={self.host!r} can be reached from other machines: that needs a token"
@@ -136,12 +143,17 @@ def _build(settings: Settings, trouble: Trouble) -> tuple[Receiver, _Upkeep]:
 
 
 def _make_writer(settings: Settings) -> JsonlTransport | ParquetTransport:
+    limits = settings.limits
+    retain: Any = {"retain_age": settings.retain_age, "retain_bytes": settings.retain_bytes}
+    writer: JsonlTransport | ParquetTransport
     if settings.format == "parquet":
-        writer: JsonlTransport | ParquetTransport = ParquetTransport(settings.directory)
+        writer = parquet = ParquetTransport(settings.directory, **retain)
+        # What is sent again is compared with whole row groups, so they are small beside a body.
+        parquet.group_bytes = limits.max_body_bytes // 4
     else:
-        writer = JsonlTransport(settings.directory)
-        writer.open_files = _count_files(settings.limits.max_connections)
-        writer.idle_seconds = _IDLE
+        writer = jsonl = JsonlTransport(settings.directory, **retain)
+        jsonl.open_files = _count_files(limits.max_connections)
+        jsonl.idle_seconds = _IDLE
     writer.remembered = _PRODUCERS
     return writer
 
@@ -275,7 +287,7 @@ def _lock(directory: Path) -> Iterator[None]:
 
 
 class _Upkeep:
-    """Rotates files of producers that send no more, and merges small ones, on its own thread.
+    """Rotates idle files, merges small ones and removes old ones, on a thread of its own.
 
     Requests wait for what is done here, so it is short.
     """
@@ -304,6 +316,11 @@ class _Upkeep:
                 fate = f"their records are stored; trying again in {_UPKEEP:.0f} s"
                 self._trouble.say("upkeep", f"{text}; {fate}", error)
                 wait = _UPKEEP
+            try:
+                wait = min(wait, self._retain())
+            except Exception as error:
+                text = f"{describe(error)}; they stay; trying again later"
+                self._trouble.say("retain", text, error)
 
     def _tidy(self) -> float:
         """Do what there is to do; return the seconds until the next look."""
@@ -314,6 +331,11 @@ class _Upkeep:
             done = writer.tidy()
         self._metrics.add_tidied(done)
         return min(done.wait, _LOOK)
+
+    def _retain(self) -> float:
+        """Remove what is too old, for a moment; return the seconds until the next one."""
+        with self._store.locked() as writer:
+            return writer.retain()
 
 
 @contextlib.contextmanager

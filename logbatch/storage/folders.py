@@ -67,7 +67,15 @@ def changing(folder: Path, *, alone: bool = False, patience: float = 5.0) -> Ite
                 yield locked
                 return
         finally:
+            unlock(descriptor)
             os.close(descriptor)
+
+
+def unlock(descriptor: int) -> None:
+    """Let go of a lock; closing is not enough, as a child that was forked meanwhile has it too."""
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def _lock(descriptor: int, how: int, folder: Path, deadline: float) -> bool:

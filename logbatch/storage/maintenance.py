@@ -23,7 +23,7 @@ import msgspec
 from logbatch.disk import make_directory, open_file, write_all
 from logbatch.epoch import to_text
 from logbatch.errors import DatasetError
-from logbatch.storage.folders import NO_LOCKS
+from logbatch.storage.folders import NO_LOCKS, unlock
 
 if sys.platform != "win32":
     import fcntl
@@ -68,6 +68,7 @@ def maintaining(root: Path, what: str) -> Iterator[None]:
         with contextlib.suppress(OSError):  # it is only what others would be told
             os.ftruncate(descriptor, 0)
     finally:
+        unlock(descriptor)
         os.close(descriptor)
 
 

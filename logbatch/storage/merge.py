@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 _ROWS = 1 << 16  # in a row group
-_BYTES = 16 << 20  # in a row group, before they are encoded
 _READ = 1 << 14  # rows that are read at a time
 _WRITE = 4 << 20  # bytes that are written and synced at a time
 
@@ -60,10 +59,17 @@ class NoLocks(Exception):
 
 
 class Format(NamedTuple):
-    """How a Parquet file is written: its columns, and what a `ParquetWriter` is told."""
+    """How a Parquet file is written.
+
+    Attributes:
+        schema: Its columns.
+        options: What a `ParquetWriter` is told.
+        group_bytes: How much a row group holds before it is encoded, if not a single row is more.
+    """
 
     schema: pa.Schema
     options: Mapping[str, Any]
+    group_bytes: int = 16 << 20
 
 
 class Merge:
@@ -140,7 +146,8 @@ class Merge:
         rows = size = 0
         with pq.ParquetWriter(sink, self._form.schema, **self._form.options) as writer:
             for batch in self._read():
-                if group and (rows + batch.num_rows > _ROWS or size > _BYTES):
+                full = rows + batch.num_rows > _ROWS or size + batch.nbytes > self._form.group_bytes
+                if group and full:
                     self._write_group(writer, group)
                     group, rows, size = [], 0, 0
                     yield

@@ -187,6 +187,19 @@ class BaseTransport:
         """
         return Tidied()
 
+    def retain(self) -> float:
+        """Do a short piece of removing what is too old, while nothing is to be sent.
+
+        Called by the thread that sends.  It takes some milliseconds, as the next batch waits.
+
+        Returns:
+            Seconds until there may be something to do again.
+
+        Raises:
+            TemporaryError: Something could not be removed; it is tried again.
+        """
+        return float("inf")
+
     def close(self) -> None:
         """Release what is held.  `send` may be called again afterwards."""
 

@@ -27,6 +27,7 @@ from logbatch.options import check_known
 from logbatch.places import expand_user
 from logbatch.storage.coverage import covered_by
 from logbatch.storage.finder import Finder
+from logbatch.storage.folders import changing
 from logbatch.storage.merge import remove_merged
 from logbatch.storage.segments import (
     Segment,
@@ -36,8 +37,10 @@ from logbatch.storage.segments import (
     read_ranges,
 )
 from logbatch.transports.base import HIDDEN, BaseTransport, Batch
+from logbatch.transports.retaining import Retaining, read_policy
 
 _NO_OPTIONS = {"path", "columns"}  # of a URL
+_TRIES = 20  # times that a folder may be removed before a file is in it
 
 
 class DirectoryTransport(BaseTransport):
@@ -46,6 +49,8 @@ class DirectoryTransport(BaseTransport):
     Args:
         path: The directory; `~` is the home directory, a relative one is resolved now.  It is made
             by the first batch.
+        retain_age: How old records may become; older files are removed.  None keeps them.
+        retain_bytes: What all files may take of the disk; the oldest are removed.  None for any.
 
     Attributes:
         kind: The scheme of its URL.
@@ -57,7 +62,12 @@ class DirectoryTransport(BaseTransport):
     kind: ClassVar[str]
     writes_files = True
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        retain_age: str | float | None = None,
+        retain_bytes: str | int | None = None,
+    ) -> None:
         self.path = _resolve(path)
         self.destination = f"{self.kind}:{self.path}"
         self.journal_directory = self.path / HIDDEN
@@ -67,6 +77,7 @@ class DirectoryTransport(BaseTransport):
         self._known: dict[str, Ranges] = {}  # by producer, the one used last at the end
         self._unsynced: set[Path] = set()  # folders whose new names are perhaps not on the disk
         self._cleaned: set[Path] = set()
+        self._retaining = _make_retaining(self.path, retain_age, retain_bytes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         make, (kind, args, keywords) = super().__reduce__()
@@ -103,14 +114,19 @@ class DirectoryTransport(BaseTransport):
             known = self._look_up(batch.producer)
             try:
                 for first, last in known.missing(batch.first, batch.last):
-                    self._write(_cut(batch, first, last))
+                    size = self._write(_cut(batch, first, last))
                     known.add(first, last)
+                    if self._retaining is not None:
+                        self._retaining.add(size)
             except OSError:
                 raise  # nothing was written
             except BaseException:  # an interrupt, perhaps between the writing and the adding
                 self._known.pop(batch.producer, None)
                 raise
             self._sync_folders()
+
+    def retain(self) -> float:
+        return float("inf") if self._retaining is None else self._retaining.step()
 
     def begin(self, producer: str) -> None:
         self._remember(producer, Ranges())
@@ -160,6 +176,8 @@ class DirectoryTransport(BaseTransport):
         """Forget, in a forked child, what the parent was doing."""
         self._known.clear()
         self._unsynced.clear()
+        if self._retaining is not None:
+            self._retaining.forget()
 
     @contextlib.contextmanager
     def _told_as_temporary(self, what: str) -> Iterator[None]:
@@ -169,8 +187,12 @@ class DirectoryTransport(BaseTransport):
             reason = error.strerror or type(error).__name__
             raise TemporaryError(f"cannot {what} {self.path}: {reason}") from error
 
-    def _write(self, batch: Batch) -> None:
-        """Write records that are not there; they count as written as soon as this returns."""
+    def _write(self, batch: Batch) -> int:
+        """Write records that are not there; they count as written as soon as this returns.
+
+        Returns:
+            About how many bytes they take.
+        """
         raise TypeError(f"{type(self).__name__} does not define _write()")
 
     def _find(self, producer: str) -> list[Segment]:
@@ -191,6 +213,24 @@ class DirectoryTransport(BaseTransport):
         while len(self._known) > self.remembered:
             del self._known[next(iter(self._known))]
 
+    @contextlib.contextmanager
+    def _changing_folder(self) -> Iterator[Path]:
+        """Have the lock of this day's folder, which is there, to write a new file into it.
+
+        An empty folder may be removed at any moment (retention does that); then it is made again.
+        """
+        with contextlib.ExitStack() as stack:
+            for left in reversed(range(_TRIES)):
+                try:
+                    folder = self._folder()
+                    stack.enter_context(changing(folder))
+                    break
+                except (FileNotFoundError, FileExistsError):  # it was there, and then was not
+                    if not left:
+                        raise
+            self._unsynced.add(folder)
+            yield folder
+
     def _folder(self) -> Path:
         """Return the folder of this day, which is there."""
         folder = self.path / day_name(self.now())
@@ -208,8 +248,13 @@ class DirectoryTransport(BaseTransport):
 
     def _sync_folders(self) -> None:
         for folder in list(self._unsynced):
-            sync_directory(folder)
+            with contextlib.suppress(FileNotFoundError):  # whoever removed it, with all files
+                sync_directory(folder)
             self._unsynced.discard(folder)
+
+
+def _make_retaining(path: Path, age: Any, size: Any) -> Retaining | None:
+    return None if age is None and size is None else Retaining(path, read_policy(age, size))
 
 
 def _resolve(path: Any) -> Path:

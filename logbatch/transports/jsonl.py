@@ -60,6 +60,8 @@ class JsonlTransport(DirectoryTransport):
         rotate_bytes: Size that a file does not exceed, unless by a single batch.
         rotate_seconds: Age from which on the next batch goes into another file.
         compression: `"zstd"` or `"gzip"` compresses files when they are rotated; `"none"` does not.
+        retain_age: How old records may become, `"14d"`; older files are removed.  None keeps them.
+        retain_bytes: What all files may take of the disk, `"5GB"`; the oldest are removed.
 
     Attributes:
         clock: Seconds that only go forward, for the age of files.
@@ -84,8 +86,10 @@ class JsonlTransport(DirectoryTransport):
         rotate_bytes: int = 128 << 20,
         rotate_seconds: float = 86_400,
         compression: str = "none",
+        retain_age: str | float | None = None,
+        retain_bytes: str | int | None = None,
     ) -> None:
-        super().__init__(path)
+        super().__init__(path, retain_age, retain_bytes)
         self.clock: Callable[[], float] = time.monotonic
         self.open_files = 8
         self.idle_seconds = 60.0
@@ -142,7 +146,7 @@ class JsonlTransport(DirectoryTransport):
             file.close()
         self._files.clear()
 
-    def _write(self, batch: Batch) -> None:
+    def _write(self, batch: Batch) -> int:
         file = self._prepare(batch)
         try:
             file.append(batch, self.clock())
@@ -154,6 +158,7 @@ class JsonlTransport(DirectoryTransport):
             if not file.sound:
                 self._forget(file)
             raise
+        return measure(batch)
 
     def _find(self, producer: str) -> list[Segment]:
         found = super()._find(producer)
@@ -177,10 +182,8 @@ class JsonlTransport(DirectoryTransport):
             return file
         if file is not None:
             self._finish(file)
-        folder = self._folder()
-        self._unsynced.add(folder)
-        path = folder / f"{batch.producer}-{batch.first}.jsonl"
-        with changing(folder):
+        with self._changing_folder() as folder:
+            path = folder / f"{batch.producer}-{batch.first}.jsonl"
             file = GrowingFile(path, batch.producer, batch.first, self.clock())
         self._files[batch.producer] = file
         return file

@@ -27,7 +27,6 @@ from logbatch.identity import SegmentName
 from logbatch.options import choice, proportion, switch, whole
 from logbatch.storage.arrow import check_columns, schema, table_from_lines
 from logbatch.storage.arrow import columns as names
-from logbatch.storage.folders import changing
 from logbatch.storage.merge import Format
 from logbatch.storage.tiers import File, Limits
 from logbatch.transports.base import Batch, Tidied
@@ -57,9 +56,12 @@ class ParquetTransport(DirectoryTransport):
         compact: Whether small files of one producer are merged while nothing is to be sent.
         compact_share: How much of one core that may take, from 0.01 to 1.
         compact_bytes: How large a file may become by it.
+        retain_age: How old records may become, `"14d"`; older files are removed.  None keeps them.
+        retain_bytes: What all files may take of the disk, `"5GB"`; the oldest are removed.
 
     Attributes:
         clock: Seconds that only go forward, for the pauses between merging.
+        group_bytes: How much a row group of a merged file holds, before it is encoded.
 
     Raises:
         ValueError: A column, its type or an option is not in order.
@@ -80,9 +82,12 @@ class ParquetTransport(DirectoryTransport):
         compact: bool = True,
         compact_share: float = 0.1,
         compact_bytes: int = 32 << 20,
+        retain_age: str | float | None = None,
+        retain_bytes: str | int | None = None,
     ) -> None:
-        super().__init__(path)
+        super().__init__(path, retain_age, retain_bytes)
         self.clock: Callable[[], float] = time.monotonic
+        self.group_bytes = 16 << 20
         self._columns = check_columns(columns)
         self._format: dict[str, Any] = {
             "compression": _COMPRESSION("compression", compression or "none"),
@@ -97,7 +102,7 @@ class ParquetTransport(DirectoryTransport):
 
     @cached_property
     def _form(self) -> Format:
-        return Format(schema(self._columns), self._format)
+        return Format(schema(self._columns), self._format, self.group_bytes)
 
     def tidy(self) -> Tidied:
         """Merge small files of one producer, for some milliseconds."""
@@ -120,17 +125,16 @@ class ParquetTransport(DirectoryTransport):
         if self._merger is not None:
             self._merger.forget()
 
-    def _write(self, batch: Batch) -> None:
+    def _write(self, batch: Batch) -> int:
         with holding_off():
             content = self._convert(batch)
-        folder = self._folder()
-        self._unsynced.add(folder)
         name = str(SegmentName(batch.producer, batch.first, batch.last, "parquet"))
-        with changing(folder):
+        with self._changing_folder() as folder:
             publish(folder / name, [memoryview(content)])
         if self._merger is not None:
             file = File(batch.first, batch.last, len(content))
             self._merger.add(folder, batch.producer, file, self.clock(), self.remembered)
+        return len(content)
 
     def import_libraries(self) -> None:
         for name in ("pyarrow", "pyarrow.compute", "pyarrow.parquet"):

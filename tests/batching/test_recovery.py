@@ -43,6 +43,7 @@ def new_transport() -> CapturingTransport:
     return CapturingTransport(destination="there")
 
 
+@pytest.mark.usefixtures("tmp_path")
 @pytest.mark.parametrize("kind", ["parquet", "jsonl"])
 def test_four_at_once_end_well(kind: str) -> None:
     """Of four, one published and three said that nothing could be published."""

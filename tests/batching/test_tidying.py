@@ -14,7 +14,7 @@ from children import Child
 from make import logged_line
 
 from logbatch.batching.batcher import Batcher
-from logbatch.batching.delivery import TIDY_LATER, delivering
+from logbatch.batching.delivery import KEEP_LATER, delivering
 from logbatch.batching.session import Session
 from logbatch.errors import TemporaryError
 from logbatch.identity import new_producer
@@ -125,7 +125,7 @@ def test_a_failure_is_told_and_costs_nothing_else(error: Exception) -> None:
     assert bench.trouble.last is not None
     assert str(error) in bench.trouble.last
     assert "no record is lost" in bench.trouble.last
-    bench.run(TIDY_LATER)
+    bench.run(KEEP_LATER)
     assert 2 == bench.transport.calls
     assert 20 == len(bench.transport.messages)
     bench.session.end()

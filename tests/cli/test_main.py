@@ -16,7 +16,10 @@ import pytest
 from logbatch.cli import commands, main
 from logbatch.errors import DatasetError
 
-COMMANDS = ("demo", "tail", "query", "stats", "verify", "recover", "replay", "serve")
+COMMANDS = (
+    *("demo", "tail", "query", "stats", "export"),
+    *("verify", "compact", "retain", "recover", "replay", "serve"),
+)
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:

@@ -18,6 +18,8 @@ from logbatch.events.event import LineEncoder
 from logbatch.identity import new_producer
 from logbatch.transports import build
 
+pytestmark = pytest.mark.usefixtures("tmp_path")  # they write to the current directory
+
 A, B = new_producer(), new_producer()
 _encoder = LineEncoder(service="s", host="h")
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import timedelta
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from make import START, encode
+from make import START, A, B, batch_of, encode, make_batch, write_compacted
 from make import publish_events as write
 
 from logbatch.cli import main
 from logbatch.cli.sizes import readable
+from logbatch.identity import new_producer
+from logbatch.transports import build
 
 OTHER = """
 import sys
@@ -90,14 +93,40 @@ def test_processes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "" == lines[first + 2]
 
 
-def test_kinds_of_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Files are measured kind by kind."""
-    write(tmp_path / "logs", event(0))
-    write(tmp_path / "logs", event(1), kind="jsonl")
+def test_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are counted by kind and by size, with what a record takes and how old they are."""
+    logs = tmp_path / "logs"
+    write(logs, event(0), event(-86_400))
+    write(logs, event(1), kind="jsonl")
+    write_compacted(logs / "date=2026-11-19", *(make_batch(0, 9999, who) for who in (A, B)))
     lines = shown(capsys)
-    kinds = lines[lines.index("files    number    size   a record".replace("   a", "  a")) + 1 :]
+    at = next(at for at, line in enumerate(lines) if line.startswith("files "))
+    assert ["files", "number", "size", "a", "record", "oldest"] == lines[at].split()
+    kinds = [line.split() for line in lines[at + 1 : at + 4]]
+    assert [("compacted", "1"), ("jsonl", "1"), ("parquet", "1")] == [(k[0], k[1]) for k in kinds]
+    assert ["2026-11-21"] * 3 == [kind[-1] for kind in kinds]
+    sizes = [line.split()[:4] for line in lines[at + 6 : at + 8]]
+    assert [["up", "to", "10", "kB"], ["up", "to", "1", "MB"]] == sizes
 
-    assert ["jsonl", "parquet"] == [line.split()[0] for line in kinds]
+
+def test_what_upkeep_would_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It says it of the commands that are there for it, where there is something to do."""
+    transport: Any = build("parquet:logs")
+    producer = new_producer()
+    for first, age in ((0, 18), (2, 18), (4, 16), (6, 10), (8, 0)):
+        then = time.time() - age * 86_400 - 60
+        transport.now = lambda then=then: then
+        moment = datetime.fromtimestamp(then, UTC).isoformat()
+        transport.send(batch_of(producer, first, *[event(0, timestamp=moment)] * 2))
+    assert [
+        "logbatch compact would make about 3 of 4 files",
+        "logbatch retain --max-age 14d would remove 3 files with 6 records",
+    ] == shown(capsys)[-2:]
+    assert main(["retain", "logs", "--max-age", "14d", "--dry-run"]) == 0
+    assert "would remove 3 files with 6 records" in capsys.readouterr().out
+    assert main(["retain", "logs", "--max-age", "1d", "--trust-clock"]) == 0
+    capsys.readouterr()
+    assert not [line for line in shown(capsys) if line.startswith("logbatch ")]
 
 
 def test_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import multiprocessing
 import os
+import time
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,12 +25,16 @@ from rows import make_json_values
 
 from logbatch import Dataset
 from logbatch.dataset.compact import Report, is_older
+from logbatch.dataset.retain import Wanted, retain
+from logbatch.dataset.source import Source
 from logbatch.dataset.verify import verify
-from logbatch.errors import DatasetWarning
+from logbatch.errors import DatasetError, DatasetWarning
 from logbatch.identity import Ranges
 from logbatch.storage.arrow import table_from_lines
 from logbatch.storage.coverage import Coverage, read_coverage
 from logbatch.storage.maintenance import MaintenanceBusy, maintaining
+from logbatch.storage.policy import Policy
+from logbatch.storage.segments import day_name
 from logbatch.transports import build
 from logbatch.transports.base import Batch
 
@@ -301,7 +308,7 @@ def test_named_attributes_and_none(logs: Path) -> None:
     assert 0 == compact(logs, promote=["x", "user", "user_id"]).changed
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), make_json_values(3)), min_size=1))
 def test_columns_are_what_a_writer_makes(
     tmp_path_factory: pytest.TempPathFactory, attributes: list[dict[str, Any]]
@@ -335,12 +342,16 @@ def test_torn_and_foreign_files(logs: Path) -> None:
     empty.touch()
     (logs / DAY / "mine.parquet").write_bytes((logs / DAY / f"{A}-0-9.parquet").read_bytes())
     (logs / DAY / "README").write_text("hello")
+    (logs / DAY / f".damaged-{B}-0-9").write_text("an earlier one")
     report = compact(logs)
 
     assert sorted(
-        ["compacted", "mine.parquet", "README", f".damaged-{B}-0-9", f".damaged-compacted-{P}"]
+        [
+            *("compacted", "mine.parquet", "README", f".damaged-compacted-{P}"),
+            *(f".damaged-{B}-0-9", f".damaged-{B}-0-9-2"),
+        ]
     ) == names(logs)
-    assert content == (logs / DAY / f".damaged-{B}-0-9").read_bytes()
+    assert content == (logs / DAY / f".damaged-{B}-0-9-2").read_bytes()
     told = "\n".join(report.problems)
     assert 3 == len(report.problems)
     assert all(name in told for name in (torn.name, empty.name, "mine.parquet"))
@@ -390,6 +401,25 @@ def test_what_was_retired_stays_retired(logs: Path) -> None:
     assert () == verify(logs).problems
 
 
+def test_what_retention_made_stays(logs: Path) -> None:
+    """One would undo what the other has done, day after day, for ever."""
+    for first in range(0, 20, 5):
+        publish(logs, make_batch(first, first + 4, A))
+    compact(logs)
+    policy = Policy.build("1d", None, None)
+    kept = retain(Source(logs), Wanted(policy, "level>=ERROR", False, True), now=NOON + 10**6)
+    write(logs / DAY, "parquet", B, 0, 4)
+    write(logs / DAY, "parquet", B, 5, 9)
+    before = compacted(logs)
+    compact(logs)
+
+    assert (1, 4) == (kept.rewritten_into, kept.kept_records)
+    assert set(before) < set(compacted(logs))
+    assert 2 == len(names(logs))
+    assert [(A, n) for n in range(0, 20, 5)] + all_of((B, 0, 9)) == found(logs)
+    assert 0 == compact(logs).changed
+
+
 def test_attributes_that_are_no_json(logs: Path) -> None:
     """Others may have written such a file; it is compacted like any other."""
     table = table_from_lines(make_batch(0, 2, A).lines, A, 0)
@@ -436,13 +466,13 @@ def test_today_is_left_alone(logs: Path) -> None:
     """By default only dates are compacted that ended a day ago."""
     publish_now(logs, make_batch(0, 2, A), make_batch(3, 5, A))
     publish(logs, make_batch(0, 2, B), make_batch(3, 5, B))
-    old = datetime(2020, 1, 1, tzinfo=UTC).timestamp()
+    old = time.time() - 5 * 86_400
     transport: Any = build(f"parquet:{logs}")
     transport.now = lambda: old
     transport.send(make_batch(0, 5, P))
     report = Dataset(logs).compact()
 
-    assert "date=2020-01-01" in [each.folder for each in report.outcomes if each.changed]
+    assert day_name(old) in [each.folder for each in report.outcomes if each.changed]
     assert 2 == len(list(logs.glob(f"date=*/{A}-*")))
 
 
@@ -480,6 +510,39 @@ def test_workers(logs: Path) -> None:
 
     assert (3, 3) == (report.changed, report.after.files)
     assert all_of((A, 10, 39)) == found(logs)
+
+
+def test_a_worker_that_dies(logs: Path) -> None:
+    """Its date stays as it was, and that is said."""
+    publish(logs, make_batch(0, 2, A), make_batch(3, 5, A))
+    before = names(logs)
+    context = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(1, context, os._exit, (1,)) as executor,
+        pytest.raises(DatasetError, match=f"{DAY}: the process that was to compact it died"),
+    ):
+        compact(logs, executor=executor)
+    assert before == names(logs)
+
+
+def test_what_is_followed_comes_once(logs: Path) -> None:
+    """Whoever follows the log sees nothing twice when its files are compacted, nor misses any."""
+    publish(logs, make_batch(0, 3, A), make_batch(0, 3, B))
+
+    class Steps:
+        left = 4
+
+        def wait(self, _seconds: float) -> bool:
+            self.left -= 1
+            if self.left % 2:
+                compact(logs, promote="none" if self.left == 1 else "auto")
+            else:
+                publish(logs, make_batch(10 - self.left, 11 - self.left, A))
+            return self.left == 0
+
+    rows = list(Dataset(logs).follow(last=None, stop=Steps()))
+    expected = all_of((A, 0, 3), (A, 8, 9), (B, 0, 3))
+    assert expected == sorted((row["producer"], row["sequence"]) for row in rows)
 
 
 @pytest.mark.parametrize(

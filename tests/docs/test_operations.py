@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import os
 import re
 import shutil
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -138,18 +136,6 @@ def test_systemd_takes_the_units(name: str, tmp_path: Path) -> None:
     )
     complaints = [line for line in done.stderr.splitlines() if unit.name in line]
     assert [] == complaints
-
-
-def test_old_days_are_removed(tmp_path: Path) -> None:
-    """The command for that removes folders of days that are older than a month, and no other."""
-    day = 86_400
-    for name, age in (("date=2026-01-01", 40), ("date=2026-02-01", 3), (".journal", 90)):
-        folder = tmp_path / "logs" / name
-        folder.mkdir(parents=True)
-        (folder / "file").touch()
-        os.utime(folder, (time.time() - age * day,) * 2)
-    subprocess.run(block("sh", "find logs").text, shell=True, cwd=tmp_path, check=True)
-    assert {".journal", "date=2026-02-01"} == {each.name for each in (tmp_path / "logs").iterdir()}
 
 
 def test_a_backup_has_what_is_published(tmp_path: Path) -> None:

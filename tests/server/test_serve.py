@@ -185,6 +185,8 @@ def test_a_contradiction_is_wrong_usage(
         ),
         (["--token", "env:LOGBATCH_NOT_SET"], "--token env:LOGBATCH_NOT_SET: this variable is not"),
         (["--max-records", "0"], "--max-records=0 must be greater than 0"),
+        (["--retain-age", "soon"], "--retain-age='soon' must be a duration"),
+        (["--retain-bytes", "much"], "--retain-bytes='much' must be a size"),
         (["--max-memory-bytes", "5"], "--max-memory-bytes=5 must be at least"),
         (["--default-level", "loud"], "--default-level='loud' is the name of no level"),
         (["--tls-cert", "nowhere.pem"], "there is no file nowhere.pem"),

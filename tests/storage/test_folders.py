@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
+from children import Shared, child
 from waiting import PATIENCE
 
 from logbatch.storage.folders import Busy, changing, exchange
+from logbatch.storage.maintenance import maintaining
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="flock and renameat2 are Linux's")
 
@@ -63,3 +65,13 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         pass
     with pytest.raises(FileNotFoundError):
         exchange(tmp_path / "none", tmp_path)
+
+
+def test_a_child_that_is_forked_meanwhile(tmp_path: Path) -> None:
+    """It does not keep the lock, though it lives on with a copy of the descriptor."""
+    go = Shared()
+    with ExitStack() as stack:
+        with changing(tmp_path), maintaining(tmp_path, "a test"):
+            stack.enter_context(child(lambda: go.wait_for(1)))
+        with _alone(tmp_path), maintaining(tmp_path, "a test"):
+            go.value = 1

@@ -106,6 +106,19 @@ def test_row_groups_are_not_small(tmp_path: Path) -> None:
     assert 2 == metadata.num_row_groups
 
 
+def test_row_groups_are_not_large(tmp_path: Path) -> None:
+    """Nor do they hold more than they should in bytes, if no file did."""
+    transport = ParquetTransport(tmp_path, compact=False)
+    for number in range(6):
+        transport.send(batch_of(A, 3 * number, *[event("x" * 10_000)] * 3))
+    (folder,) = tmp_path.glob("date=*")
+    merge = Merge(folder, A, files_in(folder), form()._replace(group_bytes=70_000))
+    finish(merge)
+    assert merge.merged is not None
+    metadata = pq.read_metadata(merge.path(merge.merged))
+    assert [6, 6, 6] == [metadata.row_group(n).num_rows for n in range(3)]
+
+
 def test_nothing_is_seen_of_a_merge_that_is_given_up(tmp_path: Path) -> None:
     """Whenever that is, the files stay as they are, and nothing is left beside them."""
     folder = write(tmp_path, (0, 4), (5, 9))

@@ -23,6 +23,8 @@ from logbatch.testing import ManualClock
 from logbatch.transports.base import Batch
 from logbatch.transports.jsonl import JsonlTransport
 
+pytestmark = pytest.mark.usefixtures("tmp_path")  # they write to the current directory
+
 NEXT = "date=2026-11-22"
 
 

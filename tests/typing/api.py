@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any, Unpack, assert_type
 
 import pyarrow as pa
@@ -128,6 +129,7 @@ def every_option() -> Iterator[object]:
         compression="zstd",
     )
     yield BatchHandler("jsonl:logs", level=logging.INFO, rotate_bytes=1000, rotate_seconds=0.5)
+    yield BatchHandler("parquet:logs", retain_age="14d", retain_bytes=5_000_000_000)
     yield BatchProcessor(
         "https://logs.example.org/",
         final=True,
@@ -227,6 +229,10 @@ def reading(logs: Dataset) -> None:
     for field in logs.unknown_fields("usr_id=42", timeout=0.5):
         assert_type(field.close, str | None)
     assert_type(logs.follow(last=10), Iterator[dict[str, Any]])
+    report = logs.compact(older_than=timedelta(days=2), cluster_by=["a"], target_size="64MB")
+    assert_type(report.problems, tuple[str, ...])
+    assert_type(report.before.rows + report.after.bytes, int)
+    logs.compact(to=b"parquet")  # type: ignore[arg-type]
 
 
 def contract(batch: Batch, transport: Transport, captured: CapturingTransport) -> None:

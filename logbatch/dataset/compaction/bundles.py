@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from logbatch.dataset.compaction.engine import Engine
 from logbatch.dataset.compaction.inputs import Input
+from logbatch.dataset.compaction.sorter import Sorter
 from logbatch.dataset.listing import cut_identity, find_runs
 from logbatch.dataset.pieces import FIXED, blocks, conform, reading
 from logbatch.dataset.snapshot import Part, Spans
@@ -39,13 +39,13 @@ class Bundles:
     """Makes temporary files of what is to be compacted.
 
     Args:
-        engine: Joins small files.
+        sorter: Joins small files.
         directory: Where temporary files are made.
         tell: Is told what was read.
     """
 
-    def __init__(self, engine: Engine, directory: Path, tell: Tell) -> None:
-        self._engine = engine
+    def __init__(self, sorter: Sorter, directory: Path, tell: Tell) -> None:
+        self._sorter = sorter
         self._directory = directory
         self._tell = tell
         self._made = 0
@@ -76,7 +76,7 @@ class Bundles:
 
     def _join(self, group: Sequence[Input]) -> Path:
         target = self._next()
-        self._engine.join([each.path for each in group], target)
+        self._sorter.join([each.path for each in group], target)
         size, rows = sum(each.size for each in group), sum(each.rows for each in group)
         self._tell(len(group), size, rows)
         return target

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from logbatch.dataset.compaction.task import Count
+from logbatch.dataset.keeping import KEPT
 from logbatch.dataset.listing import Damaged, Vanished, find_runs, find_segment, is_foreign
 from logbatch.dataset.pieces import FIXED, blocks, reading
 from logbatch.dataset.runs import read_runs
@@ -181,7 +182,8 @@ def find_inputs(folder: Path, wanted: Wanted, unfit: Mapping[Path, Unfit]) -> Fo
             lines += 1
         elif not segment.growing and path not in known:
             try:
-                candidates.append(looker.look(segment))
+                if (found := looker.look(segment)) is not None:
+                    candidates.append(found)
             except Unfit as error:
                 known[path] = error
     inputs = _choose(candidates)
@@ -192,12 +194,13 @@ def find_inputs(folder: Path, wanted: Wanted, unfit: Mapping[Path, Unfit]) -> Fo
 def _choose(candidates: list[Input]) -> list[Input]:
     """Take each record from one of the files."""
     chosen = {part.path: part for part in choose([each.part for each in candidates], {})}
-    return [
-        each._replace(
-            part=chosen.get(each.path, each.part._replace(taken=(), whole=not each.part.taken))
-        )
-        for each in candidates
-    ]
+    found = []
+    for each in candidates:
+        part = chosen.get(each.path)
+        if part is None:
+            part = each.part._replace(taken=(), whole=not each.part.taken)
+        found.append(each if part.whole and each.part.whole else each._replace(part=part))
+    return found
 
 
 def _settle(inputs: list[Input], wanted: Wanted) -> tuple[list[Input], list[Input]]:
@@ -220,8 +223,8 @@ class _Looker:
         self._wanted = wanted
         self._schemas: list[tuple[Any, dict[str, str]]] = []
 
-    def look(self, segment: Segment) -> Input:
-        """Look at one.
+    def look(self, segment: Segment) -> Input | None:
+        """Look at one; None where it stays as it is, whatever is wanted.
 
         Raises:
             Unfit: It cannot.
@@ -243,8 +246,10 @@ class _Looker:
                 raise
             raise Unfit(segment.path, str(error), torn=True) from error
 
-    def _look_at_parquet(self, segment: Segment, status: os.stat_result) -> Input:
+    def _look_at_parquet(self, segment: Segment, status: os.stat_result) -> Input | None:
         metadata = pq.read_metadata(segment.path)
+        if KEPT in (metadata.metadata or {}):
+            return None  # retention made it, and would make it anew
         columns = self._columns(segment.path, metadata)
         retired, settled = 0, False
         try:
@@ -321,7 +326,7 @@ def check_content(inputs: Iterable[Input]) -> Iterator[Unfit]:
             continue
         said = {producer: Ranges(spans) for producer, spans in each.held}
         missing = sum(map(len, said.values())) - sum(map(len, held.values()))
-        if missing != each.retired or not is_within(held, said):
+        if missing != each.retired or not is_within(held.items(), said):
             yield Unfit(each.path, "it holds other records than it says", torn=False)
 
 
@@ -331,10 +336,10 @@ def _read_through(path: Path) -> None:
             file.read_row_group(group)
 
 
-def is_within(held: Mapping[str, Ranges], covered: Mapping[str, Ranges]) -> bool:
+def is_within(
+    held: Iterable[tuple[str, Iterable[tuple[int, int]]]], covered: Mapping[str, Ranges]
+) -> bool:
     """Return whether all of some records are among others."""
     return not any(
-        covered.get(producer, Ranges()).missing(*span)
-        for producer, ranges in held.items()
-        for span in ranges
+        covered.get(producer, Ranges()).missing(*span) for producer, spans in held for span in spans
     )

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from logbatch.dataset.compaction.engine import Engine, Numbers
+from logbatch.dataset.compaction.sorter import Numbers, Sorter
 from logbatch.storage.arrow import check_columns
 from logbatch.storage.columns import COLUMNS
 
@@ -31,12 +31,12 @@ _NUMBERS = {*_INTEGERS, "DOUBLE", "HUGEINT"}
 
 
 def choose_columns(
-    engine: Engine, promote: str, names: Sequence[str], known: Mapping[str, str], rows: int
+    sorter: Sorter, promote: str, names: Sequence[str], known: Mapping[str, str], rows: int
 ) -> dict[str, str]:
     """Return the typed columns of a date's files, and their types.
 
     Args:
-        engine: Has the records.
+        sorter: Has the records.
         promote: `auto`, `none`, or anything else for those that are named.
         names: Attributes that are wanted: those that are named, or that records are ordered by.
         known: Columns that files have already.
@@ -47,10 +47,10 @@ def choose_columns(
     if promote == NONE:
         return found
     if promote == AUTO:
-        frequent = engine.keys(max(1, round(rows * SHARE)))[:_CANDIDATES]
+        frequent = sorter.keys(max(1, round(rows * SHARE)))[:_CANDIDATES]
         wanted += [name for name, _ in frequent if name not in wanted and name not in found]
     wanted = list(filter(_is_allowed, wanted))
-    for name, values in zip(wanted, engine.describe(wanted), strict=True):
+    for name, values in zip(wanted, sorter.describe(wanted), strict=True):
         kind = fit(values)
         enough = name in names or _count(values) >= rows * SHARE
         room = len(found) < MOST or promote != AUTO

@@ -12,7 +12,6 @@ from pathlib import Path
 import pyarrow as pa
 
 from logbatch.dataset.compaction.bundles import Bundles
-from logbatch.dataset.compaction.engine import Engine, order_by
 from logbatch.dataset.compaction.inputs import (
     Found,
     Input,
@@ -24,10 +23,12 @@ from logbatch.dataset.compaction.inputs import (
     union,
 )
 from logbatch.dataset.compaction.promote import choose_columns
+from logbatch.dataset.compaction.sorter import Sorter, order_by
 from logbatch.dataset.compaction.staging import Change, Place, change_folder
 from logbatch.dataset.compaction.task import CompactTask, Count, Outcome, Progress
 from logbatch.dataset.compaction.writing import CompactedFile
 from logbatch.dataset.listing import Damaged, Vanished
+from logbatch.dataset.snapshot import Taken
 from logbatch.errors import LogbatchError
 from logbatch.identity import Ranges
 from logbatch.storage.columns import COLUMNS
@@ -37,7 +38,11 @@ from logbatch.storage.segments import list_names
 _TRIES = 5  # for a folder in which files go away
 _RANGES = 50_000  # in the footers of a date's files, beyond which these are not divided
 _EVERY = 0.2  # seconds between two looks whether to stop
-_FATE = {True: "; it was put aside", False: "; it was left as it is"}
+_NO_MEMORY = "it takes more memory than the limit that was set"
+_FULL = "No space left on device"
+_NO_SPACE = f"{_FULL}, which temporary files in .journal need"
+_FOREIGN = "its name is none that logbatch gives"
+_STAYS = "it was left as it is"
 
 
 class Stopped(Exception):
@@ -76,7 +81,7 @@ class _Compaction:
         self._wanted = Wanted(task.cluster_by, rule, task.target_size, task.jsonl)
         self._unfit: dict[Path, Unfit] = {}
         self._stopped = threading.Event()
-        self._seen: dict[Path, dict[str, Ranges]] = {}
+        self._seen: dict[str, Taken] = {}  # what was in files, by their names, in an earlier try
         self._odd: list[str] = []
 
     # -------------------------------------------------------------- what is to be done
@@ -114,19 +119,15 @@ class _Compaction:
         names = list_names(self._folder)
         found = find_inputs(self._folder, self._wanted, self._unfit)
         covered = found.covered
-        for path, held in self._seen.items():
-            if path.name not in names and not is_within(held, covered):
-                raise LogbatchError(_gone(str(path)))
-        self._seen = {
-            each.path: {producer: Ranges(spans) for producer, spans in each.held}
-            for each in found.inputs
-        }
+        for name, held in self._seen.items():
+            if name not in names and not is_within(held, covered):
+                raise LogbatchError(_gone(str(self._folder / name)))
+        self._seen = consumed = {each.path.name: each.held for each in found.inputs}
         self._unfit.update(found.unfit)
         torn = {path.name for path, each in found.unfit.items() if each.torn}
         if not found.inputs and not torn:
             return self._tell(found, Count(), False)
         made, after = self._make(found, place)
-        consumed = {path.name: held for path, held in self._seen.items()}
         stay = names - consumed.keys() - torn
         change_folder(self._folder, place.staged, Change(made, consumed, stay, torn, covered))
         return self._tell(found, after, True)
@@ -135,9 +136,10 @@ class _Compaction:
         inputs = Count(len(found.inputs), *_sum(found.inputs))
         kept = Count(len(found.kept), *_sum(found.kept))
         unfit = sorted({**self._unfit, **found.unfit}.items())
-        problems = [f"{path}: {each.reason}{_FATE[each.torn]}" for path, each in unfit]
-        odd_name = f"its name is none that logbatch gives{_FATE[False]}"
-        problems += [f"{path}: {odd_name}" for path in found.foreign]
+        aside = "it would be put aside" if self._task.dry_run else "it was put aside"
+        fates = {True: aside, False: _STAYS}
+        problems = [f"{path}: {each.reason}; {fates[each.torn]}" for path, each in unfit]
+        problems += [f"{path}: {_FOREIGN}; {_STAYS}" for path in found.foreign]
         return Outcome(
             self._folder.name,
             inputs + kept,
@@ -153,22 +155,23 @@ class _Compaction:
         """Write the new files into the staged folder."""
         progress = Progress(place.path)
         with (
-            Engine(place.work / "spill", self._task.memory, self._task.threads) as engine,
-            self._watched(place, engine),
+            Sorter(place.work / "spill", self._task.memory, self._task.threads) as sorter,
+            self._watched(place, sorter),
         ):
             try:
-                files = Bundles(engine, place.work, progress.read).prepare(found.inputs)
+                files = Bundles(sorter, place.work, progress.read).prepare(found.inputs)
                 if not files:
                     return [], Count()
-                engine.use(files)
-                written = list(self._write(engine, files, found, place.work, progress))
-            except (engine.error, pa.ArrowException, OSError) as error:
+                sorter.use(files)
+                written = list(self._write(sorter, files, found, place.work, progress))
+            except (sorter.error, pa.ArrowException, OSError) as error:
                 if self._stopped.is_set():
                     raise Stopped from error
                 if isinstance(error, OSError) and error.errno is not None:
                     raise
-                if isinstance(error, engine.no_memory):
-                    raise LogbatchError("the memory limit is too low for it") from error
+                if isinstance(error, sorter.no_memory):
+                    full = "offload" in str(error)  # it found no room on the disk either
+                    raise LogbatchError(_NO_SPACE if full else _NO_MEMORY) from error
                 raise self._blame(error, found) from error
         made = [place.staged / path.stem for path, _ in written]
         for (path, _), target in zip(written, made, strict=True):
@@ -176,12 +179,12 @@ class _Compaction:
         return made, sum((each for _, each in written), Count())
 
     def _write(
-        self, engine: Engine, files: list[Path], found: Found, work: Path, progress: Progress
+        self, sorter: Sorter, files: list[Path], found: Found, work: Path, progress: Progress
     ) -> Iterator[tuple[Path, Count]]:
-        slices, ranges = self._divide(engine, files)
+        slices, ranges = self._divide(sorter, files)
         expected = union(found.inputs)
-        retired = self._check(engine, found, expected, ranges)
-        columns = self._columns(engine, found)
+        retired = self._check(sorter, found, expected, ranges)
+        columns = self._columns(sorter, found)
         cluster = [order_by(name, columns.get(plain(name))) for name in self._task.cluster_by]
         modified = max(each.modified for each in found.inputs)
         for at in range(slices):
@@ -191,7 +194,7 @@ class _Compaction:
                 continue
             path = work / f"{compacted_name()}.tmp"
             with CompactedFile(path, columns, self._order(columns, found)) as file:
-                for batch in engine.stream(at, cluster):
+                for batch in sorter.stream(at, cluster):
                     if self._stopped.is_set():
                         raise Stopped
                     file.append(batch)
@@ -203,7 +206,7 @@ class _Compaction:
                 yield path, Count(1, size, file.rows)
 
     def _divide(
-        self, engine: Engine, files: list[Path]
+        self, sorter: Sorter, files: list[Path]
     ) -> tuple[int, Mapping[int, Mapping[str, Ranges]]]:
         """Divide the records by time, if they are too many for a file; return what is where.
 
@@ -213,16 +216,16 @@ class _Compaction:
         size = sum(path.stat().st_size for path in files)
         slices = max(1, round(size / self._task.target_size))
         if slices > 1:
-            slices = engine.divide(slices)
-            ranges = engine.identities(_RANGES)
+            slices = sorter.divide(slices)
+            ranges = sorter.identities(_RANGES)
             if ranges is not None:
                 return slices, ranges
-            engine.stay_whole()
-        return 1, engine.identities(None) or {}
+            sorter.stay_whole()
+        return 1, sorter.identities(None) or {}
 
     def _check(
         self,
-        engine: Engine,
+        sorter: Sorter,
         found: Found,
         expected: Mapping[str, Ranges],
         ranges: Mapping[int, Mapping[str, Ranges]],
@@ -242,18 +245,18 @@ class _Compaction:
             for producer, spans in expected.items()
         }
         may_be = union(each for each in found.inputs if each.retired)
-        good = engine.rows() == sum(map(len, there.values()))
-        if good and is_within(there, expected) and is_within(gone, may_be):
+        good = sorter.rows() == sum(map(len, there.values()))
+        if good and is_within(there.items(), expected) and is_within(gone.items(), may_be):
             return {producer: spans for producer, spans in gone.items() if spans}
         raise self._blame(LogbatchError("its files contradict themselves"), found)
 
-    def _columns(self, engine: Engine, found: Found) -> dict[str, str]:
+    def _columns(self, sorter: Sorter, found: Found) -> dict[str, str]:
         """Return the typed columns, which are the same in all files of a date."""
         if found.kept:
             return dict(found.kept[0].columns)
         task, known = self._task, found.columns()
         names = [*task.names, *map(plain, task.cluster_by)]
-        columns = choose_columns(engine, task.promote, names, known, engine.rows())
+        columns = choose_columns(sorter, task.promote, names, known, sorter.rows())
         self._odd = [
             f"{self._folder}: {name!r} did not become a column: there it has no values of one type"
             for name in task.names
@@ -273,20 +276,22 @@ class _Compaction:
         for each in used:
             if not each.path.exists():
                 return Vanished(str(each.path))
-        bad = [] if "No space left" in str(error) else list(check_content(used))
+        if _FULL in str(error):
+            return LogbatchError(_NO_SPACE)
+        bad = list(check_content(used))
         self._unfit.update((each.path, each) for each in bad)
         return bad[0] if bad else LogbatchError(_explain(error))
 
     @contextlib.contextmanager
-    def _watched(self, place: Place, engine: Engine) -> Iterator[None]:
-        """Interrupt the engine when somebody asks for the end."""
+    def _watched(self, place: Place, sorter: Sorter) -> Iterator[None]:
+        """Interrupt the sorter when somebody asks for the end."""
         ended = threading.Event()
 
         def watch() -> None:
             while not ended.wait(_EVERY):
                 if place.is_stopped():
                     self._stopped.set()
-                    engine.interrupt()
+                    sorter.interrupt()
 
         watcher = threading.Thread(target=watch, name="logbatch-compact", daemon=True)
         watcher.start()

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import shutil
 import stat
@@ -26,7 +27,7 @@ from typing import NamedTuple
 
 from logbatch.dataset.compaction.inputs import is_within
 from logbatch.dataset.listing import Damaged, Vanished, find_segment
-from logbatch.dataset.snapshot import make_part
+from logbatch.dataset.snapshot import Taken, make_part
 from logbatch.disk import make_directory, read_blocks, replacing, sync_directory, write_all
 from logbatch.identity import Ranges
 from logbatch.storage.folders import NO_LOCKS, Busy, changing, exchange
@@ -152,7 +153,7 @@ class Change(NamedTuple):
     """
 
     made: Sequence[Path]
-    consumed: Mapping[str, Mapping[str, Ranges]]
+    consumed: Mapping[str, Taken]
     stay: Collection[str]
     aside: Collection[str]
     covered: Mapping[str, Ranges]
@@ -178,15 +179,24 @@ def change_folder(
         names = list_names(folder)
         dropped = _find_dropped(folder, names, change)
         stay = names - dropped
-        linked = locked and _link(folder, staged, stay, change.aside)
-        if linked:
+        may = locked and not folder.is_symlink()  # the link would be exchanged, not the folder
+        if may and _link(folder, staged, stay, change.aside):
             sync_directory(staged)
-            if swap(staged, folder):
+            if _swap(staged, folder, swap):
                 sync_directory(folder.parent)
                 sync_directory(staged.parent)
                 return True
         _change_in_place(folder, change, dropped)
         return False
+
+
+def _swap(staged: Path, folder: Path, swap: Callable[[Path, Path], bool]) -> bool:
+    try:
+        return swap(staged, folder)
+    except OSError as error:
+        if error.errno in (errno.EXDEV, errno.EBUSY):  # something is mounted there
+            return False
+        raise
 
 
 def _find_dropped(folder: Path, names: set[str], change: Change) -> set[str]:
@@ -201,30 +211,30 @@ def _find_dropped(folder: Path, names: set[str], change: Change) -> set[str]:
         held = _read_held(folder / name)
         if held and is_within(held, change.covered):
             dropped.add(name)
-        for producer, ranges in held.items():
-            came[producer] = Ranges([*came.get(producer, ()), *ranges])
+        for producer, spans in held:
+            came[producer] = Ranges([*came.get(producer, ()), *spans])
     for name in change.consumed.keys() - names:
         if not is_within(change.consumed[name], came):
             raise Vanished(str(folder / name))
     return dropped
 
 
-def _read_held(path: Path) -> Mapping[str, Ranges]:
+def _read_held(path: Path) -> Taken:
     """Return which records a file holds that came meanwhile; none where that is not certain."""
     segment = find_segment(path)
     if segment is None or segment.growing:
-        return {}
+        return ()
     try:
-        return {producer: Ranges(spans) for producer, spans in make_part(segment).taken}
+        return make_part(segment).taken
     except (Vanished, Damaged):
-        return {}
+        return ()
 
 
 def _link(folder: Path, staged: Path, names: Collection[str], aside: Collection[str]) -> bool:
     """Link files into the staged folder; return whether that can be done."""
     try:
         for name in sorted(names):
-            target = staged / (_hidden(name) if name in aside else name)
+            target = staged / (_hide(name, names) if name in aside else name)
             with contextlib.suppress(FileNotFoundError):  # a temporary file may go at any time
                 os.link(folder / name, target, follow_symlinks=False)
     except (OSError, NotImplementedError) as error:
@@ -234,9 +244,11 @@ def _link(folder: Path, staged: Path, names: Collection[str], aside: Collection[
     return True
 
 
-def _hidden(name: str) -> str:
-    """Return the name under which a file is put aside, so that nobody takes it for a good one."""
-    return f".damaged-{Path(name).stem}"
+def _hide(name: str, names: Collection[str]) -> str:
+    """Return a name under which a file is put aside, so that nobody takes it for a good one."""
+    hidden = f".damaged-{Path(name).stem}"
+    others = (f"{hidden}-{number}" for number in itertools.count(2))
+    return next(each for each in itertools.chain([hidden], others) if each not in names)
 
 
 def _change_in_place(folder: Path, change: Change, dropped: Collection[str]) -> None:
@@ -250,7 +262,7 @@ def _change_in_place(folder: Path, change: Change, dropped: Collection[str]) -> 
     sync_directory(folder)
     for name in change.aside:
         with contextlib.suppress(FileNotFoundError):
-            os.rename(folder / name, folder / _hidden(name))
+            os.rename(folder / name, folder / _hide(name, os.listdir(folder)))
     for name in dropped:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(folder / name)

@@ -106,7 +106,7 @@ def echo_rejected(request: Request) -> Answer:
 def send(texts: Texts, url: str, **options: Any) -> None:
     """Send two records with every kind of secret, and collect what is shown."""
     place = url.replace("//", f"//me:{URL}@" if "token" not in options else "//")
-    options = {"headers": {"X-Api-Key": HEADER}, "close_timeout": 0.1, "timeout": 0.3, **options}
+    options = {"headers": {"X-Api-Key": HEADER}, "close_timeout": 0.1, "timeout": 10, **options}
     handler = BatchHandler(
         f"{place}/logs?api_key={QUERY}&name=app", on_error=texts.on_error, **options
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import pyarrow as pa
 
+from logbatch.dataset.filter.literals import quoted_text
 from logbatch.errors import QueryError
 from logbatch.identity import Ranges
 from logbatch.storage.columns import COLUMNS
@@ -56,7 +57,7 @@ class Numbers(NamedTuple):
     high: float | None
 
 
-class Engine:
+class Sorter:
     """A connection of a compaction.
 
     Args:
@@ -100,7 +101,7 @@ class Engine:
     def join(self, files: Sequence[Path], target: Path) -> None:
         """Write the fixed columns of files into one Parquet file."""
         self._connection.execute(
-            f"COPY (SELECT {_FIXED} FROM {_read(files)}) TO {_quote(os.fspath(target))}"
+            f"COPY (SELECT {_FIXED} FROM {_read(files)}) TO {quoted_text(os.fspath(target))}"
             " (FORMAT parquet, COMPRESSION zstd)"
         )
 
@@ -123,7 +124,7 @@ class Engine:
         """Return what the values of attributes are."""
         parts, answers = [f"{_KEEP} AS kept"], []
         for at, name in enumerate(names):
-            pointer = _quote(point_at(name))
+            pointer = quoted_text(point_at(name))
             parts.append(f"json_type(kept, {pointer}) AS t{at}")
             parts.append(f"try_cast(kept->>{pointer} AS DOUBLE) AS n{at}")
             number = f"FILTER (WHERE t{at} IN ('BIGINT', 'UBIGINT', 'HUGEINT', 'DOUBLE'))"
@@ -179,8 +180,10 @@ class Engine:
         """
         order = ", ".join([*(f"{each} NULLS LAST" for each in cluster), _ORDER])
         query = f"SELECT {_FIXED} FROM {self._source} WHERE {self._slices} = {at} ORDER BY {order}"
-        relation = self._connection.sql(query)
-        yield from relation.to_arrow_reader(BATCH)
+        relation: Any = self._connection.sql(query)
+        # DuckDB 1.3 has the older of the two names only.
+        read = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
+        yield from read(BATCH)
 
     def _ask(self, query: str, **values: Any) -> list[Any]:
         return self._connection.execute(query, values or None).fetchall()
@@ -196,9 +199,9 @@ def order_by(name: str, kind: str | None) -> str:
     if name in COLUMNS and name != "attributes":
         return f'"{name}"'
     name = name.removeprefix("attributes.")
-    value = f"({_KEEP})->>{_quote(point_at(name))}"
+    value = f"({_KEEP})->>{quoted_text(point_at(name))}"
     if "." in name:  # a key with a dot, or one within another
-        value = f"coalesce({value}, ({_KEEP})->>{_quote(point_at(*name.split('.')))})"
+        value = f"coalesce({value}, ({_KEEP})->>{quoted_text(point_at(*name.split('.')))})"
     types = {"int64": "BIGINT", "float64": "DOUBLE"}
     return f"try_cast({value} AS {types[kind]})" if kind in types else f"({value})"
 
@@ -209,9 +212,5 @@ def point_at(*keys: str) -> str:
 
 
 def _read(files: Sequence[Path]) -> str:
-    names = ", ".join(_quote(os.fspath(file)) for file in files)
+    names = ", ".join(quoted_text(os.fspath(file)) for file in files)
     return f"read_parquet([{names}], hive_partitioning = false)"
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
