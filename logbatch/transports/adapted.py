@@ -84,6 +84,10 @@ class Adapted(BaseTransport):
         """Do nothing: what order there is to keep is the object's own affair."""
         return Tidied()
 
+    def retain(self) -> float:
+        """Remove nothing: how long records stay is the object's own affair."""
+        return float("inf")
+
     def close(self) -> None:
         """Call the object's `close`."""
         self.given.close()

@@ -97,7 +97,7 @@ class Transport(Protocol):
     """What a transport must have: any object with these two methods is one.
 
     It may also have any attribute and method of `logbatch.transports.base.BaseTransport` but
-    `tidy`, above all these:
+    `tidy` and `retain`, above all these:
 
         destination     a string that is the same in every process that sends to the same place:
                         any of them may finish the journals of those that died.  None keeps the

@@ -558,6 +558,10 @@ class TestFiles:
         assert [folder / "mine.tmp"] == temporaries(tmp_path)
 
 
+OF_PARQUET = "compact, compact_bytes, compact_share, compression, retain_age, retain_bytes"
+OF_JSONL = "compression, retain_age, retain_bytes, rotate_bytes, rotate_seconds"
+
+
 class TestRegistry:
     @pytest.mark.parametrize(
         ("url", "kind", "path"),
@@ -648,7 +652,7 @@ class TestRegistry:
             ("parquet:", {}, "path='' must name a directory"),
             ("parquet://logs", {}, '"parquet:logs" or "parquet:/var/log/app"'),
             ("parquet:logs?compresion=none", {}, "'compresion'; did you mean 'compression'"),
-            ("parquet:logs?now=1", {}, "unknown option 'now'; known are: compact, .* compression$"),
+            ("parquet:logs?now=1", {}, "unknown option 'now'; known are: compact, .*retain_bytes$"),
             ("jsonl:logs", {"now": 1}, "unknown option 'now'; known are: (?!.*remembered)"),
             ("jsonl:logs?rotate_bytes=0", {}, "rotate_bytes='0' must be a number of bytes"),
             ("jsonl:logs", {"rotate_seconds": "x"}, "rotate_seconds='x' must be a number of sec"),
@@ -691,13 +695,10 @@ class TestRegistry:
     @pytest.mark.parametrize(
         ("transport", "offered"),
         [
-            ("parquet:logs", "columns, compact, compact_bytes, compact_share, compression"),
-            ("jsonl:logs", "compression, rotate_bytes, rotate_seconds"),
-            (
-                {"type": "parquet", "path": "logs"},
-                "columns, compact, compact_bytes, compact_share, compression, path",
-            ),
-            ({"type": "jsonl", "path": "logs"}, "compression, path, rotate_bytes, rotate_seconds"),
+            ("parquet:logs", f"columns, {OF_PARQUET}"),
+            ("jsonl:logs", OF_JSONL),
+            ({"type": "parquet", "path": "logs"}, f"columns, {OF_PARQUET}, path"),
+            ({"type": "jsonl", "path": "logs"}, f"{OF_JSONL}, path"),
             (
                 "https://example.org",
                 "accept_html, account, batch_recheck, body, compression, fallback, fields, headers,"
@@ -717,8 +718,8 @@ class TestRegistry:
                 build({**transport, "zzzz": 1})
 
     @pytest.mark.parametrize(("kind", "offered"), [
-        ("parquet", "compact, compact_bytes, compact_share, compression"),
-        ("jsonl", "compression, rotate_bytes, rotate_seconds"),
+        ("parquet", OF_PARQUET),
+        ("jsonl", OF_JSONL),
     ])  # fmt: skip
     def test_what_is_offered_in_a_url(self, kind: str, offered: str) -> None:
         """There, those that a text can hold."""
