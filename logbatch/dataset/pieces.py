@@ -345,6 +345,21 @@ def _read_jsonl(part: Part, piece: Piece | None, schema: pa.Schema) -> tuple[pa.
     return table.select(schema.names), damaged
 
 
+def stream(part: Part, groups: list[int], schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
+    """Yield what is taken of some row groups of a Parquet file, so many rows at a time at most.
+
+    Raises:
+        Vanished, Damaged: The file cannot be read.
+    """
+    wanted = {*schema.names, "producer", "sequence"}
+    with reading(part.path), pq.ParquetFile(part.path, buffer_size=_EDGE) as file:
+        names = [name for name in file.schema_arrow.names if name in wanted]
+        for batch in file.iter_batches(rows, groups, names, use_threads=False):
+            table = _only_taken(pa.Table.from_batches([batch]), part)
+            if table.num_rows:
+                yield conform(table, schema)
+
+
 def _only_taken(table: pa.Table, part: Part) -> pa.Table:
     return table.filter(taken_of(table, part))
 

@@ -17,7 +17,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from logbatch.dataset.listing import Damaged, Vanished, find_segment
-from logbatch.dataset.pieces import FIXED, Piece, conform, read, reading
+from logbatch.dataset.pieces import FIXED, Piece, conform, read, reading, stream
 from logbatch.dataset.snapshot import Part, make_part
 from logbatch.dataset.source import TRIES
 from logbatch.errors import DatasetError
@@ -30,6 +30,7 @@ pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go t
 
 _STEP = 1 << 16  # bytes in which a line is looked for
 _COPIES = 4  # of rows, while they are read, put in order and compared
+_STREAMED = 1 << 18  # bytes of a file of many producers that are held at a time
 _PACKED = 16  # bytes of lines for each byte of a compressed file, at the most as it is expected
 
 _IDENTITY = pa.schema([FIXED.field("producer"), FIXED.field("sequence")])
@@ -128,12 +129,15 @@ def _read_compacted(part: Part, charge: Charge) -> Iterator[pa.Table]:
     """Read the records from a file of many producers, where they stand among those of others."""
     with reading(part.path):
         metadata = pq.read_metadata(part.path)
-        sizes = [metadata.row_group(at).total_byte_size for at in range(metadata.num_row_groups)]
-    charge(_COPIES * max(sizes, default=0))
-    for group in range(len(sizes)):
-        piece = Piece(group, group + 1)
-        if len(read(part, piece, _IDENTITY)[0]):
-            yield read(part, piece, FIXED)[0]
+        found = [metadata.row_group(at) for at in range(metadata.num_row_groups)]
+    # A row group is large, and most of it is of others: it is not held as a whole.
+    mean = max((-(-group.total_byte_size // max(group.num_rows, 1)) for group in found), default=1)
+    rows = max(1, _STREAMED // max(mean, 1))
+    charge(_COPIES * rows * mean)
+    groups = [at for at in range(len(found)) if len(read(part, Piece(at, at + 1), _IDENTITY)[0])]
+    for table in stream(part, groups, FIXED, rows) if groups else ():
+        charge(_COPIES * table.nbytes)
+        yield table
 
 
 def _measure(part: Part, piece: Piece | None) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from pathlib import Path
+from typing import Any
 
 from make import P
 from receivers import Client, MakeEntries, Start
 from waiting import wait_until
 
+from logbatch import Dataset
 from logbatch.storage.segments import list_segments
 
 
@@ -51,6 +54,30 @@ def test_each_record_once_while_files_are_merged(
     assert_known(again, lines, last)
     assert 1 == again.send(lines(last, last + 1), f"{P}/{last}-{last + 1}").json()["logs_added"]
     assert [f"n {n}" for n in range(last + 2)] == again.messages()
+
+
+def test_what_comes_again_after_a_compaction(
+    start: Start, lines: MakeEntries, tmp_path: Path
+) -> None:
+    """It is compared with its own rows of a large file, and costs no more than those."""
+    limits: dict[str, Any] = {"max_body_bytes": 1 << 20, "max_memory_bytes": 16 << 20}
+    client = start(format="parquet", **limits)
+    last = 23
+    entries = lines(0, last)
+    for n, entry in enumerate(entries):
+        entry["message"] += random.Random(n).randbytes(300_000).hex()
+        assert 1 == client.send([entry], f"{P}/{n}-{n}").json()["logs_added"]
+    client.stop()
+    Dataset(tmp_path / "logs").compact(older_than=0)
+    assert 1 == count_files(client)
+
+    again = start(tmp_path / "logs", format="parquet", **limits)
+    for n in (0, 11, last):
+        answer = again.send([entries[n]], f"{P}/{n}-{n}")
+        assert (200, 0) == (answer.status_code, answer.json().get("logs_added")), answer.text
+    other = entries[3] | {"message": "other"}
+    assert 409 == again.send([other], f"{P}/3-3").status_code
+    assert last + 1 == len(again.messages())
 
 
 def test_a_comparison_while_files_go_away(start: Start, lines: MakeEntries) -> None:
