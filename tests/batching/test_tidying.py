@@ -12,6 +12,7 @@ import pytest
 from bench import Bench, put
 from children import Child
 from make import logged_line
+from waiting import wait_until
 
 from logbatch.batching.batcher import Batcher
 from logbatch.batching.delivery import KEEP_LATER, delivering
@@ -168,8 +169,7 @@ def test_what_is_logged_meanwhile_is_not_stored() -> None:
     threads: list[bool] = []
     transport.inside = lambda: threads.append(get_ident() in delivering)
     put(batcher, "a", level=logging.ERROR)
-    assert transport.wait_for(1)
+    wait_until(lambda: threads, "the moment behind the send")
     assert batcher.close()
-    assert threads
     assert all(threads)
     assert get_ident() not in delivering
