@@ -42,8 +42,10 @@ class Shared:
             os.sched_yield()
 
 
-_fork: Callable[[], int] = ctypes.PyDLL(None).fork
-
+_libc = ctypes.PyDLL(None)  # what is called by this way keeps the interpreter's lock
+_runtime = ctypes.c_char.in_dll(ctypes.pythonapi, "_PyRuntime")
+_AROUND = 4 << 20  # bytes; the lock of the interpreter is in `_PyRuntime`, which is smaller
+_GO = b"\n"
 
 MAY_CRASH = (
     "CPython 3.13 may crash where a child that C code forked starts a thread"
@@ -55,28 +57,75 @@ MAY_CRASH = (
 def fork_unnoticed() -> int:
     """Fork as C libraries and uWSGI do, which call none of Python's hooks.
 
-    CPython itself goes on in such a child only if no other thread was waiting for its lock.  That
-    of 3.13 crashes now and then all the same, when the child starts a thread: a test is skipped.
+    CPython itself goes on in such a child only if no other thread ran, or waited for its lock: the
+    child has that lock as it was.  So all threads are looked at before and after, while this one
+    keeps the lock; and where they were not at rest the child is killed, before it did anything.
+    That of 3.13 crashes now and then all the same, when the child starts a thread: a test is
+    skipped.
     """
     if MAY_CRASH:
         pytest.skip(MAY_CRASH)
-    calm = 0
-    while calm < 5:
-        before = _switches()
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
         time.sleep(0.001)  # whoever waits for the lock gets it now
-        calm = calm + 1 if _switches() == before else 0
-    return _fork()
+        ours, other = os.pipe()
+        tasks = set(os.listdir("/proc/self/task"))
+        looks = [f"/proc/self/task/{task}/syscall".encode() for task in tasks - {_own_task()}]
+        child = _fork_at_rest(looks, ours, other)
+        if child == 0:
+            os.close(ours)
+            return 0
+        good = child > 0 and _are_at_rest(looks) and tasks == set(os.listdir("/proc/self/task"))
+        if good:
+            os.write(other, _GO)
+        elif child > 0:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        os.close(ours)
+        os.close(other)
+        if good:
+            return child
+    raise AssertionError("the other threads of this process are never at rest")
 
 
-def _switches() -> list[str]:
-    """Return how often each other thread of this process was put to sleep."""
-    me = str(threading.get_native_id())
-    found = []
-    for task in Path("/proc/self/task").iterdir():
-        with suppress(OSError):  # it has ended
-            if task.name != me:
-                found.append((task / "status").read_text().partition("State:")[2])
-    return found
+def _own_task() -> str:
+    return str(threading.get_native_id())
+
+
+def _fork_at_rest(looks: list[bytes], ours: int, other: int) -> int:
+    """Fork if all other threads are at rest; -1 if not.
+
+    The child waits for a word of the parent at the pipe's one end, and closes the other.
+
+    The lock of the interpreter is never released in here.
+    """
+    if not _are_at_rest(looks):
+        return -1
+    child = int(_libc.fork())
+    if child == 0:
+        _libc.close(other)
+        if _libc.read(ours, ctypes.create_string_buffer(1), 1) != 1:  # the parent was killed
+            _libc._exit(1)
+    return child
+
+
+def _are_at_rest(looks: list[bytes]) -> bool:
+    """Return whether each of these threads waits in the kernel, and not for the interpreter."""
+    return all(map(_is_at_rest, looks))
+
+
+def _is_at_rest(look: bytes) -> bool:
+    file = _libc.open(look, os.O_RDONLY)
+    if file < 0:  # it has ended
+        return True
+    content = ctypes.create_string_buffer(256)
+    _libc.read(file, content, 255)
+    _libc.close(file)
+    words = content.value.split()  # the number of the call, its arguments, two addresses
+    if len(words) < 9:
+        return False  # it is running
+    distance = int(words[1], 16) - ctypes.addressof(_runtime)
+    return not -_AROUND < distance < _AROUND
 
 
 class Child:

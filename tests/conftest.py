@@ -115,12 +115,17 @@ def _is_here(host: str) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def _loggers_stay() -> Iterator[None]:
-    """What a test disables by configuring `logging` is enabled for the next one."""
+def _logging_stays() -> Iterator[None]:
+    """Loggers that a test disables, and levels that it names, are for the next as they were."""
+    names, numbers = dict(logging._levelToName), dict(logging._nameToLevel)
     yield
     for logger in logging.Logger.manager.loggerDict.values():
         if isinstance(logger, logging.Logger):
             logger.disabled = False
+    for now, before in ((logging._levelToName, names), (logging._nameToLevel, numbers)):
+        if now != before:
+            now.clear()
+            now.update(before)  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)

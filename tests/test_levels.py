@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 
 import pytest
 
 from logbatch import levels
 from logbatch.dataset.filter.language import Filter
-
-
-@pytest.fixture
-def vip() -> Iterator[None]:
-    """A level that only this program knows."""
-    logging.addLevelName(33, "Vip")
-    yield
-    del logging._levelToName[33], logging._nameToLevel["Vip"]
 
 
 @pytest.mark.parametrize("name", ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "NOTSET"])
@@ -55,9 +46,9 @@ def test_priorities_of_syslog() -> None:
     assert [None, *["CRITICAL"] * 3, "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG", None] == names
 
 
-@pytest.mark.usefixtures("vip")
 def test_a_level_of_the_program_is_known() -> None:
     """A level that the program has added is known at once, in either case."""
+    logging.addLevelName(33, "Vip")
     assert ("Vip", 33) == levels.from_name("VIP")
     assert 33 == levels.number_of("vip") == levels.number_of_method("vip")
 

@@ -312,12 +312,22 @@ def _read_through(part: Part) -> None:
     """
     import duckdb
 
+    before = _identity(part.path)
     with duckdb.connect(":memory:") as connection:
         try:
             connection.sql(
                 f"SELECT max(hash(COLUMNS(*))) FROM read_parquet([{quoted_text(str(part.path))}])"
             ).fetchall()
         except (duckdb.Error, OSError) as error:
-            if not os.path.exists(part.path):
+            if before is None or before != _identity(part.path):  # perhaps it is there again
                 raise Vanished(str(part.path)) from error
             raise Damaged(part.path, str(error).partition("\n")[0]) from error
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another that has its name later; None if it is not there."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns

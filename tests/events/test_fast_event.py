@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import PurePosixPath
@@ -115,14 +115,6 @@ def test_levels(level: object) -> None:
     assert both.careful == both.fast
 
 
-@pytest.fixture
-def _renamed() -> Iterator[None]:
-    """Give INFO its own name back at the end."""
-    yield
-    logging.addLevelName(logging.INFO, "INFO")
-
-
-@pytest.mark.usefixtures("_renamed")
 def test_a_level_that_is_renamed() -> None:
     """A level that gets another name while the program runs has that name from then on."""
     both = Both()
