@@ -107,8 +107,12 @@ class Ranges:
     def __iter__(self) -> Iterator[tuple[int, int]]:
         return zip(tuple(self._firsts), tuple(self._lasts), strict=True)
 
-    def __len__(self) -> int:
-        """Count the integers in the set (not the ranges)."""
+    def count(self) -> int:
+        """Return how many integers are in the set.
+
+        It has no `len`: `tuple` and `list` would take that for the number of ranges, and reserve
+        memory for a thousand million of them.
+        """
         return sum(self._lasts) - sum(self._firsts) + len(self._firsts)
 
     def __bool__(self) -> bool:

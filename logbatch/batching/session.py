@@ -193,7 +193,7 @@ class Session:
                 return self._final
             came, pending = self.journal.count_and_pending()
             dropped = Counter(self._dropped)
-            accepted = came + dropped.total() - len(self.journal.dropped)
+            accepted = came + dropped.total() - self.journal.dropped.count()
             published = accepted - pending - self._rejected - dropped.total()
             return Tally(accepted, published, pending, self._rejected, dropped)
 

@@ -74,6 +74,8 @@ class Engine:
     Args:
         memory: Bytes that it may take.
         spill: Whether it may use the disk beyond them.
+        files: How many it is going to read, where that is known.  Of a few it keeps what their ends
+            tell, which it needs more than once.
 
     Raises:
         ModuleNotFoundError: DuckDB is not installed.
@@ -84,6 +86,7 @@ class Engine:
         memory: int = MEMORY,
         *,
         spill: bool = True,
+        files: int = _MANY,
     ) -> None:
         import duckdb
 
@@ -101,7 +104,8 @@ class Engine:
         self._closed = False
         self._numbers = count()
         try:
-            self.execute("SET TimeZone = 'UTC'")
+            keep = "true" if files < _MANY else "false"
+            self.execute(f"SET TimeZone = 'UTC'; SET parquet_metadata_cache = {keep}")
         except BaseException:
             self.close()
             raise

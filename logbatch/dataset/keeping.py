@@ -91,7 +91,7 @@ def find_superseded(files: Sequence[File], where: str) -> list[File]:
         where: The text of the filter: all that match it are in the other file as well.
     """
     kept = [(file, ranges_of(file)) for file in files if read_kept(file) == where]
-    kept.sort(key=lambda each: (sum(map(len, each[1].values())), each[0].path))
+    kept.sort(key=lambda each: (sum(map(Ranges.count, each[1].values())), each[0].path))
     return [
         file
         for at, (file, ranges) in enumerate(kept)
@@ -162,7 +162,7 @@ def count_kept(source: Source, files: Sequence[File], where: Filter) -> Kept:
     """
     snapshot = snapshot_of(file.segment for file in files)
     rows = sum(len(table) for table in _matching(source, snapshot, where))
-    total = sum(map(len, snapshot.covered.values()))
+    total = sum(map(Ranges.count, snapshot.covered.values()))
     size = sum(file.bytes for file in files)
     return Kept(None, rows, total - rows, size * rows // max(total, 1))
 
@@ -182,7 +182,7 @@ def rewrite(source: Source, files: Sequence[File], where: Filter, text: str) -> 
         OSError: The new file cannot be written.
     """
     snapshot = snapshot_of(file.segment for file in files)
-    total = sum(map(len, snapshot.covered.values()))
+    total = sum(map(Ranges.count, snapshot.covered.values()))
     groups = _gather(_matching(source, snapshot, where))
     first = next(groups, None)
     if first is None:

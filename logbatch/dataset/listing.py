@@ -129,9 +129,9 @@ def look(path: Path, producer: str, known: Grown | None = None) -> Grown:
         file.seek(found.stop)
         while block := _read_lines(file, status.st_size - found.stop):
             spans = _spans_of_block(block, producer)
-            before, ranges = len(found.ranges), Ranges([*found.ranges, *spans])
+            before, ranges = found.ranges.count(), Ranges([*found.ranges, *spans])
             count = sum(last - first + 1 for first, last in spans)
-            plain = count == len(ranges) - before == block.count(b"\n")
+            plain = count == ranges.count() - before == block.count(b"\n")
             stop = found.stop + len(block)
             found = Grown(status.st_ino, stop, ranges, found.plain and plain)
         return found

@@ -167,7 +167,7 @@ class _Merge:
         self._units: list[_Unit] = []
         self._windows: Windows | None = None
         if _needs_engine(snapshot, where, limit) and is_installed():
-            self._windows = Windows(source, where, limit, newest_first)
+            self._windows = Windows(source, len(snapshot.parts), where, limit, newest_first)
         try:
             newest = max((self._add_tail(tail) for tail in snapshot.tails), default=0)
             # Times that have not come yet are made up, and tell nothing of when they were written.

@@ -36,6 +36,7 @@ SLACK = 2_000_000  # microseconds that the time of a file may be too early: some
 _BLOCK = 1 << 22  # bytes of a JSONL file that are decoded in one go
 _EDGE = 1 << 16  # bytes in which a line is looked for
 _ROWS = 1 << 14  # rows from which on row groups make a piece
+_REMEMBERED = 4096  # files of which it is kept in memory what their ends tell
 _SECONDS = re.compile(rb'\{"timestamp":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8})')
 _UNDECODABLE = re.compile(r'[\\"\x00-\x1f]')  # msgspec gives no field a name with one of these
 _SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
@@ -93,16 +94,22 @@ def footer(path: Path) -> Footer:
         Vanished, Damaged: It cannot be read.
     """
     with reading(path):
-        metadata = pq.read_metadata(path)
-        columns = metadata.schema
-        if columns.names[:1] != ["timestamp"] or "sequence" not in columns.names:
-            raise Damaged(path, "it was not written by logbatch")
-        exact = '"microseconds"' in columns.column(0).logical_type.to_json()
-        pieces = tuple(_group(metadata, exact))
-        promoted: tuple[pa.Field[Any], ...] = ()
-        if len(columns) > len(FIXED):
-            promoted = tuple(f for f in columns.to_arrow_schema() if f.name not in COLUMNS)
-        return Footer(pieces, promoted)
+        found = os.stat(path)
+        return _footer(path, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _footer(path: Path, inode: int, size: int, mtime: int) -> Footer:
+    metadata = pq.read_metadata(path)
+    columns = metadata.schema
+    if columns.names[:1] != ["timestamp"] or "sequence" not in columns.names:
+        raise Damaged(path, "it was not written by logbatch")
+    exact = '"microseconds"' in columns.column(0).logical_type.to_json()
+    pieces = tuple(_group(metadata, exact))
+    promoted: tuple[pa.Field[Any], ...] = ()
+    if len(columns) > len(FIXED):
+        promoted = tuple(f for f in columns.to_arrow_schema() if f.name not in COLUMNS)
+    return Footer(pieces, promoted)
 
 
 def _group(metadata: pq.FileMetaData, exact: bool) -> Iterator[Piece]:

@@ -38,8 +38,7 @@ _SPOOL = 1 << 26  # bytes of JSONL from which on they are put into a temporary P
 _COMPRESSION = 10  # how much smaller files are than what they hold
 
 _LOCKS = (
-    "SET enable_external_access = false",
-    "SET lock_configuration = true",
+    "SET enable_external_access = false; SET lock_configuration = true; BEGIN TRANSACTION READ ONLY"
 )
 
 
@@ -72,7 +71,7 @@ def _run(
 ) -> pa.Table:
     parquet, others = split(snapshot.parts)
     schema, alike = source.columns(parquet)
-    with _engine(limit) as engine, ExitStack() as stack:
+    with _engine(limit, len(parquet)) as engine, ExitStack() as stack:
         connection = engine.connection
         statement = engine.run(lambda: _check(connection, query))
         paths = [part.path for part in parquet]
@@ -102,16 +101,13 @@ def _run(
 def _lock(engine: Engine, paths: list[Path]) -> None:
     """Leave DuckDB access to these files, and to nothing else."""
     # A parameter would have DuckDB 1.3 import pandas.
-    engine.execute(f"SET allowed_paths = {literal_list(paths)}")
-    for lock in _LOCKS:
-        engine.execute(lock)
-    engine.execute("BEGIN TRANSACTION READ ONLY")
+    engine.execute(f"SET allowed_paths = {literal_list(paths)}; {_LOCKS}")
 
 
-def _engine(limit: int) -> Engine:
+def _engine(limit: int, files: int) -> Engine:
     if not is_installed():
         raise QueryError('SQL needs DuckDB: pip install "logbatch[tools]"')
-    return Engine(limit, spill=False)
+    return Engine(limit, spill=False, files=files)
 
 
 def _spooled(rest: Iterable[pa.Table], schema: pa.Schema, path: Path) -> Path:

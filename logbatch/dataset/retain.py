@@ -29,6 +29,7 @@ from logbatch.dataset.keeping import (
 from logbatch.dataset.listing import Damaged, Vanished, find_folders
 from logbatch.dataset.source import Source
 from logbatch.epoch import to_datetime
+from logbatch.identity import Ranges
 from logbatch.storage.bounds import finish
 from logbatch.storage.coverage import NoCoverage, read_coverage
 from logbatch.storage.maintenance import maintaining
@@ -359,5 +360,5 @@ def count_records(file: File) -> int:
             found = read_coverage(file.path)
         except (NoCoverage, OSError):
             return 0
-        return sum(map(len, found.ranges.values())) - found.retired
-    return sum(map(len, ranges_of(file).values()))
+        return sum(map(Ranges.count, found.ranges.values())) - found.retired
+    return sum(map(Ranges.count, ranges_of(file).values()))

@@ -77,7 +77,7 @@ class Scanner:
         if parquet and not is_installed():
             parquet, others = [], snapshot.parts
         if parquet:
-            self._engine = self._engine or Engine()
+            self._engine = self._engine or Engine(files=len(parquet))
             yield from search(self._engine, self._source, parquet, self._schema, self._where)
         wider = with_columns(self._schema, self._where.columns)
         for table in read_rest(self._source, snapshot._replace(parts=others), wider):

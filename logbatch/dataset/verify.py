@@ -382,12 +382,12 @@ def _agrees(found: Mapping[str, Runs], said: Coverage) -> bool:
     missing = 0
     for producer in {*found, *said.ranges}:
         there = Ranges(found.get(producer, ()))
-        if sum(last - first + 1 for first, last in found.get(producer, ())) != len(there):
+        if sum(last - first + 1 for first, last in found.get(producer, ())) != there.count():
             return False
         told = said.ranges.get(producer, Ranges())
         if any(told.missing(*span) for span in there):
             return False
-        missing += len(told) - len(there)
+        missing += told.count() - there.count()
     return missing == said.retired
 
 

@@ -41,6 +41,7 @@ class Windows:
 
     Args:
         source: Told about damage.
+        files: How many there are.
         where: Which records.
         limit: How many are wanted at most; None for all.
         newest_first: From the end to the beginning.
@@ -50,13 +51,13 @@ class Windows:
     """
 
     def __init__(
-        self, source: Source, where: Filter, limit: int | None, newest_first: bool
+        self, source: Source, files: int, where: Filter, limit: int | None, newest_first: bool
     ) -> None:
         self._source = source
         self._where = where
         self._limit = limit
         self._sign = -1 if newest_first else 1
-        self._engine = Engine()
+        self._engine = Engine(files=files)
         self._small: list[Part] = []
         self._divided: dict[Path, tuple[Part, list[_Stretch]]] = {}
         self._done: dict[Path, float] = {}  # how far each of them was read

@@ -247,7 +247,7 @@ class TestAfterACrash:
         heir = with_clock(JsonlTransport(path), clock)
         there = whole[:cut].count(b"\n")
 
-        assert there == len(heir.published(producer))
+        assert there == heir.published(producer).count()
         heir.send(make_batch(0, sent + 3, producer))
         heir.close()
         found = sorted(folder.glob(f"{producer}*"), key=lambda each: int(each.name.split("-")[1]))

@@ -132,7 +132,7 @@ class TestFile:
         transport.send(batch_of(producer, 0, SMALL))
         old.chmod(0o700)
 
-        assert 1 == len(transport.published(producer))
+        assert 1 == transport.published(producer).count()
 
 
 class TestEngines:

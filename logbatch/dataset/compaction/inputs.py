@@ -306,8 +306,8 @@ def _scan(segment: Segment) -> Part:
                 found.add(run.first, run.last)
     except Damaged as error:
         raise Unfit(segment.path, error.reason, torn=True) from error
-    if tuple(found) != part.spans or lines != len(found):
-        reason = f"of its {lines:,} lines {len(found):,} are whole records"
+    if tuple(found) != part.spans or lines != found.count():
+        reason = f"of its {lines:,} lines {found.count():,} are whole records"
         raise Unfit(segment.path, reason, torn=False)
     return part
 
@@ -325,7 +325,7 @@ def check_content(inputs: Iterable[Input]) -> Iterator[Unfit]:
             yield Unfit(each.path, error.reason, torn=True)
             continue
         said = {producer: Ranges(spans) for producer, spans in each.held}
-        missing = sum(map(len, said.values())) - sum(map(len, held.values()))
+        missing = sum(map(Ranges.count, said.values())) - sum(map(Ranges.count, held.values()))
         if missing != each.retired or not is_within(held.items(), said):
             yield Unfit(each.path, "it holds other records than it says", torn=False)
 

@@ -199,7 +199,7 @@ class _Compaction:
                         raise Stopped
                     file.append(batch)
                     progress.wrote(len(batch))
-                missing = sum(map(len, gone.values()))
+                missing = sum(map(Ranges.count, gone.values()))
                 cluster_by, promote = self._wanted[:2]
                 coverage = Coverage(own, missing, cluster_by=cluster_by, promote=promote)
                 size = file.finish(coverage, modified)
@@ -245,7 +245,7 @@ class _Compaction:
             for producer, spans in expected.items()
         }
         may_be = union(each for each in found.inputs if each.retired)
-        good = sorter.rows() == sum(map(len, there.values()))
+        good = sorter.rows() == sum(map(Ranges.count, there.values()))
         if good and is_within(there.items(), expected) and is_within(gone.items(), may_be):
             return {producer: spans for producer, spans in gone.items() if spans}
         raise self._blame(LogbatchError("its files contradict themselves"), found)
