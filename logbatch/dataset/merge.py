@@ -50,7 +50,9 @@ from logbatch.storage.segments import born
 pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
 
 _FEWEST, _MOST = 1 << 10, 1 << 16  # rows that are gathered before they are sorted
-_FILES = 16  # files that the engine reads first; then it is four times as many, and so on
+_FILES = 16  # files that the engine reads first
+_MORE = 10  # times as many it reads next, and so on
+_AS_A_FILE = 1 << 14  # rows of a piece of a file that count like one
 _LONG = 1 << 20  # bytes of a file of which it reads a part only
 _KEYS = ["timestamp", "producer", "sequence"]
 _STRIDE = 1 << 10  # rows that are made Python objects at a time
@@ -245,7 +247,7 @@ class _Merge:
             if unit.part is None:
                 table = self._chosen(unit.table)
             elif self._windows is not None and _is_parquet(unit.part) and not _is_long(unit):
-                files += 1
+                files += max(1, unit.piece.rows // _AS_A_FILE)
                 rows -= unit.piece.rows if self._limit is None else 0
                 if unit.guessed:
                     guesses.append((unit.part, unit.piece))
@@ -270,7 +272,7 @@ class _Merge:
 
     def _read_window(self, windows: Windows, guesses: list[tuple[Part, Piece]]) -> pa.Table:
         """Read what was gathered; more of that is read at a time as it goes on."""
-        self._files *= 4
+        self._files *= _MORE
         table = windows.read(self._next_edge())
         if not _are_right(guesses, table):
             self._give_up_guessing()
