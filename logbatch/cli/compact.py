@@ -70,10 +70,9 @@ _PAUSE = 60.0  # seconds between two runs of --watch
 )
 @click.option(
     "--memory-limit",
-    default="1GB",
-    show_default=True,
     metavar="SIZE",
-    help="Of all workers together; what needs more is done on the disk.",
+    help="Of all workers together; what needs more is done on the disk.  [default: 1GB, or 500MB"
+    " for each worker if that is more]",
 )
 @color_option
 def command(
@@ -86,7 +85,7 @@ def command(
     dry_run: bool,
     watch: bool,
     workers: int,
-    memory_limit: str,
+    memory_limit: str | None,
     color: str,
 ) -> None:
     """Merge the files of each closed date into few, sorted by time.

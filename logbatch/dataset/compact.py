@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import re
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
@@ -41,6 +43,8 @@ from logbatch.storage.policy import parse_age, parse_bytes
 from logbatch.storage.segments import list_names
 
 _LOOK = 0.1  # seconds between two looks at what tasks tell
+_MEMORY = 1_000_000_000  # bytes that a compaction may take unless it is told; more for many workers
+_NO_TIME = re.compile(r"0+(\.0*)?[smhdw]?")
 
 
 class Done(NamedTuple):
@@ -116,7 +120,7 @@ class Options(NamedTuple):
     target_size: int = 128_000_000
     promote: str | tuple[str, ...] = AUTO
     to_parquet: bool = False
-    memory_limit: int = 1_000_000_000
+    memory_limit: int = _MEMORY
     workers: int = 1
     dry_run: bool = False
 
@@ -128,7 +132,7 @@ def make_options(
     target_size: int | str,
     promote: Sequence[str] | str,
     to: str | None,
-    memory_limit: int | str,
+    memory_limit: int | str | None,
     workers: int,
     dry_run: bool,
 ) -> Options:
@@ -145,10 +149,15 @@ def make_options(
     for key in keys:
         if not key or key == "attributes" or keys.count(key) > 1:
             raise ValueError(f"cluster_by={key!r} must name a column or an attribute, once")
-    memory = parse_bytes("memory_limit", memory_limit)
-    if memory < LEAST_MEMORY * workers:
-        least = f"{LEAST_MEMORY // 1_000_000} MB"
-        raise ValueError(f"memory_limit={memory_limit!r} must be {least} or more for each worker")
+    least = LEAST_MEMORY * workers
+    memory = max(_MEMORY, least)
+    if memory_limit is not None:
+        memory = parse_bytes("memory_limit", memory_limit)
+    if memory < least:
+        each = f"{LEAST_MEMORY // 1_000_000} MB or more for each worker"
+        raise ValueError(
+            f"memory_limit={memory_limit!r} must be {each}: {least // 1_000_000}MB for {workers}"
+        )
     return Options(
         _seconds(older_than),
         keys,
@@ -173,7 +182,7 @@ def _rule(promote: Sequence[str] | str) -> str | tuple[str, ...]:
 def _seconds(age: float | timedelta | str) -> float:
     if isinstance(age, timedelta):
         age = age.total_seconds()
-    return 0.0 if age in (0, "0") else parse_age("older_than", age) / SECOND
+    return 0.0 if _NO_TIME.fullmatch(str(age)) else parse_age("older_than", age) / SECOND
 
 
 def compact(
@@ -214,7 +223,7 @@ def _run(
     total = sum((count_names(Path(task.folder)) for task in tasks), Count())
     with contextlib.ExitStack() as stack:
         if executor is None and tasks:
-            executor = stack.enter_context(_make_executor(min(options.workers, len(tasks))))
+            executor = stack.enter_context(make_executor(min(options.workers, len(tasks))))
         outcomes = _hand_out(tasks, executor, total, tell) if executor else []
     return Report(tuple(outcomes), options.dry_run)
 
@@ -266,17 +275,30 @@ def is_older(name: str, seconds: float, now: float) -> bool:
 # ------------------------------------------------------------------ handing out
 
 
-def _make_executor(workers: int) -> Executor:
+def make_executor(workers: int) -> Executor:
     """Make what runs tasks: one thread beside ours, which can then be interrupted, or processes."""
     if workers == 1:
         return ThreadPoolExecutor(1, "logbatch-compact")
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, context, _ignore_interrupts)
+    return ProcessPoolExecutor(workers, context, _begin_worker)
 
 
-def _ignore_interrupts() -> None:
-    """Leave Ctrl-C to the process that waits for us, which asks us to end."""
+def _begin_worker() -> None:
+    """Leave Ctrl-C to the process that waits for us, which asks us to end; do not outlive it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, name="logbatch-parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End at once when the process that waits for us was killed: it asks nothing of us any more.
+
+    A worker of a pool would wait for its next task for ever.  What it leaves is as if it had been
+    killed as well: the next compaction cleans that up.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _hand_out(

@@ -32,7 +32,7 @@ class Upkeep:
         target_size: int | str = "128MB",
         promote: Sequence[str] | str = "auto",
         to: str | None = None,
-        memory_limit: int | str = "1GB",
+        memory_limit: int | str | None = None,
         workers: int = 1,
         executor: Executor | None = None,
         dry_run: bool = False,
@@ -52,7 +52,8 @@ class Upkeep:
                 have, with values of one type; `"none"` gives none, and names give it to these.
             to: `"parquet"` makes Parquet of JSON Lines; where there is Parquet already, that is
                 done anyway.
-            memory_limit: About the most memory that all workers take together.
+            memory_limit: About the most memory that all workers take together: None for `"1GB"`, or
+                500 MB for each of them if that is more.
             workers: Processes that work.  With more than one, the program must keep what it does
                 under `if __name__ == "__main__":`.
             executor: Runs the tasks instead, each a function of plain values.

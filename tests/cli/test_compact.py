@@ -43,6 +43,14 @@ def test_files_before_and_after(capsys: pytest.CaptureFixture[str]) -> None:
     assert (0, ["nothing to do in 1 date"], "") == compact(capsys, "--older-than", "0")
 
 
+@pytest.mark.parametrize("age", ["0", "0d", "0s", "00"])
+def test_no_time_at_all(age: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a unit or without, today's date is compacted as well."""
+    publish(Path("logs"), make_batch(0, 2, A), make_batch(3, 5, A))
+    code, lines, _ = compact(capsys, "--older-than", age)
+    assert (0, "1 of 1 date compacted") == (code, lines[-1])
+
+
 def test_today_is_not_over(capsys: pytest.CaptureFixture[str]) -> None:
     """Without an option only dates are compacted that ended a day ago."""
     publish(Path("logs"), make_batch(0, 2, A))

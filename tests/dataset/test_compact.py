@@ -7,6 +7,9 @@ import itertools
 import json
 import multiprocessing
 import os
+import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
@@ -22,6 +25,7 @@ from hypothesis import strategies as st
 from make import DAY, A, B, P, batch_of, event, make_batch, numbered, with_identity, write_compacted
 from make import publish as publish_now
 from rows import make_json_values
+from waiting import PATIENCE
 
 from logbatch import Dataset
 from logbatch.dataset.compact import Report, is_older
@@ -183,6 +187,17 @@ def test_files_that_come_later(logs: Path) -> None:
     assert 0 == compact(logs, target_size=one.stat().st_size).changed
     compact(logs)
     assert 1 == len(compacted(logs))
+
+
+def test_files_are_not_made_too_small(logs: Path) -> None:
+    """A size that nobody can mean does not make a file of each record."""
+    for first in range(0, 3000, 500):
+        write(logs / DAY, "parquet", A, first, first + 499)
+    compact(logs, target_size=1)
+
+    assert 3 == len(compacted(logs))
+    assert all_of((A, 0, 2999)) == found(logs)
+    assert 0 == compact(logs, target_size=1).changed
 
 
 def test_the_size_of_files(logs: Path) -> None:
@@ -510,6 +525,30 @@ def test_workers(logs: Path) -> None:
 
     assert (3, 3) == (report.changed, report.after.files)
     assert all_of((A, 10, 39)) == found(logs)
+
+
+def test_many_workers_need_no_other_option(logs: Path) -> None:
+    """Each has the memory that it needs, unless less is asked for."""
+    publish(logs, make_batch(0, 4, A), make_batch(5, 9, A))
+    assert 1 == compact(logs, workers=4).changed
+
+
+def test_a_worker_does_not_outlive_who_started_it() -> None:
+    """Nobody waits for output of a compaction that was killed."""
+    program = (
+        "import os, time; from logbatch.dataset.compact import make_executor;"
+        "print(make_executor(2).submit(os.getpid).result(), flush=True); time.sleep(600)"
+    )
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        parent.kill()
+        try:
+            parent.communicate(timeout=PATIENCE)  # until the worker has closed its end
+        except subprocess.TimeoutExpired:
+            os.kill(worker, signal.SIGKILL)
+            raise
 
 
 def test_a_worker_that_dies(logs: Path) -> None:

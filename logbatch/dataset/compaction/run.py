@@ -36,6 +36,7 @@ from logbatch.storage.coverage import Coverage, compacted_name
 from logbatch.storage.segments import list_names
 
 _TRIES = 5  # for a folder in which files go away
+_LEAST_ROWS = 1_000  # of a file on average, however small files are to be
 _RANGES = 50_000  # in the footers of a date's files, beyond which these are not divided
 _EVERY = 0.2  # seconds between two looks whether to stop
 _NO_MEMORY = "it takes more memory than the limit that was set"
@@ -215,7 +216,7 @@ class _Compaction:
         """
         size = sum(path.stat().st_size for path in files)
         slices = max(1, round(size / self._task.target_size))
-        if slices > 1:
+        if slices > 1 and (slices := min(slices, sorter.rows() // _LEAST_ROWS)) > 1:
             slices = sorter.divide(slices)
             ranges = sorter.identities(_RANGES)
             if ranges is not None:
