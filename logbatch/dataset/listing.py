@@ -34,6 +34,14 @@ class Vanished(Exception):
     """A file was renamed or removed since it was listed: the listing is out of date."""
 
 
+NOWHERE = "it is a link to a file that is not there"
+
+
+def leads_nowhere(path: Path) -> bool:
+    """Return whether a name is a link to nothing: it stays, so waiting for it is in vain."""
+    return path.is_symlink() and not os.path.exists(path)
+
+
 class Damaged(Exception):
     """A file cannot be read; it counts as not there.
 

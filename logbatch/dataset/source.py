@@ -15,7 +15,14 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from logbatch.dataset.listing import JOURNAL, Damaged, Grown, Vanished
+from logbatch.dataset.listing import (
+    JOURNAL,
+    NOWHERE,
+    Damaged,
+    Grown,
+    Vanished,
+    leads_nowhere,
+)
 from logbatch.dataset.pieces import FIXED, Footer, footer
 from logbatch.dataset.snapshot import Part, ReadPending, Snapshot, take_snapshot
 from logbatch.errors import DatasetError, DatasetWarning
@@ -121,12 +128,27 @@ class Source:
         Raises:
             DatasetError: None is left.
         """
-        if isinstance(error, Damaged):
-            self._exclude(error.path, f"{error.reason}; it was left out")
-            return left
-        if left <= 1:
-            raise DatasetError(f"{self.directory} changes faster than it can be read") from error
-        return left - 1
+        try:
+            self.leave_out(error)
+        except Vanished:
+            if left > 1:
+                return left - 1
+            changes = "changes faster than it can be read"
+            raise DatasetError(f"{self.directory} {changes}") from error
+        return left
+
+    def leave_out(self, error: Vanished | Damaged) -> None:
+        """Take note of a file that is damaged, or a link to nothing: it counts as not there.
+
+        Raises:
+            Vanished: It went away meanwhile.
+        """
+        if isinstance(error, Vanished):
+            path = Path(str(error))
+            if not leads_nowhere(path):
+                raise error
+            error = Damaged(path, NOWHERE)
+        self._exclude(error.path, f"{error.reason}; it was left out")
 
     def _exclude(self, path: Path, reason: str) -> None:
         if path not in self._excluded:

@@ -24,7 +24,7 @@ import pyarrow as pa
 from logbatch.dataset.filter.comparisons import as_object
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.leftovers import find_leftovers
-from logbatch.dataset.listing import JOURNAL, Damaged
+from logbatch.dataset.listing import JOURNAL, Damaged, Vanished
 from logbatch.dataset.pieces import FIXED
 from logbatch.dataset.runs import Runs, read_runs
 from logbatch.dataset.snapshot import Part, Spans, make_part, present
@@ -221,15 +221,15 @@ class _Check:
         for segment in list_segments(self._source.directory):
             try:
                 yield make_part(segment)
-            except Damaged as error:
-                self._source.note(error, 1)
+            except (Vanished, Damaged) as error:
+                self._source.leave_out(error)
 
     def _count(self, part: Part) -> None:
         """Count what a file holds, each record as often as it is in there."""
         try:
             found = self._known.get(part.path) or read_runs(part)
-        except Damaged as error:
-            self._source.note(error, 1)
+        except (Vanished, Damaged) as error:
+            self._source.leave_out(error)
             return
         if not part.segment.growing:
             self._known[part.path] = found

@@ -375,6 +375,37 @@ def test_torn_and_foreign_files(logs: Path) -> None:
     assert 0 == compact(logs).changed
 
 
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        (f"{P}-0-9.parquet", "nowhere"),
+        (f"{P}-0-9.parquet", f"{P}-0-9.parquet"),
+        (f"{P}-0-9.jsonl.gz", "nowhere"),
+        (f"compacted-{P}.parquet", "nowhere"),
+        (f"{P}-0.jsonl", "nowhere"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::logbatch.errors.DatasetWarning")
+def test_a_link_to_nothing(logs: Path, name: str, target: str) -> None:
+    """It is told, and stops neither readers nor a compaction: waiting for it is in vain."""
+    write(logs / DAY, "parquet", A, 0, 4)
+    write(logs / DAY, "parquet", A, 5, 9)
+    link = logs / DAY / name
+    link.symlink_to(target)
+    dataset = Dataset(logs)
+    assert 10 == len(dataset.to_table())
+    [problem] = dataset.problems
+    assert name in problem
+    assert [A] == [each.producer for each in verify(logs).producers if each.present]
+    report = compact(logs)
+
+    assert 1 == report.changed
+    assert name.endswith("jsonl") or any(name in each for each in report.problems)
+    assert link.is_symlink()
+    assert all_of((A, 0, 9)) == found(logs)
+    assert 0 == compact(logs).changed
+
+
 def test_a_file_whose_pages_are_damaged(logs: Path) -> None:
     """Also what shows only when it is read stops nothing."""
     write(logs / DAY, "parquet", A, 0, 9)

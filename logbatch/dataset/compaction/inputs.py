@@ -17,7 +17,15 @@ import pyarrow.parquet as pq
 
 from logbatch.dataset.compaction.task import Count
 from logbatch.dataset.keeping import KEPT
-from logbatch.dataset.listing import Damaged, Vanished, find_runs, find_segment, is_foreign
+from logbatch.dataset.listing import (
+    NOWHERE,
+    Damaged,
+    Vanished,
+    find_runs,
+    find_segment,
+    is_foreign,
+    leads_nowhere,
+)
 from logbatch.dataset.pieces import FIXED, blocks, reading
 from logbatch.dataset.runs import read_runs
 from logbatch.dataset.snapshot import Part, Taken, choose, make_part
@@ -231,6 +239,8 @@ class _Looker:
             Vanished: It is gone.
             OSError: It may not be read.
         """
+        if leads_nowhere(segment.path):
+            raise Unfit(segment.path, NOWHERE, torn=False)
         try:
             status = os.stat(segment.path)
             if segment.ext == "parquet":
