@@ -123,5 +123,5 @@ def describe(done: Retained) -> Iterator[str]:
 
 def _name_options(text: str) -> str:
     """Write the names of options as they are given to the command."""
-    names = r"\b(max_age|max_bytes|keep_age|keep)\b(?=[ =,])"
-    return re.sub(names, lambda found: "--" + found[1].replace("_", "-"), text)
+    names = r"\b(max_age|max_bytes|keep_age)\b|\bkeep\b(?=[ =,:])"
+    return re.sub(names, lambda found: "--" + found[0].replace("_", "-"), text)

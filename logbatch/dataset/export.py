@@ -174,7 +174,8 @@ class _Files:
 
     def __exit__(self, *_error: object) -> None:
         if self._open is not None:
-            self._open[2].close()
+            with contextlib.suppress(OSError):  # the disk may be full, and what is left is removed
+                self._open[2].close()
         for temporary in self._written.values():
             with contextlib.suppress(OSError):
                 os.unlink(temporary)

@@ -63,9 +63,10 @@ def maintaining(root: Path, what: str) -> Iterator[None]:
     try:
         if not _lock(descriptor):
             raise MaintenanceBusy(f"{root} is busy: {_describe(descriptor)}")
-        _say(descriptor, what)
-        yield
         with contextlib.suppress(OSError):  # it is only what others would be told
+            _say(descriptor, what)
+        yield
+        with contextlib.suppress(OSError):
             os.ftruncate(descriptor, 0)
     finally:
         unlock(descriptor)

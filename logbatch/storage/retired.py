@@ -110,8 +110,12 @@ def note_retired(
     after = Retired({p: ranges for p, ranges in joined.items() if ranges}, seen or before.seen)
     if after != before:
         written = _Written({p: list(ranges) for p, ranges in after.ranges.items()}, after.seen)
-        publish(journal / NAME, [msgspec.json.encode(written)])
-        sync_directory(journal)
+        try:
+            publish(journal / NAME, [msgspec.json.encode(written)])
+            sync_directory(journal)
+        except OSError as error:
+            said = f"{error.strerror}, to note there what is to go; it stays until that can be"
+            raise OSError(error.errno, said, str(journal / NAME)) from error
 
 
 def _bridge(removed: Ranges, present: Ranges) -> Ranges:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -86,6 +87,19 @@ def test_a_clock_that_jumped(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "removed 1 file with 1 record" == lines[0]
 
 
+def test_no_room_for_the_note(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What could not be noted stays, and that is said; the lock needs no room."""
+    files = names_in(logs)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        code, lines, err = ran(capsys, "--max-age", "5d")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (1, [], files) == (code, lines, names_in(logs))
+    assert "retired.json: File too large, to note there what is to go; it stays" in err
+
+
 def test_what_stays_is_a_failure(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What cannot be read is named on stderr, and the exit code is 1."""
     (folder,) = logs.glob("date=*")
@@ -101,7 +115,8 @@ def test_what_stays_is_a_failure(logs: Path, capsys: pytest.CaptureFixture[str])
     [
         ((), "--max-age, --max-bytes or both must say what may stay"),
         (("--max-age", "2 weeks"), "--max-age='2 weeks' must be a duration such as '14d'"),
-        (("--max-age", "2w", "--keep-age", "3w"), "--keep-age needs keep: which records"),
+        (("--max-age", "2w", "--keep-age", "3w"), "--keep-age needs --keep: which records"),
+        (("--max-bytes", "1GB", "--keep", "level>=ERROR"), "--keep needs --max-age: from when"),
         (("--max-age", "2w", "--keep", "level>>3"), "Invalid value for --keep: >> is no"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import resource
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,21 @@ def read(path: Path) -> list[tuple[str, int]]:
 def expected(dataset: Dataset, where: str | None = None) -> list[tuple[str, int]]:
     """Which records there are, in the order of time."""
     return [(row["producer"], row["sequence"]) for row in dataset.rows(where)]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_no_room(logs: Path, tmp_path: Path, form: str) -> None:
+    """Nothing is left of a file that the disk does not take."""
+    place = tmp_path / "place"
+    place.mkdir()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            Dataset(logs).export(place / f"out.{form}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [] == list(place.iterdir())
 
 
 @pytest.mark.parametrize("form", FORMATS)
