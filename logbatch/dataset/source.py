@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import pyarrow as pa
 
+from logbatch.dataset.footers import FIXED, Footer, footer
 from logbatch.dataset.listing import (
     JOURNAL,
     NOWHERE,
@@ -23,7 +24,6 @@ from logbatch.dataset.listing import (
     Vanished,
     leads_nowhere,
 )
-from logbatch.dataset.pieces import FIXED, Footer, footer
 from logbatch.dataset.snapshot import Part, ReadPending, Snapshot, take_snapshot
 from logbatch.errors import DatasetError, DatasetWarning
 from logbatch.journal import read_pending

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from make import A, B, make_batch, publish, publish_events
 
 from logbatch.cli import main
 from logbatch.cli.compact import describe
-from logbatch.dataset.compact import Done
+from logbatch.dataset.compact import Done, make_options
 from logbatch.dataset.compaction.task import Count
 from logbatch.storage.maintenance import maintaining
 
@@ -94,13 +95,17 @@ def test_problems_and_failures(capsys: pytest.CaptureFixture[str]) -> None:
     assert first.startswith("Warning: ") and first.endswith("; it was put aside")
     reason = "its name is none that logbatch gives; it was left as it is"
     assert second.endswith(rf"odd\x1b.parquet: {reason}")
-    (Path("logs") / "date=2020-01-01").mkdir()
-    (Path("logs") / "date=2020-01-01" / f"{A}-0-9.parquet").symlink_to("nowhere")
-    code, lines, err = compact(capsys, "--older-than", "0")
-    assert (1, "0 of 2 dates compacted; 1 could not be") == (code, lines[-1])
+    publish(Path("logs"), make_batch(6, 9, A))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        code, lines, err = compact(capsys, "--older-than", "0")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (1, "0 of 1 date compacted; 1 could not be") == (code, lines[-1])
     error = err.splitlines()[-1]
-    assert error.startswith("Error: date=2020-01-01: ")
-    assert error.endswith("nothing was changed: run it again")
+    assert error.startswith(f"Error: {folder.name}: ")
+    assert (folder / f"{A}-6-9.parquet").exists()
 
 
 def test_one_at_a_time(capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,3 +177,22 @@ def test_how_far_it_is() -> None:
     assert "[            ] 0/3,600 files, 0 B, 0 rows, 0/s" == begin
     expected = "[=========   ] 3,600/3,600 files, 40.0 MB, 750,000 rows, 250,000/s, 1 s left"
     assert expected == middle
+
+
+def test_as_many_workers_as_there_is_memory_for() -> None:
+    """Unless a number is given: one for each core, and one at least."""
+
+    def workers(memory_limit: str) -> int:
+        return make_options(
+            older_than=0,
+            cluster_by=(),
+            target_size="1MB",
+            promote="auto",
+            to=None,
+            memory_limit=memory_limit,
+            workers=None,
+            dry_run=True,
+        ).workers
+
+    cores = os.cpu_count() or 1
+    assert [1, min(cores, 2), cores] == [workers(each) for each in ("500MB", "1GB", "1TB")]

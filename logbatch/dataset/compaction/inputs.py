@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from logbatch.dataset.compaction.task import Count
+from logbatch.dataset.footers import FIXED, reading
 from logbatch.dataset.keeping import KEPT
 from logbatch.dataset.listing import (
     NOWHERE,
@@ -26,7 +27,7 @@ from logbatch.dataset.listing import (
     is_foreign,
     leads_nowhere,
 )
-from logbatch.dataset.pieces import FIXED, blocks, reading
+from logbatch.dataset.pieces import blocks
 from logbatch.dataset.runs import read_runs
 from logbatch.dataset.snapshot import Part, Taken, choose, make_part
 from logbatch.identity import Ranges
