@@ -245,6 +245,15 @@ def test_clustered(logs: Path, cluster: Any, key: Any) -> None:
     )
 
 
+def test_clustered_by_what_no_record_has(logs: Path) -> None:
+    """A name with a slip of the pen is told; what is seldom, or within another, is none."""
+    publish(logs, make_batch(0, 9, A), batch_of(B, 0, event(attributes={"seldom": 1})))
+    report = compact(logs, cluster_by=["user.id", "seldom", "usr_id"])
+    [problem] = report.problems
+    assert problem.endswith("no record has 'usr_id', so nothing was clustered by it")
+    assert 0 == compact(logs, cluster_by=["user.id", "seldom", "usr_id"]).changed
+
+
 def test_a_file_is_made_for_engines(logs: Path) -> None:
     """It has page indexes, says how it is sorted, and is as old as its newest input."""
     old = write(logs / DAY, "parquet", A, 0, 9)

@@ -186,8 +186,14 @@ class _Compaction:
         slices, ranges = self._divide(sorter, files)
         expected = union(found.inputs)
         retired = self._check(sorter, found, expected, ranges)
+        self._odd = []
         columns = self._columns(sorter, found)
         cluster = [order_by(name, columns.get(plain(name))) for name in self._task.cluster_by]
+        self._odd += [
+            f"{self._folder}: no record has {name!r}, so nothing was clustered by it"
+            for name, each in zip(self._task.cluster_by, cluster, strict=True)
+            if sorter.is_unknown(each)
+        ]
         modified = max(each.modified for each in found.inputs)
         for at in range(slices):
             gone = {} if at else retired  # they have no time any more: the first file tells them

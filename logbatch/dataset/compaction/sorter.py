@@ -258,6 +258,10 @@ class Sorter:
         """Return how many records there are."""
         return self._rows
 
+    def is_unknown(self, expression: str) -> bool:
+        """Return whether an expression has no value in any record."""
+        return not self._ask(f"SELECT 1 FROM {self._source} WHERE {expression} IS NOT NULL LIMIT 1")
+
     def stream(self, at: int, cluster: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Yield the records of a slice in order.
 
