@@ -197,6 +197,7 @@ TEXTS = st.lists(st.sampled_from([*PIECES, *"=<>!~,*/\"'\\[.5"]) | st.characters
 @settings(max_examples=300)
 @given(TEXTS.map("".join))
 @example(r"\:<0")  # a name that is one only in quotes was written without them
+@example('x="[1]",a')  # so was the first of several values that looks like a list
 def test_any_text_is_a_filter_or_a_mistake_inside_it(text: str) -> None:
     """Nothing but a FilterError comes out, and it points into the text or right behind it."""
     try:
