@@ -92,7 +92,7 @@ class Dataset(Upkeep):
                 ones.  `attributes` is JSON text.
 
         Raises:
-            DatasetError: The directory cannot be read, or a column is unknown.
+            DatasetError: The directory cannot be read, or a column is unknown, or none is named.
             FilterError: The filter has a mistake.
             TypeError: The filter is no filter, or the columns are one text.
         """
@@ -111,6 +111,8 @@ class Dataset(Upkeep):
                 close = get_close_matches(name, known.names, 1)
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise DatasetError(f"there is no column {name!r}{hint}")
+        if not names or len(set(names)) < len(names):
+            raise DatasetError(f"columns={names!r} must name one column at least, and none twice")
         return pa.schema([known.field(name) for name in names])
 
     def scan(
@@ -125,7 +127,7 @@ class Dataset(Upkeep):
             columns: As in `to_table`.
 
         Raises:
-            DatasetError: The directory cannot be read, or a column is unknown.
+            DatasetError: The directory cannot be read, or a column is unknown, or none is named.
             FilterError: The filter has a mistake.
             TypeError: The filter is no filter, or the columns are one text.
         """

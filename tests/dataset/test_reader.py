@@ -304,6 +304,9 @@ def test_columns_are_chosen_by_name(place: Place) -> None:
     ] == table.to_pylist()
     with pytest.raises(DatasetError, match="there is no column 'mesage'; did you mean 'message'"):
         place.dataset().to_table(columns=["mesage"])
+    for columns in ([], ["level", "level"]):
+        with pytest.raises(DatasetError, match="must name one column at least, and none twice"):
+            place.dataset().to_table(columns=columns)
     with pytest.raises(FilterError):
         place.dataset().rows("level>=")
 
