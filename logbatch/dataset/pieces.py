@@ -11,7 +11,7 @@ import functools
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -37,7 +37,7 @@ _BLOCK = 1 << 22  # bytes of a JSONL file that are decoded in one go
 _EDGE = 1 << 16  # bytes in which a line is looked for
 _ROWS = 1 << 14  # rows from which on row groups make a piece
 _REMEMBERED = 4096  # files of which it is kept in memory what their ends tell
-_SECONDS = re.compile(rb'\{"timestamp":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8})')
+_SECONDS = re.compile(rb'(?m)^\{"timestamp":"([0-9-]{10}T[0-9:]{8})(?:\.[0-9]+)?(?:Z|\+00:00)"')
 _UNDECODABLE = re.compile(r'[\\"\x00-\x1f]')  # msgspec gives no field a name with one of these
 _SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
 _CODECS: dict[str, Literal["zstd", "gzip"]] = {".zst": "zstd", ".gz": "gzip"}
@@ -136,7 +136,7 @@ def pieces(part: Part) -> tuple[Piece, ...]:
     found, at = [], 0
     for block in blocks(part):
         stop = at + len(block)
-        found.append(Piece(at, stop, *_bounds(_SECONDS.findall(block))))
+        found.append(Piece(at, stop, *_bounds(block)))
         at = stop
     if found and (part.path.suffix in _CODECS or not part.whole):
         low, high = min(piece.low for piece in found), max(piece.high for piece in found)
@@ -213,14 +213,16 @@ def bounds_of(part: Part, piece: Piece) -> Piece:
     """
     low, high = math.inf, -math.inf
     for block in _stretch(part, piece):
-        bounds = _bounds(_SECONDS.findall(block))
+        bounds = _bounds(block)
         low, high = min(low, bounds[0]), max(high, bounds[1])
     return piece._replace(low=low, high=high)
 
 
-def _bounds(seconds: Sequence[bytes]) -> tuple[float, float]:
-    if not seconds:
-        return math.inf, -math.inf
+def _bounds(block: bytes) -> tuple[float, float]:
+    """Return the bounds of whole lines; none where one is not as we write it, or is damaged."""
+    seconds = _SECONDS.findall(block)
+    if not seconds or len(seconds) < block.count(b"\n"):
+        return -math.inf, math.inf
     return _micros(min(seconds)), _micros(max(seconds)) + 999_999
 
 
