@@ -120,9 +120,9 @@ class Dataset(Upkeep):
     ) -> pa.RecordBatchReader:
         """Read records bit by bit: what `to_table` gives, for as many as memory could not hold.
 
-        The view is that of the moment of the call; files are read as the reader gets to them.  What
-        that takes, memory, a thread and open files, goes when nothing refers to the reader any more;
-        the reader's own `close` does nothing.
+        The view is that of the moment of the call; files are read as the reader gets to them.
+        The thread and the open files that it takes go when nothing refers to the reader any more;
+        its own `close` does nothing.
 
         Args:
             where: A filter, or its text; None takes all records.
