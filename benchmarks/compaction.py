@@ -123,7 +123,9 @@ def ask(source: str, query: str) -> None:
 def grep(path: Path) -> None:
     """Count lines that match."""
     subprocess.run(
-        ["grep", "-c", "/items/17 took 12.5", path], stdout=subprocess.DEVNULL, check=True
+        ["grep", "-c", "/items/17 took 12.5", path],
+        stdout=subprocess.PIPE,  # to /dev/null it would end with the first line that matches
+        check=True,
     )
 
 

@@ -63,10 +63,9 @@ _PAUSE = 60.0  # seconds between two runs of --watch
 @click.option(
     "--workers",
     type=click.IntRange(1),
-    default=1,
-    show_default=True,
     metavar="N",
-    help="Processes; each compacts one date at a time.",
+    help="Processes; each compacts one date at a time.  [default: one for each core, as far as"
+    " --memory-limit has 500 MB for each]",
 )
 @click.option(
     "--memory-limit",
@@ -85,7 +84,7 @@ def command(
     to: str | None,
     dry_run: bool,
     watch: bool,
-    workers: int,
+    workers: int | None,
     memory_limit: str,
     color: str,
 ) -> None:

@@ -129,23 +129,25 @@ def make_options(
     promote: Sequence[str] | str,
     to: str | None,
     memory_limit: int | str,
-    workers: int,
+    workers: int | None,
     dry_run: bool,
 ) -> Options:
-    """Check what a user asks for.
+    """Check what a user asks for; where no workers are named, one for each core that has memory.
 
     Raises:
         ValueError: A value cannot be.
     """
     if to not in (None, "parquet"):
         raise ValueError(f"to={to!r}: files are compacted to 'parquet' only")
-    if workers < 1:
+    if workers is not None and workers < 1:
         raise ValueError(f"workers={workers!r} must be 1 or more")
     keys = (cluster_by,) if isinstance(cluster_by, str) else tuple(cluster_by)
     for key in keys:
         if not key or key == "attributes" or keys.count(key) > 1:
             raise ValueError(f"cluster_by={key!r} must name a column or an attribute, once")
     memory = parse_bytes("memory_limit", memory_limit)
+    if workers is None:
+        workers = max(min(os.cpu_count() or 1, memory // LEAST_MEMORY), 1)
     if memory < LEAST_MEMORY * workers:
         least = f"{LEAST_MEMORY // 1_000_000} MB"
         raise ValueError(f"memory_limit={memory_limit!r} must be {least} or more for each worker")

@@ -13,7 +13,7 @@ from make import A, B, make_batch, publish, publish_events
 
 from logbatch.cli import main
 from logbatch.cli.compact import describe
-from logbatch.dataset.compact import Done
+from logbatch.dataset.compact import Done, make_options
 from logbatch.dataset.compaction.task import Count
 from logbatch.storage.maintenance import maintaining
 
@@ -164,3 +164,22 @@ def test_how_far_it_is() -> None:
     assert "[            ] 0/3,600 files, 0 B, 0 rows, 0/s" == begin
     expected = "[=========   ] 3,600/3,600 files, 40.0 MB, 750,000 rows, 250,000/s, 1 s left"
     assert expected == middle
+
+
+def test_as_many_workers_as_there_is_memory_for() -> None:
+    """Unless a number is given: one for each core, and one at least."""
+
+    def workers(memory_limit: str) -> int:
+        return make_options(
+            older_than=0,
+            cluster_by=(),
+            target_size="1MB",
+            promote="auto",
+            to=None,
+            memory_limit=memory_limit,
+            workers=None,
+            dry_run=True,
+        ).workers
+
+    cores = os.cpu_count() or 1
+    assert [1, min(cores, 2), cores] == [workers(each) for each in ("500MB", "1GB", "1TB")]

@@ -38,6 +38,7 @@ from logbatch.storage.segments import list_names
 _TRIES = 5  # for a folder in which files go away
 _RANGES = 50_000  # in the footers of a date's files, beyond which these are not divided
 _EVERY = 0.2  # seconds between two looks whether to stop
+_CONTRADICTION = "its files contradict themselves"
 _NO_MEMORY = "it takes more memory than the limit that was set"
 _FULL = "No space left on device"
 _NO_SPACE = f"{_FULL}, which temporary files in .journal need"
@@ -200,6 +201,8 @@ class _Compaction:
                     file.append(batch)
                     progress.wrote(len(batch))
                 missing = sum(map(Ranges.count, gone.values()))
+                if file.rows != sum(map(Ranges.count, own.values())) - missing:
+                    raise LogbatchError(_CONTRADICTION)
                 cluster_by, promote = self._wanted[:2]
                 coverage = Coverage(own, missing, cluster_by=cluster_by, promote=promote)
                 size = file.finish(coverage, modified)
@@ -248,7 +251,7 @@ class _Compaction:
         good = sorter.rows() == sum(map(Ranges.count, there.values()))
         if good and is_within(there.items(), expected) and is_within(gone.items(), may_be):
             return {producer: spans for producer, spans in gone.items() if spans}
-        raise self._blame(LogbatchError("its files contradict themselves"), found)
+        raise self._blame(LogbatchError(_CONTRADICTION), found)
 
     def _columns(self, sorter: Sorter, found: Found) -> dict[str, str]:
         """Return the typed columns, which are the same in all files of a date."""
