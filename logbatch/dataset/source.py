@@ -80,6 +80,8 @@ class Source:
             left -= 1
         if len(self._footers) > 2 * len(found.parts) + _SPARE:
             self._footers.clear()  # most are of files that went away
+        if len(self.looked_at) > len(found.parts):
+            self.looked_at.intersection_update(part.path for part in found.parts)
         self.files = len(found.parts)
         for path in found.foreign:
             self._exclude(path, "its name is none that logbatch gives; it was left out")

@@ -222,6 +222,16 @@ def test_files_whose_columns_nobody_expected_are_read(tmp_path: Path) -> None:
         assert () == dataset.problems
 
 
+def test_files_that_went_away_are_not_counted_as_read(tmp_path: Path) -> None:
+    """`progress` said 3 of 1, and a dataset that lives for long remembered each of its files."""
+    publish(tmp_path, *(make_batch(n, n) for n in range(3)))
+    dataset = Dataset(tmp_path)
+    for found in ((3, 3), (1, 1)):
+        assert 3 == dataset.to_table("n>=0").num_rows
+        assert found == dataset.progress
+        dataset.compact(older_than=0)
+
+
 def test_columns_whose_names_differ_in_case_only_are_one(tmp_path: Path) -> None:
     """SQL ignores case: two such columns made every answer an error.  A filter minds it."""
     for producer, name, kind in ((A, "userId", "int64"), (B, "userid", "string")):
