@@ -257,7 +257,8 @@ class Dataset(Upkeep):
             last: Begin with so many records that are there already; None begins with all of them.
             interval: Seconds between two looks.
             stop: A `threading.Event`, or anything with a `wait(seconds)` like its; the iterator
-                ends when that returns true.  None never ends.
+                ends when that returns true.  It is asked between two looks, so first when the
+                records that are there already have been told.  None never ends.
 
         Returns:
             Dicts as `rows` gives them.  What counts as new is settled by the call, not by the

@@ -102,6 +102,7 @@ def test_an_empty_filter_lets_everything_through() -> None:
         ("x='b", "this ' is not closed", 2),
         ("=5", "the name before = is missing", 0),
         ('""=5', "the name before = is missing", 0),
+        ("status = 500", "the name before = is missing; no space stands around =", 7),
         ("a http://x?a=b", "'http://x?a' is not a name; quote a text that contains =", 2),
         ('"a"b', "a space is missing after the closing quote", 3),
         ('x="a"b', "a space is missing after the closing quote", 5),
