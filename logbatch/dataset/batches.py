@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
+from logbatch.dataset.footers import FIXED
 from logbatch.dataset.listing import Damaged, Vanished
-from logbatch.dataset.pieces import FIXED
 from logbatch.dataset.snapshot import Snapshot, without
 from logbatch.dataset.source import TRIES, Source
 from logbatch.dataset.tables import read_rest

@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 from logbatch.dataset.engine import Reading
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.filter.literals import quoted_name
+from logbatch.dataset.footers import reading
 from logbatch.dataset.listing import Damaged, Vanished, find_runs
-from logbatch.dataset.pieces import blocks, reading, size_of, taken_of
+from logbatch.dataset.pieces import blocks, size_of, taken_of
 from logbatch.dataset.query import select_of
 from logbatch.dataset.snapshot import Part, Snapshot, without
 from logbatch.dataset.source import TRIES, Source

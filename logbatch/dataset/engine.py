@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import pyarrow as pa
 
 from logbatch.dataset.filter.literals import quoted_text
+from logbatch.dataset.footers import FIXED
 from logbatch.dataset.listing import Damaged, Vanished
-from logbatch.dataset.pieces import FIXED
 from logbatch.dataset.snapshot import Part, Spans, Taken
 from logbatch.dataset.source import Source
 

@@ -20,7 +20,8 @@ from logbatch.dataset.filter.comparisons import as_object
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.filter.masks import may_hold
 from logbatch.dataset.filter.tree import terms_of
-from logbatch.dataset.pieces import FIXED, Piece, guess_pieces, read, read_tail, written_at
+from logbatch.dataset.footers import FIXED, Piece
+from logbatch.dataset.pieces import guess_pieces, read, read_tail, written_at
 from logbatch.dataset.snapshot import Part, Snapshot
 from logbatch.dataset.source import Source
 from logbatch.storage.columns import COLUMNS

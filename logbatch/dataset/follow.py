@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from logbatch.dataset.filter.language import Filter
+from logbatch.dataset.footers import FIXED, reading
 from logbatch.dataset.listing import (
     JOURNAL,
     Damaged,
@@ -24,7 +25,7 @@ from logbatch.dataset.listing import (
     find_runs,
     find_segment,
 )
-from logbatch.dataset.pieces import FIXED, read, reading
+from logbatch.dataset.pieces import read
 from logbatch.dataset.rows import Row, row_order, rows_of_lines, rows_of_table
 from logbatch.dataset.snapshot import Snapshot, Spans, make_part
 from logbatch.dataset.source import Source

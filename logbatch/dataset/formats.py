@@ -15,7 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from logbatch.dataset.batches import lines_of_table
-from logbatch.dataset.pieces import FIXED
+from logbatch.dataset.footers import FIXED
 from logbatch.storage.arrays import make_scalar
 from logbatch.storage.columns import COLUMNS
 

@@ -26,11 +26,10 @@ import pyarrow.compute
 
 from logbatch.dataset.engine import is_installed
 from logbatch.dataset.filter.language import Filter
+from logbatch.dataset.footers import FIXED, Piece
 from logbatch.dataset.listing import Damaged, Vanished
 from logbatch.dataset.pieces import (
-    FIXED,
     SLACK,
-    Piece,
     bounds_of,
     guess_pieces,
     pieces,

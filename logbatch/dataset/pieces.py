@@ -1,4 +1,4 @@
-"""Read one file of a snapshot, whole or in pieces, and tell a file that is gone from a bad one.
+"""Read one file of a snapshot, whole or in pieces.
 
 A piece is some row groups of a Parquet file, a stretch of a JSONL file, or a whole compressed one.
 Its bounds, the earliest and latest time in it, let a reader leave it out or put it off.
@@ -6,22 +6,21 @@ Its bounds, the earliest and latest time in it, let a reader leave it out or put
 
 from __future__ import annotations
 
-import errno
 import functools
 import math
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from logbatch.dataset.listing import Damaged, Vanished, cut_identity, find_moved, find_runs
+from logbatch.dataset.footers import FIXED, ROWS, Piece, reading
+from logbatch.dataset.listing import cut_identity, find_moved, find_runs
 from logbatch.dataset.snapshot import Part, Spans, Tail, Taken
 from logbatch.epoch import to_microseconds
 from logbatch.identity import Ranges
@@ -35,96 +34,9 @@ pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go t
 SLACK = 2_000_000  # microseconds that the time of a file may be too early: some are coarse
 _BLOCK = 1 << 22  # bytes of a JSONL file that are decoded in one go
 _EDGE = 1 << 16  # bytes in which a line is looked for
-_ROWS = 1 << 14  # rows from which on row groups make a piece
-_REMEMBERED = 4096  # files of which it is kept in memory what their ends tell
-_SECONDS = re.compile(rb'(?m)^\{"timestamp":"([0-9-]{10}T[0-9:]{8})(?:\.[0-9]+)?(?:Z|\+00:00)"')
+_SECONDS = re.compile(rb'\n\{"timestamp":"([0-9-]{10}T[0-9:]{8})(?:\.[0-9]+)?(?:Z|\+00:00)"')
 _UNDECODABLE = re.compile(r'[\\"\x00-\x1f]')  # msgspec gives no field a name with one of these
-_SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
 _CODECS: dict[str, Literal["zstd", "gzip"]] = {".zst": "zstd", ".gz": "gzip"}
-
-FIXED = make_schema()
-"""The fixed columns."""
-
-
-class Piece(NamedTuple):
-    """Some consecutive records of a file.
-
-    Attributes:
-        start: The first row group; in a JSONL file the offset it begins at.
-        stop: The row group or offset behind it; None reads to the end.
-        low: Microseconds since 1970 before which there is none of them.
-        high: The same, after which there is none.
-        rows: How many there are, where that is known.
-    """
-
-    start: int
-    stop: int | None
-    low: float = -math.inf
-    high: float = math.inf
-    rows: int = 0
-
-
-class Footer(NamedTuple):
-    """What the end of a Parquet file tells: its row groups, and the columns beyond the fixed."""
-
-    pieces: tuple[Piece, ...]
-    promoted: tuple[pa.Field[Any], ...]
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Translate what goes wrong with a file."""
-    try:
-        yield
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise Vanished(str(path)) from error
-    except (OSError, pa.ArrowException, OverflowError) as error:
-        number = error.errno if isinstance(error, OSError) else None
-        if number == errno.ESTALE:
-            raise Vanished(str(path)) from error
-        if number in _SHORT or isinstance(error, MemoryError):
-            raise  # that is no fault of the file
-        raise Damaged(path, str(error)) from error
-
-
-def footer(path: Path) -> Footer:
-    """Read what the end of a Parquet file tells.
-
-    Raises:
-        Vanished, Damaged: It cannot be read.
-    """
-    with reading(path):
-        found = os.stat(path)
-        return _footer(path, found.st_ino, found.st_size, found.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=_REMEMBERED)
-def _footer(path: Path, inode: int, size: int, mtime: int) -> Footer:
-    metadata = pq.read_metadata(path)
-    columns = metadata.schema
-    if columns.names[:1] != ["timestamp"] or "sequence" not in columns.names:
-        raise Damaged(path, "it was not written by logbatch")
-    exact = '"microseconds"' in columns.column(0).logical_type.to_json()
-    pieces = tuple(_group(metadata, exact))
-    promoted: tuple[pa.Field[Any], ...] = ()
-    if len(columns) > len(FIXED):
-        promoted = tuple(f for f in columns.to_arrow_schema() if f.name not in COLUMNS)
-    return Footer(pieces, promoted)
-
-
-def _group(metadata: pq.FileMetaData, exact: bool) -> Iterator[Piece]:
-    """Yield the row groups, several as one piece where they are small."""
-    start, rows, low, high = 0, 0, math.inf, -math.inf
-    for group in range(metadata.num_row_groups):
-        described = metadata.row_group(group)
-        statistics: Any = described.column(0).statistics
-        known = exact and statistics is not None and statistics.has_min_max
-        low = min(low, statistics.min_raw if known else -math.inf)
-        high = max(high, statistics.max_raw if known else math.inf)
-        rows += described.num_rows
-        if rows >= _ROWS or group + 1 == metadata.num_row_groups:
-            yield Piece(start, group + 1, low, high, rows)
-            start, rows, low, high = group + 1, 0, math.inf, -math.inf
 
 
 def pieces(part: Part) -> tuple[Piece, ...]:
@@ -200,7 +112,7 @@ def _starts(part: Part) -> Iterator[tuple[int, float]]:
             file.seek(at)
             data = file.read(_EDGE)
             start = data.find(b"\n") + 1
-            first = _SECONDS.match(data, start)
+            first = _SECONDS.match(data, start - 1)
             if start and first and at + start < size:
                 yield at + start, _micros(first[1]) + 999_999
 
@@ -220,7 +132,7 @@ def bounds_of(part: Part, piece: Piece) -> Piece:
 
 def _bounds(block: bytes) -> tuple[float, float]:
     """Return the bounds of whole lines; none where one is not as we write it, or is damaged."""
-    seconds = _SECONDS.findall(block)
+    seconds = _SECONDS.findall(b"\n" + block)
     if not seconds or len(seconds) < block.count(b"\n"):
         return -math.inf, math.inf
     return _micros(min(seconds)), _micros(max(seconds)) + 999_999
@@ -287,7 +199,7 @@ def _read_parquet(part: Part, piece: Piece | None, schema: pa.Schema) -> pa.Tabl
         start, stop = (piece.start, piece.stop) if piece else (0, None)
         groups = list(range(start, file.num_row_groups if stop is None else stop))
         names = [name for name in file.schema_arrow.names if name in wanted]
-        threads = piece is not None and piece.rows > _ROWS
+        threads = piece is not None and piece.rows > ROWS
         table = file.read_row_groups(groups, columns=names, use_threads=threads)
         if not part.whole:
             table = _only_taken(table, part)

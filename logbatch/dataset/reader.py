@@ -16,9 +16,9 @@ from logbatch.dataset.bridges import TakenFile
 from logbatch.dataset.fields import UnknownField, unknown_fields
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.follow import Follower, Stop
+from logbatch.dataset.footers import FIXED
 from logbatch.dataset.listing import find_folders
 from logbatch.dataset.merge import ordered_rows
-from logbatch.dataset.pieces import FIXED
 from logbatch.dataset.query import run_query
 from logbatch.dataset.rows import Row
 from logbatch.dataset.snapshot import Snapshot

@@ -7,8 +7,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute
 
+from logbatch.dataset.footers import FIXED, footer
 from logbatch.dataset.listing import find_runs
-from logbatch.dataset.pieces import FIXED, blocks, footer, read
+from logbatch.dataset.pieces import blocks, read
 from logbatch.dataset.snapshot import Part
 from logbatch.storage.arrays import make_array, make_scalar
 

@@ -15,8 +15,8 @@ from typing import TypeVar
 
 import pyarrow as pa
 
+from logbatch.dataset.footers import FIXED, Footer, footer
 from logbatch.dataset.listing import JOURNAL, Damaged, Grown, Vanished
-from logbatch.dataset.pieces import FIXED, Footer, footer
 from logbatch.dataset.snapshot import Part, ReadPending, Snapshot, take_snapshot
 from logbatch.errors import DatasetError, DatasetWarning
 from logbatch.journal import read_pending

@@ -15,7 +15,8 @@ from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.filter.literals import quoted_name
 from logbatch.dataset.filter.sql import condition
 from logbatch.dataset.filter.sql_attributes import TYPED
-from logbatch.dataset.pieces import FIXED, conform, pieces, read, read_tail
+from logbatch.dataset.footers import FIXED
+from logbatch.dataset.pieces import conform, pieces, read, read_tail
 from logbatch.dataset.snapshot import Part, Snapshot
 from logbatch.dataset.source import Source
 from logbatch.errors import DatasetError

@@ -23,9 +23,9 @@ import pyarrow as pa
 
 from logbatch.dataset.filter.comparisons import as_object
 from logbatch.dataset.filter.language import Filter
+from logbatch.dataset.footers import FIXED
 from logbatch.dataset.leftovers import find_leftovers
 from logbatch.dataset.listing import JOURNAL, Damaged
-from logbatch.dataset.pieces import FIXED
 from logbatch.dataset.runs import Runs, read_runs
 from logbatch.dataset.snapshot import Part, Spans, make_part, present
 from logbatch.dataset.source import Source

@@ -18,7 +18,8 @@ from logbatch import epoch
 from logbatch.dataset.engine import Engine, blame
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.filter.literals import quoted_time
-from logbatch.dataset.pieces import FIXED, Piece, conform
+from logbatch.dataset.footers import FIXED, Piece
+from logbatch.dataset.pieces import conform
 from logbatch.dataset.snapshot import Part
 from logbatch.dataset.source import Source
 from logbatch.dataset.tables import Search, decide, flagged

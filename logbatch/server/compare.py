@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
+from logbatch.dataset.footers import FIXED, Piece, reading
 from logbatch.dataset.listing import Damaged, Vanished, find_segment
-from logbatch.dataset.pieces import FIXED, Piece, conform, read, reading, stream
+from logbatch.dataset.pieces import conform, read, stream
 from logbatch.dataset.snapshot import Part, make_part
 from logbatch.dataset.source import TRIES
 from logbatch.errors import DatasetError

@@ -13,7 +13,7 @@ from make import A, B, batch_of, event, publish
 from logbatch.dataset.compaction.sorter import LEAST_MEMORY, Sorter, order_by
 from logbatch.identity import Ranges
 
-ROWS = 240
+ROWS = 120
 LONG = "x" * 1_000_000  # so many rows of these do not fit into the least memory at once
 
 
@@ -34,9 +34,9 @@ def make_events() -> list[dict[str, Any]]:
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Files of two producers, each with a few of the records."""
     logs, events = tmp_path_factory.mktemp("sorter"), make_events()
-    for first in range(0, ROWS // 2, 20):
+    for first in range(0, ROWS // 2, 10):
         for producer, start in ((A, 0), (B, ROWS // 2)):
-            stop = start + first + 20
+            stop = start + first + 10
             publish(logs, batch_of(producer, first, *events[start + first : stop]), compact=False)
     return sorted(logs.glob("date=*/*.parquet"))
 
@@ -91,4 +91,6 @@ def test_too_many_ranges(sorter: Sorter) -> None:
     sorter.divide(3)
     assert sorter.identities(3) is None
     sorter.stay_whole()
-    assert {0: {A: Ranges([(0, 119)]), B: Ranges([(0, 119)])}} == sorter.identities(3)
+    assert {
+        0: {A: Ranges([(0, ROWS // 2 - 1)]), B: Ranges([(0, ROWS // 2 - 1)])}
+    } == sorter.identities(3)

@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 
 from logbatch.dataset.compaction.inputs import Input
 from logbatch.dataset.compaction.sorter import Sorter
+from logbatch.dataset.footers import FIXED, reading
 from logbatch.dataset.listing import cut_identity, find_runs
-from logbatch.dataset.pieces import FIXED, blocks, conform, reading
+from logbatch.dataset.pieces import blocks, conform
 from logbatch.dataset.snapshot import Part, Spans
 from logbatch.identity import Ranges
 from logbatch.storage.arrays import make_scalar

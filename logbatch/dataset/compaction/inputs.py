@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from logbatch.dataset.compaction.task import Count
+from logbatch.dataset.footers import FIXED, reading
 from logbatch.dataset.keeping import KEPT
 from logbatch.dataset.listing import Damaged, Vanished, find_runs, find_segment, is_foreign
-from logbatch.dataset.pieces import FIXED, blocks, reading
+from logbatch.dataset.pieces import blocks
 from logbatch.dataset.runs import read_runs
 from logbatch.dataset.snapshot import Part, Taken, choose, make_part
 from logbatch.identity import Ranges
