@@ -187,23 +187,36 @@ def make_lazy(source: Source, snapshot: Snapshot) -> pl.LazyFrame:
     """
     import polars as pl
 
-    schema = source.schema(snapshot.parts)
+    schema, alike = source.columns(snapshot.parts)
     whole = [part for part in snapshot.parts if part.whole and part.segment.ext == "parquet"]
     others = [part for part in snapshot.parts if part not in whole]
     table: Any = pl.from_arrow(_read_now(source, snapshot._replace(parts=others), schema))
-    paths = [part.path for part in whole]
-    lazy: pl.LazyFrame = pl.concat([*([_scan(paths, table.schema)] if paths else []), table.lazy()])
+    groups: dict[tuple[pa.Field[Any], ...], list[Path]] = {}
+    for part in whole:
+        groups.setdefault(() if alike else source.footer(part).promoted, []).append(part.path)
+    scans = [_scan(paths, _as_stored(schema, own), table.schema) for own, paths in groups.items()]
+    lazy: pl.LazyFrame = pl.concat([*scans, table.lazy()])
     return lazy
 
 
-def _scan(paths: Sequence[Path], schema: Any) -> pl.LazyFrame:
+def _as_stored(schema: pa.Schema, own: Iterable[pa.Field[Any]]) -> pa.Schema:
+    """Return a schema with the types that some of its columns have in a file."""
+    types = {field.name: field.type for field in own}
+    return pa.schema([field.with_type(types.get(field.name, field.type)) for field in schema])
+
+
+def _scan(paths: Sequence[Path], stored: pa.Schema, schema: Any) -> pl.LazyFrame:
+    """Scan files whose columns have the same types, which Polars does not change by itself."""
     import polars as pl
 
-    return pl.scan_parquet(
+    empty: Any = pl.from_arrow(pa.Table.from_batches([], stored))
+    lazy = pl.scan_parquet(
         list(paths),
-        schema=schema,
+        schema=empty.schema,
         glob=False,
         hive_partitioning=False,
         missing_columns="insert",
         extra_columns="ignore",
     )
+    other = {name: kind for name, kind in schema.items() if empty.schema[name] != kind}
+    return lazy.cast(other) if other else lazy

@@ -10,7 +10,7 @@ import functools
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -34,7 +34,7 @@ pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go t
 SLACK = 2_000_000  # microseconds that the time of a file may be too early: some are coarse
 _BLOCK = 1 << 22  # bytes of a JSONL file that are decoded in one go
 _EDGE = 1 << 16  # bytes in which a line is looked for
-_SECONDS = re.compile(rb'\{"timestamp":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8})')
+_SECONDS = re.compile(rb'\n\{"timestamp":"([0-9-]{10}T[0-9:]{8})(?:\.[0-9]+)?(?:Z|\+00:00)"')
 _UNDECODABLE = re.compile(r'[\\"\x00-\x1f]')  # msgspec gives no field a name with one of these
 _CODECS: dict[str, Literal["zstd", "gzip"]] = {".zst": "zstd", ".gz": "gzip"}
 
@@ -48,7 +48,7 @@ def pieces(part: Part) -> tuple[Piece, ...]:
     found, at = [], 0
     for block in blocks(part):
         stop = at + len(block)
-        found.append(Piece(at, stop, *_bounds(_SECONDS.findall(block))))
+        found.append(Piece(at, stop, *_bounds(block)))
         at = stop
     if found and (part.path.suffix in _CODECS or not part.whole):
         low, high = min(piece.low for piece in found), max(piece.high for piece in found)
@@ -112,7 +112,7 @@ def _starts(part: Part) -> Iterator[tuple[int, float]]:
             file.seek(at)
             data = file.read(_EDGE)
             start = data.find(b"\n") + 1
-            first = _SECONDS.match(data, start)
+            first = _SECONDS.match(data, start - 1)
             if start and first and at + start < size:
                 yield at + start, _micros(first[1]) + 999_999
 
@@ -125,14 +125,16 @@ def bounds_of(part: Part, piece: Piece) -> Piece:
     """
     low, high = math.inf, -math.inf
     for block in _stretch(part, piece):
-        bounds = _bounds(_SECONDS.findall(block))
+        bounds = _bounds(block)
         low, high = min(low, bounds[0]), max(high, bounds[1])
     return piece._replace(low=low, high=high)
 
 
-def _bounds(seconds: Sequence[bytes]) -> tuple[float, float]:
-    if not seconds:
-        return math.inf, -math.inf
+def _bounds(block: bytes) -> tuple[float, float]:
+    """Return the bounds of whole lines; none where one is not as we write it, or is damaged."""
+    seconds = _SECONDS.findall(b"\n" + block)
+    if not seconds or len(seconds) < block.count(b"\n"):
+        return -math.inf, math.inf
     return _micros(min(seconds)), _micros(max(seconds)) + 999_999
 
 

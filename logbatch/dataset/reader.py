@@ -92,7 +92,7 @@ class Dataset(Upkeep):
                 ones.  `attributes` is JSON text.
 
         Raises:
-            DatasetError: The directory cannot be read, or a column is unknown.
+            DatasetError: The directory cannot be read, or a column is unknown, or none is named.
             FilterError: The filter has a mistake.
             TypeError: The filter is no filter, or the columns are one text.
         """
@@ -111,6 +111,8 @@ class Dataset(Upkeep):
                 close = get_close_matches(name, known.names, 1)
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise DatasetError(f"there is no column {name!r}{hint}")
+        if not names or len(set(names)) < len(names):
+            raise DatasetError(f"columns={names!r} must name one column at least, and none twice")
         return pa.schema([known.field(name) for name in names])
 
     def scan(
@@ -119,13 +121,15 @@ class Dataset(Upkeep):
         """Read records bit by bit: what `to_table` gives, for as many as memory could not hold.
 
         The view is that of the moment of the call; files are read as the reader gets to them.
+        The thread and the open files that it takes go when nothing refers to the reader any more;
+        its own `close` does nothing.
 
         Args:
             where: A filter, or its text; None takes all records.
             columns: As in `to_table`.
 
         Raises:
-            DatasetError: The directory cannot be read, or a column is unknown.
+            DatasetError: The directory cannot be read, or a column is unknown, or none is named.
             FilterError: The filter has a mistake.
             TypeError: The filter is no filter, or the columns are one text.
         """
@@ -253,7 +257,8 @@ class Dataset(Upkeep):
             last: Begin with so many records that are there already; None begins with all of them.
             interval: Seconds between two looks.
             stop: A `threading.Event`, or anything with a `wait(seconds)` like its; the iterator
-                ends when that returns true.  None never ends.
+                ends when that returns true.  It is asked between two looks, so first when the
+                records that are there already have been told.  None never ends.
 
         Returns:
             Dicts as `rows` gives them.  What counts as new is settled by the call, not by the

@@ -87,6 +87,8 @@ class Source:
             left -= 1
         if len(self._footers) > 2 * len(found.parts) + _SPARE:
             self._footers.clear()  # most are of files that went away
+        if len(self.looked_at) > len(found.parts):
+            self.looked_at.intersection_update(part.path for part in found.parts)
         self.files = len(found.parts)
         for path in found.foreign:
             self._exclude(path, "its name is none that logbatch gives; it was left out")
@@ -216,15 +218,17 @@ class Source:
         """Return the fixed columns and the promoted ones, and whether all files have these alike.
 
         Where files give one name different types it is float64 if these are numbers, or a text.
+        Names that differ in case only are one, as in SQL.
 
         Raises:
             Vanished, Damaged: A file cannot be read.
         """
         promoted = self.promoted(parts)
+        names: dict[str, str] = {}
         types: dict[str, set[pa.DataType]] = {}
         for columns in promoted:
             for name, kind in columns.items():
-                types.setdefault(name, set()).add(kind)
+                types.setdefault(names.setdefault(name.lower(), name), set()).add(kind)
         fields = [pa.field(name, _common_type(kinds)) for name, kinds in types.items()]
         return pa.schema([*FIXED, *fields]), len(promoted) <= 1 and not self.unlike
 

@@ -168,12 +168,17 @@ def _is_fixed(schema: pa.Schema) -> bool:
 
 
 def _typed_columns(promoted: Sequence[dict[str, pa.DataType]], where: Filter) -> dict[str, str]:
-    """Return the columns that a filter may read instead of an attribute, and their types."""
+    """Return the columns that a filter may read instead of an attribute, and their types.
+
+    The engine ignores the case of names, attributes do not.
+    """
     found: dict[str, str] = {}
-    for name in where.paths:
-        kinds = {columns[name] for columns in promoted if name in columns}
-        if len(kinds) == 1 and kinds <= _KINDS.keys():
-            found[name] = _KINDS[kinds.pop()]
+    every = [(name, kind) for columns in promoted for name, kind in columns.items()]
+    for path in where.paths:
+        alike = {(name, kind) for name, kind in every if name.lower() == path.lower()}
+        names, kinds = {name for name, _ in alike}, {kind for _, kind in alike}
+        if names == {path} and len(kinds) == 1 and kinds <= _KINDS.keys():
+            found[path] = _KINDS[kinds.pop()]
     return found
 
 

@@ -108,6 +108,18 @@ def test_polars_reads_the_exact_files(dataset: Dataset) -> None:
     assert dataset.to_table().column_names == frame.collect_schema().names()
 
 
+def test_polars_gets_columns_of_which_files_have_other_types(tmp_path: Path) -> None:
+    """They have the type that `to_table` gives them; Polars refused to read such files."""
+    for producer, kind in ((A, "int64"), (B, "string"), (P, "float64")):
+        write_parquet(tmp_path, producer, 0, 2, n=kind)
+    write_parquet(tmp_path, A, 3, 5)
+    lazy = Dataset(tmp_path).to_polars()
+    assert lazy.collect_schema()["n"] == pl.String
+    found = lazy.filter(pl.col("producer") == A).sort("sequence").select("n").collect()
+    assert found["n"].to_list() == ["0", "1", "2", None, None, None]
+    assert lazy.collect().height == 12
+
+
 def test_duckdb_has_a_view(dataset: Dataset) -> None:
     """With the columns of `sql`, over the exact files, under any name; asking again renews it."""
     with duckdb.connect() as connection:

@@ -14,16 +14,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from make import DAY, A, B, P, lines, make_batch, publish
+from make import DAY, A, B, P, batch_of, event, lines, make_batch, publish
 
 from logbatch.dataset.engine import Engine
 from logbatch.dataset.reader import Dataset
 from logbatch.errors import DatasetWarning
 from logbatch.identity import Ranges
 from logbatch.storage.arrow import table_from_lines
+from logbatch.storage.columns import COLUMNS
 from logbatch.storage.coverage import KEY, Coverage, compacted_name, encode_coverage
 
 
@@ -218,6 +220,39 @@ def test_files_whose_columns_nobody_expected_are_read(tmp_path: Path) -> None:
         dataset = Dataset(tmp_path)
         assert 4 == read(dataset)
         assert () == dataset.problems
+
+
+def test_files_that_went_away_are_not_counted_as_read(tmp_path: Path) -> None:
+    """`progress` said 3 of 1, and a dataset that lives for long remembered each of its files."""
+    publish(tmp_path, *(make_batch(n, n) for n in range(3)))
+    dataset = Dataset(tmp_path)
+    for found in ((3, 3), (1, 1)):
+        assert 3 == dataset.to_table("n>=0").num_rows
+        assert found == dataset.progress
+        dataset.compact(older_than=0)
+
+
+def test_columns_whose_names_differ_in_case_only_are_one(tmp_path: Path) -> None:
+    """SQL ignores case: two such columns made every answer an error.  A filter minds it."""
+    for producer, name, kind in ((A, "userId", "int64"), (B, "userid", "string")):
+        events = [event(str(n), attributes={name: n}) for n in range(3)]
+        publish(tmp_path, batch_of(producer, 0, *events), columns={name: kind})
+    for _ in range(2):
+        dataset = Dataset(tmp_path)
+        assert dataset.to_table().schema.names == [*COLUMNS, "userId"]
+        assert 6 == dataset.scan().read_all().num_rows == dataset.to_polars().collect().height
+        assert 6 == dataset.sql("SELECT USERID FROM logs").num_rows
+        with duckdb.connect() as connection:
+            assert 6 == len(dataset.to_duckdb(connection).fetchall())
+        for where, found in (
+            ("userId=1", [A]),
+            ("userid=1", [B]),
+            ("userid=1 or userId>=1", [A, A, B]),
+        ):
+            assert found == sorted(row["producer"] for row in dataset.rows(where))
+            assert len(found) == dataset.to_table(where).num_rows
+        assert () == dataset.problems
+        dataset.compact(older_than=0)
 
 
 WITHOUT = """

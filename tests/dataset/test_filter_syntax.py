@@ -102,6 +102,7 @@ def test_an_empty_filter_lets_everything_through() -> None:
         ("x='b", "this ' is not closed", 2),
         ("=5", "the name before = is missing", 0),
         ('""=5', "the name before = is missing", 0),
+        ("status = 500", "the name before = is missing; no space stands around =", 7),
         ("a http://x?a=b", "'http://x?a' is not a name; quote a text that contains =", 2),
         ('"a"b', "a space is missing after the closing quote", 3),
         ('x="a"b', "a space is missing after the closing quote", 5),
@@ -197,6 +198,7 @@ TEXTS = st.lists(st.sampled_from([*PIECES, *"=<>!~,*/\"'\\[.5"]) | st.characters
 @settings(max_examples=300)
 @given(TEXTS.map("".join))
 @example(r"\:<0")  # a name that is one only in quotes was written without them
+@example('x="[1]",a')  # so was the first of several values that looks like a list
 def test_any_text_is_a_filter_or_a_mistake_inside_it(text: str) -> None:
     """Nothing but a FilterError comes out, and it points into the text or right behind it."""
     try:

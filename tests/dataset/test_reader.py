@@ -304,8 +304,26 @@ def test_columns_are_chosen_by_name(place: Place) -> None:
     ] == table.to_pylist()
     with pytest.raises(DatasetError, match="there is no column 'mesage'; did you mean 'message'"):
         place.dataset().to_table(columns=["mesage"])
+    for columns in ([], ["level", "level"]):
+        with pytest.raises(DatasetError, match="must name one column at least, and none twice"):
+            place.dataset().to_table(columns=columns)
     with pytest.raises(FilterError):
         place.dataset().rows("level>=")
+
+
+def test_lines_that_begin_otherwise_are_found_by_their_time(place: Place) -> None:
+    """Another writer's, and a damaged one: their times were not among those of their file."""
+    odd = b'{"level":"INFO","timestamp":"2026-11-21T12:00:00Z","message":"odd"}\n'
+    far = line(1, timestamp="2026-11-21T11:00:00-05:00")
+    for form, producer in (("jsonl", A), ("parquet", B)):
+        place.write(form, producer, line(0) + far + odd + b'{"timesta\n', 0)
+    dataset = place.dataset()
+    rows = list(dataset.rows())
+    for where in ("since=2026-11-21T15:30", "since=2026-11-21T12:00 until=2026-11-21T12:01"):
+        assert [A, B] == [row["producer"] for row in dataset.rows(where)]
+    assert rows[::-1] == list(dataset.rows(newest_first=True))
+    assert sorted(found(rows)) == sorted(found(dataset.to_table().to_pylist()))
+    assert found(rows)[-2:] == [(A, 1), (B, 1)]
 
 
 def test_the_filter_comes_first_everywhere(place: Place) -> None:

@@ -143,10 +143,13 @@ class Found(NamedTuple):
         """Return the typed columns that there are.
 
         Where files give one name different types it is float64 if these are numbers, or a text.
+        Names that differ in case only are one, as in SQL.
         """
+        names: dict[str, str] = {}
         found: dict[str, str] = {}
         for each in (*self.inputs, *self.kept):
-            for name, kind in each.columns.items():
+            for spelt, kind in each.columns.items():
+                name = names.setdefault(spelt.lower(), spelt)
                 if found.setdefault(name, kind) != kind:
                     numbers = {found[name], kind} <= {"int64", "float64"}
                     found[name] = "float64" if numbers else "string"

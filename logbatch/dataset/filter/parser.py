@@ -276,7 +276,8 @@ class _Parser:
         if signs is None:
             raise self._error("a space is missing after the closing quote", self.at)
         if not name.text:
-            raise self._error(f"the name before {signs[0]} is missing", name.start)
+            reason = f"the name before {signs[0]} is missing; no space stands around {signs[0]}"
+            raise self._error(reason, name.start)
         if not name.quoted and not NAME.fullmatch(name.text):
             reason = f"{name.text!r} is not a name; quote a text that contains {signs[0]}"
             raise self._error(reason, name.start)

@@ -10,7 +10,7 @@ in the JSON.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from logbatch.dataset.filter.comparisons import CONTAINS, HAS, MATCHES, Operand, fold
 from logbatch.dataset.filter.literals import quoted_name, quoted_text
@@ -91,7 +91,7 @@ def _candidate(term: Term, value: str) -> str:
         return ""
     numbers = [operand.number for operand in term.operands]
     if all(map(_is_plain, term.operands)):
-        return f"{value} IN ({', '.join(quoted_text(each.text) for each in term.operands)})"
+        return f"{value} IN ({_literals(term.operands)})"
     if None in numbers:
         return ""
     doubles = (f"{quoted_text(repr(float(number or 0)))}::DOUBLE" for number in numbers)
@@ -145,7 +145,7 @@ def _test(term: Term) -> Test:
         found = search(term)
         return lambda s: f"CASE WHEN {_may_look_otherwise(s)} THEN NULL ELSE {found(s)} END"
     if term.operator in ("=", "!="):
-        return any_of(term, [_equals(operand) for operand in term.operands])
+        return any_of(term, _equalities(term.operands))
     return ordering(term.operator, term.operand.number)
 
 
@@ -156,23 +156,49 @@ def _may_look_otherwise(s: str) -> str:
     return f"starts_with({s}, '{{') OR starts_with({s}, '[') OR ({number} AND ({odd}))"
 
 
-def _equals(operand: Operand) -> Test:
-    text, number = operand.text, operand.number
-    same = quoted_text(text)
-    if text[:1] in ("{", "[") or len(text) > 300:
-        return lambda s: (
-            f"CASE WHEN starts_with({s}, {quoted_text(text[:1])}) THEN NULL ELSE FALSE END"
-        )
-    if number is not None:
-        close = quoted_text(repr(float(number)))
-        return lambda s: (
-            f"CASE WHEN {s} = {same} THEN TRUE"
-            f" WHEN TRY_CAST({s} AS DOUBLE) = {close}::DOUBLE THEN NULL ELSE FALSE END"
-        )
-    if operand.truth is not None and text != text.lower():
-        truth = quoted_text(text.lower())
-        return lambda s: f"CASE WHEN {s} = {truth} THEN NULL ELSE {s} = {same} END"
-    return lambda s: f"{s} = {same}"
+def _equalities(operands: Sequence[Operand]) -> list[Test]:
+    """Return tests of which one holds for a text that is one of the values.
+
+    Values that are compared alike have one together: planning takes long where there are many.
+    """
+    tests: list[Test] = []
+    numbers, texts = [], []
+    for each in operands:
+        if each.text[:1] in ("{", "[") or len(each.text) > 300:
+            tests.append(_may_be(each))
+        elif each.number is not None:
+            numbers.append(each)
+        elif each.truth is not None and each.text != each.text.lower():
+            tests.append(_is_truth(each))
+        else:
+            texts.append(each)
+    if numbers:
+        tests.append(_is_number_among(numbers))
+    if texts:
+        tests.append(lambda s: f"{s} IN ({_literals(texts)})")
+    return tests
+
+
+def _literals(operands: Sequence[Operand]) -> str:
+    return ", ".join(quoted_text(each.text) for each in operands)
+
+
+def _may_be(operand: Operand) -> Test:
+    start = quoted_text(operand.text[:1])
+    return lambda s: f"CASE WHEN starts_with({s}, {start}) THEN NULL ELSE FALSE END"
+
+
+def _is_truth(operand: Operand) -> Test:
+    same, truth = quoted_text(operand.text), quoted_text(operand.text.lower())
+    return lambda s: f"CASE WHEN {s} = {truth} THEN NULL ELSE {s} = {same} END"
+
+
+def _is_number_among(operands: Sequence[Operand]) -> Test:
+    close = ", ".join(f"{quoted_text(repr(float(each.number or 0)))}::DOUBLE" for each in operands)
+    return lambda s: (
+        f"CASE WHEN {s} IN ({_literals(operands)}) THEN TRUE"
+        f" WHEN TRY_CAST({s} AS DOUBLE) IN ({close}) THEN NULL ELSE FALSE END"
+    )
 
 
 # ------------------------------------------------------------------ typed columns

@@ -35,7 +35,7 @@ Period = tuple[int | None, int | None]
 NAME = re.compile(r"[\w@$]([\w.:@/$-]*\w)?")
 """A name that needs no quotes."""
 
-_SIMPLE = re.compile(r"[^\s\\'\"=<>!~(),*/-][^\s\\'\"=<>!~(),]*")  # a value that needs none
+_SIMPLE = re.compile(r"[^\s\\'\"=<>!~(),*/[{-][^\s\\'\"=<>!~(),]*")  # a value that needs none
 
 
 @dataclass(frozen=True, slots=True)
