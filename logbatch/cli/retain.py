@@ -15,10 +15,14 @@ from logbatch.cli.escape import escape, escape_lines, to_json
 from logbatch.cli.progress import Progress
 from logbatch.cli.sizes import readable
 from logbatch.cli.terminal import counted
+from logbatch.dataset.fields import unknown_fields
+from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.retain import Retained, Wanted, retain
 from logbatch.dataset.source import Source
 from logbatch.errors import DatasetWarning, FilterError
 from logbatch.storage.policy import Policy
+
+_LOOK = 1.0  # seconds in which fields are looked for that --keep names and no record has
 
 
 @click.command("retain")
@@ -79,6 +83,8 @@ def command(
     except ValueError as error:
         raise click.UsageError(_name_options(str(error))) from None
     source = Source(find_directory(directory).absolute())
+    for field in unknown_fields(source, Filter.build(keep), _LOOK) if keep else ():
+        click.echo(escape(f"Warning: --keep: {field}"), err=True)
     doing: list[str] = []
     with warnings.catch_warnings(), Progress(lambda: doing[-1] if doing else ""):
         warnings.simplefilter("ignore", DatasetWarning)  # all of it is among the problems

@@ -40,7 +40,7 @@ from logbatch.identity import new_producer
 from logbatch.storage.columns import COLUMNS
 from logbatch.storage.maintenance import JOURNAL, maintaining
 from logbatch.storage.policy import parse_age, parse_bytes
-from logbatch.storage.segments import list_names
+from logbatch.storage.segments import list_files
 
 _LOOK = 0.1  # seconds between two looks at what tasks tell
 _MEMORY = 1_000_000_000  # bytes that a compaction may take unless it is told; more for many workers
@@ -252,7 +252,7 @@ def _make_tasks(directory: Path, options: Options, now: float) -> list[CompactTa
 
 
 def _has_parquet(folder: Path) -> bool:
-    return any(name.endswith(".parquet") and name[:1] != "." for name in list_names(folder))
+    return any(name.endswith(".parquet") and name[:1] != "." for name in list_files(folder))
 
 
 def is_older(name: str, seconds: float, now: float) -> bool:

@@ -17,8 +17,8 @@ from logbatch.identity import Ranges
 from logbatch.storage.segments import (
     Run,
     Segment,
+    list_files,
     list_folders,
-    list_names,
     parse_segment,
     scan_growing,
 )
@@ -110,7 +110,7 @@ def find_segment(path: Path) -> Segment | None:
 
 def find_moved(segment: Segment) -> Segment | None:
     """Find the name that a JSONL file was given since it was listed: rotated, or compressed."""
-    for name in list_names(segment.path.parent):
+    for name in list_files(segment.path.parent):
         moved = find_segment(segment.path.with_name(name))
         if moved is not None and moved.ext != "parquet" and moved.last is not None:
             same = (moved.producer, moved.first) == (segment.producer, segment.first)

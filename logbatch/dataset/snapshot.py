@@ -24,7 +24,7 @@ from logbatch.dataset.listing import (
 )
 from logbatch.identity import Ranges
 from logbatch.storage.coverage import NoCoverage, read_coverage
-from logbatch.storage.segments import Segment, list_names
+from logbatch.storage.segments import Segment, list_files
 
 Spans = tuple[tuple[int, int], ...]
 """Sequences `(first, last)`, in order."""
@@ -183,7 +183,7 @@ def take_snapshot(
     parts: list[Part] = []
     foreign: list[Path] = []
     for folder in find_folders(directory):
-        for name in list_names(folder):
+        for name in list_files(folder):
             path = folder / name
             segment = None if excluded and path in excluded else find_segment(path)
             if segment is not None:

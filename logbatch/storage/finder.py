@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from logbatch.storage.coverage import covered_by
-from logbatch.storage.segments import Segment, is_coarse, list_folders, list_names, segments_of
+from logbatch.storage.segments import Segment, is_coarse, list_files, list_folders, segments_of
 
 _TICK = 0.1  # seconds within which two changes of a folder may bear one time
 _ROOM = 1 << 18  # producers that are kept in mind, for each folder anew; 8 bytes each
@@ -90,7 +90,7 @@ class Finder:
         elif producer and seen.excludes(producer):
             return []
         settled = self._clock() - seen.since > _TICK and not is_coarse(state[2])
-        names = list_names(folder)
+        names = list_files(folder)
         self._seen[folder.name] = self._note(seen, folder, names) if settled else seen
         return segments_of(folder, names, producer)
 

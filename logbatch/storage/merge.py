@@ -30,7 +30,7 @@ from logbatch.disk import (
 from logbatch.identity import Ranges, SegmentName
 from logbatch.storage.coverage import KEY, Coverage, NoCoverage, encode_coverage, read_coverage
 from logbatch.storage.folders import changing
-from logbatch.storage.segments import Segment, list_names, segments_of
+from logbatch.storage.segments import Segment, list_files, segments_of
 from logbatch.storage.tiers import File
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def remove_merged(folder: Path) -> None:
 def _find_merged(folder: Path) -> list[tuple[Segment, list[Segment]]]:
     """List files, each with those whose records it holds as well."""
     found: list[tuple[Segment, list[Segment]]] = []
-    segments = [s for s in segments_of(folder, list_names(folder)) if _is_merged(s)]
+    segments = [s for s in segments_of(folder, list_files(folder)) if _is_merged(s)]
     for segment in sorted(segments, key=lambda s: (s.producer, s.first, -_last(s))):
         if found and _holds(found[-1][0], segment):
             found[-1][1].append(segment)

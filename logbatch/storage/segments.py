@@ -19,7 +19,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -130,7 +130,7 @@ def list_segments(root: Path, producer: str = "") -> list[Segment]:
     return [
         segment
         for folder in list_folders(root)
-        for segment in segments_of(folder, list_names(folder), producer)
+        for segment in segments_of(folder, list_files(folder), producer)
     ]
 
 
@@ -158,8 +158,30 @@ def _drop_doubles(found: list[Segment]) -> list[Segment]:
     ]
 
 
+def list_files(folder: Path) -> set[str]:
+    """List the names in a folder as `list_names` does, without those of pipes, sockets and devices.
+
+    Who opens a pipe to read it may wait for ever.
+    """
+    return _list_steadily(folder, _find_files)
+
+
+def _find_files(folder: Path) -> list[str]:
+    with os.scandir(folder) as found:
+        return [
+            entry.name
+            for entry in found
+            if entry.is_file(follow_symlinks=False) or entry.is_symlink() or entry.is_dir()
+        ]
+
+
 def list_names(folder: Path) -> set[str]:
-    """List the names in a folder; a file that is renamed or merged meanwhile is not missed.
+    """List the names in a folder; a file that is renamed or merged meanwhile is not missed."""
+    return _list_steadily(folder, os.listdir)
+
+
+def _list_steadily(folder: Path, listing: Callable[[Path], list[str]]) -> set[str]:
+    """List a folder until it does not change meanwhile.
 
     A listing takes several system calls, between which a file may leave the part not yet read
     under its old name, and join the part already read under its new one; or the whole folder may
@@ -169,7 +191,7 @@ def list_names(folder: Path) -> set[str]:
     try:
         before = _state(folder)
         for _ in range(_LISTINGS):
-            found = set(os.listdir(folder))
+            found = set(listing(folder))
             after = _state(folder)
             if after == before and (found == names or not _may_repeat(after[2])):
                 return found

@@ -67,6 +67,12 @@ def test_what_is_kept(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "7 records removed by retention" in capsys.readouterr().out
 
 
+def test_what_is_kept_may_be_misspelt(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing matches a field that no record has, so that is said."""
+    _, _, told = ran(capsys, "--max-age", "3d", "--keep", "nosuch=1 or level>=ERROR", "--dry-run")
+    assert "Warning: --keep: no record has a field 'nosuch'\n" == told
+
+
 def test_as_json(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same as one object."""
     _, lines, _ = ran(capsys, "--max-bytes", "1", "--json")

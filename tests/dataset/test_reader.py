@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import logging
+import os
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -18,9 +19,22 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from make import START, A, B, Waiting, line, lines, numbered, with_identity, with_pending
+from make import (
+    START,
+    A,
+    B,
+    Waiting,
+    line,
+    lines,
+    make_batch,
+    numbered,
+    publish,
+    with_identity,
+    with_pending,
+)
 
 from logbatch.dataset.reader import Dataset
+from logbatch.dataset.verify import verify
 from logbatch.errors import DatasetError, DatasetWarning, FilterError
 from logbatch.handler import BatchHandler
 from logbatch.identity import new_producer
@@ -96,6 +110,24 @@ def both_ways(dataset: Dataset) -> list[tuple[str, int]]:
 
 
 # ------------------------------------------------------------------ one record, once
+
+
+def test_a_pipe_among_the_files(tmp_path: Path) -> None:
+    """It stops nobody, though who opens one to read it waits until somebody writes."""
+    publish(tmp_path, make_batch(0, 9, A))
+    (folder,) = tmp_path.glob("date=*")
+    for name in (f"{A}-30-39.parquet", f"{A}-40.jsonl", f"compacted-{B}.parquet"):
+        os.mkfifo(folder / name)
+    dataset = Dataset(tmp_path)
+
+    assert 10 == len(list(dataset.rows())) == dataset.to_table().num_rows
+    assert [{"n": 10}] == dataset.sql("SELECT count(*) AS n FROM logs").to_pylist()
+    assert verify(tmp_path).ok
+    dataset.compact(older_than=0)
+    dataset.retain(max_age="1d", dry_run=True)
+    publish(tmp_path, make_batch(10, 19, A))
+    assert 20 == len(list(Dataset(tmp_path).rows()))
+    assert 3 == sum(path.is_fifo() for path in folder.iterdir())
 
 
 def test_a_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from logbatch.storage.arrow import PROMOTED_TYPES
 from logbatch.storage.arrow import schema as make_schema
 from logbatch.storage.columns import COLUMNS
 from logbatch.storage.coverage import KEY, NoCoverage, decode_coverage
-from logbatch.storage.segments import Segment, list_names, segments_of
+from logbatch.storage.segments import Segment, list_files, segments_of
 
 _ENOUGH = 3  # times as many files as the target size asks for are few enough: it is estimated
 _SETTLED = 2  # a file of at least the target size divided by this stays, whatever comes beside it
@@ -46,7 +46,7 @@ _KINDS = {make_schema({"x": kind}).field("x").type: kind for kind in PROMOTED_TY
 def count_names(folder: Path) -> Count:
     """Count the files of a folder, as far as listing it tells."""
     found = Count()
-    for segment in segments_of(folder, list_names(folder)):
+    for segment in segments_of(folder, list_files(folder)):
         with contextlib.suppress(OSError):
             rows = 0 if segment.last is None else segment.last - segment.first + 1
             found += Count(1, os.stat(segment.path).st_size, rows)
@@ -186,7 +186,7 @@ def find_inputs(folder: Path, wanted: Wanted, unfit: Mapping[Path, Unfit]) -> Fo
     known = dict(unfit)
     foreign, candidates, lines = [], [], 0
     looker = _Looker(wanted)
-    for path in sorted(map(folder.joinpath, list_names(folder))):
+    for path in sorted(map(folder.joinpath, list_files(folder))):
         segment = find_segment(path)
         if segment is None:
             foreign += [path] if is_foreign(path) else []
