@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from logbatch.cli.escape import escape, escape_lines
 from logbatch.dataset.filter.language import Filter
-from logbatch.dataset.reader import Dataset
 from logbatch.errors import FilterError
+
+if TYPE_CHECKING:
+    from logbatch.dataset.reader import Dataset
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 

@@ -15,8 +15,6 @@ from logbatch.cli.directory import find_directory
 from logbatch.cli.output import FORMATS, show_table, write_parquet, write_text
 from logbatch.cli.progress import Progress
 from logbatch.cli.terminal import Terminal, color_option, use_utf8
-from logbatch.dataset.query import parse_size
-from logbatch.dataset.reader import Dataset
 from logbatch.disk import replacing
 
 if TYPE_CHECKING:
@@ -26,6 +24,8 @@ _MAX_ROWS = 1_000
 
 
 def _check_size(_ctx: click.Context, _option: click.Parameter, value: str) -> str:
+    from logbatch.dataset.query import parse_size
+
     try:
         parse_size(value)
     except ValueError:
@@ -100,6 +100,8 @@ def command(
       logbatch query logs "FROM logs WHERE levelno >= 40" -o errors.parquet
       logbatch query logs - --format csv < report.sql > report.csv
     """
+    from logbatch.dataset.reader import Dataset
+
     directory, sql = _split(words)
     form = form or _form_of(output)
     if form == "parquet" and output is None and sys.stdout.isatty():

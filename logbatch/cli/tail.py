@@ -6,7 +6,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +16,9 @@ from logbatch.cli.progress import Progress, files
 from logbatch.cli.record import as_json, raw, shown
 from logbatch.cli.terminal import Terminal, color_option, use_utf8
 from logbatch.dataset.filter.language import Filter
-from logbatch.dataset.reader import Dataset
+
+if TYPE_CHECKING:
+    from logbatch.dataset.reader import Dataset
 
 _LINES = 10
 
@@ -66,6 +68,8 @@ def command(
       logbatch tail logs -n all --where "status>=500 -path~health"
       logbatch tail -f logs --json | jq .message
     """
+    from logbatch.dataset.reader import Dataset
+
     limit = _limit(lines, where)
     if follow and await_directory(directory):
         limit = None  # whatever is there has come since

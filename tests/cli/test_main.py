@@ -100,6 +100,20 @@ def test_importing_is_light() -> None:
     assert {"click", "rich", "duckdb", "pyarrow"}.isdisjoint(done.stdout.split())
 
 
+def test_help_is_quick() -> None:
+    """The help of the commands that are asked most, and wrong usage, take none of what reads."""
+    done = run_python(
+        "import sys\n"
+        "from logbatch.cli import main\n"
+        "codes = [main([each, '--help']) for each in ('tail', 'query', 'serve', 'recover')]\n"
+        "codes += [main(['tail', '--level', 'loud']), main(['query', '--nonsense'])]\n"
+        "print(codes)\n"
+        "print({'duckdb', 'numpy', 'pyarrow', 'requests'} & {*sys.modules})"
+    )
+
+    assert ["[0, 0, 0, 0, 2, 2]", "set()"] == done.stdout.splitlines()[-2:]
+
+
 @pytest.mark.parametrize("arguments", [["tial"], ["tail", "--nonsense"], ["tail", "a", "b"]])
 def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Wrong usage is exit code 2."""

@@ -185,8 +185,8 @@ from logbatch.transports.base import Batch
 transport = build("parquet:{tmp_path}")
 producer = new_producer()
 line = {msgspec.json.encode(EVENT)!r} + b"\\n"
-for number in range(200):
-    transport.send(Batch(producer, number * 50, number * 50 + 49, line * 50))
+for number in range(100):
+    transport.send(Batch(producer, number * 100, number * 100 + 99, line * 100))
     print(number, flush=True)
 """
         child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
@@ -200,7 +200,7 @@ for number in range(200):
         assert 0 == child.returncode
         assert 10_000 == count(tmp_path)
         assert sorted(counts) == counts
-        assert all(each % 50 == 0 for each in counts)
+        assert all(each % 100 == 0 for each in counts)
 
 
 def test_other_threads_go_on(tmp_path: Path) -> None:
