@@ -36,15 +36,15 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     One that changed just now, or in the future by a clock that is behind, is read twice in a row.
     """
     names: list[str] = []
-    listdir = os.listdir
+    scandir: Any = os.scandir
 
-    def noted(path: Any) -> list[str]:
+    def noted(path: Any) -> Any:
         name = Path(path).name
         if name.startswith("date=") and names[-1:] != [name]:
             names.append(name)
-        return listdir(path)
+        return scandir(path)
 
-    monkeypatch.setattr(os, "listdir", noted)
+    monkeypatch.setattr(os, "scandir", noted)
     return names
 
 
