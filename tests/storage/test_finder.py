@@ -39,7 +39,7 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     scandir: Any = os.scandir
 
     def noted(path: Any) -> Any:
-        name = Path(path).name
+        name = os.path.basename(path) if isinstance(path, str | Path) else ""
         if name.startswith("date=") and names[-1:] != [name]:
             names.append(name)
         return scandir(path)
