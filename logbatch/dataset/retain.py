@@ -34,7 +34,7 @@ from logbatch.storage.bounds import finish
 from logbatch.storage.coverage import NoCoverage, read_coverage
 from logbatch.storage.maintenance import maintaining
 from logbatch.storage.policy import Policy
-from logbatch.storage.removal import note_looks, ranges_of, remove
+from logbatch.storage.removal import note_looks, ranges_of, remove, remove_empty_folders
 from logbatch.storage.retention import File, Known, Plan, make_plan
 
 Tell = Callable[[str], object]
@@ -173,6 +173,7 @@ class _Run:
         gone, aged = self._split(plan)
         if not self._wanted.dry_run:
             note_looks(self._root, plan)
+            remove_empty_folders(self._root)
         self._remove(plan, gone)
         self._shrink_all(aged, plan)
         if policy.max_bytes is not None:

@@ -23,7 +23,7 @@ from logbatch.storage.folders import changing
 from logbatch.storage.maintenance import JOURNAL
 from logbatch.storage.retention import File, Plan, Survey, explain, identify, is_folder, read_seen
 from logbatch.storage.retired import note_retired
-from logbatch.storage.segments import clean_folder, read_ranges
+from logbatch.storage.segments import clean_folder, list_folders, read_ranges
 
 _SEEN_EVERY = 600_000_000  # microseconds between two notes of a look
 _TOGETHER = 256  # files that are noted and removed in one go
@@ -164,6 +164,14 @@ def _unlink(file: File, folder: int | None) -> bool:
                 return False  # a process appends to it
         os.unlink(name, dir_fd=folder)
     return True
+
+
+def remove_empty_folders(root: Path) -> None:
+    """Remove the folders of days in which nothing is left, or only what crashes left."""
+    for folder in list_folders(root):
+        with contextlib.suppress(OSError):  # it went away meanwhile, or may not be read
+            if _holds_only_temporary(folder):
+                remove_if_empty(folder)
 
 
 def remove_if_empty(folder: Path) -> None:

@@ -21,7 +21,7 @@ from logbatch.gil import Yielder
 from logbatch.storage.bounds import Steps, finish
 from logbatch.storage.maintenance import JOURNAL, MaintenanceBusy, maintaining
 from logbatch.storage.policy import Policy, parse_age, parse_bytes
-from logbatch.storage.removal import note_looks, remove
+from logbatch.storage.removal import note_looks, remove, remove_empty_folders
 from logbatch.storage.retention import File, Known, Plan, make_plan
 from logbatch.storage.retired import DamagedNote, read_retired
 
@@ -140,6 +140,7 @@ class Retaining:
             plan = yield from make_plan(self._root, self._policy, now, self._known)
             with maintaining(self._root, "a process that logs there"):
                 note_looks(self._root, plan)
+                remove_empty_folders(self._root)
             yield from self._remove(plan, [*plan.old, *plan.excess])
         except MaintenanceBusy:
             return

@@ -598,3 +598,23 @@ def test_a_damaged_note(logs: Path) -> None:
     assert (note.parent / "damaged-retired.json").exists()
     assert list(range(60, 200)) == numbers(logs)
     assert {"retired": 60} == accounted(logs)
+
+
+def test_what_crashes_left(logs: Path) -> None:
+    """A folder that holds nothing else goes, and from others it goes when they are compacted."""
+    fill(logs, days=2)
+    closed = min(logs.glob("date=*"))
+    empty, used, dead = logs / "date=2025-01-01", logs / "date=2025-01-02", logs / "date=2025-01-03"
+    for folder in (empty, used, dead):
+        folder.mkdir()
+    for folder, age in ((used, 0), (dead, 2 * DAY), (closed, 2 * DAY)):
+        left = folder / ".part-0123456789abcdef.tmp"
+        left.touch()
+        os.utime(left, (time.time() - age, time.time() - age))
+    run(logs, max_age="30d", dry_run=True)
+    assert empty.exists() and dead.exists()
+    run(logs, max_age="30d")
+    assert [False, True, False] == [folder.exists() for folder in (empty, used, dead)]
+    Dataset(logs).compact(older_than=0)
+    assert [] == list(closed.glob(".part-*"))
+    assert 20 == len(numbers(logs))

@@ -33,7 +33,7 @@ from logbatch.errors import LogbatchError
 from logbatch.identity import Ranges
 from logbatch.storage.columns import COLUMNS
 from logbatch.storage.coverage import Coverage, compacted_name
-from logbatch.storage.segments import list_names
+from logbatch.storage.segments import clean_folder, list_names
 
 _TRIES = 5  # for a folder in which files go away
 _LEAST_ROWS = 1_000  # of a file on average, however small files are to be
@@ -102,6 +102,7 @@ class _Compaction:
     def run(self) -> Outcome:
         """Do it; where a file turns out to be unfit, or goes away, begin again without it."""
         assert self._place is not None
+        clean_folder(self._folder)
         left = _TRIES
         while True:
             try:
