@@ -31,7 +31,6 @@ OWN_MEMORY = 300_000_000
 LEAST_MEMORY = OWN_MEMORY + 200_000_000
 """Bytes with which a compaction gets along, however large it is."""
 
-
 _FOR_A_THREAD = 100_000_000  # bytes of memory, without which there is one thread less
 _FOR_A_ROW = 600  # bytes that a row takes while it is sorted, beside its texts
 _FOR_A_NUMBER = 100  # bytes that a row takes where only its producer and sequence are wanted
@@ -168,7 +167,7 @@ class Sorter:
         return [Numbers(row[at] or {}, *row[at + 1 : at + 3]) for at in range(0, len(row), 3)]
 
     def divide(self, slices: int) -> int:
-        """Divide the records into slices of time of about the same number; return how many."""
+        """Divide the records into slices of time of about the same size; return how many."""
         self._slice_at(self._cut("TRUE", ["timestamp"], slices))
         return len(self._ends) + 1
 
