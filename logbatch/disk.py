@@ -93,6 +93,14 @@ def _identify(descriptor: int) -> tuple[int, int, int]:
     return status.st_dev, status.st_ino, flags & getattr(os, "O_ACCMODE", 0)
 
 
+Identity = tuple[int, int, int, int]
+
+
+def identify(status: os.stat_result) -> Identity:
+    """Return what tells a file from another one under the same name."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
 class OwnFile:
     """A descriptor of ours, and what tells it from another that has got its number.
 

@@ -22,8 +22,6 @@ from logbatch.dataset.source import Source
 from logbatch.errors import DatasetWarning, FilterError
 from logbatch.storage.policy import Policy
 
-_LOOK = 1.0  # seconds in which fields are looked for that --keep names and no record has
-
 
 @click.command("retain")
 @directory_argument
@@ -83,7 +81,7 @@ def command(
     except ValueError as error:
         raise click.UsageError(_name_options(str(error))) from None
     source = Source(find_directory(directory).absolute())
-    for field in unknown_fields(source, Filter.build(keep), _LOOK) if keep else ():
+    for field in unknown_fields(source, Filter.build(keep)) if keep else ():
         click.echo(escape(f"Warning: --keep: {field}"), err=True)
     doing: list[str] = []
     with warnings.catch_warnings(), Progress(lambda: doing[-1] if doing else ""):

@@ -28,6 +28,7 @@ from logbatch.dataset.footers import FIXED
 from logbatch.dataset.listing import Damaged, Vanished
 from logbatch.dataset.snapshot import Part, Spans, Taken
 from logbatch.dataset.source import Source
+from logbatch.disk import Identity, identify
 
 if TYPE_CHECKING:
     import duckdb
@@ -328,10 +329,9 @@ def _read_through(part: Part) -> None:
             raise Damaged(part.path, str(error).partition("\n")[0]) from error
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path) -> Identity | None:
     """Return what tells a file from another that has its name later; None if it is not there."""
     try:
-        found = os.stat(path)
+        return identify(os.stat(path))
     except FileNotFoundError:
         return None
-    return found.st_ino, found.st_mtime_ns

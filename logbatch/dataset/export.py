@@ -220,7 +220,7 @@ class _Files:
 
 def _check_free(target: Target, path: Path) -> None:
     if not target.force and os.path.lexists(path):
-        raise DatasetError(f"{path} is there already; it is replaced only with --force")
+        raise DatasetError(f"{path} is there already; it is replaced only by force (--force)")
     if not path.parent.is_dir():
         raise DatasetError(f"there is no directory {path.parent}")
 

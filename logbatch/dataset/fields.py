@@ -55,7 +55,7 @@ class UnknownField(NamedTuple):
         return f"{who} has a field {self.name!r}{hint}"
 
 
-def unknown_fields(source: Source, where: Filter, timeout: float) -> list[UnknownField]:
+def unknown_fields(source: Source, where: Filter, timeout: float = 1.0) -> list[UnknownField]:
     """Return the fields of a filter that no record has; see `Dataset.unknown_fields`."""
     wanted = {term.path: term.name for term in terms_of(where.root) if term.path is not None}
     if not wanted:

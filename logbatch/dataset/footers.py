@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from logbatch.dataset.listing import Damaged, Vanished
+from logbatch.disk import Identity, identify
 from logbatch.storage.arrow import schema as make_schema
 from logbatch.storage.columns import COLUMNS
 
@@ -74,12 +75,11 @@ def footer(path: Path) -> Footer:
         Vanished, Damaged: It cannot be read.
     """
     with reading(path):
-        found = os.stat(path)
-        return _footer(path, found.st_ino, found.st_size, found.st_mtime_ns)
+        return _footer(path, identify(os.stat(path)))
 
 
 @functools.lru_cache(maxsize=_REMEMBERED)
-def _footer(path: Path, inode: int, size: int, mtime: int) -> Footer:
+def _footer(path: Path, _identity: Identity) -> Footer:
     metadata = pq.read_metadata(path)
     columns = metadata.schema
     if columns.names[:1] != ["timestamp"] or "sequence" not in columns.names:

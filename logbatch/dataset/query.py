@@ -37,9 +37,9 @@ _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _SPOOL = 1 << 26  # bytes of JSONL from which on they are put into a temporary Parquet file
 _COMPRESSION = 10  # how much smaller files are than what they hold
 
-_LOCKS = (
-    "SET enable_external_access = false; SET lock_configuration = true; BEGIN TRANSACTION READ ONLY"
-)
+_LOCKS = """
+SET enable_external_access = false; SET lock_configuration = true; BEGIN TRANSACTION READ ONLY
+"""
 
 
 def run_query(source: Source, query: str, *, memory_limit: str, timeout: float | None) -> pa.Table:

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from logbatch import forks
+from logbatch.disk import Identity, identify
 from logbatch.identity import LAST_SEQUENCE, Ranges, is_producer, new_producer
 
 KEY = b"logbatch"
@@ -104,8 +105,7 @@ def read_coverage(path: Path) -> Coverage:
         NoCoverage: The file is damaged, or does not say it.
         OSError: It cannot be read.
     """
-    status = os.stat(path)
-    return _read(path, status.st_ino, status.st_size)
+    return _read(path, identify(os.stat(path)))
 
 
 def covered_by(path: Path) -> Mapping[str, Ranges]:
@@ -121,7 +121,7 @@ def covered_by(path: Path) -> Mapping[str, Ranges]:
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _read(path: Path, inode: int, size: int) -> Coverage:
+def _read(path: Path, _identity: Identity) -> Coverage:
     with forks.holding_off():  # it may be the first thing that a flusher needs of Arrow
         import pyarrow as pa
         import pyarrow.parquet as pq

@@ -15,13 +15,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from logbatch.disk import is_temporary, lock_file, open_file, sync_directory
+from logbatch.disk import identify, is_temporary, lock_file, open_file, sync_directory
 from logbatch.identity import LAST_SEQUENCE, Ranges
 from logbatch.storage.bounds import Steps
 from logbatch.storage.coverage import covered_by
 from logbatch.storage.folders import changing
 from logbatch.storage.maintenance import JOURNAL
-from logbatch.storage.retention import File, Plan, Survey, explain, identify, is_folder, read_seen
+from logbatch.storage.retention import File, Plan, Survey, explain, is_folder, read_seen
 from logbatch.storage.retired import note_retired
 from logbatch.storage.segments import clean_folder, list_folders, read_ranges
 

@@ -16,6 +16,7 @@ from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from logbatch.disk import Identity, identify
 from logbatch.identity import Ranges
 from logbatch.journal.names import find_journals
 from logbatch.storage.bounds import Bounds, Steps, Unreadable, estimate, measure
@@ -32,7 +33,6 @@ from logbatch.storage.segments import (
 _EXTENSIONS = ("parquet", "jsonl", "jsonl.zst", "jsonl.gz")
 _BLOCK = 512  # bytes that `st_blocks` counts in
 
-Identity = tuple[int, int, int, int]
 Known = MutableMapping[Path, tuple[Identity, Bounds]]
 """What was found out of files before; they do not change while they are the same."""
 
@@ -161,11 +161,6 @@ def is_folder(path: Path) -> bool:
         return stat.S_ISDIR(os.lstat(path).st_mode)
     except OSError:
         return False
-
-
-def identify(status: os.stat_result) -> Identity:
-    """Return what tells a file from another one under the same name."""
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def disk_usage(status: os.stat_result) -> int:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from math import ceil, log2
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from limits import files_of_at_most
 from make import P as PRODUCER
 from make import make_batch, numbered
 
@@ -280,17 +279,6 @@ def test_a_directory_that_cannot_be_written_loses_the_letters_and_nothing_else(
     assert text.startswith(
         "1 event was rejected: bad; lost, as no dead letter could be written: File"
     )
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """Let every write beyond a size fail, and the one that reaches it be short."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_leaves_no_half_a_letter(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from limits import files_of_at_most
 from make import A, B, make_batch, publish, publish_events
 
 from logbatch.cli import main
@@ -96,12 +96,8 @@ def test_problems_and_failures(capsys: pytest.CaptureFixture[str]) -> None:
     reason = "its name is none that logbatch gives; it was left as it is"
     assert second.endswith(rf"odd\x1b.parquet: {reason}")
     publish(Path("logs"), make_batch(6, 9, A))
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
-    try:
+    with files_of_at_most(100):
         code, lines, err = compact(capsys, "--older-than", "0")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert (1, "0 of 1 date compacted; 1 could not be") == (code, lines[-1])
     error = err.splitlines()[-1]
     assert error.startswith(f"Error: {folder.name}: ")

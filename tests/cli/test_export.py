@@ -26,7 +26,7 @@ def test_to_a_file_and_to_files(logs: Path, capsys: pytest.CaptureFixture[str]) 
     assert 0 == main(["export", "logs", "--to", "days", "--format", "jsonl"])
     assert "30 records in 3 files\n" == capsys.readouterr().out
     assert 1 == main(["export", "logs", "--to", "out.csv"])
-    told = "Error: out.csv is there already; it is replaced only with --force\n"
+    told = "Error: out.csv is there already; it is replaced only by force (--force)\n"
     assert ("", told) == capsys.readouterr()
     assert 0 == main(["export", "logs", "--to", "out.csv", "--force", "--where", "n=3"])
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import resource
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from aged import names_in
+from limits import files_of_at_most
 from make import batch_of, event, publish
 
 from logbatch.cli import main
@@ -96,12 +96,8 @@ def test_a_clock_that_jumped(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_no_room_for_the_note(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What could not be noted stays, and that is said; the lock needs no room."""
     files = names_in(logs)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
-    try:
+    with files_of_at_most(10):
         code, lines, err = ran(capsys, "--max-age", "5d")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert (1, [], files) == (code, lines, names_in(logs))
     assert "retired.json: File too large, to note there what is to go; it stays" in err
 

@@ -576,8 +576,8 @@ def test_many_workers_need_no_other_option(logs: Path) -> None:
 def test_a_worker_does_not_outlive_who_started_it() -> None:
     """Nobody waits for output of a compaction that was killed."""
     program = (
-        "import os, time; from logbatch.dataset.compact import make_executor;"
-        "print(make_executor(2).submit(os.getpid).result(), flush=True); time.sleep(600)"
+        "import os, signal; from logbatch.dataset.compact import make_executor;"
+        "print(make_executor(2).submit(os.getpid).result(), flush=True); signal.pause()"
     )
     command = [sys.executable, "-c", program]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:

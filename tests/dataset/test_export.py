@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import resource
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 from aged import fill
+from limits import files_of_at_most
 from make import Waiting, batch_of, event, lines, publish, publish_events, with_pending
 
 from logbatch import Dataset
@@ -53,13 +53,8 @@ def test_no_room(logs: Path, tmp_path: Path, form: str) -> None:
     """Nothing is left of a file that the disk does not take."""
     place = tmp_path / "place"
     place.mkdir()
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
-    try:
-        with pytest.raises(OSError, match="too large"):
-            Dataset(logs).export(place / f"out.{form}")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with files_of_at_most(100), pytest.raises(OSError, match="too large"):
+        Dataset(logs).export(place / f"out.{form}")
     assert [] == list(place.iterdir())
 
 

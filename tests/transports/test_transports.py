@@ -7,7 +7,6 @@ import gzip
 import logging.config
 import os
 import re
-import resource
 import signal
 import stat
 import subprocess
@@ -26,6 +25,7 @@ from children import Child, Shared, child, own_mounts
 from clocks import with_clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from limits import files_of_at_most
 from make import MIDNIGHT, P, batch_of, named_batch, named_line
 
 from logbatch.errors import TemporaryError
@@ -429,12 +429,11 @@ class TestTrouble:
         def send() -> None:
             transport = build({**kind, "path": tmp_path})
             transport.send(named_batch(P, 0, 4))
-            resource.setrlimit(resource.RLIMIT_FSIZE, (1500, -1))
-            for _ in range(2):
-                with pytest.raises(TemporaryError, match="File too large"):
-                    transport.send(named_batch(P, 5, 999))
-            assert [] == temporaries(tmp_path)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))
+            with files_of_at_most(1500):
+                for _ in range(2):
+                    with pytest.raises(TemporaryError, match="File too large"):
+                        transport.send(named_batch(P, 5, 999))
+                assert [] == temporaries(tmp_path)
             transport.send(named_batch(P, 5, 1009))
             transport.close()
 
