@@ -29,6 +29,34 @@ def write_parquet(directory: Path, producer: str, first: int, last: int, **colum
     return path
 
 
+@pytest.mark.parametrize(
+    "where",
+    [
+        "level>=ERROR or level<=INFO",
+        "level<=INFO or level>=ERROR",
+        "(level>=ERROR or level<=INFO) level>NOTSET",
+        "-level=CRITICAL -level=DEBUG or levelno>50",
+    ],
+)
+def test_an_alternative_is_one_of_several_conditions(tmp_path: Path, where: str) -> None:
+    """It holds within what is taken of a file, and within a window of time, not beside that."""
+    write_compacted(tmp_path, (A, 0, 9), (B, 0, 4))
+    write_parquet(tmp_path, A, 5, 19)
+    expected = [(A, n) for n in range(20)] + [(B, n) for n in range(5)]
+    dataset = Dataset(tmp_path)
+
+    for rows in (
+        dataset.to_table(where).to_pylist(),
+        dataset.scan(where).read_all().to_pylist(),
+        list(dataset.rows(where)),
+        list(dataset.rows(where, limit=99, newest_first=True)),
+        list(dataset.rows(where + " since=2026-01-01")),
+    ):
+        assert expected == sorted((row["producer"], row["sequence"]) for row in rows)
+    half = f"({where}) until=2026-11-21T10:00:10"
+    assert set(expected) > {(row["producer"], row["sequence"]) for row in dataset.rows(half)}
+
+
 def write_compacted(directory: Path, *taken: tuple[str, int, int]) -> Path:
     """Publish records of several producers as one file, in the order of time."""
     tables = [table_from_lines(lines(a, b), producer, a, {}) for producer, a, b in taken]

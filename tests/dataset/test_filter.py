@@ -285,6 +285,7 @@ def test_case_is_dropped_as_arrow_does_it() -> None:
     st.dictionaries(st.sampled_from(["x", "y", "user.id"]), st.sampled_from(sorted(FITTING))),
 )
 @example([record()], Filter.parse("user.id=7 -x~ΣΑΣ thread>1.5"), {})
+@example([record(levelno=0)], Filter.parse("level>1 (timestamp=* or -level>1)"), {})
 @example([record(), record(message="b")], Filter.parse("-(user.id=8 or took) or x~/a/ b x=1,2"), {})
 def test_a_filter_means_the_same_on_a_record_and_on_a_table_and_in_the_engine(
     records: list[dict[str, Any]], found: Filter, typed: dict[str, str]

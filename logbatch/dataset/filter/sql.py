@@ -23,7 +23,8 @@ class Condition(NamedTuple):
     """A filter in SQL.
 
     Attributes:
-        where: Keeps the rows that match or may match.
+        where: Keeps the rows that match or may match.  It may stand beside others behind an AND: an
+            OR in it is within parentheses.
         unsure: Is true for those of them that may or may not; empty where there are none such.
     """
 
@@ -40,8 +41,8 @@ def condition(root: Node, typed: Mapping[str, str]) -> Condition:
     """
     nodes = root.children if isinstance(root, And) else (root,)
     made = [(node, *_make(node, typed)) for node in nodes]
-    kept = [known for node, _, _ in made if (known := hint(node, typed))]
-    kept += [sql if exact else f"({sql}) IS NOT FALSE" for _, sql, exact in made]
+    kept = [f"({known})" for node, _, _ in made if (known := hint(node, typed))]
+    kept += [f"({sql})" if exact else f"({sql}) IS NOT FALSE" for _, sql, exact in made]
     unsure = " AND ".join(f"({sql})" for _, sql, exact in made if not exact)
     return Condition(" AND ".join(kept) or "TRUE", f"({unsure}) IS NULL" if unsure else "")
 
