@@ -99,7 +99,7 @@ class JournalMachine(RuleBasedStateMachine):
         span = self.journal.drop_oldest()
         if span is not None:
             model = self.models[self.journal.producer]
-            assert model.settled < span[0] <= span[1] < model.accepted
+            assert model.settled <= span[0] <= span[1] < model.accepted
             assert all(number not in model.dropped for number in range(span[0], span[1] + 1))
             assert model.sending is None or model.sending < span[0]
             model.dropped.add(*span)
