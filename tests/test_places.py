@@ -73,7 +73,7 @@ def test_what_others_could_have_put_there_is_not_taken(homeless: Path, kind: str
 
 
 def test_memory_that_is_meant(homeless: Path) -> None:
-    """Regression: where one destination had found no place, another was said to have none either."""
+    """Regression: one destination without a place for a journal made others seem to have none."""
     homeless.touch()
     assert state_path("a") is None
     batcher = Batcher(CapturingTransport())
