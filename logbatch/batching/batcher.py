@@ -187,6 +187,14 @@ class Batcher:
             self._wake(session, 0)  # a record may have any level; this one's is no number
         return True
 
+    def has_room(self, need: int) -> bool:
+        """Return whether events of so many bytes together will find room.
+
+        Args:
+            need: Bytes.
+        """
+        return self._session.writer.has_room(need)
+
     def _append(self, line: bytes, level: int) -> bool:
         """Append without looking at the event: it has been redacted, and is no repeat."""
         return Batcher.append(self, line, level)

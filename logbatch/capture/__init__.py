@@ -1,0 +1,1 @@
+"""Run programs: their logs, and what they print, become events."""
