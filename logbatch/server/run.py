@@ -17,9 +17,10 @@ from typing import Any
 
 import uvicorn
 
-from logbatch.disk import lock_file, make_directory, open_file
+from logbatch.disk import make_directory, open_file
 from logbatch.errors import LogbatchError
 from logbatch.levels import from_name
+from logbatch.locks import lock_file
 from logbatch.server.access import Access, is_loopback
 from logbatch.server.allocators import return_what_is_freed
 from logbatch.server.app import Receiver
