@@ -95,7 +95,7 @@ class Settings:
             if not file.is_file():
                 raise ValueError(f"there is no file {file}")
         if from_name(self.default_level) is None:
-            raise ValueError(f"default_level={self.default_level!r} is the name of no level")
+            raise ValueError(f"default_level={self.default_level!r} is not the name of a level")
         for token in self.tokens:
             if not token:
                 raise ValueError("token: it is empty")

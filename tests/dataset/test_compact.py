@@ -634,7 +634,7 @@ def test_what_is_followed_comes_once(logs: Path) -> None:
         ({"workers": 0}, "workers=0"),
         ({"to": "jsonl"}, "to='jsonl'"),
         ({"cluster_by": ["a", "a"]}, "cluster_by='a'"),
-        ({"promote": ["level"]}, "'level' is no attribute"),
+        ({"promote": ["level"]}, "'level' is not an attribute"),
     ],
 )
 def test_what_cannot_be_is_refused(logs: Path, options: dict[str, Any], told: str) -> None:

@@ -43,7 +43,7 @@ _CONTRADICTION = "its files contradict themselves"
 _NO_MEMORY = "it takes more memory than the limit that was set"
 _FULL = "No space left on device"
 _NO_SPACE = f"{_FULL}, which temporary files in .journal need"
-_FOREIGN = "its name is none that logbatch gives"
+_FOREIGN = "its name is not one that logbatch gives"
 _STAYS = "it was left as it is"
 
 
