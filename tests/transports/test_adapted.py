@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,15 +77,6 @@ class Full(Bare):
     def after_fork(self) -> None:
         """Count."""
         self.forks += 1
-
-
-@pytest.fixture
-def app() -> Iterator[logging.Logger]:
-    """A logger of the application's own."""
-    logger = logging.Logger("app")
-    yield logger
-    for handler in list(logger.handlers):
-        handler.close()
 
 
 def test_what_an_object_lacks_has_the_default(home: Path) -> None:

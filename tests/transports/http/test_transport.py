@@ -11,7 +11,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import log2
 from pathlib import Path
 from typing import Any
@@ -32,15 +32,6 @@ JSON = (("Content-Type", "application/json"),)
 
 # Journals of destinations without a directory are in the user's state.
 pytestmark = pytest.mark.usefixtures("home")
-
-
-@pytest.fixture
-def app() -> Iterator[logging.Logger]:
-    """A logger of the application's own."""
-    logger = logging.Logger("app")
-    yield logger
-    for handler in list(logger.handlers):
-        handler.close()
 
 
 def attach(app: logging.Logger, url: str, **options: Any) -> BatchHandler:
