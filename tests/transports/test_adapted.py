@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import structlog
 from prometheus_client import CollectorRegistry
+from recovering import recover
 
 from logbatch import BatchHandler, BatchProcessor
-from logbatch.batching.recovery import recover
 from logbatch.errors import BatchUnsupportedError
 from logbatch.identity import Ranges, new_producer
 from logbatch.testing import CapturingTransport

@@ -89,7 +89,7 @@ class _Compaction:
     # -------------------------------------------------------------- what is to be done
 
     def plan(self) -> Outcome:
-        """Tell what would be done."""
+        """Return what would be done."""
         try:
             found = find_inputs(self._folder, self._wanted, {})
         except (OSError, Vanished) as error:
