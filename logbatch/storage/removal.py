@@ -15,8 +15,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from logbatch.disk import identify, is_temporary, lock_file, open_file, sync_directory
+from logbatch.disk import identify, is_temporary, open_file, sync_directory
 from logbatch.identity import LAST_SEQUENCE, Ranges
+from logbatch.locks import lock_file
 from logbatch.storage.bounds import Steps
 from logbatch.storage.coverage import covered_by
 from logbatch.storage.folders import changing

@@ -265,7 +265,7 @@ class TestForms:
 
 
 def drips_until_closed(connection: socket.socket) -> bool:
-    """Send a byte from time to time; tell whether there was an answer or an end within 20 s."""
+    """Send a byte from time to time; return whether there was an answer or an end within 20 s."""
     began = time.monotonic()
     connection.settimeout(0.05)
     while time.monotonic() - began < 20:
