@@ -4,7 +4,8 @@ SQLite keeps in memory which locks a process has on a file.  A forked child inhe
 not the locks: a connection that was open at the fork makes every later one of the child believe in
 locks that are not there, and its records may go into a file that another process removes.  So a
 connection is opened for one piece of work and closed behind it, and forks wait for its end:
-`writing` does that, in one transaction.
+`writing` does that, in one transaction.  Where a fork comes all the same (it waits some seconds
+only, and C code asks nobody), the child does not touch the file: its records stay in its journal.
 
 The file is in WAL mode, so that others read while one writes; where the file system cannot do that
 (it needs memory shared between processes), it has a rollback journal, and readers wait.
@@ -23,22 +24,26 @@ import os
 import sqlite3
 import stat
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from logbatch.disk import create_file, make_directory, sync_directory, temporary_name
 from logbatch.errors import TemporaryError
-from logbatch.forks import holding_off
+from logbatch.forks import call_in_child, holding_off
+from logbatch.native import sleep
 from logbatch.storage.folders import changing
 
-PATIENCE = 0.5  # seconds to wait for others who write; forks by other threads wait meanwhile
+PATIENCE = 2.0  # seconds to wait for others who write
 BESIDE = ("-wal", "-shm", "-journal")  # what SQLite puts beside a file, by the ends of the names
 
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _NO_SHARED_MEMORY = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PROTOCOL}
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
-_LOOK = "SELECT 1 FROM sqlite_schema"  # something that reads
+_LOOK = "SELECT 1 FROM sqlite_master"  # something that reads
+_SLICE = 0.05  # seconds of waiting in which forks by other threads have to wait, too
+_PAUSE = 0.005  # seconds between two slices
 _REASONS = {
     sqlite3.SQLITE_BUSY: "another program has locked it",
     sqlite3.SQLITE_LOCKED: "another program has locked it",
@@ -66,6 +71,32 @@ class DamagedError(TemporaryError):
         self.file = file
 
 
+class _Connection(sqlite3.Connection):
+    """A connection of which a forked child finds that it was open.
+
+    Attributes:
+        path: Of the file.
+    """
+
+    path: str | None = None
+
+    def close(self) -> None:
+        _open_now.discard(self)
+        super().close()
+
+
+_open_now: weakref.WeakSet[_Connection] = weakref.WeakSet()
+_inherited: dict[str, _Connection] = {}  # never closed: that may remove what others write to
+
+
+def _note_inherited() -> None:
+    _inherited.update({str(each.path): each for each in _open_now})
+    _open_now.clear()
+
+
+call_in_child(_note_inherited)
+
+
 # ------------------------------------------------------------------ opening
 
 
@@ -83,10 +114,13 @@ def connect(
         patience: Seconds that each statement waits for others.
 
     Raises:
+        TemporaryError: It was open when this process was forked, and must not be used here.
         sqlite3.Error: It cannot be opened; `explaining` makes plain words of it.
         OSError: It is a link, a directory or the like, or cannot be created.
     """
     path = Path(os.path.abspath(path))
+    if str(path) in _inherited:
+        raise TemporaryError(f"{path} was being written when this process was forked from another")
     if not read_only:
         _create(path)
     _check(path)
@@ -105,6 +139,7 @@ def _open_to_write(
 ) -> sqlite3.Connection:
     connection = _open(path, "mode=rw", patience)
     try:
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # heeded where there is no table yet
         prepare(connection)
         connection.execute("PRAGMA synchronous=FULL")  # a transaction is on the disk when it ends
         return connection
@@ -114,13 +149,17 @@ def _open_to_write(
 
 
 def _open(path: Path, mode: str, patience: float) -> sqlite3.Connection:
-    return sqlite3.connect(
+    connection = sqlite3.connect(
         f"{path.as_uri()}?{mode}",
         uri=True,
         timeout=patience,
         isolation_level=None,
         check_same_thread=False,  # the thread that delivers may be another one next time
+        factory=_Connection,
     )
+    connection.path = str(path)
+    _open_now.add(connection)
+    return connection
 
 
 def _open_to_read(path: Path, patience: float) -> sqlite3.Connection:
@@ -192,7 +231,7 @@ def _check(path: Path) -> None:
 def writing(path: Path, *, patience: float = PATIENCE) -> Iterator[sqlite3.Connection]:
     """Have a connection for one transaction, which is on the disk when the block ends.
 
-    Forks by other threads wait for the end of the block, so it takes a second at the most.
+    Forks by other threads wait for the end of the block, so it should take a second at the most.
 
     Args:
         path: The file; it is created if need be.
@@ -204,18 +243,35 @@ def writing(path: Path, *, patience: float = PATIENCE) -> Iterator[sqlite3.Conne
         TemporaryError: It could not be written: the disk is full, read-only or away.
     """
     try:
-        with holding_off(), explaining(path, "write to"), _in_its_folder(path, patience):
-            connection = connect(path, patience=patience)
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                yield connection
-                connection.execute("COMMIT")
-            finally:
-                connection.close()
+        with (
+            explaining(path, "write to"),
+            _in_its_folder(path, patience),
+            contextlib.ExitStack() as stack,
+        ):
+            connection = _begin(path, patience, stack)
+            yield connection
+            connection.execute("COMMIT")
     except DamagedError as error:
         aside = set_aside(path, error.file)
         fate = f"it is set aside as {aside.name}" if aside else "another process has set it aside"
         raise DamagedError(f"{error}; {fate}, and a new one is begun") from error
+
+
+def _begin(path: Path, patience: float, stack: contextlib.ExitStack) -> sqlite3.Connection:
+    """Begin a transaction; forks are held off, but not all the time while it is waited for."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            stack.enter_context(holding_off())
+            wait = min(patience, _SLICE)
+            connection = stack.enter_context(contextlib.closing(connect(path, patience=wait)))
+            connection.execute("BEGIN IMMEDIATE")
+            return connection
+        except sqlite3.OperationalError as error:
+            stack.close()
+            if _code(error) not in _LOCKED or time.monotonic() >= deadline:
+                raise
+        sleep(_PAUSE)
 
 
 @contextlib.contextmanager
