@@ -80,6 +80,11 @@ class Run(NamedTuple):
         return self.status in (RUNNING, ELSEWHERE)
 
     @property
+    def outcome(self) -> str:
+        """What became of it, in a word or two: `running`, `exit 0`, `SIGKILL`, `lost`."""
+        return self.signal or (f"exit {self.exit_code}" if self.status == ENDED else self.status)
+
+    @property
     def signal(self) -> str | None:
         """The name of the signal that ended it."""
         if self.exit_code is None or self.exit_code >= 0:
@@ -130,7 +135,8 @@ class Runs:
     def live(self, limit: int) -> list[Run]:
         """List runs that still go on, the newest first."""
         order = " WHERE ended_at IS NULL ORDER BY started_at DESC LIMIT ?"
-        return [run for run in self._runs(f"{_SELECT}{order}", limit) if run.is_live]
+        found = self._runs(f"{_SELECT}{order}", max(limit, _PAGE))  # the lost are among them
+        return [run for run in found if run.is_live][:limit]
 
     def count(self, most: int) -> int:
         """Count the runs, up to a number: to count them all takes the longer the more there are."""
@@ -222,13 +228,18 @@ class Runs:
             first: The place of the first byte.
             last: The place behind the last byte.
             wait: Waits so many seconds.
+
+        Raises:
+            DatasetError: The run is not there any more.
         """
         while True:
             run = self.get(run_id)  # before the rest is read, so that nothing comes behind it
+            if run is None:
+                raise DatasetError(f"run {run_id} is not in {self._path} any more")
             for part in self.read(run_id, stream, first, last):
                 yield part
                 first = part.end
-            if run is None or not run.is_live or (last is not None and first >= last):
+            if not run.is_live or (last is not None and first >= last):
                 return
             wait(_EVERY)
 

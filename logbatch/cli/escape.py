@@ -36,7 +36,9 @@ _SELECTOR = f"(?<![{_SYMBOL}])[\ufe0e\ufe0f]"
 _DANGEROUS = re.compile(f"[{_UNSAFE}]|{_SELECTOR}")
 _AMBIGUOUS = r"\\(?=[nrt\\]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}" + f"|[{_UNSAFE}\ufe0e\ufe0f])"
 _ESCAPED = re.compile(f"[{_UNSAFE}]|{_SELECTOR}|{_AMBIGUOUS}")
-_BEGUN = re.compile(r"(?:\r|\\[xuU]?[0-9a-f]{0,7})\Z")  # what the next character may belong to
+_BEGUN = re.compile(  # what the next character may belong to
+    r"(?:\r|\\+[xuU]?[0-9a-f]{0,7}|" + f"[{_SYMBOL}])" + r"\Z"
+)
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t", "\\": r"\\"}
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from logbatch.cli.directory import directory_argument, find_runs
 from logbatch.cli.escape import escape, to_json
-from logbatch.cli.sizes import readable
+from logbatch.cli.sizes import duration, readable
 from logbatch.cli.terminal import (
     Terminal,
     color_option,
@@ -145,17 +145,12 @@ def _find(runs: Runs, limit: int | None) -> list[Run]:
 
 def _status(run: Run) -> Text:
     style = _STYLES.get(run.status) or ("green" if run.exit_code == 0 else "red")
-    text = Text(status_of(run), style=style, no_wrap=True)
+    text = Text(run.outcome, style=style, no_wrap=True)
     if run.progress and run.exit_code != 0:  # what has ended well is at its end
         progress = plain_text(run.progress)
         progress.truncate(_PROGRESS, overflow="ellipsis")
         text.append(" ").append(progress)
     return text
-
-
-def status_of(run: Run) -> str:
-    """Say in a word or two what became of a run."""
-    return run.signal or (f"exit {run.exit_code}" if run.status == "ended" else run.status)
 
 
 def _moment(seconds: float, now: float) -> str:
@@ -168,17 +163,3 @@ def _moment(seconds: float, now: float) -> str:
 def _took(run: Run, now: float) -> str:
     end = now if run.status == "running" else run.ended_at or run.last_output_at
     return "" if end is None else duration(end - run.started_at)
-
-
-def duration(seconds: float) -> str:
-    """Write how long something took: `1.2 s`, `42 s`, `3:05 min`, `2:03 h`, `5 d 4 h`."""
-    seconds = max(seconds, 0.0)
-    if seconds < 59.5:
-        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}:{rest:02} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours}:{minutes:02} h"
-    return f"{hours // 24} d {hours % 24} h"

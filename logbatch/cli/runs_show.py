@@ -15,12 +15,12 @@ from rich.text import Text
 from logbatch.cli.directory import find_runs
 from logbatch.cli.escape import Escaper, escape
 from logbatch.cli.progress import on_screen
-from logbatch.cli.runs import duration, status_of
+from logbatch.cli.sizes import duration
 from logbatch.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from logbatch.capture.stored import Part
     from logbatch.capture.runs import Run, Runs
+    from logbatch.capture.stored import Part
 
 _LINES = 100
 _RANGE = re.compile(r"([0-9]{0,18}):([0-9]{0,18})")
@@ -111,7 +111,7 @@ def _describe(run: Run) -> None:
     end = time.time() if run.status == "running" else run.ended_at or run.last_output_at
     took = "" if end is None else f" after {duration(end - run.started_at)}"
     progress = f" {escape(run.progress)}" if run.progress and run.is_live else ""
-    text = f"{run.id}: {status_of(run)}{progress}{took}: {escape(run.command)}"
+    text = f"{run.id}: {run.outcome}{progress}{took}: {escape(run.command)}"
     Terminal(sys.stderr).print(Text(text, style="dim"), soft_wrap=True)
 
 

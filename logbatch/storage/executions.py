@@ -129,7 +129,7 @@ class Executions:
         self._path = path
         self._inline_bytes = inline_bytes
         self._patience = patience
-        self._begun: dict[str, tuple[Execution, str]] = {}  # and who writes it, as in `owner`
+        self._begun: dict[str, _Begun] = {}
 
     def begin(self, execution: Execution, owner: Owner | None = None) -> None:
         """Record that a run has begun; one that is there already stays as it is.
@@ -140,9 +140,11 @@ class Executions:
                 run is shown as running.
         """
         who = json.dumps((owner or Owner.this_process())._asdict())
-        self._begun[execution.id] = execution, who
+        execution = execution._replace(command=_as_text(execution.command))
+        begun = _Begun(execution, who, _State(0, 0, 0))
+        self._begun[execution.id] = begun
         with self._writing() as connection:
-            _insert(connection, execution, who)
+            _insert(connection, begun)
 
     def append(self, run_id: str, pieces: Sequence[Piece], progress: str | None) -> None:
         """Store output, and the position in the spool behind it; what is there already is left out.
@@ -159,10 +161,12 @@ class Executions:
             state = self._state(connection, run_id)
             new = [piece for piece in pieces if piece.end > state.position]
             if new:
-                _store(connection, run_id, state, new)
+                state = _store(connection, run_id, state, new)
             if progress is not None:
                 text = "UPDATE executions SET progress = ? WHERE id = ?"
-                connection.execute(text, (progress, run_id))
+                connection.execute(text, (_as_text(progress), run_id))
+        if run_id in self._begun:
+            self._begun[run_id] = self._begun[run_id]._replace(state=state)
 
     def position(self, run_id: str) -> int:
         """Return the position in the spool up to which output is stored; 0 for an unknown run."""
@@ -182,15 +186,25 @@ class Executions:
         """
         with self._writing() as connection:
             state = self._state(connection, run_id)
-            if not state.ended:
-                for stream in STREAMS:
-                    _move_inline(connection, run_id, stream, self._inline_bytes)
-                connection.execute(
-                    "UPDATE executions SET ended_at = ?, exit_code = ?, output_truncated = EXISTS"
-                    " (SELECT 1 FROM execution_output_chunks WHERE execution_id = id) WHERE id = ?",
-                    (ended_at, exit_code, run_id),
-                )
+            if not _has_ended(connection, run_id):
+                self._finish(connection, run_id, state, ended_at, exit_code)
         self._begun.pop(run_id, None)
+
+    def _finish(
+        self,
+        connection: sqlite3.Connection,
+        run_id: str,
+        state: _State,
+        ended_at: float,
+        exit_code: int | None,
+    ) -> None:
+        inline = sum(
+            _move_inline(connection, run_id, stream, self._inline_bytes) for stream in STREAMS
+        )
+        connection.execute(
+            "UPDATE executions SET ended_at = ?, exit_code = ?, output_truncated = ? WHERE id = ?",
+            (ended_at, exit_code, inline < state.stdout + state.stderr, run_id),
+        )
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -202,46 +216,63 @@ class Executions:
             yield connection
 
     def _state(self, connection: sqlite3.Connection, run_id: str) -> _State:
-        """Return how far a run is stored; one that is not there, as its file was set aside, is."""
-        query = (
-            "SELECT stdout_size, stderr_size, position, ended_at IS NOT NULL FROM executions"
-            " WHERE id = ?"
-        )
+        """Return how far a run is stored; where its file was set aside, it is continued here."""
+        query = "SELECT stdout_size, stderr_size, position FROM executions WHERE id = ?"
         found = connection.execute(query, (run_id,)).fetchone()
-        if found is None:
-            if run_id not in self._begun:
-                raise LookupError(f"run {run_id} has not begun")
-            _insert(connection, *self._begun[run_id])
-            found = 0, 0, 0, False
-        return _State({"stdout": found[0], "stderr": found[1]}, found[2], bool(found[3]))
+        if found is not None:
+            return _State(*found)
+        if run_id not in self._begun:
+            raise LookupError(f"run {run_id} has not begun")
+        begun = self._begun[run_id]
+        _insert(connection, begun)
+        return begun.state
 
 
 class _State(NamedTuple):
-    sizes: dict[str, int]  # of each stream
+    """How far a run is stored: the bytes of its streams, and the position in the spool."""
+
+    stdout: int
+    stderr: int
     position: int
-    ended: bool
 
 
-def _insert(connection: sqlite3.Connection, execution: Execution, owner: str) -> None:
+class _Begun(NamedTuple):
+    """What is needed to go on with a run in another file."""
+
+    execution: Execution
+    owner: str
+    state: _State
+
+
+def _insert(connection: sqlite3.Connection, begun: _Begun) -> None:
     connection.execute(
-        "INSERT INTO executions (id, command, started_at, host, pid, owner)"
-        " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-        (*execution, owner),
+        "INSERT INTO executions (id, command, started_at, host, pid, owner, stdout_size,"
+        " stderr_size, position) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+        (*begun.execution, begun.owner, *begun.state),
     )
+
+
+def _as_text(text: str) -> str:
+    """Return a text that SQLite takes: what stands for bytes of no character is escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _has_ended(connection: sqlite3.Connection, run_id: str) -> bool:
+    query = "SELECT ended_at IS NOT NULL FROM executions WHERE id = ?"
+    return bool(connection.execute(query, (run_id,)).fetchone()[0])
 
 
 def _store(
     connection: sqlite3.Connection, run_id: str, state: _State, pieces: Sequence[Piece]
-) -> None:
-    """Store output behind what is there."""
+) -> _State:
+    """Store output behind what is there, and return how far that is."""
     newest = "SELECT coalesce(max(chunk_index), -1) FROM execution_output_chunks"
     (index,) = connection.execute(f"{newest} WHERE execution_id = ?", (run_id,)).fetchone()
-    sizes = dict(state.sizes)
-    ends = dict(state.sizes)
+    ends = {"stdout": state.stdout, "stderr": state.stderr}
     rows = []
-    for number, row in enumerate(lay_out(pieces, sizes), index + 1):
-        other = sum(end for stream, end in ends.items() if stream != row.stream)
-        rows.append((run_id, number, *_values(row), other + row.start))
+    for number, row in enumerate(lay_out(pieces, dict(ends)), index + 1):
+        place = row.start + sum(end for stream, end in ends.items() if stream != row.stream)
+        rows.append((run_id, number, *_values(row), place))
         ends[row.stream] = row.end
     connection.executemany(
         "INSERT INTO execution_output_chunks"
@@ -249,11 +280,13 @@ def _store(
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         rows,
     )
+    new = _State(**ends, position=pieces[-1].end)
     connection.execute(
-        "UPDATE executions SET stdout_size = ?, stderr_size = ?, output_truncated = 1,"
-        " last_output_at = ?, position = ? WHERE id = ?",
-        (sizes["stdout"], sizes["stderr"], pieces[-1].time, pieces[-1].end, run_id),
+        "UPDATE executions SET stdout_size = ?, stderr_size = ?, position = ?,"
+        " output_truncated = 1, last_output_at = ? WHERE id = ?",
+        (*new, pieces[-1].time, run_id),
     )
+    return new
 
 
 def _values(row: Row) -> tuple[str, str | bytes, float, int, int]:
@@ -270,11 +303,11 @@ class _Chunk(NamedTuple):
     place: int
 
 
-def _move_inline(connection: sqlite3.Connection, run_id: str, stream: str, most: int) -> None:
-    """Move the beginning of a stream from its chunks into the row of its run."""
+def _move_inline(connection: sqlite3.Connection, run_id: str, stream: str, most: int) -> int:
+    """Move the beginning of a stream from its chunks into the row of its run; return its size."""
     chunks, data = _read_beginning(connection, run_id, stream, most)
-    value = data[:most] if len(data) <= most else data[: boundary(data, most)]
-    if isinstance(as_value(value), bytes):
+    value = data if len(data) <= most else data[: boundary(data, most)]
+    if isinstance(as_value(value), bytes):  # it has no characters that could be cut
         value = data[:most]
     left = len(value)
     pieces: list[tuple[int, int, int]] = []
@@ -297,6 +330,7 @@ def _move_inline(connection: sqlite3.Connection, run_id: str, stream: str, most:
     connection.execute(
         f"UPDATE executions SET {stream} = ? WHERE id = ?", (as_value(value), run_id)
     )
+    return len(value)
 
 
 def _read_beginning(
