@@ -21,7 +21,7 @@ from logbatch.version import VERSION
 
 _COMMANDS = (
     *("demo", "tail", "query", "stats", "export"),
-    *("verify", "compact", "retain", "recover", "replay", "serve"),
+    *("runs", "verify", "compact", "retain", "recover", "replay", "serve"),
 )
 _CLOSED_PIPE = 141  # 128 + SIGPIPE, as the shell reports it for other tools
 _INTERRUPTED = 130  # 128 + SIGINT
@@ -61,6 +61,8 @@ def _load(name: str) -> click.Command:
             from logbatch.cli.stats import command
         case "export":
             from logbatch.cli.export import command
+        case "runs":
+            from logbatch.cli.runs import command
         case "verify":
             from logbatch.cli.verify import command
         case "compact":

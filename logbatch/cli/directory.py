@@ -13,9 +13,11 @@ import click
 
 from logbatch.cli.escape import escape
 from logbatch.errors import DatasetError
-from logbatch.places import expand_user
+from logbatch.places import expand_user, log_path
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+_OURS = (".journal", ".receiver", "date=", "runs.db")  # how names begin in a directory of ours
 
 _LOOK = 0.1  # seconds between two looks for a directory
 
@@ -58,10 +60,30 @@ def find_directory(given: Path | None) -> Path:
     path = _path_of_argument(given)
     hint = "" if given else "; name a DIR, or set LOGBATCH_TRANSPORT"
     names = list_directory(path, hint)
-    ours = [name for name in names if name.startswith((".journal", ".receiver", "date="))]
+    ours = [
+        name for name in names if name.startswith((".journal", ".receiver", "date=", "runs.db"))
+    ]
     if not ours and any(not name.startswith(".") for name in names):
         raise DatasetError(f"{path} holds no logs of logbatch{hint}")
     return path
+
+
+def find_runs(given: Path | None) -> Path:
+    """Return the file with the record of runs; it need not be there.
+
+    Args:
+        given: The directory that the user wrote; None means the one that `logbatch run` writes to
+            by default.
+
+    Raises:
+        DatasetError: There is no such directory.
+    """
+    from logbatch.dataset.listing import list_directory
+    from logbatch.storage.executions import FILE
+
+    path = parse_directory(str(given))[1] if given else _path_of(None) or log_path("logbatch")
+    list_directory(path, "" if given else "; name a DIR, or set LOGBATCH_TRANSPORT")
+    return path / FILE
 
 
 def _path_of_argument(given: Path | None) -> Path:

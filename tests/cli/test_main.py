@@ -18,7 +18,7 @@ from logbatch.errors import DatasetError
 
 COMMANDS = (
     *("demo", "tail", "query", "stats", "export"),
-    *("verify", "compact", "retain", "recover", "replay", "serve"),
+    *("runs", "verify", "compact", "retain", "recover", "replay", "serve"),
 )
 
 
