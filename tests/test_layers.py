@@ -31,7 +31,7 @@ LAYERS = [
     ["transports.*"],
     ["batching.*"],
     ["dedupe", "frontend", "handler", "processor", "attach", "testing"],
-    ["dataset.*"],
+    ["dataset.*", "capture.*"],
     ["server.*"],
     ["cli.*"],
     ["__main__", "__init__"],
