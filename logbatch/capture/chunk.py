@@ -1,4 +1,4 @@
-"""A piece of what a child process printed."""
+"""A piece of what a child process has printed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ STREAMS = ("stdout", "stderr")
 
 
 class Chunk(NamedTuple):
-    """A piece of one stream, as it was read.
+    """What was read at one time from one stream.
 
     Attributes:
-        stream: `"stdout"` or `"stderr"`.
-        time: When it was read, in seconds since the epoch.
-        offset: Of its first byte in its stream.
+        stream: `stdout` or `stderr`.
+        time: When it was read, in seconds since 1970.
+        offset: Of its first byte in its own stream.
         data: The bytes.
-        end: The position in the spool behind it.
+        end: The position in the spool behind it; it only grows, over all segments of a run.
     """
 
     stream: str

@@ -95,10 +95,12 @@ class Job:
         self.run_id = new_producer()
         self._batcher, self._encoder = make_batcher(transport, None, options)
         self._text = shlex.join(self.command)
+        self._options = options
+        self._transport = transport
         self._pty = pty
         self._echo = echo
         self._progress = tuple(progress)
-        Converter(self._encoder, "", "", 0, progress=self._progress)  # they must be valid
+        self._converter(0)  # its patterns must be valid
         self._on_progress = on_progress
         self._env = env
         self._cwd = cwd
@@ -111,18 +113,38 @@ class Job:
             OSError: It cannot be started; that is recorded, too.
         """
         began = time.monotonic()
-        with self._recording_lost_runs(), self._started() as child:
-            with self._spool(child.pid) as (spool, recorder, recording):
-                pump = Pump(
-                    child,
-                    spool,
-                    echo={"stdout": 1, "stderr": 2} if self._echo else {},
-                    wake=recorder.wake,
-                    wait_for_room=recorder.wait_for_room,
-                    report=self._batcher.report,
-                )
-                pump.run()
-                code = child.wait()
-                seconds = time.monotonic() - began
-                stored = recorder.finish(Ending(time.time(), code, seconds, pump.lost))
-        return CompletedRun(self.command, code, self.run_id, seconds, recording.sizes, stored)
+        started_at = time.time()
+        journals = self._journals()
+        try:
+            child = Child(self.command, pty=self._pty, env=self._env, cwd=self._cwd)
+        except OSError as error:
+            self._record(journals, started_at, 0).end(Ending(started_at, cannot_start(error), 0.0))
+            raise
+        self.child = child
+        lost = self._finish_lost(journals)
+        record = self._record(journals, started_at, child.pid)
+        try:
+            pump = Pump(
+                child,
+                record.spool,
+                echo={"stdout": 1, "stderr": 2} if self._echo else {},
+                wake=record.recorder.wake,
+                wait_for_room=record.recorder.wait_for_room,
+                report=self._batcher.report,
+            )
+            pump.run()
+            code = child.wait()
+        except BaseException:
+            code = _put_an_end_to(child)
+            raise
+        finally:
+            child.close()
+            seconds = time.monotonic() - began
+            stored = record.end(Ending(time.time(), code, seconds, pump.lost))
+            lost.join(_PATIENCE)
+        return CompletedRun(self.command, code, self.run_id, seconds, record.sizes, stored)
+
+    def signal(self, number: int) -> None:
+        """Pass a signal on to the command and, where it has a group of its own, to all of it."""
+        if self.child is not None:
+            self.child.signal(number)
