@@ -187,6 +187,11 @@ class Batcher:
             self._wake(session, 0)  # a record may have any level; this one's is no number
         return True
 
+    @property
+    def producer(self) -> str:
+        """Under which events go out that are appended now."""
+        return self._session.journal.producer
+
     def has_room(self, need: int) -> bool:
         """Return whether events of so many bytes together will find room.
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 if sys.platform != "win32":
     import fcntl
@@ -123,6 +124,12 @@ class Child:
                 os.killpg(self.pid, number)  # also what it has left behind
             elif self.returncode is None:
                 os.kill(self.pid, number)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Let go of its output; what still writes there is told by SIGPIPE."""

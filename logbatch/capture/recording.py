@@ -21,7 +21,8 @@ from logbatch.capture.convert import Converter, Made
 from logbatch.capture.spool import Mark, MarksFile, SpoolReader
 from logbatch.errors import TemporaryError
 from logbatch.events.event import LineEncoder
-from logbatch.storage.executions import Executions
+from logbatch.journal.owner import Owner
+from logbatch.storage.executions import Execution, Executions
 
 LOGGER = "run"
 
@@ -64,12 +65,12 @@ class Recording:
 
     Args:
         spool: The directory of the spool.
-        run_id: The run.
-        command: What is run, as one text.
+        run: The run.
         converter: Makes events.
         encoder: Makes the last one.
         batcher: Takes events.
         executions: Where rows go; None where there are none.
+        owner: The process that runs it; None for this one.
         keep_output: Whether the rows have the output, too.
         report: Called (kind, text) where something goes wrong.
         is_finished: Whether nobody fills the spool any more.
@@ -78,13 +79,13 @@ class Recording:
     def __init__(
         self,
         spool: Path,
-        run_id: str,
-        command: str,
+        run: Execution,
         converter: Converter,
         encoder: LineEncoder,
         batcher: Batcher,
         executions: Executions | None,
         *,
+        owner: Owner | None = None,
         keep_output: bool = True,
         report: Callable[[str, str], object],
         is_finished: bool = False,
@@ -92,8 +93,8 @@ class Recording:
         self.converter = converter
         self.sizes = dict.fromkeys(STREAMS, 0)
         self._spool = spool
-        self._run_id = run_id
-        self._command = command
+        self._run = run
+        self._owner = owner
         self._encoder = encoder
         self._batcher = batcher
         self._executions = executions
@@ -113,6 +114,7 @@ class Recording:
         self._synced_time = 0.0
         self._told_progress: str | None = None
         self._rows_fail = False
+        self._has_row = False
 
     @property
     def taken(self) -> int:
@@ -135,17 +137,32 @@ class Recording:
             self._free()
         return took
 
-    def finish(self, ending: Ending) -> bool:
+    def waits(self) -> bool:
+        """Return whether something waits for its time, though nothing comes."""
+        rows = self._executions is not None and (
+            not self._has_row
+            or self._told_progress != self.converter.progress
+            or (self._keep_output and self._rows_at < self._events_at)
+        )
+        return rows or bool(self._pending) or self.converter.waits_until() is not None
+
+    def finish(self, ending: Ending, *, is_told: bool = False) -> bool:
         """Take what is left, and how the run ended; return whether all went through.
 
         What did not go through stays in the spool, for whoever comes later.
+
+        Args:
+            ending: How it ended.
+            is_told: Whether there is an event that says so.
         """
         while self._take_events(ending.at):
-            pass
+            if self._rows_are_due(ending.at):
+                self._take_rows(ending.at)
         self._pending += self.converter.end()
         if not self._append_pending():
             return False
-        self._batcher.append(*self._last_event(ending))
+        if not is_told:
+            self._batcher.append(*self._last_event(ending))
         self._note_marks()
         return self._finish_rows(ending)
 
@@ -188,16 +205,18 @@ class Recording:
             self._marks.write({stream: Mark(*starts[stream]) for stream in STREAMS})
 
     def _last_event(self, ending: Ending) -> tuple[bytes, int]:
-        text, level = describe(self._command, ending)
+        text, level = describe(self._run.command, ending)
         attributes: dict[str, Any] = {
-            "run_id": self._run_id,
-            "command": self._command,
+            "run_id": self._run.id,
+            "command": self._run.command,
             "event": "end",
             "status": None if ending.code is None else shell_status(ending.code),
             "duration": ending.seconds,
-            "lines": self._count_lines(),
-            "bytes": sum(self.sizes.values()),
+            "lines_printed": self._count_lines(),
+            "bytes_printed": sum(self.sizes.values()),
         }
+        if ending.code is not None and ending.code < 0:
+            attributes["signal"] = -ending.code
         if ending.lost:
             attributes["bytes_lost"] = ending.lost
         return self._encoder.text(text, level=level, logger=LOGGER, attributes=attributes), level
@@ -208,10 +227,12 @@ class Recording:
     # ------------------------------------------------------------------ rows
 
     def _rows_are_due(self, now: float) -> bool:
+        """Return whether to write rows: after a second, 100 lines or 10 kB."""
         waited = now - self._rows_time
         if self._executions is None or (self._rows_fail and 0 <= waited < _RETRY):
             return False
-        if self._told_progress != self.converter.progress and not 0 <= waited < _PROGRESS_EVERY:
+        news = not self._has_row or self._told_progress != self.converter.progress
+        if news and not 0 <= waited < _PROGRESS_EVERY:
             return True
         waiting = self._events_at - self._rows_at if self._keep_output else 0
         lines = self._count_lines() - self._rows_lines
@@ -226,7 +247,11 @@ class Recording:
         progress = self.converter.progress
         self._rows_time = now
         try:
-            self._executions.append(self._run_id, chunks, progress)
+            if not self._has_row:
+                self._executions.begin(self._run, self._owner)
+                self._has_row = True
+            if chunks or progress != self._told_progress:
+                self._executions.append(self._run.id, chunks, progress)
         except TemporaryError as error:
             self._rows_fail = True
             self._report("runs", f"{error}; it is tried again")
@@ -241,12 +266,13 @@ class Recording:
     def _finish_rows(self, ending: Ending) -> bool:
         if self._executions is None:
             return True
+        self._rows_fail = False
         while self._take_rows(ending.at):
             pass
         if self._rows_fail:
             return False
         try:
-            self._executions.finish(self._run_id, ended_at=ending.at, exit_code=ending.code)
+            self._executions.finish(self._run.id, ended_at=ending.at, exit_code=ending.code)
         except TemporaryError as error:
             self._report("runs", str(error))
             return False

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
+import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Unpack
 
 from logbatch.batching.batcher import Batcher
-from logbatch.capture.chunk import STREAMS
 from logbatch.capture.child import Child
 from logbatch.capture.convert import Converter
 from logbatch.capture.lost import Description, finish_lost_runs
@@ -22,13 +22,18 @@ from logbatch.capture.recorder import Recorder
 from logbatch.capture.recording import Ending, Recording, shell_status
 from logbatch.capture.spool import Spool, remove_spool, spool_directory
 from logbatch.events.context import host_name
+from logbatch.events.event import LineEncoder
 from logbatch.handler import make_batcher
 from logbatch.identity import new_producer
 from logbatch.keywords import Options
 from logbatch.places import log_path
 from logbatch.storage.executions import FILE, Executions
-from logbatch.transports.base import BaseTransport, Transport, state_directory
+from logbatch.transports.base import HIDDEN, BaseTransport, Transport
+from logbatch.transports.directory import DirectoryTransport
+from logbatch.transports.sqlite import SqliteTransport
 
+NOT_FOUND = 127  # as a shell says it
+NOT_RUNNABLE = 126
 _PATIENCE = 2.0  # seconds between SIGTERM and SIGKILL for a child whose caller has gone
 
 
@@ -38,11 +43,11 @@ class CompletedRun(NamedTuple):
     Attributes:
         args: The command.
         returncode: Its exit status; -n where signal n ended it.
-        run_id: Its id, in `runs.db` and in the attributes of its events.
+        run_id: Its id, in the record of runs and in the attributes of its events.
         seconds: How long it took.
         sizes: How many bytes it printed, by stream.
-        stored: Whether everything it printed is stored.  What is not waits in the spool, for the
-            next run to the same place or `logbatch recover`.
+        stored: Whether everything it printed is stored.  What is not waits on this machine, for
+            the next run to the same place or `logbatch recover`.
     """
 
     args: tuple[str, ...]
@@ -66,10 +71,11 @@ class Job:
         transport: As for `BatchHandler`.
         pty: Whether it gets a terminal of its own.
         echo: Whether what it prints is also printed here, as it comes.
-        progress: Regular expressions (RE2); a line that one matches is progress.
+        progress: Regular expressions (RE2); a line in which one is found tells of progress.
         on_progress: Called with each new text of progress, on another thread.
         env: Its environment; None for this process's.
         cwd: Its directory; None for this process's.
+        inline_bytes: How much of each stream stands in the row of the run; the rest is in chunks.
         **options: Those of `BatchHandler`.
 
     Raises:
@@ -78,7 +84,7 @@ class Job:
 
     def __init__(
         self,
-        command: Sequence[str],
+        command: Sequence[str | os.PathLike[str]],
         transport: str | Mapping[str, Any] | Transport | None = None,
         *,
         pty: bool = False,
@@ -87,24 +93,25 @@ class Job:
         on_progress: Callable[[str], object] | None = None,
         env: Mapping[str, str] | None = None,
         cwd: str | Path | None = None,
+        inline_bytes: int = 1 << 20,
         **options: Unpack[Options],
     ) -> None:
         if isinstance(command, str | bytes) or not command:
             raise ValueError("command must be a list: the program and its arguments")
         self.command = tuple(os.fspath(word) for word in command)
         self.run_id = new_producer()
-        self._batcher, self._encoder = make_batcher(transport, None, options)
+        self.child: Child | None = None
         self._text = shlex.join(self.command)
-        self._options = options
-        self._transport = transport
+        self._open = partial(make_batcher, transport, None, options)
+        self._batcher, self._encoder = self._open()
         self._pty = pty
         self._echo = echo
         self._progress = tuple(progress)
-        self._converter(0)  # its patterns must be valid
+        self._make_converter(0)  # its patterns must be valid
         self._on_progress = on_progress
         self._env = env
         self._cwd = cwd
-        self.child: Child | None = None
+        self._inline_bytes = inline_bytes
 
     def run(self) -> CompletedRun:
         """Run it, and wait for its end.
@@ -112,35 +119,25 @@ class Job:
         Raises:
             OSError: It cannot be started; that is recorded, too.
         """
-        began = time.monotonic()
-        started_at = time.time()
-        journals = self._journals()
+        started_at, began = time.time(), time.monotonic()
         try:
-            child = Child(self.command, pty=self._pty, env=self._env, cwd=self._cwd)
+            child = self.child = Child(self.command, pty=self._pty, env=self._env, cwd=self._cwd)
         except OSError as error:
-            self._record(journals, started_at, 0).end(Ending(started_at, cannot_start(error), 0.0))
+            self._begin_record(started_at, 0).end(Ending(started_at, cannot_start(error), 0.0))
             raise
-        self.child = child
-        lost = self._finish_lost(journals)
-        record = self._record(journals, started_at, child.pid)
-        try:
-            pump = Pump(
-                child,
-                record.spool,
-                echo={"stdout": 1, "stderr": 2} if self._echo else {},
-                wake=record.recorder.wake,
-                wait_for_room=record.recorder.wait_for_room,
-                report=self._batcher.report,
-            )
-            pump.run()
-            code = child.wait()
-        except BaseException:
-            code = _put_an_end_to(child)
-            raise
-        finally:
-            child.close()
-            seconds = time.monotonic() - began
-            stored = record.end(Ending(time.time(), code, seconds, pump.lost))
+        with child:
+            record = self._begin_record(started_at, child.pid)
+            lost = self._finish_lost_runs()
+            code, missed = None, 0
+            try:
+                missed = self._pump(child, record)
+                code = child.wait()
+            except BaseException:
+                code = _put_an_end_to(child)
+                raise
+            finally:
+                seconds = time.monotonic() - began
+                stored = record.end(Ending(time.time(), code, seconds, missed))
             lost.join(_PATIENCE)
         return CompletedRun(self.command, code, self.run_id, seconds, record.sizes, stored)
 
@@ -148,3 +145,135 @@ class Job:
         """Pass a signal on to the command and, where it has a group of its own, to all of it."""
         if self.child is not None:
             self.child.signal(number)
+
+    def _pump(self, child: Child, record: _Record) -> int:
+        pump = Pump(
+            child,
+            record.spool,
+            echo={"stdout": 1, "stderr": 2} if self._echo else {},
+            wake=record.recorder.wake,
+            wait_for_room=record.recorder.wait_for_room,
+            report=self._batcher.report,
+        )
+        pump.run()
+        return pump.lost
+
+    # ------------------------------------------------------------------ what it is stored with
+
+    def _begin_record(self, started_at: float, pid: int) -> _Record:
+        batcher, encoder = self._batcher, self._encoder
+        description = Description(
+            run_id=self.run_id,
+            command=self._text,
+            started_at=started_at,
+            host=host_name(),
+            pid=pid,
+            producers=(batcher.producer,),
+            rows=str(record_path(batcher.transport)),
+            keep_output=not batcher.options.redacts,
+            progress=self._progress,
+        )
+        return _Record(
+            self._journals(),
+            description,
+            self._make_converter(pid),
+            encoder,
+            batcher,
+            self._inline_bytes,
+            self._on_progress,
+        )
+
+    def _make_converter(self, pid: int) -> Converter:
+        return Converter(self._encoder, self.run_id, self._text, pid, progress=self._progress)
+
+    def _journals(self) -> Path:
+        """Return where spools are: with the journals or, where those are in memory, beside rows."""
+        return self._batcher.directory or record_path(self._batcher.transport).parent / HIDDEN
+
+    def _finish_lost_runs(self) -> threading.Thread:
+        """Finish, meanwhile, the runs of processes that died."""
+        transport = self._batcher.transport
+        directory = transport.path if isinstance(transport, DirectoryTransport) else None
+        thread = threading.Thread(
+            target=finish_lost_runs,
+            args=(self._journals(), directory, self._open, self._batcher.report),
+            name="logbatch-lost-runs",
+            daemon=True,
+        )
+        thread.start()
+        return thread
+
+
+class _Record:
+    """What one run is stored with, from its beginning to its end."""
+
+    def __init__(
+        self,
+        journals: Path,
+        run: Description,
+        converter: Converter,
+        encoder: LineEncoder,
+        batcher: Batcher,
+        inline_bytes: int,
+        on_progress: Callable[[str], object] | None,
+    ) -> None:
+        self._batcher = batcher
+        self.spool = Spool(spool_directory(journals, run.run_id), run.write)
+        rows = None if run.rows is None else Path(run.rows)
+        self._recording = Recording(
+            self.spool.directory,
+            run.execution(),
+            converter,
+            encoder,
+            batcher,
+            None if rows is None else Executions(rows, inline_bytes=inline_bytes),
+            keep_output=run.keep_output,
+            report=batcher.report,
+        )
+        self.sizes = self._recording.sizes
+        self.recorder = Recorder(
+            self._recording,
+            most=batcher.options.max_journal_bytes,
+            on_progress=on_progress,
+            report=batcher.report,
+        )
+
+    def end(self, ending: Ending) -> bool:
+        """Say how the run ended; return whether everything is stored, or safe on its way."""
+        stored = self.recorder.finish(ending)
+        closed = self._batcher.close()
+        if stored and (closed or self._batcher.directory is not None):
+            remove_spool(self.spool.directory)
+        else:
+            self._batcher.report(
+                "spool",
+                f"not all that the command printed could be stored; it is in"
+                f" {self.spool.directory}, and the next run or `logbatch recover` stores it",
+            )
+        self._recording.close()
+        self.spool.close()
+        return stored
+
+
+def record_path(transport: BaseTransport) -> Path:
+    """Return where the record of runs is that belongs to a destination."""
+    if isinstance(transport, DirectoryTransport):
+        return transport.path / FILE
+    if isinstance(transport, SqliteTransport):
+        return transport.path
+    return log_path("logbatch") / FILE
+
+
+def cannot_start(error: OSError) -> int:
+    """Return the exit status of a command that cannot be started, as a shell gives it."""
+    return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_RUNNABLE
+
+
+def _put_an_end_to(child: Child) -> int:
+    """End a command that nobody waits for any more."""
+    child.signal(signal.SIGTERM)
+    try:
+        return child.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
+        child.signal(signal.SIGKILL)
+        return child.wait()

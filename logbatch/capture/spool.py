@@ -21,13 +21,14 @@ import itertools
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from logbatch.capture.chunk import STREAMS, Chunk
-from logbatch.disk import create_file, is_left_over, lock_file, make_directory, open_file
+from logbatch.disk import create_file, is_left_over, make_directory, open_file
 from logbatch.journal.owner import Owner
+from logbatch.locks import lock_file
 
 _HEADER = struct.Struct("<BIdQ")  # which stream, how long, when read, offset in the stream
 _SEGMENT = 16 << 20  # bytes, but for the last piece
@@ -80,12 +81,13 @@ class Spool:
 
     Args:
         directory: Which is created.
+        describe: Writes into it what must be known of the run.
 
     Raises:
         OSError: It cannot be created.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, describe: Callable[[Path], object]) -> None:
         # Under its name only when it is locked, or another process would take it over.
         self.directory = directory.with_name(_UNFINISHED + directory.name)
         make_directory(self.directory)
@@ -97,6 +99,7 @@ class Spool:
         self._begun = 0  # position of the newest segment
         self.end = 0
         self._begin()
+        describe(self.directory)
         os.rename(self.directory, directory)
         self.directory = directory
 
@@ -289,6 +292,15 @@ class MarksFile:
         os.close(self._file)
 
 
+def read_marks(directory: Path) -> dict[str, Mark]:
+    """Return what was written last of the marks of a spool."""
+    marks = MarksFile(directory)
+    try:
+        return marks.read()
+    finally:
+        marks.close()
+
+
 # ------------------------------------------------------------------ the spools of the dead
 
 
@@ -312,6 +324,14 @@ def taking_over(directory: Path) -> Iterator[bool]:
         yield lock_file(file) and (owner is None or owner.gone())
     finally:
         os.close(file)
+
+
+def read_owner(directory: Path) -> Owner | None:
+    """Return the process that filled a spool; None where that is not known."""
+    try:
+        return Owner.parse((directory / "owner").read_bytes()[:_OWNER])
+    except OSError:
+        return None
 
 
 def remove_spool(directory: Path) -> None:
