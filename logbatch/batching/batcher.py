@@ -192,13 +192,14 @@ class Batcher:
         """Under which events go out that are appended now."""
         return self._session.journal.producer
 
-    def has_room(self, need: int) -> bool:
-        """Return whether events of so many bytes together will find room.
+    def has_room(self, need: int, within: int) -> bool:
+        """Return whether events will find room.
 
         Args:
-            need: Bytes.
+            need: Bytes of all of them.
+            within: The most bytes that may wait then; or as many as are allowed, if those are less.
         """
-        return self._session.writer.has_room(need)
+        return self._session.writer.has_room(need, within)
 
     def _append(self, line: bytes, level: int) -> bool:
         """Append without looking at the event: it has been redacted, and is no repeat."""

@@ -11,7 +11,7 @@ import contextlib
 import signal
 from collections import deque
 from collections.abc import Callable
-from logging import ERROR, INFO, WARNING
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +19,10 @@ from logbatch.batching.batcher import Batcher
 from logbatch.capture.chunk import STREAMS, Chunk
 from logbatch.capture.convert import Converter, Made
 from logbatch.capture.spool import Mark, MarksFile, SpoolReader
+from logbatch.capture.structured import Level
 from logbatch.errors import TemporaryError
 from logbatch.events.event import LineEncoder
+from logbatch.events.fields import Event
 from logbatch.journal.owner import Owner
 from logbatch.storage.executions import Execution, Executions
 
@@ -34,7 +36,11 @@ _PROGRESS_EVERY = 0.1  # seconds
 _RETRY = 0.25  # seconds until a row is tried again
 _SYNC_EVERY = 1.0  # seconds
 _HELD = 256 << 20  # bytes of the spool that a line without an end may hold
+_BACKLOG = 64 << 20  # bytes of events that wait: what comes later waits in the spool
 _AT_ONCE = 1 << 30  # a level that no batch waits with
+
+
+_INFO, _WARNING, _ERROR = ("INFO", 20), ("WARNING", 30), ("ERROR", 40)
 
 
 class _Piece(NamedTuple):
@@ -155,12 +161,13 @@ class Recording:
             ending: How it ended.
             is_told: Whether there is an event that says so.
         """
-        while self._take_events(ending.at):
+        while self._take_events(ending.at) or (self._pending and self._wait_for_room()):
             if self._rows_are_due(ending.at):
                 self._take_rows(ending.at)
         self._pending += self.converter.end()
-        if not self._append_pending():
-            return False
+        while not self._append_pending():
+            if not self._wait_for_room():
+                return False
         if not is_told:
             self._batcher.append(*self._last_event(ending))
         self._note_marks()
@@ -192,12 +199,17 @@ class Recording:
 
     def _append_pending(self) -> bool:
         """Hand the events to the batcher; return whether it has room for them."""
-        if not self._batcher.has_room(sum(len(line) for line, _, _ in self._pending)):
+        if not self._batcher.has_room(sum(len(line) for line, _, _ in self._pending), _BACKLOG):
             return False
         for line, level, urgent in self._pending:
             self._batcher.append(line, _AT_ONCE if urgent else level)
         self._pending = []
         return True
+
+    def _wait_for_room(self) -> bool:
+        """Wait for the destination; return whether it takes anything at all."""
+        before = self._batcher.stats().pending
+        return self._batcher.flush() or self._batcher.stats().pending < before
 
     def _note_marks(self) -> None:
         starts = self.converter.starts()
@@ -205,7 +217,7 @@ class Recording:
             self._marks.write({stream: Mark(*starts[stream]) for stream in STREAMS})
 
     def _last_event(self, ending: Ending) -> tuple[bytes, int]:
-        text, level = describe(self._run.command, ending)
+        text, (name, level) = describe(self._run.command, ending)
         attributes: dict[str, Any] = {
             "run_id": self._run.id,
             "command": self._run.command,
@@ -219,7 +231,10 @@ class Recording:
             attributes["signal"] = -ending.code
         if ending.lost:
             attributes["bytes_lost"] = ending.lost
-        return self._encoder.text(text, level=level, logger=LOGGER, attributes=attributes), level
+        moment = datetime.fromtimestamp(ending.at, UTC)
+        event = Event(moment, name, level, LOGGER, text, process=self._run.pid)
+        event.attributes = attributes
+        return self._encoder.event(event), level
 
     def _count_lines(self) -> int:
         return sum(line - 1 for _, line in self.converter.starts().values())
@@ -313,14 +328,14 @@ def shell_status(code: int) -> int:
     return 128 - code if code < 0 else code
 
 
-def describe(command: str, ending: Ending) -> tuple[str, int]:
+def describe(command: str, ending: Ending) -> tuple[str, Level]:
     """Return how a run ended, in words, and the level of that."""
     if ending.code is None:
-        return f"lost: {command}; nobody knows how it ended, as who ran it was killed", ERROR
+        return f"lost: {command}; nobody knows how it ended, as who ran it was killed", _ERROR
     after = f"after {ending.seconds:.1f} s: {command}"
     if ending.code < 0:
-        return f"ended by {_name_signal(-ending.code)} {after}", ERROR
-    return f"ended with status {ending.code} {after}", WARNING if ending.code else INFO
+        return f"ended by {_name_signal(-ending.code)} {after}", _ERROR
+    return f"ended with status {ending.code} {after}", _WARNING if ending.code else _INFO
 
 
 def _name_signal(number: int) -> str:

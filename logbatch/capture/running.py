@@ -241,6 +241,11 @@ class _Record:
     def end(self, ending: Ending) -> bool:
         """Say how the run ended; return whether everything is stored, or safe on its way."""
         stored = self.recorder.finish(ending)
+        before = self._batcher.stats().pending
+        while not (closed := self._batcher.flush()):  # as long as it goes on
+            before, last = self._batcher.stats().pending, before
+            if before >= last:
+                break
         closed = self._batcher.close()
         if stored and (closed or self._batcher.directory is not None):
             remove_spool(self.spool.directory)
