@@ -32,6 +32,7 @@ LAYERS = [
     ["batching.*"],
     ["dedupe", "frontend", "handler", "processor", "attach", "testing"],
     ["dataset.*"],
+    ["capture.*"],
     ["server.*"],
     ["cli.*"],
     ["__main__", "__init__"],
