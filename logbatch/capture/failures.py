@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 import threading
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, MethodType, TracebackType
 from typing import Any
 
@@ -20,6 +22,8 @@ from logbatch.capture.logs import Records, RunHandler
 LOGGER = "run"
 """The logger of events that no logger of the program has logged."""
 
+_PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
+_NO_FRAME = ("sys", 1) if sys.version_info < (3, 13) else ("<sys>", 0)
 _WARNINGS = "py.warnings"  # the logger of `logging.captureWarnings`
 
 
@@ -83,6 +87,8 @@ class Failures:
         show: Any = warnings._showwarnmsg_impl  # type: ignore[attr-defined]
 
         def showwarnmsg(message: warnings.WarningMessage) -> None:
+            if message.filename.startswith(_PACKAGE):  # a `stacklevel` beyond the program's start
+                message.filename, message.lineno = _NO_FRAME
             try:
                 show(message)
             finally:

@@ -57,9 +57,9 @@ class RunHandler(BatchHandler):
         """What it was told that the program is called."""
         return self._batcher.options.service
 
-    def is_same_place(self, other: BatchHandler) -> bool:
+    def is_same_place(self, other: logging.Handler) -> bool:
         """Return whether another handler delivers to the same destination."""
-        return other._way == self._way
+        return isinstance(other, BatchHandler) and other._way == self._way
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Print nothing: the program's own handlers have printed that arguments do not fit."""
@@ -139,9 +139,8 @@ class Records:
         """Return whether the program itself stores this record in the same place."""
         while logger is not None:
             for each in logger.handlers:
-                if isinstance(each, BatchHandler) and record.levelno >= each.level:
-                    if self._handler.is_same_place(each):
-                        return True
+                if self._handler.is_same_place(each) and record.levelno >= each.level:
+                    return True
             logger = logger.parent if logger.propagate else None
         return False
 

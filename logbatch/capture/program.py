@@ -123,7 +123,7 @@ def _make_main() -> ModuleType:
 
 def _run_script(path: str, main: ModuleType) -> None:
     if _holds_modules(path):  # a directory or a zip file
-        _enter(path, always=True)
+        _enter(os.path.join(os.getcwd(), path), always=True)
         runpy._run_module_as_main("__main__", False)  # type: ignore[attr-defined]
         return
     try:
@@ -189,11 +189,11 @@ def _give_way(folder: str) -> None:
     except OSError:
         return
     for name in own.intersection(sys.modules) - {_OURS, "__main__", "encodings"}:
-        here = getattr(sys.modules[name], "__spec__", None)
-        if getattr(here, "origin", None) in (None, "built-in", "frozen"):
+        here = getattr(getattr(sys.modules[name], "__spec__", None), "origin", None)
+        if here in (None, "built-in", "frozen"):
             continue  # the interpreter has these before it looks for any program
         there = PathFinder.find_spec(name, [folder or os.getcwd()])
-        if there is not None and there.origin not in (None, here.origin):
+        if there is not None and there.origin not in (None, here):
             for each in [each for each in sys.modules if each.partition(".")[0] == name]:
                 del sys.modules[each]
 
@@ -204,7 +204,7 @@ def _give_way(folder: str) -> None:
 def _print_without_us(error: BaseException, on_failure: OnFailure) -> None:
     """Have the interpreter print what it is about to get from us without the frames of ours."""
     trace = _skip_ours(error.__traceback__)
-    hook = sys.excepthook
+    hook = getattr(sys, "excepthook", None) or _say_that_it_is_missing
 
     def print_it(kind: type[BaseException], value: BaseException, _: object) -> None:
         sys.excepthook = hook
@@ -240,12 +240,19 @@ def _call(
         sys.__excepthook__(kind, value, trace)
 
 
+def _say_that_it_is_missing(
+    kind: type[BaseException], value: BaseException, trace: TracebackType | None
+) -> None:
+    print("sys.excepthook is missing", file=sys.stderr)
+    sys.__excepthook__(kind, value, trace)
+
+
 def _hide_our_frames() -> None:
     """Have a printed stack end where the program begins, as `traceback.print_stack` shows it."""
     walk = traceback.walk_stack
 
-    def walk_stack(frame: FrameType | None) -> Iterator[tuple[FrameType, int]]:
-        return _without_ours(walk(frame)) if frame is not None else walk(None)
+    def walk_stack(f: FrameType | None) -> Iterator[tuple[FrameType, int]]:
+        return _without_ours(walk(f)) if f is not None else walk(None)
 
     traceback.walk_stack = walk_stack
 

@@ -39,8 +39,8 @@ class _Command(click.Command):
 @click.option(
     "--to",
     metavar="URL",
-    help="Where to: parquet:DIR, jsonl:DIR or https://…  [default: LOGBATCH_TRANSPORT, else Parquet "
-    "files in the log directory of this user]",
+    help="Where to: parquet:DIR, jsonl:DIR or https://…  [default: LOGBATCH_TRANSPORT, else "
+    "Parquet files in this user's log directory]",
 )
 @click.option("--level", metavar="LEVEL", help="Store only records of this level and above.")
 @click.option(
@@ -61,7 +61,7 @@ class _Command(click.Command):
 @click.option("-m", "is_module", is_flag=True, help="The program is a module, as for python -m.")
 @click.option("-c", "is_code", is_flag=True, help="The program is code, as for python -c.")
 @click.argument("words", nargs=-1, metavar="PROGRAM [ARGS]...", type=click.UNPROCESSED)
-def command(**_: Any) -> None:
+def _command(**_: Any) -> None:
     """Run a Python program, unchanged, and store what it logs.
 
     PROGRAM is a script, a directory or a zip file, as for python; everything behind it is its own.
@@ -75,6 +75,9 @@ def command(**_: Any) -> None:
       logbatch run --to parquet:logs -m uvicorn app:app --workers 2
       logbatch run --to https://logs.example.org/ -o token=env:TOKEN app.py
     """
+
+
+command: click.Command = _command
 
 
 class _Asked(NamedTuple):

@@ -44,6 +44,10 @@ _LIMIT = 1 << 20  # bytes of an event
 _HIGH = 500  # from here on descriptors are hardly ever given to what a program opens
 _CRITICAL = 50
 _FIRST_LINE = re.compile(r"(?m)^(?=(?:Fatal Python error|Windows fatal exception): )")
+# What `logbatch run` is below the program that it runs.
+_OUR_FRAMES = re.compile(
+    r'(?m)^  File "[^"\n]*[/\\]capture[/\\]program\.py", line \d+ in \w+\n(?:  File .*\n)*'
+)
 
 
 class CrashFile:
@@ -152,7 +156,7 @@ def _read_events(text: str, time: float) -> Iterator[bytes]:
     header, _, told = text.partition("\n")
     about = _read_header(header)
     write = EventWriter(about.get("service"), about.get("host"), _LIMIT).line
-    for dump in _FIRST_LINE.split(told):
+    for dump in _FIRST_LINE.split(_OUR_FRAMES.sub("", told)):
         if dump.strip():
             run_id = about.get("run_id")
             yield write(
