@@ -54,7 +54,8 @@ def create_file(path: Path, *, append: bool = False) -> int:
         FileExistsError: There is something of this name already, be it a link.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | (os.O_APPEND if append else 0)
-    descriptor = _lift(os.open(path, flags | _NO_LINK, 0o600))
+    with above_streams():
+        descriptor = os.open(path, flags | _NO_LINK, 0o600)
     _give_away(descriptor, path.parent)
     return descriptor
 
@@ -65,30 +66,21 @@ def open_file(path: Path, flags: int = os.O_RDONLY) -> int:
     Raises:
         OSError: It cannot be opened, or it is a link, a pipe, a directory or the like.
     """
-    descriptor = _lift(os.open(path, flags | _NO_LINK | _NO_WAIT, 0o600))
+    with above_streams():
+        descriptor = os.open(path, flags | _NO_LINK | _NO_WAIT, 0o600)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.ELOOP, "not a regular file")
     return descriptor
 
 
-def _lift(descriptor: int) -> int:
-    """Exchange a descriptor that would be taken for a standard stream, if those are closed.
+@contextlib.contextmanager
+def above_streams() -> Iterator[None]:
+    """Keep what is opened in the block from being taken for a standard stream that is closed.
 
     A daemon closes them.  What it prints afterwards must not go into a file of ours.
     """
-    if descriptor > 2 or sys.platform == "win32":
-        return descriptor
-    try:
-        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def above_streams() -> Iterator[None]:
-    """Keep what is opened in the block from being taken for a standard stream that is closed."""
-    held = []
+    held: list[int] = []
     try:
         with contextlib.suppress(OSError):
             while (number := os.open(os.devnull, os.O_RDWR)) <= 2:

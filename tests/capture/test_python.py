@@ -239,11 +239,11 @@ atexit.register(f)
 raise ValueError("x")
 """,
     "threads": """
-import threading, time, _thread
+import threading
 def f(): raise ValueError("in a thread")
-def late(): time.sleep(0.1); print("late"); f()
-threading.Thread(target=f).start()
+def late(): threading.main_thread().join(); print("late"); f()
 threading.Thread(target=late).start()
+thread = threading.Thread(target=f); thread.start(); thread.join()
 def own(args): print("own hook", args.exc_type, args.thread.name)
 thread = threading.Thread(target=f); thread.start(); thread.join()
 threading.excepthook = own
