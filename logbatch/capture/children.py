@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import site
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -161,8 +162,11 @@ class Children:
             words = [os.fsdecode(word) for word in args]
             if not words or not self._is_this_python(os.fsdecode(executable)):
                 return None
+            variables = _read(env)
             split = split_command(words[1:])
-            if split is None or not self._joins(*split, _read(env), os.fsdecode(cwd or "")):
+            if split is None or not self._is_this_python(_find(words[0], variables)):
+                return None
+            if not self._joins(*split, variables, os.fsdecode(cwd or "")):
                 return None
             flags, program = split
             return [words[0], *flags, *_COMMAND, *program], self._add(env)
@@ -202,6 +206,13 @@ class Children:
         names = {os.fsdecode(each).partition("=")[0] for each in env}
         ours = [os.fsencode(f"{k}={v}") for k, v in self._variables.items() if k not in names]
         return [*env, *ours]
+
+
+def _find(name: str, variables: Mapping[str, str]) -> str:
+    """Return where Python finds itself by the first word of its command line."""
+    if os.sep in name:
+        return name
+    return shutil.which(name, path=variables.get("PATH")) or ""
 
 
 def _read(env: Environment) -> Mapping[str, str]:

@@ -192,7 +192,7 @@ async def app(scope, receive, send):
 
 @pytest.mark.parametrize("more", [(), ("--workers", "2")], ids=["one", "workers"])
 def test_uvicorn(more: Sequence[str], tmp_path: Path) -> None:
-    """uvicorn configures logging by itself; its access log is there, and the application's."""
+    """Uvicorn configures logging by itself; its access log is there, and the application's."""
     Path("app.py").write_text(ASGI)
     port = free_port()
     with started("-m", "uvicorn", "app:app", "--port", str(port), *more, port=port) as server:
@@ -213,7 +213,7 @@ def test_uvicorn(more: Sequence[str], tmp_path: Path) -> None:
 
 
 def test_uvicorn_with_its_reloader(tmp_path: Path) -> None:
-    """uvicorn's reloader starts another process, which logs into the same run."""
+    """Uvicorn's reloader starts another process, which logs into the same run."""
     Path("app.py").write_text(ASGI)
     port = free_port()
     words = ("-m", "uvicorn", "app:app", "--port", str(port), "--reload")
@@ -227,7 +227,7 @@ def test_uvicorn_with_its_reloader(tmp_path: Path) -> None:
 
 
 def test_gunicorn(tmp_path: Path) -> None:
-    """gunicorn's own log, and what its two workers log, are there, though one crashes."""
+    """Gunicorn's own log, and what its two workers log, are there, though one crashes."""
     Path("shop.py").write_text(
         f"{FLASK}\n@app.route('/crash')\ndef crash():\n    import ctypes; ctypes.string_at(0)\n"
     )
@@ -295,7 +295,7 @@ def test_celery(tmp_path: Path) -> None:
 
 
 def test_pytest(tmp_path: Path) -> None:
-    """pytest prints what it prints, and what is logged by the tests is stored."""
+    """Pytest prints what it prints, and what is logged by the tests is stored."""
     Path("test_it.py").write_text(
         "import logging, warnings\n"
         "def test_one(caplog):\n    logging.warning('one'); assert 'one' in caplog.text\n"
