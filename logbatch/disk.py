@@ -56,7 +56,8 @@ def create_file(path: Path, *, append: bool = False) -> int:
         FileExistsError: There is something of this name already, be it a link.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | (os.O_APPEND if append else 0)
-    descriptor = os.open(path, flags | _NO_LINK, 0o600)
+    with above_streams():
+        descriptor = os.open(path, flags | _NO_LINK, 0o600)
     _give_away(descriptor, path.parent)
     return descriptor
 
@@ -67,11 +68,30 @@ def open_file(path: Path, flags: int = os.O_RDONLY) -> int:
     Raises:
         OSError: It cannot be opened, or it is a link, a pipe, a directory or the like.
     """
-    descriptor = os.open(path, flags | _NO_LINK | _NO_WAIT, 0o600)
+    with above_streams():
+        descriptor = os.open(path, flags | _NO_LINK | _NO_WAIT, 0o600)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.ELOOP, "not a regular file")
     return descriptor
+
+
+@contextlib.contextmanager
+def above_streams() -> Iterator[None]:
+    """Keep what is opened in the block from being taken for a standard stream that is closed.
+
+    A daemon closes them.  What it prints afterwards must not go into a file of ours.
+    """
+    held: list[int] = []
+    try:
+        with contextlib.suppress(OSError):
+            while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+                held.append(number)
+            os.close(number)
+        yield
+    finally:
+        for number in held:
+            os.close(number)
 
 
 def _give_away(descriptor: int, parent: Path) -> None:

@@ -10,7 +10,10 @@ in logbatch; 130 interrupted by Ctrl-C; 141 the reader of a pipe went away, as f
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+_T = TypeVar("_T")
 
 _TOOLS = (
     *("click", "rich", "duckdb"),
@@ -24,10 +27,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: What follows the program's name; None means `sys.argv`.
     """
-    try:
-        from logbatch.cli.commands import run
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["run"]:
+        found = _prepare_run(words[1:])
+        # Here, where nothing catches anything: what the program raises is the interpreter's.
+        return found if isinstance(found, int) else found()
+    return _explaining(lambda: _run_command(words))
 
-        return run(arguments)
+
+def _run_command(words: Sequence[str]) -> int:
+    from logbatch.cli.commands import run
+
+    return run(words)
+
+
+def _prepare_run(words: Sequence[str]) -> Callable[[], int] | int:
+    """Prepare `logbatch run`; a child that joins a run is started by us, and needs no `click`."""
+    if words[:1] == ["--joined"]:
+        from logbatch.capture.python import PythonRun
+
+        words = words[1:]
+        if (joined := PythonRun.join(words)) is not None:
+            return joined.run
+
+    def prepare() -> Callable[[], int] | int:
+        from logbatch.cli.run import prepare
+
+        return prepare(words)
+
+    return _explaining(prepare)
+
+
+def _explaining(do: Callable[[], _T]) -> _T | int:
+    """Do something; where a library is missing, say what to install and return the exit code."""
+    try:
+        return do()
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in _TOOLS:

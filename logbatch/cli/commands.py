@@ -20,8 +20,8 @@ from logbatch.errors import LogbatchError
 from logbatch.version import VERSION
 
 _COMMANDS = (
-    *("demo", "tail", "query", "stats", "export"),
-    *("runs", "verify", "compact", "retain", "recover", "replay", "serve"),
+    *("run", "runs", "demo", "tail", "query", "stats", "export"),
+    *("verify", "compact", "retain", "recover", "replay", "serve"),
 )
 _CLOSED_PIPE = 141  # 128 + SIGPIPE, as the shell reports it for other tools
 _INTERRUPTED = 130  # 128 + SIGINT
@@ -51,6 +51,8 @@ class _Commands(click.Group):
 def _load(name: str) -> click.Command:
     """Import a command, by a statement: who packs programs into one file sees no other way."""
     match name:
+        case "run":
+            from logbatch.cli.run import command
         case "demo":
             from logbatch.cli.demo import command
         case "tail":

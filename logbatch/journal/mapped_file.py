@@ -15,7 +15,7 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
-from logbatch.disk import OwnFile, enlarge, sync_file
+from logbatch.disk import OwnFile, above_streams, enlarge, sync_file
 
 _open: set[MappedFile] = set()
 
@@ -125,7 +125,8 @@ class MappedFile:
 def _map(descriptor: int, size: int) -> mmap.mmap:
     if descriptor >= 0 and sys.version_info >= (3, 13):
         return mmap.mmap(descriptor, size, trackfd=False)
-    return mmap.mmap(descriptor, size)
+    with above_streams():  # the mapping duplicates it
+        return mmap.mmap(descriptor, size)
 
 
 def _find_duplicate(file: OwnFile, others: Collection[int]) -> int:

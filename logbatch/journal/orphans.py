@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from logbatch.disk import create_file, is_left_over, is_locked, make_directory
 from logbatch.identity import Ranges
+from logbatch.journal.crashes import collect_crashes
 from logbatch.journal.framing import count_lines
 from logbatch.journal.journal import Journal
 from logbatch.journal.maker import LARGEST
@@ -103,6 +104,7 @@ def adopt(
         Each holds a descriptor, so take no more at a time than will be sent soon.
     """
     _sweep(directory)
+    _collect_crashes(directory, on_trouble)
     for producer in find_journals(directory):
         state = _take_over(directory, producer)
         if state is None:
@@ -121,6 +123,15 @@ def adopt(
                 state.close(remove=False)
         if journal is not None:
             yield journal
+
+
+def _collect_crashes(directory: Path, on_trouble: OnTrouble) -> None:
+    """Make journals of what processes that crashed left, to be taken over like others."""
+    try:
+        collect_crashes(directory)
+    except OSError as error:
+        text = f"cannot read in {directory} what a process that crashed has left ({error})"
+        on_trouble("journal", f"{text}; it stays there, and is tried again")
 
 
 class LeftJournal(NamedTuple):

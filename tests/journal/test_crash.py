@@ -217,6 +217,23 @@ def test_a_live_journal_is_left_alone(directory: Path) -> None:
     assert journal.close()
 
 
+@pytest.mark.parametrize("power", [False, True], ids=["mapped", "appended"])
+def test_standard_streams_that_are_closed(directory: Path, power: bool) -> None:
+    """What a program prints that has closed its standard streams does not go into the journal."""
+
+    def live() -> None:
+        os.closerange(0, 3)
+        journal = Journal(directory, new_producer(), power=power)
+        journal.append(line("0"))
+        for number in range(3):
+            with pytest.raises(OSError):
+                os.write(number, b"printed")
+        assert numbered(1) == drain(journal)
+        assert journal.close()
+
+    Child(live).wait()
+
+
 def close_everything() -> None:
     """Close all descriptors, as a program does that turns itself into a daemon."""
     os.closerange(3, 4096)

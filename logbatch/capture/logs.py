@@ -1,0 +1,165 @@
+"""Take each record that a program logs, once, whatever it does to its handlers.
+
+A handler on the root logger would change the program: `basicConfig()` does nothing where there is
+one, `logging.lastResort` falls silent, and `dictConfig` removes it.  So what is replaced is one
+method, `logging.Logger.callHandlers`, to which every logger gives each record that it lets pass.
+It calls the original, and then stores the record.  How often a record is passed up, and to whom,
+makes no difference.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+from collections.abc import Callable
+from functools import cache
+from operator import itemgetter
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+from logbatch import forks
+from logbatch.batching.delivery import delivering
+from logbatch.handler import BatchHandler
+
+_NAMES = ("name", "msg", "args", "levelname", "levelno")
+_read_fields = itemgetter(*_NAMES)  # those that formatters change: for colours, mostly
+
+
+class RunHandler(BatchHandler):
+    """A handler that adds the run's id to the attributes of each record.
+
+    Args:
+        transport: As for `BatchHandler`.
+        run_id: The run.
+        **options: As for `BatchHandler`.
+    """
+
+    def __init__(self, transport: str | None, run_id: str, **options: Any) -> None:
+        super().__init__(transport, **options)
+        encode, mark = self._encode, marker(run_id)
+        self._encode = lambda record: mark(encode(record))
+
+    @property
+    def directory(self) -> Path | None:
+        """Where its journal is; None for memory."""
+        return self._batcher.directory
+
+    @property
+    def destination(self) -> str | None:
+        """The name of its destination, if that is files of this machine."""
+        transport = self._batcher.transport
+        return transport.destination if transport.writes_files else None
+
+    @property
+    def service(self) -> str | None:
+        """What it was told that the program is called."""
+        return self._batcher.options.service
+
+    def is_same_place(self, other: logging.Handler) -> bool:
+        """Return whether another handler delivers to the same destination."""
+        return isinstance(other, BatchHandler) and other._way == self._way
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Print nothing: the program's own handlers have printed that arguments do not fit."""
+
+
+def marker(run_id: str) -> Callable[[bytes], bytes]:
+    """Return what adds a run's id to the attributes of a line, unless it has one already."""
+    member = f'"run_id":"{run_id}"'.encode()
+
+    def mark(line: bytes) -> bytes:
+        if b'"run_id":' in line:
+            return line
+        if line.endswith(b"}}\n"):
+            return b"%b,%b}}\n" % (line[:-3], member)
+        return b'%b,"attributes":{%b}}\n' % (line[:-2], member)
+
+    return mark
+
+
+class Records:
+    """Stores what loggers let pass.
+
+    Args:
+        handler: Where it is stored.
+
+    Attributes:
+        watched: Exceptions, by `id`, of which somebody wants to know whether they are logged; one
+            that is, is taken out.
+    """
+
+    def __init__(self, handler: RunHandler) -> None:
+        self.watched: set[int] = set()
+        self._handler = handler
+        self._level = handler.level
+
+    def install(self) -> None:
+        """Replace `logging.Logger.callHandlers`."""
+        original = logging.Logger.callHandlers
+        store = self._store
+
+        def callHandlers(self: logging.Logger, record: logging.LogRecord) -> None:
+            """Pass a record to all relevant handlers."""
+            if delivering and record.thread in delivering:
+                return  # by us: it would be printed where the program alone prints nothing
+            try:
+                before = _read_fields(record.__dict__)
+            except KeyError:
+                before = None
+            try:
+                original(self, record)
+            finally:
+                store(self, record, before)
+
+        # What `logging` prints of a handler that fails ends at the first frame which is not its.
+        code = callHandlers.__code__.replace(co_filename=original.__code__.co_filename)
+        assert isinstance(callHandlers, FunctionType)
+        callHandlers.__code__ = code
+        logging.Logger.callHandlers = callHandlers  # type: ignore[method-assign]
+
+    def _store(
+        self, logger: logging.Logger, record: logging.LogRecord, before: tuple[Any, ...] | None
+    ) -> None:
+        if self._level and record.levelno < self._level:
+            return
+        if self.watched and record.exc_info:
+            self.watched.discard(id(record.exc_info[1]))
+        if record.process != forks.pid and _was_taken_there(record.process):
+            return
+        if self._has_it_already(logger, record):
+            return
+        if before is not None and _differs(before, record.__dict__):
+            record = copy.copy(record)
+            vars(record).update(zip(_NAMES, before, strict=True))
+        self._handler.handle(record)
+
+    def _has_it_already(self, logger: logging.Logger | None, record: logging.LogRecord) -> bool:
+        """Return whether the program itself stores this record in the same place."""
+        while logger is not None:
+            for each in logger.handlers:
+                if self._handler.is_same_place(each) and record.levelno >= each.level:
+                    return True
+            logger = logger.parent if logger.propagate else None
+        return False
+
+
+def _differs(before: tuple[Any, ...], fields: dict[str, Any]) -> bool:
+    return any(fields.get(name) is not value for name, value in zip(_NAMES, before, strict=True))
+
+
+@cache
+def _was_taken_there(pid: object) -> bool:
+    """Return whether a record of another process was stored there: it is run by us as well.
+
+    Programs send records from their processes to one, which logs them again.
+    """
+    if not isinstance(pid, int) or pid == os.getpid():
+        return False
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    at = command.index(b"run") if b"run" in command else 0
+    return at > 0 and b"logbatch" in os.path.basename(command[at - 1])
