@@ -117,6 +117,11 @@ class Child:
         """
         return self._process.wait(timeout)
 
+    @property
+    def has_terminal(self) -> bool:
+        """Whether what is typed reaches it by itself, as it has our terminal."""
+        return not self._leads
+
     def signal(self, number: int) -> None:
         """Send a signal to it or, where it leads a group, to all of that."""
         with contextlib.suppress(ProcessLookupError, PermissionError):

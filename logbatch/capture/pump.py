@@ -15,10 +15,13 @@ from collections.abc import Callable, Mapping
 
 from logbatch.capture.child import Child
 from logbatch.capture.spool import Spool
+from logbatch.capture.terminal import KEYS, lending_keys
 
 _READ = 1 << 18  # bytes
 _LOOK = 0.2  # seconds between two looks whether the child has ended though its output has not
 _LINGER = 5.0  # seconds for which what it left behind is listened to after its end
+
+_KEYS = "keys"
 
 Report = Callable[[str, str], object]
 
@@ -58,26 +61,45 @@ class Pump:
 
     def run(self) -> None:
         """Pass on all there is, until the child has ended and nobody writes any more."""
-        with selectors.DefaultSelector() as selector:
+        terminal = self._child.terminal
+        with contextlib.ExitStack() as stack:
+            selector = stack.enter_context(selectors.DefaultSelector())
             for descriptor, stream in self._child.outputs.items():
                 selector.register(descriptor, selectors.EVENT_READ, stream)
-            ended: float | None = None
-            while selector.get_map():
-                ready = selector.select(_LOOK)
-                for key, _ in ready:
-                    if not self._pass_on(key.fd, key.data):
-                        selector.unregister(key.fd)
-                        self._child.close_output(key.fd)
-                if ended is None and not ready and self._child.returncode is not None:
-                    ended = time.monotonic()
-                if ended is not None and time.monotonic() > ended + _LINGER:
-                    self._report(
-                        "output",
-                        "the command has ended, but what it has started still holds its output;"
-                        " what that prints from now on is not kept",
-                    )
-                    self._child.close()
-                    return
+            if terminal is not None and stack.enter_context(lending_keys(terminal)):
+                selector.register(KEYS, selectors.EVENT_READ, _KEYS)
+            self._pass_on_all(selector)
+
+    def _pass_on_all(self, selector: selectors.BaseSelector) -> None:
+        ended: float | None = None
+        while self._child.outputs:
+            ready = selector.select(_LOOK)
+            for key, _ in ready:
+                if key.data == _KEYS:
+                    self._pass_on_keys(selector)
+                elif not self._pass_on(key.fd, key.data):
+                    selector.unregister(key.fd)
+                    self._child.close_output(key.fd)
+            if ended is None and not ready and self._child.returncode is not None:
+                ended = time.monotonic()
+            if ended is not None and time.monotonic() > ended + _LINGER:
+                self._report(
+                    "output",
+                    "the command has ended, but what it has started still holds its output;"
+                    " what that prints from now on is not kept",
+                )
+                return
+
+    def _pass_on_keys(self, selector: selectors.BaseSelector) -> None:
+        """Pass on what was typed."""
+        assert self._child.terminal is not None
+        keys = os.read(KEYS, _READ)
+        try:
+            os.write(self._child.terminal, keys)
+        except OSError:
+            keys = b""
+        if not keys:
+            selector.unregister(KEYS)
 
     def _pass_on(self, descriptor: int, stream: str) -> bool:
         """Pass on what is there of a stream; return whether there may be more."""

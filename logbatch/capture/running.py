@@ -76,6 +76,7 @@ class Job:
         env: Its environment; None for this process's.
         cwd: Its directory; None for this process's.
         inline_bytes: How much of each stream stands in the row of the run; the rest is in chunks.
+        run_id: Its id; None makes one.
         **options: Those of `BatchHandler`.
 
     Raises:
@@ -94,12 +95,13 @@ class Job:
         env: Mapping[str, str] | None = None,
         cwd: str | Path | None = None,
         inline_bytes: int = 1 << 20,
+        run_id: str | None = None,
         **options: Unpack[Options],
     ) -> None:
         if isinstance(command, str | bytes) or not command:
             raise ValueError("command must be a list: the program and its arguments")
         self.command = tuple(os.fspath(word) for word in command)
-        self.run_id = new_producer()
+        self.run_id = run_id or new_producer()
         self.child: Child | None = None
         self._text = shlex.join(self.command)
         self._open = partial(make_batcher, transport, None, options)
@@ -141,10 +143,17 @@ class Job:
             lost.join(_PATIENCE)
         return CompletedRun(self.command, code, self.run_id, seconds, record.sizes, stored)
 
-    def signal(self, number: int) -> None:
-        """Pass a signal on to the command and, where it has a group of its own, to all of it."""
-        if self.child is not None:
-            self.child.signal(number)
+    def signal(self, number: int) -> bool:
+        """Pass a signal on to the command and, where it has a group of its own, to all of it.
+
+        Returns:
+            Whether the command has begun, and not ended.
+        """
+        child = self.child
+        if child is None or child.returncode is not None:
+            return False
+        child.signal(number)
+        return True
 
     def _pump(self, child: Child, record: _Record) -> int:
         pump = Pump(
@@ -239,25 +248,36 @@ class _Record:
         )
 
     def end(self, ending: Ending) -> bool:
-        """Say how the run ended; return whether everything is stored, or safe on its way."""
-        stored = self.recorder.finish(ending)
-        before = self._batcher.stats().pending
-        while not (closed := self._batcher.flush()):  # as long as it goes on
-            before, last = self._batcher.stats().pending, before
-            if before >= last:
-                break
-        closed = self._batcher.close()
-        if stored and (closed or self._batcher.directory is not None):
-            remove_spool(self.spool.directory)
-        else:
-            self._batcher.report(
-                "spool",
-                f"not all that the command printed could be stored; it is in"
-                f" {self.spool.directory}, and the next run or `logbatch recover` stores it",
-            )
+        """Say how the run ended; return whether everything is stored, or safe on its way.
+
+        Raises:
+            KeyboardInterrupt: Somebody does not want to wait for that; the rest stays.
+        """
+        stored = False
+        try:
+            stored = self.recorder.finish(ending) and self._deliver()
+        finally:
+            if stored:
+                remove_spool(self.spool.directory)
+            else:
+                self._batcher.report(
+                    "spool",
+                    "not all that the command printed is stored yet; it is in"
+                    f" {self.spool.directory}, and the next `logbatch run` to the same place, or"
+                    " `logbatch recover`, stores it",
+                )
         self._recording.close()
         self.spool.close()
         return stored
+
+    def _deliver(self) -> bool:
+        """Deliver the events, as long as that goes on; return whether the rest is safe."""
+        pending = self._batcher.stats().pending
+        while not self._batcher.flush():
+            before, pending = pending, self._batcher.stats().pending
+            if pending >= before:
+                break
+        return self._batcher.close() or self._batcher.directory is not None
 
 
 def record_path(transport: BaseTransport) -> Path:
