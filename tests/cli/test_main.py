@@ -115,6 +115,18 @@ def test_help_is_quick() -> None:
     assert ["[0, 0, 0, 0, 2, 2]", "set()"] == done.stdout.splitlines()[-2:]
 
 
+def test_commands_without_colours_take_nothing_that_makes_them() -> None:
+    """Such as the receiver, of which there is one in each container."""
+    done = run_python(
+        "import sys\n"
+        "from logbatch.cli import main\n"
+        "codes = [main([each, '--help']) for each in ('serve', 'export', 'recover', 'replay')]\n"
+        "print(codes, 'rich' in sys.modules)"
+    )
+
+    assert "[0, 0, 0, 0] False" == done.stdout.splitlines()[-1]
+
+
 @pytest.mark.parametrize("arguments", [["stats", "."], ["query", ".", "SELECT count(*) FROM logs"]])
 def test_commands_do_without_numpy(arguments: list[str], tmp_path: Path) -> None:
     """PyArrow would import NumPy wherever it is installed; as a program of ours it does not."""
