@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shlex
 import signal
@@ -21,7 +22,7 @@ from logbatch.capture.pump import Pump
 from logbatch.capture.recorder import Recorder
 from logbatch.capture.recording import Ending, Recording, shell_status
 from logbatch.capture.spool import Spool, remove_spool, spool_directory
-from logbatch.events.context import host_name
+from logbatch.events.context import host_name, service_is_named
 from logbatch.events.event import LineEncoder
 from logbatch.handler import make_batcher
 from logbatch.identity import new_producer
@@ -103,7 +104,10 @@ class Job:
         self.command = tuple(os.fspath(word) for word in command)
         self.run_id = run_id or new_producer()
         self.child: Child | None = None
+        self._is_cancelled = False
         self._text = shlex.join(self.command)
+        if "service" not in options and not service_is_named():
+            options["service"] = os.path.basename(os.fsdecode(self.command[0]))
         self._open = partial(make_batcher, transport, None, options)
         self._batcher, self._encoder = self._open()
         self._pty = pty
@@ -127,6 +131,8 @@ class Job:
         except OSError as error:
             self._begin_record(started_at, 0).end(Ending(started_at, cannot_start(error), 0.0))
             raise
+        if self._is_cancelled:
+            _put_an_end_to(child)
         with child:
             record = self._begin_record(started_at, child.pid)
             lost = self._finish_lost_runs()
@@ -154,6 +160,13 @@ class Job:
             return False
         child.signal(number)
         return True
+
+    def cancel(self) -> None:
+        """End the command, and with it `run`, from another thread."""
+        self._is_cancelled = True
+        child = self.child
+        if child is not None and child.returncode is None:
+            _put_an_end_to(child)
 
     def _pump(self, child: Child, record: _Record) -> int:
         pump = Pump(
@@ -211,6 +224,86 @@ class Job:
         )
         thread.start()
         return thread
+
+
+def run(
+    command: Sequence[str | os.PathLike[str]],
+    transport: str | Mapping[str, Any] | Transport | None = None,
+    *,
+    pty: bool = False,
+    echo: bool = True,
+    progress: Sequence[str] = (),
+    on_progress: Callable[[str], object] | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: str | Path | None = None,
+    inline_bytes: int = 1 << 20,
+    **options: Unpack[Options],
+) -> CompletedRun:
+    """Run a command, store what it prints, and wait for its end.
+
+    Each line becomes an event, and the whole output is kept in the record of runs; both survive the
+    end of this process, whatever that is.
+
+    Args:
+        command: The program and its arguments.
+        transport: Where events go, as for `BatchHandler`.
+        pty: Whether the command gets a terminal of its own; then all it prints is stdout.
+        echo: Whether what it prints is also printed here, as it comes.
+        progress: Regular expressions (RE2); a line in which one is found tells of progress.
+        on_progress: Called with each new text of progress, on another thread.
+        env: Its environment; None for that of this process.
+        cwd: Its directory; None for that of this process.
+        inline_bytes: How much of each stream stands in the row of the run; the rest is in chunks.
+        **options: Those of `BatchHandler`.
+
+    Returns:
+        How it went.
+
+    Raises:
+        ValueError: There is no command, or an option is unknown or out of range.
+        OSError: It cannot be started; that is recorded, too.
+    """
+    job = Job(
+        command,
+        transport,
+        pty=pty,
+        echo=echo,
+        progress=progress,
+        on_progress=on_progress,
+        env=env,
+        cwd=cwd,
+        inline_bytes=inline_bytes,
+        **options,
+    )
+    return job.run()
+
+
+async def run_async(
+    command: Sequence[str | os.PathLike[str]],
+    transport: str | Mapping[str, Any] | Transport | None = None,
+    **given: Any,
+) -> CompletedRun:
+    """Run a command as `run` does, without holding up the event loop.
+
+    Where the task is cancelled, the command is ended: SIGTERM, and SIGKILL two seconds later.
+
+    Args:
+        command: The program and its arguments.
+        transport: As for `run`.
+        **given: As for `run`.
+
+    Raises:
+        ValueError: As `run` does.
+        OSError: As `run` does.
+    """
+    job = Job(command, transport, **given)
+    done = asyncio.ensure_future(asyncio.to_thread(job.run))
+    try:
+        return await asyncio.shield(done)
+    except asyncio.CancelledError:
+        job.cancel()
+        await asyncio.wait([done])
+        raise
 
 
 class _Record:
