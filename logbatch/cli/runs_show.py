@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from logbatch.capture.stored import Part
 
 _LINES = 100
+_RED, _PLAIN = "\x1b[31m", "\x1b[39m"
 _RANGE = re.compile(r"([0-9]{0,18}):([0-9]{0,18})")
 
 
@@ -121,12 +122,12 @@ def _writer(raw: bool) -> tuple[Callable[[Part], None], Callable[[], None]]:
         return _write_bytes, lambda: None
     terminal = Terminal()
     escapers = {"stdout": Escaper(), "stderr": Escaper()}
-    styles = {"stdout": "", "stderr": "red"}
 
     def show(stream: str, text: str) -> None:
-        if text:
-            terminal.print(Text(text, style=styles[stream]), end="", soft_wrap=True)
-            terminal.file.flush()
+        # By hand: rich would make spaces of tabs, without knowing in which column they stand.
+        is_red = text and stream == "stderr" and terminal.coloured
+        terminal.file.write(f"{_RED}{text}{_PLAIN}" if is_red else text)
+        terminal.file.flush()
 
     def finish() -> None:
         for stream, escaper in escapers.items():
