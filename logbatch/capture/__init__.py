@@ -1,1 +1,1 @@
-"""Running a program so that what it logs and prints is kept."""
+"""The output of programs, as events."""

@@ -15,9 +15,10 @@ from pathlib import Path
 import outputs
 import pytest
 from children import child
-from outputs import Chunk, Output, execution, joined, query
+from outputs import Output, execution, joined, query
 from waiting import wait_until
 
+from logbatch.capture.chunk import Chunk
 from logbatch.capture.runs import Runs
 from logbatch.storage.executions import Executions
 from logbatch.storage.sqlite import DamagedError, LockedError
