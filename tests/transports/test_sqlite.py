@@ -314,9 +314,9 @@ class TestTrouble:
         transport.send(named_batch(P, 0, 0))
         batch, interrupted = named_batch(P, 1, 10_000), 0
         for step in range(6):
-            signal.setitimer(signal.ITIMER_REAL, 0.002 + step * 0.013)
             before = signal.signal(signal.SIGALRM, signal.default_int_handler)
             try:
+                signal.setitimer(signal.ITIMER_REAL, 0.002 + step * 0.013)
                 transport.send(batch)
                 time.sleep(1)
             except KeyboardInterrupt:
