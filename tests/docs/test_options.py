@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from documents import ROOT, find_rows
+from documents import ROOT, find_rows, names_in
 
 import logbatch
 from logbatch.events import fields, stacktrace, values
@@ -31,11 +31,6 @@ URLS = {
     "sqlite": "sqlite:logs.db",
     "http": "http://127.0.0.1:1/",
 }
-
-
-def names_in(cell: str) -> list[str]:
-    """List what stands in backticks."""
-    return re.findall(r"`([^`]+)`", cell)
 
 
 def value_of(text: str) -> Any:
