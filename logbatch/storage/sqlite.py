@@ -40,7 +40,9 @@ BESIDE = ("-wal", "-shm", "-journal")  # what SQLite puts beside a file, by the 
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _NO_SHARED_MEMORY = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PROTOCOL}
+_NO_WRITING = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
+_SHRINK = "PRAGMA auto_vacuum=INCREMENTAL"  # heeded in a file that holds nothing yet
 _LOOK = "SELECT 1 FROM sqlite_master"  # something that reads
 _SLICE = 0.05  # seconds of waiting in which forks by other threads have to wait, too
 _PAUSE = 0.005  # seconds between two slices
@@ -139,7 +141,6 @@ def _open_to_write(
 ) -> sqlite3.Connection:
     connection = _open(path, "mode=rw", patience)
     try:
-        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # heeded where there is no table yet
         prepare(connection)
         connection.execute("PRAGMA synchronous=FULL")  # a transaction is on the disk when it ends
         return connection
@@ -170,7 +171,7 @@ def _open_to_read(path: Path, patience: float) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         connection.close()
         # In WAL mode a reader, too, writes beside the file.  Where it may not, nobody else can.
-        if _code(error) != sqlite3.SQLITE_CANTOPEN or os.path.lexists(f"{path}-wal"):
+        if _code(error) not in _NO_WRITING or os.path.lexists(f"{path}-wal"):
             raise
         return _open(path, "immutable=1", patience)
     except BaseException:
@@ -180,6 +181,7 @@ def _open_to_read(path: Path, patience: float) -> sqlite3.Connection:
 
 def _share(connection: sqlite3.Connection) -> None:
     """Switch to WAL mode, which needs memory that is shared between processes."""
+    connection.execute(_SHRINK)
     connection.execute("PRAGMA journal_mode=WAL").fetchone()
     connection.execute(_LOOK).fetchone()
 
@@ -187,6 +189,7 @@ def _share(connection: sqlite3.Connection) -> None:
 def _do_not_share(connection: sqlite3.Connection) -> None:
     """Switch to a journal that needs no such memory, also if the file was in WAL mode before."""
     connection.execute("PRAGMA locking_mode=EXCLUSIVE").fetchone()
+    connection.execute(_SHRINK)
     connection.execute("PRAGMA journal_mode=DELETE").fetchone()
     connection.execute("PRAGMA locking_mode=NORMAL").fetchone()
     connection.execute(_LOOK).fetchone()  # only this lets go of it

@@ -21,6 +21,7 @@ import duckdb
 import pytest
 from children import Child, Shared, child
 from make import DAY, A, B, P, Q, batch_of, event, lines, make_batch, with_identity, write_compacted
+from which import found
 
 from logbatch import Dataset
 from logbatch.dataset.compaction.run import compact_folder
@@ -58,11 +59,6 @@ def make_logs(logs: Path) -> None:
 
 
 EXPECTED = sorted([(who, n) for who in (A, B) for n in range(12)] + [(P, n) for n in range(3)])
-
-
-def found(logs: Path) -> list[tuple[str, int]]:
-    """Which records a reader sees."""
-    return sorted((row["producer"], row["sequence"]) for row in Dataset(logs).rows())
 
 
 def compact(logs: Path) -> None:
