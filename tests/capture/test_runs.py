@@ -16,7 +16,7 @@ from outputs import Output, execution, joined, query
 from logbatch.capture.runs import Runs
 from logbatch.errors import DatasetError
 from logbatch.journal.owner import Owner
-from logbatch.storage.executions import Executions
+from logbatch.storage.executions import Executions, to_moment
 
 RUN = "01kb4zd8x0000000000000000a"
 OTHER = "01kb4zd8x0000000000000000b"
@@ -232,7 +232,7 @@ def test_many_runs(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executemany(
             "INSERT INTO executions (id, command, started_at, stdout) VALUES (?, 'x', ?, 'y')",
-            [(f"run {number:04}", number // 3) for number in range(1200)],
+            [(f"run {number:04}", to_moment(number // 3)) for number in range(1200)],
         )
     runs = Runs(path)
     found = [run.id for run in runs.newest()]

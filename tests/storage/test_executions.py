@@ -20,7 +20,7 @@ from waiting import wait_until
 
 from logbatch.capture.chunk import Chunk
 from logbatch.capture.runs import Runs
-from logbatch.storage.executions import Executions
+from logbatch.storage.executions import Executions, from_moment, to_moment
 from logbatch.storage.sqlite import DamagedError, LockedError
 
 RUN = "01kb4zd8x0000000000000000a"
@@ -82,14 +82,14 @@ def test_a_run_that_goes_on(begun: Executions, path: Path) -> None:
     assert [(0, "stdout", "one\n"), (1, "stderr", "two\n"), (2, "stdout", "three\n")] == (
         chunks(path)
     )
-    assert (10, 4, 1, "3/10", output.time, None, None) == tuple(
+    assert (10, 4, 1, "3/10", to_moment(output.time), None, None) == tuple(
         found[name]
         for name in (
             *("stdout_size", "stderr_size", "output_truncated", "progress"),
             *("last_output_at", "ended_at", "exit_code"),
         )
     )
-    assert ("make all", 1000.0, "web-1", 4711) == (
+    assert ("make all", "1970-01-01 00:16:40.000000", "web-1", 4711) == (
         found["command"],
         found["started_at"],
         found["host"],
@@ -110,7 +110,7 @@ def test_little_output_is_in_the_row(begun: Executions, path: Path) -> None:
         found["stderr"],
         found["output_truncated"],
     )
-    assert (1002.5, 3) == (found["ended_at"], found["exit_code"])
+    assert ("1970-01-01 00:16:42.500000", 3) == (found["ended_at"], found["exit_code"])
     assert [] == chunks(path)
     assert output.all == joined(Runs(path).read(RUN))
 
@@ -189,7 +189,7 @@ def test_the_first_end_counts(begun: Executions, path: Path) -> None:
     again.begin(execution(RUN, at=5.0))
     again.finish(RUN, ended_at=2000.0, exit_code=None)
 
-    assert (1000.0, 1002.5, 0) == query(
+    assert (to_moment(1000.0), to_moment(1002.5), 0) == query(
         path, "SELECT started_at, ended_at, exit_code FROM executions"
     )[0]
 
@@ -219,6 +219,21 @@ def test_a_gap(begun: Executions, path: Path) -> None:
             (part.place, part.data) for part in Runs(path).read(RUN, stream)
         ]
         assert b"ee\n" == joined(Runs(path).read(RUN, stream, 11))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (1795857282.650441, "2026-11-28 09:14:42.650441"),
+        (-1.5, "1969-12-31 23:59:58.500000"),
+        (1e18, "9999-12-31 23:59:59.999999"),
+    ],
+)
+def test_times(seconds: float, text: str) -> None:
+    """They are texts that sort, and that SQLite's functions take; a clock may show anything."""
+    assert text == to_moment(seconds)
+    assert text == to_moment(from_moment(text)) or seconds > 1e12
+    assert len("1970-01-01 00:00:00.000000") == len(to_moment(0))
 
 
 # ------------------------------------------------------------------ other programs
