@@ -42,12 +42,12 @@ _LAST_LINES = 100
 _LAST_WIDTH = 4096  # characters of each of these
 
 _maybe_more = re.compile(
-    r"[\s{<\[(}\])|+*#]|[TDIWEFC],? ?[\[\d]|[VDIWEF]/|\d{1,4}[-:/ ]\d|\d{1,20}:[A-Z] |\d{1,3}\.\d"
-    r"|[^\s:=]{0,100}+[:=]|[A-Z]{3,}+\b|\S{1,80} - |\S{1,100} \S{1,100} \S{1,100} \["
+    r"[\s{<\[(}\])|+*#]"
+    r"|[^\s:=._/$\d]{0,100}+[:=._/$\d]"
+    r"|[TDIWEFC],? ?\[|[A-Z]{3,}+\b|\S{1,80} - |\S{1,100} \S{1,100} \S{1,100} \["
     r"|(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) "
-    r"|(?:Traceback|Stack|Exception|Fatal|Current|Thread|goroutine|thread|npm|pnpm|yarn|PHP)\b"
-    r"|(?:During handling|The above|Caused by|Parse error|fatal error|Internal) ?"
-    r"|[\w/@-]{0,80}+[.$#][\w./$@#-]{0,80}+ +[A-Z\[]"
+    r"|(?:Traceback|[Ss]tack|Exception|[Ff]atal|[Pp]arse|[Ii]nternal|Current|[Tt]hread|goroutine)\b"
+    r"|(?:npm|pnpm|yarn|PHP)\b"
 ).match
 _FIELDS = (b"level=", b"lvl=", b"severity=")
 
@@ -311,8 +311,10 @@ class Converter:
             group = stream.group = Group(text, number, line.began, newest)
             group.offset = offset
             group.size = line.size
-        if self._note_progress((text, *line.overwritten), words=not goes_on):
+        if self._note_progress((text,), words=not goes_on):
             group.is_urgent = True
+        else:
+            self._note_progress(line.overwritten)
 
     def _note_progress(self, texts: Sequence[str], words: bool = True) -> bool:
         """Update `progress` from the newest text that says something about it."""

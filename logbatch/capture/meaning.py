@@ -27,9 +27,9 @@ _NAMES = (
     "error|err|fail|severe|fatal|ftl|critical|crit|alert|emergency|emerg|panic"
 )
 _END = r"(?=[\s:\]|,/)!>\[(]|\Z| - )"
-_UPPER = re.compile(rf"({_NAMES.upper()}){_END}(?!:\d| ?/ ?\d)", re.ASCII)
+_UPPER = re.compile(rf"({_NAMES.upper()}){_END}(?!: ?\d{{1,6}}\Z| ?/ ?\d)", re.ASCII)
 _COLON = re.compile(
-    rf"(?:fatal |parse |internal |php )?({_NAMES})(?:\[\w{{1,10}}\]| \w{{1,3}}\d{{1,6}})?: ?"
+    rf"(?:(?:fatal|parse|internal|php) ){{0,2}}({_NAMES})(?:\[\w{{1,10}}\]| \w{{1,3}}\d{{1,6}})?: ?+"
     r"(?!\d{1,6}\Z)",
     re.ASCII | re.IGNORECASE,
 )
@@ -43,7 +43,7 @@ _LETTER = re.compile(
 )
 _LOGCAT = re.compile(r"\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} {1,6}\d{1,6} {1,6}\d{1,6} ([VDIWEF]) ")
 _REDIS = re.compile(r"\d{1,10}:[XCSM] \d\d \w{3} \d{4} \d\d:\d\d:\d\d\.\d{3} ([.*#-]) ")
-_NPM = re.compile(r"(?:npm|pnpm|yarn) (ERR!|WARN|error|warn|verb|info|http|notice)\b")
+_NPM = re.compile(r"(?:npm|pnpm|yarn) (ERR!|(?:WARN|error|warn|verb|info|http|notice)\b)")
 _PRIORITY = re.compile(r"<(\d{1,3})>")
 _FIELD = re.compile(
     r"(?<![\w.-])(?:level|lvl|severity|loglevel)=\"?([A-Za-z]{3,11})\b", re.IGNORECASE
@@ -189,7 +189,7 @@ def _skip_spaces(head: str, at: int) -> int:
 
 @lru_cache(maxsize=512)
 def _in_brackets(content: str) -> Level | None:
-    level = level_of_name(content) if content.isalpha() else None
+    level = level_of_name(content) if content.strip().isalpha() else None
     if level is None and (found := _MODULE.match(content) or _WITHIN.search(content)):
         level = _level(found[1].lower())
     if level is None and (found := _LETTER_WITHIN.match(content)):

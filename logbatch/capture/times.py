@@ -41,7 +41,9 @@ _FORMS = (
 _MATCHES = tuple(re.compile(form, re.ASCII).match for form in _FORMS)
 
 # What may stand before the time: <6>, a level, a letter for one, [, the name of a program.
-_BEFORE = re.compile(r"(?:<\d{1,3}>)?(?:\[?[A-Z]{1,8}\]?[,:]? {1,4})?[\[(]?(?:\d{1,10}:[A-Z] )?")
+_BEFORE = re.compile(
+    r"(?:<\d{1,3}>(?:\d )?)?(?:\[?[A-Z]{1,8}\]?[,:]? {1,4})?[\[(]?(?:\d{1,10}:[A-Z] )?"
+)
 # An access log: 127.0.0.1 - - [28/Nov/2026:09:05:57 +0000] "GET / HTTP/1.1" 200 12
 _ACCESS = re.compile(r"[^\s\[]{1,100} [^\s\[]{1,100} [^\s\[]{1,100} \[")
 
