@@ -52,7 +52,9 @@ _GOES_ON = {
         r"|Current thread's C stack"
     ),
     JAVA: re.compile(r"Caused by: |Suppressed: |--- End of|Node\.js v\d"),
-    NODE: re.compile(r"\^{1,200}\Z|(?:Uncaught )?[\w.$]{0,100}(?:Error|Exception)\b|Node\.js v\d|Thrown at:"),
+    NODE: re.compile(
+        r"\^{1,200}\Z|(?:Uncaught )?[\w.$]{0,100}(?:Error|Exception)\b|Node\.js v\d|Thrown at:"
+    ),
     GO: re.compile(
         r"goroutine \d+ |created by |\[signal |\[originating|exit status \d|runtime: "
         r"|[\w./*()\-\[\]{}]{1,500}\(.*\)\Z|[a-z]\w{1,5} +0x[0-9a-f]+\Z|\.\.\."
