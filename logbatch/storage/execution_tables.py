@@ -1,7 +1,7 @@
 """The tables of the record of runs, and the indexes that keep it quick however long it gets.
 
-What is long, `stdout` and `stderr`, a list of runs never touches: `executions_by_time` has all other
-columns.
+What is long, `stdout` and `stderr`, a list of runs never touches: all other columns that it shows
+are in `executions_by_time`.
 """
 
 from __future__ import annotations
