@@ -78,12 +78,12 @@ def test_the_last_lines(end: str, ended: bool, path: Path) -> None:
     output = Output()
     executions, runs = Executions(path, inline_bytes=500), Runs(path)
     executions.begin(execution(RUN))
-    for number in range(0, 200, 20):
+    for number in range(0, 200, 50):
         executions.append(
             RUN,
             [
                 output.print(f"line {at}\n".encode(), ("stdout", "stderr")[at % 3 == 0])
-                for at in range(number, number + 20)
+                for at in range(number, number + 50)
             ],
             None,
         )
@@ -115,7 +115,7 @@ executions = Executions(Path(sys.argv[1]), inline_bytes=700, patience=60)
 executions.begin(execution("a"))
 output = Output(5)
 print("begun", flush=True)
-for _ in range(40):
+for _ in range(12):
     executions.append("a", output.some(4), None)
 sys.stdin.read()
 executions.append("a", output.some(4), None)
@@ -132,7 +132,7 @@ def test_following_another_process(path: Path) -> None:
         assert writer.stdin is not None
         assert b"begun\n" == writer.stdout.readline()
         expected = Output(5)
-        for _ in range(40):
+        for _ in range(12):
             expected.some(4)
         size = len(expected.all)
         found = bytearray()
