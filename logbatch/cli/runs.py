@@ -15,12 +15,12 @@ from rich.text import Text
 from logbatch.cli.directory import directory_argument, find_runs
 from logbatch.cli.escape import to_json
 from logbatch.cli.sizes import duration, readable
+from logbatch.cli.streams import use_utf8
 from logbatch.cli.terminal import (
     Terminal,
     color_option,
     new_table,
     plain_text,
-    use_utf8,
 )
 
 if TYPE_CHECKING:

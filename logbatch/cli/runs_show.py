@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.text import Text
 
 from logbatch.cli.directory import find_runs
 from logbatch.cli.escape import Escaper, escape
 from logbatch.cli.progress import on_screen
 from logbatch.cli.sizes import duration
-from logbatch.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from logbatch.capture.runs import Run, Runs
@@ -109,17 +107,21 @@ def _describe(run: Run) -> None:
     """Say on a terminal which run it is, and what became of it."""
     if not on_screen():
         return
+    from logbatch.cli.terminal import Terminal
+
     end = time.time() if run.status == "running" else run.ended_at or run.last_output_at
     took = "" if end is None else f" after {duration(end - run.started_at)}"
     progress = f" {escape(run.progress)}" if run.progress and run.is_live else ""
     text = f"{run.id}: {run.outcome}{progress}{took}: {escape(run.command)}"
-    Terminal(sys.stderr).print(Text(text, style="dim"), soft_wrap=True)
+    Terminal(sys.stderr).print_pieces([(text, "dim")])
 
 
 def _writer(raw: bool) -> tuple[Callable[[Part], None], Callable[[], None]]:
     """Return what writes a part of the output, and what is called behind the last one."""
     if raw or not sys.stdout.isatty():
         return _write_bytes, lambda: None
+    from logbatch.cli.terminal import Terminal
+
     terminal = Terminal()
     escapers = {"stdout": Escaper(), "stderr": Escaper()}
 

@@ -1,4 +1,4 @@
-"""How a number of bytes is written, and one of seconds."""
+"""How sizes, durations and counts are written."""
 
 from __future__ import annotations
 
@@ -24,3 +24,9 @@ def duration(seconds: float) -> str:
     if hours < 48:
         return f"{hours}:{minutes:02} h"
     return f"{hours // 24} d {hours % 24} h"
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number with what it counts: `1 record`, `1,200 records`, `2 processes`."""
+    plural = f"{noun}es" if noun.endswith(("s", "ch")) else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
