@@ -18,10 +18,10 @@ import pytest
 from children import Child, Shared, child
 from limits import files_of_at_most
 from make import P, Q, batch_of, event, named_batch
+from recovering import recover
 from waiting import wait_until
 
 from logbatch import BatchHandler
-from logbatch.batching.recovery import recover
 from logbatch.errors import TemporaryError
 from logbatch.identity import Ranges, new_producer
 from logbatch.storage.columns import COLUMNS
