@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from children import Child, Shared, child
+from children import Child, Shared, child, fork_unnoticed
 from waiting import PATIENCE, wait_until
 
 from logbatch import forks
@@ -193,7 +193,10 @@ class TestForks:
             process.wait()
         assert [0, 1, 2, 3, 4] == numbers(path)
 
-    def test_one_that_was_open_at_the_fork_is_not_used(self, path: Path) -> None:
+    @pytest.mark.parametrize("fork", [os.fork, fork_unnoticed])
+    def test_one_that_was_open_at_the_fork_is_not_used(
+        self, path: Path, fork: Callable[[], int]
+    ) -> None:
         """Another file is."""
         with closing(connect(path)) as connection:
             connection.execute("INSERT INTO t VALUES (1)")
@@ -204,7 +207,7 @@ class TestForks:
                 with writing(path.with_name("other.db")) as other:
                     other.execute("CREATE TABLE t (n)")
 
-            Child(work).wait()
+            Child(work, fork).wait()
             connection.execute("INSERT INTO t VALUES (3)")
         add(path, 4)
         assert [0, 1, 3, 4] == numbers(path)

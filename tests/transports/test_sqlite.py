@@ -18,18 +18,16 @@ import pytest
 from children import Child, Shared, child
 from limits import files_of_at_most
 from make import P, Q, batch_of, event, named_batch
+from recovering import recover
 from waiting import wait_until
 
 from logbatch import BatchHandler
-from logbatch.batching.recovery import recover
 from logbatch.errors import TemporaryError
 from logbatch.identity import Ranges, new_producer
 from logbatch.storage.columns import COLUMNS
-from logbatch.testing import ManualClock
 from logbatch.transports import build
 from logbatch.transports.base import Batch
 from logbatch.transports.sqlite import SqliteTransport
-from logbatch.transports.trimming import Trimming
 
 DAY = 86_400.0
 NOW = 1_795_246_121.0  # 2026-11-21 07:28:41
@@ -339,81 +337,6 @@ def test_a_copy_writes_to_the_same_file(path: Path, monkeypatch: pytest.MonkeyPa
         pickle.loads(there).send(named_batch(new_producer(), 0, 4))
         monkeypatch.chdir(path.parent)
     assert [(10,)] == ask(path, "SELECT count(*) FROM events")
-
-
-class TestRetention:
-    @staticmethod
-    def fill(path: Path, days: int, count: int = 10) -> None:
-        """Write records of so many days up to now, some a day."""
-        moments = [NOW - DAY * (days - n / count) for n in range(days * count + 1)]
-        texts = [time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment)) for moment in moments]
-        events = [
-            event("m" * 200, timestamp=text, attributes={"n": n}) for n, text in enumerate(texts)
-        ]
-        build(f"sqlite:{path}").send(batch_of(P, 0, *events))
-
-    @staticmethod
-    def go_on(trimming: Trimming, clock: ManualClock, seconds: float) -> None:
-        """Have time pass."""
-        end = clock.now + seconds
-        while clock.now < end:
-            wait = trimming.step()
-            assert wait > 0
-            clock.now = min(clock.now + wait, end)
-
-    def make(self, path: Path, ahead: float = 0.0, **options: Any) -> tuple[Trimming, ManualClock]:
-        """Make what removes from the file, and its clock."""
-        clock = ManualClock(0.0)
-        policy = SqliteTransport(path, **options)._trimming._policy  # type: ignore[union-attr]
-        return Trimming(path, policy, clock, lambda: NOW + ahead + clock.now), clock
-
-    def test_age(self, path: Path) -> None:
-        """After a minute what is too old is gone, and the rest stays."""
-        self.fill(path, 20)
-        trimming, clock = self.make(path, retain_age="14d")
-        self.go_on(trimming, clock, 59)
-        assert 201 == len(numbers(path))
-        self.go_on(trimming, clock, 60)
-        assert list(range(61, 201)) == numbers(path)
-        self.go_on(trimming, clock, 2 * DAY)
-        assert list(range(81, 201)) == numbers(path)
-
-    def test_a_clock_that_is_wrong_removes_nothing(self, path: Path) -> None:
-        """A single jump of years is not believed."""
-        self.fill(path, 20)
-        trimming, clock = self.make(path, ahead=5 * 365 * DAY, retain_age="30d")
-        self.go_on(trimming, clock, 3600)
-        assert 201 == len(numbers(path))
-
-    def test_bytes(self, path: Path) -> None:
-        """The oldest records go, some thousand at a time, and the file becomes smaller."""
-        self.fill(path, 20, 500)
-        before = path.stat().st_size
-        trimming, clock = self.make(path, retain_bytes=before // 2)
-        self.go_on(trimming, clock, 300)
-        found = numbers(path)
-        assert 3000 < len(found) < 5100
-        assert list(range(10_001 - len(found), 10_001)) == found
-        assert path.stat().st_size < before * 0.6
-        self.go_on(trimming, clock, 300)
-        assert found == numbers(path)
-
-    def test_no_file(self, path: Path) -> None:
-        """Nothing is made."""
-        trimming, clock = self.make(path, retain_age="14d")
-        self.go_on(trimming, clock, 300)
-        assert not path.exists()
-
-    def test_a_lock_is_left_to_those_who_write(self, path: Path) -> None:
-        """It is no trouble, and done later."""
-        self.fill(path, 20)
-        trimming, clock = self.make(path, retain_age="14d")
-        with closing(sqlite3.connect(path, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            self.go_on(trimming, clock, 100)
-        assert 201 == len(numbers(path))
-        self.go_on(trimming, clock, 20)
-        assert 150 > len(numbers(path))
 
 
 def test_empty_batch_and_wrong_number_of_lines(path: Path) -> None:
