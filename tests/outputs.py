@@ -7,19 +7,10 @@ import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from logbatch.capture.chunk import Chunk
 from logbatch.storage.executions import Execution
-
-
-class Chunk(NamedTuple):
-    """What was read of a stream at once."""
-
-    stream: str
-    time: float
-    offset: int
-    data: bytes
-    end: int
 
 
 def execution(run_id: str, command: str = "make all", at: float = 1000.0) -> Execution:

@@ -85,6 +85,21 @@ class Assembler:
             for message, number in zip(messages[:-1], numbers, strict=False)
         ]
 
+    def one(
+        self, text: str, number: int, level: Level, moment: datetime, logger: str = LOGGER
+    ) -> bytes:
+        """Make the event of one line that is nothing but text."""
+        if len(text) > self.longest:
+            return self.any(text, number, 1, level, moment, logger)
+        head = self._heads.get((level, logger)) or self._learn(level, logger)
+        return b'{"timestamp":%b%b%b%b%d}}\n' % (
+            _encode(moment),
+            head,
+            _encode(text),
+            self._tail,
+            number,
+        )
+
     def any(
         self,
         message: str,

@@ -3,27 +3,25 @@
 `Converter` is pure: it reads no clock, opens nothing, and the same bytes with the same times give
 the same events however they were cut.  `docs/run.md` says what becomes of a line.
 
-Most lines are plain: no level, nothing structured, not set in.  One expression for the beginning
-of a line and a few texts to look for tell which lines of a piece may be more; the plain ones
-between are encoded together.
+Plain lines, which most are, are encoded together (`pieces` tells which these are).
 """
 
 from __future__ import annotations
 
-import re
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import repeat
 from typing import Final
 
-from logbatch.capture.assembly import Assembler, moment_of
+from logbatch.capture.assembly import LOGGER, Assembler, moment_of
 from logbatch.capture.chunk import Chunk
-from logbatch.capture.escapes import as_text, clean, has_marks
 from logbatch.capture.groups import Group
-from logbatch.capture.lines import BOM, MOST_BYTES, Line, Splitter
+from logbatch.capture.lines import MOST_BYTES, Line, Splitter
 from logbatch.capture.meaning import at_least_error, read_line
-from logbatch.capture.progress import OwnPatterns, find_candidates, find_lines_with, find_progress
-from logbatch.capture.structured import Level
+from logbatch.capture.pieces import Piece, examine
+from logbatch.capture.progress import OwnPatterns, find_progress
+from logbatch.capture.structured import Level, Parts
 from logbatch.events.event import LineEncoder
 from logbatch.events.fields import TRACE_BYTES
 from logbatch.events.values import fit_beginning
@@ -40,16 +38,6 @@ _TURNED_BACK = 1.0  # seconds: the clock was set
 _STEP = 1 << 15  # bytes that are converted at once
 _LAST_LINES = 100
 _LAST_WIDTH = 4096  # characters of each of these
-
-_maybe_more = re.compile(
-    r"[\s{<\[(}\])|+*#]|[TDIWEFC],? ?[\[\d]|[VDIWEF]/|\d{1,4}[-:/ ]\d|\d{1,20}:[A-Z] |\d{1,3}\.\d"
-    r"|[^\s:=]{0,100}+[:=]|[A-Z]{3,}+\b|\S{1,80} - |\S{1,100} \S{1,100} \S{1,100} \["
-    r"|(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) "
-    r"|(?:Traceback|Stack|Exception|Fatal|Current|Thread|goroutine|thread|npm|pnpm|yarn|PHP)\b"
-    r"|(?:During handling|The above|Caused by|Parse error|fatal error|Internal) ?"
-    r"|[\w/@-]{0,80}+[.$#][\w./$@#-]{0,80}+ +[A-Z\[]"
-).match
-_FIELDS = (b"level=", b"lvl=", b"severity=")
 
 
 class _Stream:
@@ -130,7 +118,7 @@ class Converter:
                     self._take_one(stream, lines, chunk.time, made)
             if yielder:
                 yielder.let_others_run()
-        self._note_progress(stream.splitter.unfinished())
+        self._note_first(stream.splitter.unfinished())
         return made
 
     def tick(self, now: float) -> list[Made]:
@@ -181,114 +169,79 @@ class Converter:
 
     def _take_one(self, stream: _Stream, line: Line, newest: float, made: list[Made]) -> None:
         """Take a line that came in several pieces."""
-        number, offset = stream.splitter.number, stream.splitter.offset
+        number = stream.splitter.number
         if number > stream.after:
-            self._take(stream, line, number, offset, newest, made)
+            is_set_in = self._take(stream, line, number, stream.splitter.offset, newest, made)
+            self._note(stream, line, words=not is_set_in, own=True)
 
     def _take_many(self, stream: _Stream, body: bytes, time: float, made: list[Made]) -> None:
         """Take whole lines that came in one piece."""
         number, offset = stream.splitter.number, stream.splitter.offset
         if number <= stream.after:
-            passed = min(stream.after + 1 - number, body.count(b"\n") + 1)
-            for _ in range(passed):
-                head, end, body = body.partition(b"\n")
-                offset += len(head) + 1
-                if not end:
-                    return
-            number += passed
-        texts, odd = self._examine(stream, body, time, is_first=offset == 0)
+            passed = _offset_of_line(body, stream.after + 1 - number)
+            if passed < 0:
+                return
+            number, offset, body = stream.after + 1, offset + passed, body[passed:]
+
+        def make_line(data: bytes) -> Line:
+            return stream.splitter.one(data, time)
+
+        longest = stream.assembler.longest
+        piece = examine(body, make_line, longest, self._patterns, is_first=offset == 0)
+        count, hits = len(piece.texts), set(piece.progress)
         at = 0
-        for index in odd:
+        for index in piece.more:
             if at < index:
-                at = self._take_plain(stream, texts, at, index, number, time, made)
-            line = odd[index] or Line(texts[index], None, time, ())
-            self._take(stream, line, number + index, -1, time, made)
+                self._take_plain(stream, piece, at, index, number, time, made)
+            line = piece.lines.get(index) or Line(piece.texts[index], None, time, ())
+            is_set_in = self._take(stream, line, number + index, -1, time, made)
+            if index in hits or line.overwritten:
+                self._note(stream, line, words=not is_set_in, own=index in piece.own)
             at = index + 1
-        if at < len(texts):
-            self._take_plain(stream, texts, at, len(texts), number, time, made)
+        if at < count:
+            self._take_plain(stream, piece, at, count, number, time, made)
         group = stream.group
         if group is not None and group.offset < 0:
-            group.offset = offset + _offset_of(body, number + len(texts) - group.number)
-
-    def _examine(
-        self, stream: _Stream, body: bytes, time: float, *, is_first: bool
-    ) -> tuple[list[str], dict[int, Line | None]]:
-        """Split a piece into lines, and find those that may be more than plain.
-
-        Returns:
-            The lines, and the indexes of the others in order, with what they are where that is not
-            the text itself.
-        """
-        text = body.decode("utf-8", "surrogateescape")
-        if is_first:
-            text = text.removeprefix(BOM)
-        if "\r" in text:
-            text = text.replace("\r\n", "\n").removesuffix("\r")
-        texts = text.split("\n")
-        special: dict[int, Line | None] = {}
-        longest = stream.assembler.longest
-        if longest < len(text) and max(map(len, texts)) > longest:
-            for index, each in enumerate(texts):
-                if len(each) > longest:
-                    special[index] = None
-        if "\r" in text or longest < len(text):
-            self._finish_specials(stream, texts, special, time)
-        if has_marks(text):
-            texts = [each if index in special else clean(each) for index, each in enumerate(texts)]
-        if not body.isascii():
-            texts = _all_as_text(text, texts)
-        found = {index for index, each in enumerate(texts) if _maybe_more(each)}
-        found.update(special, find_candidates(body))
-        folded = body.lower()
-        for field in _FIELDS:
-            found.update(find_lines_with(folded, field))
-        if self._patterns is not None:
-            found.update(self._patterns.search(texts))
-        return texts, {index: special.get(index) for index in sorted(found)}
-
-    def _finish_specials(
-        self,
-        stream: _Stream,
-        texts: list[str],
-        special: dict[int, Line | None],
-        time: float,
-    ) -> None:
-        r"""Make lines of what is overwritten (`\r`) or too long for a plain one."""
-        for index, each in enumerate(texts):
-            if index in special or "\r" in each:
-                data = each.encode("utf-8", "surrogateescape")
-                line = stream.splitter.one(data, time)
-                special[index] = line
-                texts[index] = line.text
+            group.offset = offset + _offset_of_last(body, number + count - group.number)
 
     def _take_plain(
         self,
         stream: _Stream,
-        texts: list[str],
+        piece: Piece,
         at: int,
         end: int,
         number: int,
         time: float,
         made: list[Made],
-    ) -> int:
+    ) -> None:
         """Take lines that are plain; the last of them may go on."""
+        texts = piece.texts
+        hits = piece.progress[bisect_left(piece.progress, at) : bisect_left(piece.progress, end)]
         while at < end and stream.group is not None and stream.group.is_hungry():
-            self._take(stream, Line(texts[at], None, time, ()), number + at, -1, time, made)
+            line = Line(texts[at], None, time, ())
+            self._take(stream, line, number + at, -1, time, made)
+            if at in hits:
+                self._note(stream, line, words=True, own=at in piece.own)
             at += 1
         if at == end:
-            return end
+            return
         self._close(stream, made)
-        if at < end - 1:
+        last = end - 1
+        level = stream.level[1]
+        if at < last:
             lines = stream.assembler.plain(
-                texts[at : end - 1], number + at, stream.level, moment_of(time)
+                texts[at:last], number + at, stream.level, moment_of(time)
             )
-            made.extend(zip(lines, repeat(stream.level[1]), repeat(False)))
-            self.last_lines.extend(
-                text[:_LAST_WIDTH] for text in texts[max(at, end - 1 - _LAST_LINES) : end - 1]
-            )
-        stream.group = Group(texts[end - 1], number + end - 1, time, time)
-        self.last_lines.append(texts[end - 1][:_LAST_WIDTH])
-        return end
+            first = len(made) - at
+            made.extend(zip(lines, repeat(level), repeat(False)))
+            for index in hits:
+                is_new = at <= index < last
+                if is_new and self._note_progress(texts[index], own=index in piece.own):
+                    made[first + index] = (made[first + index][0], level, True)
+        self._remember(texts[max(at, end - _LAST_LINES) : end])
+        stream.group = Group(texts[last], number + last, time, time)
+        if last in hits and self._note_progress(texts[last], own=last in piece.own):
+            stream.group.is_urgent = True
 
     def _take(
         self,
@@ -298,31 +251,43 @@ class Converter:
         offset: int,
         newest: float,
         made: list[Made],
-    ) -> None:
-        """Take one line: it belongs to the group that is open, or begins another."""
-        text = line.text
-        self.last_lines.append(text[:_LAST_WIDTH])
+    ) -> bool:
+        """Take one line, and return whether it belongs to the group that is open."""
+        self._remember([line.text])
         group = stream.group
-        goes_on = False
         if group is not None:
-            goes_on = line.size is None and group.take(text, line.began, newest)
-        if group is None or not goes_on:
-            self._close(stream, made)
-            group = stream.group = Group(text, number, line.began, newest)
-            group.offset = offset
-            group.size = line.size
-        if self._note_progress((text, *line.overwritten), words=not goes_on):
-            group.is_urgent = True
-
-    def _note_progress(self, texts: Sequence[str], words: bool = True) -> bool:
-        """Update `progress` from the newest text that says something about it."""
-        for text in texts:
-            found = self._patterns.find(text) if self._patterns else None
-            found = found or find_progress(text, words=words)
-            if found:
-                self.progress = found
+            if line.size is None and group.take(line.text, line.began, newest):
                 return True
+            self._close(stream, made)
+        group = stream.group = Group(line.text, number, line.began, newest)
+        group.offset = offset
+        group.size = line.size
         return False
+
+    def _remember(self, texts: Sequence[str]) -> None:
+        self.last_lines.extend([text[:_LAST_WIDTH] for text in texts])
+
+    # ------------------------------------------------------------------ progress
+
+    def _note(self, stream: _Stream, line: Line, *, words: bool, own: bool) -> None:
+        """Note what the newest line of a stream says about progress, and that it is to go."""
+        if not self._note_progress(line.text, words=words, own=own):
+            self._note_first(line.overwritten)
+        elif stream.group is not None:
+            stream.group.is_urgent = True
+
+    def _note_first(self, texts: Sequence[str]) -> None:
+        """Note the first of some texts that says something about progress."""
+        any(self._note_progress(text, own=True) for text in texts)
+
+    def _note_progress(self, text: str, *, words: bool = True, own: bool) -> bool:
+        """Note what a text says about progress, and return whether it says something."""
+        found = self._patterns.find(text) if own and self._patterns else None
+        found = found or find_progress(text, words=words)
+        if not found:
+            return False
+        self.progress = found
+        return True
 
     # ------------------------------------------------------------------ events
 
@@ -335,67 +300,55 @@ class Converter:
         made.append(self._make(stream, group))
         after = group.number + group.lines()
         for index, began in enumerate(group.blanks):
-            (line,) = self._plain_or_any(stream, "", after + index, stream.level, began)
+            line = stream.assembler.one("", after + index, stream.level, moment_of(began))
             made.append((line, stream.level[1], False))
 
     def _make(self, stream: _Stream, group: Group) -> Made:
-        first = group.texts[0]
+        """Make the event of a group."""
+        first, count = group.texts[0], group.lines()
         trace_limit = min(self._limit, TRACE_BYTES)
         is_json = first.startswith("{") and group.trace_at is None
         meaning = read_line("\n".join(group.texts) if is_json else first, group.began, trace_limit)
-        level, count = meaning.level or stream.level, group.lines()
+        level, parts = meaning.level or stream.level, meaning.parts
         moment = meaning.moment or moment_of(group.began)
-        message, failure, is_error = group.content(trace_limit)
-        if is_error:
+        logger = meaning.logger or LOGGER
+        if count == 1 and parts is None and group.trace_at is None:
+            if group.size is not None:
+                first = fit_beginning(first, self._limit, group.size)
+            line = stream.assembler.one(first, group.number, level, moment, logger)
+            return line, level[1], group.is_urgent
+        content = group.content(trace_limit)
+        if content.is_error:
             level = at_least_error(meaning.level)
-        parts = meaning.parts if is_json or (group.trace_at or count) == 1 else None
-        if parts is not None:
-            line = stream.assembler.any(
-                parts.message,
-                group.number,
-                count,
-                level,
-                moment,
-                parts.logger or "run",
-                failure or parts.failure,
-                parts.fields,
-                (parts.trace_id, parts.span_id),
-            )
-            return line, level[1], group.is_urgent or is_error
-        if group.size is not None:
-            message = fit_beginning(message, self._limit, group.size)
-        logger = meaning.logger or "run"
-        is_plain = count == 1 and failure is None and len(message) <= stream.assembler.longest
-        if is_plain:
-            (line,) = stream.assembler.plain([message], group.number, level, moment, logger)
-        else:
-            line = stream.assembler.any(
-                message, group.number, count, level, moment, logger, failure
-            )
-        return line, level[1], group.is_urgent or is_error
-
-    def _plain_or_any(
-        self, stream: _Stream, text: str, number: int, level: Level, began: float
-    ) -> Iterator[bytes]:
-        if stream.assembler.longest >= 0:
-            yield from stream.assembler.plain([text], number, level, moment_of(began))
-        else:
-            yield stream.assembler.any(text, number, 1, level, moment_of(began))
+        if parts is None or not (is_json or (group.trace_at or count) == 1):
+            parts = Parts(content.message)
+        line = stream.assembler.any(
+            parts.message,
+            group.number,
+            count,
+            level,
+            moment,
+            logger,
+            content.failure or parts.failure,
+            parts.fields,
+            (parts.trace_id, parts.span_id),
+        )
+        return line, level[1], group.is_urgent or content.is_error
 
 
-def _all_as_text(text: str, texts: list[str]) -> list[str]:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return [as_text(each) for each in texts]
-    return texts
+def _offset_of_line(body: bytes, index: int) -> int:
+    """Return where a line of a piece begins; -1 if the piece has fewer lines."""
+    at = 0
+    for _ in range(index):
+        at = body.find(b"\n", at) + 1
+        if at == 0:
+            return -1
+    return at
 
 
-def _offset_of(body: bytes, lines: int) -> int:
+def _offset_of_last(body: bytes, lines: int) -> int:
     """Return where the last so many lines of a piece begin."""
     at = len(body) + 1
     for _ in range(lines):
         at = body.rfind(b"\n", 0, at - 1) + 1
-        if at <= 0:
-            return 0
     return at

@@ -30,6 +30,8 @@ _SEQUENCE = re.compile(
 _MOVE = re.compile("(?:\x1b\\[|\x9b)(?:[01]?G|2[JK]|[0-9;]*+[ABEFHdf])")
 _MARKS = re.compile("[\x08\x0e\x0f\x1b\x80-\x9f\udc9b]")
 
+_CONTROL = re.compile("[\x00-\x06\x0e-\x1a\x1c-\x1f]")
+_NEAR = 1000  # characters
 _NO_UTF8 = {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)}
 
 has_marks = _MARKS.search
@@ -49,6 +51,11 @@ def clean(text: str) -> str:
         return _without_marks(text)
     shown = [_without_marks(piece) for piece in text.split("\r")]
     return next((piece for piece in reversed(shown) if not is_blank(piece)), shown[0])
+
+
+def is_binary(text: str) -> bool:
+    """Return whether a text has, near its beginning, controls that no text has."""
+    return _CONTROL.search(text, 0, _NEAR) is not None
 
 
 def is_blank(text: str) -> bool:
@@ -74,8 +81,4 @@ def _step_back(text: str) -> str:
 
 def as_text(data: str) -> str:
     r"""Return a text whose bytes that are no UTF-8 are written `\xff`, as everywhere in a line."""
-    try:
-        data.encode()
-    except UnicodeEncodeError:
-        return data.translate(_NO_UTF8)
-    return data
+    return data if data.isascii() else data.translate(_NO_UTF8)

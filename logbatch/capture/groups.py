@@ -52,9 +52,11 @@ _GOES_ON = {
         r"|Current thread's C stack"
     ),
     JAVA: re.compile(r"Caused by: |Suppressed: |--- End of|Node\.js v\d"),
-    NODE: re.compile(r"(?:Uncaught )?[\w.$]{0,100}(?:Error|Exception)\b|Node\.js v\d|Thrown at:"),
+    NODE: re.compile(
+        r"\^{1,200}\Z|(?:Uncaught )?[\w.$]{0,100}(?:Error|Exception)\b|Node\.js v\d|Thrown at:"
+    ),
     GO: re.compile(
-        r"goroutine \d+ |created by |\[signal |\[originating|exit status \d|panic: |runtime: "
+        r"goroutine \d+ |created by |\[signal |\[originating|exit status \d|runtime: "
         r"|[\w./*()\-\[\]{}]{1,500}\(.*\)\Z|[a-z]\w{1,5} +0x[0-9a-f]+\Z|\.\.\."
     ),
     RUST: re.compile(r"note: |stack backtrace:|fatal runtime error: "),
@@ -153,6 +155,8 @@ class Group:
 
     def _goes_on(self, text: str) -> bool:
         is_set_in = text[0] in " \t"
+        if self.kind == PLAIN and is_set_in and _kind_of(text) != PLAIN:
+            return self._plain_goes_on(text)
         if self.kind == PYTHON:
             return self._python_goes_on(text, is_set_in)
         if is_set_in:
@@ -162,6 +166,8 @@ class Group:
             return len(self.texts) > 1 or self.texts[0].rstrip()[-1:] in tuple("{[(")
         if self.kind == PLAIN:
             return self._plain_goes_on(text)
+        if self.kind == NODE and len(self.texts) == 1:
+            return not self.blanks  # the line of source
         if self.kind == RUST and len(self.texts) == 1 and self.texts[0].endswith(":"):
             return True  # the message
         return _GOES_ON[self.kind].match(text) is not None
@@ -258,7 +264,7 @@ class Group:
     def _find_name(self, at: int) -> tuple[str | None, str | None]:
         """Find type and message of the exception: the first line that has them."""
         for text in self.texts[at:][:50]:
-            if named := _NAMED.search(text[:2000]) or _NAMED_BY_PHP.search(text[:2000]):
+            if named := _NAMED_BY_PHP.search(text[:2000]) or _NAMED.search(text[:2000]):
                 return named[1], named[2] or ""
             if behind := _NAMED_BEHIND.search(text[:2000]):
                 return behind[2], behind[1]

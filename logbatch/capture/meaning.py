@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
+from logbatch.capture.escapes import is_binary
 from logbatch.capture.structured import Level, Parts, from_json, from_logfmt, level_of_name
 from logbatch.capture.times import time_at_start
 from logbatch.levels import from_name, from_priority
@@ -27,10 +29,10 @@ _NAMES = (
     "error|err|fail|severe|fatal|ftl|critical|crit|alert|emergency|emerg|panic"
 )
 _END = r"(?=[\s:\]|,/)!>\[(]|\Z| - )"
-_UPPER = re.compile(rf"({_NAMES.upper()}){_END}(?!:\d| ?/ ?\d)", re.ASCII)
+_UPPER = re.compile(rf"({_NAMES.upper()}){_END}(?!: ?\d{{1,6}}\Z| ?/ ?\d)", re.ASCII)
 _COLON = re.compile(
-    rf"(?:fatal |parse |internal |php )?({_NAMES})(?:\[\w{{1,10}}\]| \w{{1,3}}\d{{1,6}})?: ?"
-    r"(?!\d{1,6}\Z)",
+    rf"(?:(?:fatal|parse|internal|php) ){{0,2}}({_NAMES})(?:\[\w{{1,10}}\]| \w{{1,3}}\d{{1,6}})?"
+    r": ?+(?!\d{1,6}\Z)",
     re.ASCII | re.IGNORECASE,
 )
 _CLASS = re.compile(r"(?:[A-Za-z_][\w.]{0,60})?(Warning): |((?:[A-Za-z_][\w.]{0,60})?Error): ")
@@ -43,10 +45,10 @@ _LETTER = re.compile(
 )
 _LOGCAT = re.compile(r"\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} {1,6}\d{1,6} {1,6}\d{1,6} ([VDIWEF]) ")
 _REDIS = re.compile(r"\d{1,10}:[XCSM] \d\d \w{3} \d{4} \d\d:\d\d:\d\d\.\d{3} ([.*#-]) ")
-_NPM = re.compile(r"(?:npm|pnpm|yarn) (ERR!|WARN|error|warn|verb|info|http|notice)\b")
+_NPM = re.compile(r"(?:npm|pnpm|yarn) (ERR!|(?:WARN|error|warn|verb|info|http|notice)\b)")
 _PRIORITY = re.compile(r"<(\d{1,3})>")
 _FIELD = re.compile(
-    r"(?<![\w.-])(?:level|lvl|severity|loglevel)=\"?([A-Za-z]{3,11})\b", re.IGNORECASE
+    r"(?<![\w.-])(?:level|lvl|severity|loglevel)=\"?([A-Za-z]{3,11})\b", re.IGNORECASE | re.ASCII
 )
 _BASIC = re.compile(r"(DEBUG|INFO|WARNING|ERROR|CRITICAL):([\w.]{1,100}):")
 _LETTERS = {
@@ -60,6 +62,21 @@ _LETTERS = {
     **{letter: from_name(name) for letter, name in (("*", "notice"), ("#", "warning"))},
 }
 _NPMS = {"ERR!": "error", "verb": "verbose", "http": "info"}
+
+
+def _level_of_npm(name: str) -> Level | None:
+    return level_of_name(_NPMS.get(name, name.lower()))
+
+
+_SPECIALS: dict[str, list[tuple[re.Pattern[str], Callable[[str], Level | None]]]] = {
+    "<": [(_PRIORITY, lambda digits: from_priority(int(digits) & 7))],
+    **{first: [(_LETTER, _LETTERS.__getitem__)] for first in "TDIWEFCNV"},
+    **{first: [(_NPM, _level_of_npm)] for first in "npy"},
+    **{
+        first: [(_LOGCAT, _LETTERS.__getitem__), (_REDIS, _LETTERS.__getitem__)]
+        for first in "0123456789"
+    },
+}
 
 # What may stand before a level, beside a time and brackets.
 _CLOCK = r"\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?: ?[AP]M)?"
@@ -103,6 +120,8 @@ def read_line(text: str, read: float, limit: int) -> Meaning:
         read: When it was read, in seconds since 1970.
         limit: Most bytes of a stack trace.
     """
+    if is_binary(text):
+        return Meaning()
     start = text[:1]
     parts = None
     if start == "{" and text.rstrip().endswith("}"):
@@ -124,16 +143,11 @@ def find_level(head: str, time_end: int) -> Level | None:
         head: The beginning.
         time_end: Where the time ends that it begins with; 0 if with none.
     """
-    priority = _PRIORITY.match(head)
-    if priority:
-        return from_priority(int(priority[1]) & 7)
-    for form in (_LETTER, _LOGCAT, _REDIS):
-        letter = form.match(head)
-        if letter:
-            return _LETTERS[letter[letter.lastindex or 1]]
-    npm = _NPM.match(head)
-    if npm:
-        return _level(_NPMS.get(npm[1], npm[1].lower()))
+    for form, level_of in _SPECIALS.get(head[:1], ()):
+        found = form.match(head)
+        if found:
+            said = found[found.lastindex or 1]
+            return level_of(said)
     return _behind_tokens(head, time_end) or _in_field(head)
 
 
@@ -189,7 +203,7 @@ def _skip_spaces(head: str, at: int) -> int:
 
 @lru_cache(maxsize=512)
 def _in_brackets(content: str) -> Level | None:
-    level = level_of_name(content) if content.isalpha() else None
+    level = level_of_name(content) if content.strip().isalpha() else None
     if level is None and (found := _MODULE.match(content) or _WITHIN.search(content)):
         level = _level(found[1].lower())
     if level is None and (found := _LETTER_WITHIN.match(content)):

@@ -14,14 +14,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from logbatch.capture.escapes import is_binary
+
 ENDS = 1000
 SHOWN = 80  # characters
 
 _NUMBER = r"\d{1,12}(?:\.\d{1,6})?"
-_SHARE = re.compile(r"(?<![\w.,])\d{1,3}(?:\.\d{1,6})? ?%(?![\w%])")
+_SHARE = re.compile(r"(?<![\w.,])\d{1,3}(?:\.\d{1,6})? ?%(?![\w%])", re.ASCII)
 _STEP = re.compile(rf"\bstep #?\d{{1,12}}(?:(?:/| of ){_NUMBER})?\b", re.IGNORECASE | re.ASCII)
 _COUNT = re.compile(
-    rf"(?<![\w./:-])({_NUMBER}) ?([kKMGT]?i?B)?/ ?({_NUMBER})(?: ?[kKMGT]?i?B\b)?(?![\w/:-]|\.\d)"
+    rf"(?<![\w./:-])({_NUMBER}) ?([kKMGT]?i?B)?/ ?({_NUMBER})(?: ?[kKMGT]?i?B\b)?(?![\w/:-]|\.\d)",
+    re.ASCII,
 )
 _WORD = re.compile(r"\b(?:completed?|error|warning)\b", re.IGNORECASE | re.ASCII)
 
@@ -36,6 +39,8 @@ def find_progress(text: str, *, words: bool = True) -> str | None:
         text: The line.
         words: Whether a word counts, too.
     """
+    if is_binary(text):
+        return None
     text = _ends_of(text)
     if "%" in text and (found := _last(_SHARE, text)) and _is_share(found):
         return found
@@ -77,14 +82,17 @@ def _ends_of(text: str) -> str:
     return text if len(text) <= 2 * ENDS else f"{text[:ENDS]}\n{text[-ENDS:]}"
 
 
-def find_candidates(body: bytes) -> Iterator[int]:
+def find_candidates(body: bytes, folded: bytes) -> Iterator[int]:
     """Find the lines of a piece in which `find_progress` may find something, by their index.
 
     Some may come twice.
+
+    Args:
+        body: The lines.
+        folded: The same in small letters.
     """
-    folded = body.lower()
     for needle in _NEEDLES:
-        yield from _lines_with(folded, needle)
+        yield from find_lines_with(folded, needle)
     if b"/" in body:
         index = at = 0
         while found := _FRACTION.search(body, at):
@@ -95,7 +103,7 @@ def find_candidates(body: bytes) -> Iterator[int]:
                 return
 
 
-def _lines_with(body: bytes, needle: bytes) -> Iterator[int]:
+def find_lines_with(body: bytes, needle: bytes) -> Iterator[int]:
     """Find the lines of a piece that hold a text, by their index."""
     index = at = 0
     while (found := body.find(needle, at)) >= 0:
@@ -104,9 +112,6 @@ def _lines_with(body: bytes, needle: bytes) -> Iterator[int]:
         at = body.find(b"\n", found)
         if at < 0:
             return
-
-
-find_lines_with = _lines_with
 
 
 class OwnPatterns:

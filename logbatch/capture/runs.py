@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 from logbatch.capture.stored import Output, Part
 from logbatch.errors import DatasetError, TemporaryError
 from logbatch.journal.owner import Owner
+from logbatch.storage.executions import from_moment, to_moment
 from logbatch.storage.sqlite import DamagedError, connect, explaining
 
 RUNNING, ENDED, KILLED, LOST, ELSEWHERE = "running", "ended", "killed", "lost", "elsewhere"
@@ -116,7 +117,7 @@ class Runs:
         Args:
             limit: How many at the most.
         """
-        last: tuple[float, str] | None = None
+        last: tuple[str, str] | None = None
         left = limit
         while left is None or left > 0:
             size = _PAGE if left is None else min(left, _PAGE)
@@ -124,10 +125,10 @@ class Runs:
             yield from page
             if len(page) < size:
                 return
-            last = page[-1].started_at, page[-1].id
+            last = to_moment(page[-1].started_at), page[-1].id
             left = None if left is None else left - size
 
-    def _page(self, last: tuple[float, str] | None, size: int) -> list[Run]:
+    def _page(self, last: tuple[str, str] | None, size: int) -> list[Run]:
         where, values = ("", ()) if last is None else (" WHERE (started_at, id) < (?, ?)", last)
         order = " ORDER BY started_at DESC, id DESC LIMIT ?"
         return self._runs(f"{_SELECT}{where}{order}", *values, size)
@@ -271,10 +272,12 @@ class Runs:
         found = dict(zip(_COLUMNS, row, strict=True))
         owner = found.pop("owner")
         status = self._status(found["ended_at"], found["exit_code"], owner)
+        for name in ("started_at", "ended_at", "last_output_at"):
+            found[name] = None if found[name] is None else from_moment(found[name])
         found["output_truncated"] = bool(found["output_truncated"])
         return Run(status=status, **found)
 
-    def _status(self, ended_at: float | None, exit_code: int | None, owner: str | None) -> str:
+    def _status(self, ended_at: str | None, exit_code: int | None, owner: str | None) -> str:
         if exit_code is not None:
             return KILLED if exit_code < 0 else ENDED
         writer = None if owner is None else Owner.parse(owner.encode())
@@ -295,7 +298,7 @@ class Runs:
                 contextlib.closing(connect(self._path, read_only=True, patience=PATIENCE)) as it,
             ):
                 it.execute("BEGIN")
-                table = "SELECT 1 FROM sqlite_schema WHERE name = 'executions'"
+                table = "SELECT 1 FROM sqlite_master WHERE name = 'executions'"
                 return question(it) if it.execute(table).fetchone() else None
         except DamagedError as error:
             hint = "the next run sets it aside and begins a new one"

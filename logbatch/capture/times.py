@@ -41,7 +41,8 @@ _FORMS = (
 _MATCHES = tuple(re.compile(form, re.ASCII).match for form in _FORMS)
 
 # What may stand before the time: <6>, a level, a letter for one, [, the name of a program.
-_BEFORE = re.compile(r"(?:<\d{1,3}>)?(?:\[?[A-Z]{1,8}\]?[,:]? {1,4})?[\[(]?(?:\d{1,10}:[A-Z] )?")
+_BEFORE = re.compile(r"(?:<\d{1,3}>(?:\d )?)?(?:\[?[A-Z]{1,8}\]?[,:]? {1,4})?[\[(]?")
+_AFTER_PID = re.compile(r"\d{1,10}:[A-Z] ")  # Redis
 # An access log: 127.0.0.1 - - [28/Nov/2026:09:05:57 +0000] "GET / HTTP/1.1" 200 12
 _ACCESS = re.compile(r"[^\s\[]{1,100} [^\s\[]{1,100} [^\s\[]{1,100} \[")
 
@@ -58,15 +59,18 @@ def time_at_start(text: str, read: float) -> tuple[datetime | None, int]:
         text: The line.
         read: When it was read, in seconds since 1970.
     """
-    before = _BEFORE.match(text)
-    start = before.end() if before else 0
-    if not text[start : start + 1].isalnum():
-        return None, 0
-    for match in _MATCHES:
-        found = match(text, start)
-        if found:
-            return _decide(found, read), found.end()
-    access = _ACCESS.match(text)
+    start = 0
+    if not text[:1].isdecimal():
+        before = _BEFORE.match(text)
+        start = before.end() if before else 0
+    elif (after := _AFTER_PID.match(text)) is not None:
+        start = after.end()
+    if text[start : start + 1].isalnum():
+        for match in _MATCHES:
+            found = match(text, start)
+            if found:
+                return _decide(found, read), found.end()
+    access = _ACCESS.match(text) if "[" in text else None
     if access and (found := _MATCHES[1](text, access.end())):
         return _decide(found, read), found.end()
     return None, 0

@@ -37,7 +37,7 @@ _DANGEROUS = re.compile(f"[{_UNSAFE}]|{_SELECTOR}")
 _AMBIGUOUS = r"\\(?=[nrt\\]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}" + f"|[{_UNSAFE}\ufe0e\ufe0f])"
 _ESCAPED = re.compile(f"[{_UNSAFE}]|{_SELECTOR}|{_AMBIGUOUS}")
 _BEGUN = re.compile(  # what the next character may belong to
-    r"(?:\r|\\+[xuU]?[0-9a-f]{0,7}|" + f"[{_SYMBOL}])" + r"\Z"
+    r"(?:\\*\r|\\+[xuU]?[0-9a-f]{0,7}|" + f"[{_SYMBOL}])" + r"\Z"
 )
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t", "\\": r"\\"}
 

@@ -26,6 +26,7 @@ _TYPES = {
     "string": "string",
     "timestamp[us, tz=UTC]": "timestamp",
 }
+_HTTP = ("http://", "https://")
 
 
 @click.command("recover")
@@ -58,6 +59,8 @@ def command(
     published once, however often and by however many processes this is run: each waits until all is
     published.
 
+    For a sqlite: URL, what processes left that logged to this file is written to it.
+
     For an https: URL, it sends what this user's processes that sent there left on this machine, and
     tries again where the network fails.
 
@@ -65,6 +68,7 @@ def command(
     Examples:
       logbatch recover logs
       logbatch recover logs --to jsonl
+      logbatch recover sqlite:logs.db
       logbatch recover https://logs.example.org/ --token env:APP_TOKEN
       logbatch recover https://old.example.org/ --to https://new.example.org/
     """
@@ -120,13 +124,13 @@ def _tell(done: Recovered) -> None:
 
 
 def _is_url(place: str) -> bool:
-    return place.lower().startswith(("http://", "https://"))
+    return place.lower().startswith((*_HTTP, "sqlite:"))
 
 
 def _meant_for(url: str) -> BaseTransport:
     """Return a transport for the URL that records were meant for; nothing is sent there."""
     try:
-        return build(url, insecure=True)
+        return build(url, insecure=True) if url.lower().startswith(_HTTP) else build(url)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 

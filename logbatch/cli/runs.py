@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.table import Table
 from rich.text import Text
 
 from logbatch.cli.directory import directory_argument, find_runs
-from logbatch.cli.escape import escape, to_json
+from logbatch.cli.escape import to_json
 from logbatch.cli.sizes import duration, readable
 from logbatch.cli.streams import use_utf8
 from logbatch.cli.terminal import (
@@ -25,9 +27,12 @@ if TYPE_CHECKING:
     from logbatch.capture.runs import Run, Runs
 
 _RUNS = 20
+_LIVE = 100  # runs that go on; shown however old they are
 _MOST = 10_000  # runs that are counted
 _ID = 10  # characters of an id: as a rule they tell it from all others
 _PROGRESS = 16  # characters
+_WIDE = 72  # columns of a terminal from which on all is shown
+_ENDLESS = 100_000
 _NUMBERS = ("took", "output")
 _STYLES = {"running": "bold cyan", "lost": "magenta", "elsewhere": "dim"}
 
@@ -71,11 +76,12 @@ def _parse_number(
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @color_option
 def command(directory: Path | None, number: int | str | None, as_json: bool, color: str) -> None:
-    """List what `logbatch run` ran, the newest first; `runs show` shows what it printed.
+    """List what `logbatch run` ran, and how it ended.
 
-    A run goes on (running), has ended (exit 0), was ended by a signal (SIGKILL), or is
-    lost: the process that recorded it died.  Of a run on another machine (elsewhere)
-    only its end is known.  Times are UTC.
+    The newest is first; `logbatch runs show` writes what one printed.  A run goes on
+    (running), has ended (exit 0), was ended by a signal (SIGKILL), or is lost: the process
+    that recorded it died.  Of a run on another machine (elsewhere) only its end is known.
+    Times are UTC.
 
     \b
     Examples:
@@ -114,24 +120,35 @@ def _show(runs: Runs, limit: int | None, terminal: Terminal) -> None:
     if not found:
         terminal.print("no runs")
         return
-    table = new_table("run", "status", "began", "took", "output", "command", numbers=_NUMBERS)
-    table.columns[-1].no_wrap, table.columns[-1].overflow = True, "ellipsis"
-    now = time.time()
-    for run in found:
-        table.add_row(
-            escape(runs.shorten(run.id, _ID)),
-            _status(run),
-            _moment(run.started_at, now),
-            _took(run, now),
-            readable(run.size),
-            plain_text(run.command),
-        )
-    if not terminal.is_screen:  # there is no width to keep to, and nothing is cut
-        terminal.width = max(terminal.measure(table).maximum, terminal.width)
+    is_wide = not terminal.is_screen or terminal.width >= _WIDE
+    table = _table(found, runs, is_wide)
+    if terminal.is_screen:
+        table.expand = True
+    else:  # there is no width to keep to, and nothing is cut
+        everything = terminal.options.update(width=_ENDLESS)
+        terminal.width = max(terminal.measure(table, options=everything).maximum, terminal.width)
     terminal.print(table)
     if limit is not None and (more := runs.count(_MOST + len(found)) - len(found)) > 0:
         many = f"{more:,}" if more < _MOST else f"at least {_MOST:,}"
         click.echo(f"and {many} more; --number all shows all", err=True)
+
+
+def _table(found: Sequence[Run], runs: Runs, is_wide: bool) -> Table:
+    more = ("began", "took", "output") if is_wide else ()
+    table = new_table("run", "status", *more, "command", numbers=_NUMBERS)
+    for column in table.columns:
+        column.no_wrap = True
+    table.columns[-1].ratio, table.columns[-1].overflow = 1, "ellipsis"
+    now = time.time()
+    for run in found:
+        cells = [_moment(run.started_at, now), _took(run, now), readable(run.size)]
+        table.add_row(
+            plain_text(runs.shorten(run.id, _ID)),
+            _status(run),
+            *(cells if is_wide else ()),
+            plain_text(run.command),
+        )
+    return table
 
 
 def _find(runs: Runs, limit: int | None) -> list[Run]:
@@ -140,7 +157,7 @@ def _find(runs: Runs, limit: int | None) -> list[Run]:
     if limit is None:
         return newest
     shown = {run.id for run in newest}
-    return newest + [run for run in runs.live(limit) if run.id not in shown]
+    return newest + [run for run in runs.live(_LIVE) if run.id not in shown]
 
 
 def _status(run: Run) -> Text:

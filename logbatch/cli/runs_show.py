@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.text import Text
 
 from logbatch.cli.directory import find_runs
 from logbatch.cli.escape import Escaper, escape
 from logbatch.cli.progress import on_screen
 from logbatch.cli.sizes import duration
-from logbatch.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from logbatch.capture.runs import Run, Runs
     from logbatch.capture.stored import Part
 
 _LINES = 100
+_RED, _PLAIN = "\x1b[31m", "\x1b[39m"
 _RANGE = re.compile(r"([0-9]{0,18}):([0-9]{0,18})")
 
 
@@ -108,25 +107,29 @@ def _describe(run: Run) -> None:
     """Say on a terminal which run it is, and what became of it."""
     if not on_screen():
         return
+    from logbatch.cli.terminal import Terminal
+
     end = time.time() if run.status == "running" else run.ended_at or run.last_output_at
     took = "" if end is None else f" after {duration(end - run.started_at)}"
     progress = f" {escape(run.progress)}" if run.progress and run.is_live else ""
     text = f"{run.id}: {run.outcome}{progress}{took}: {escape(run.command)}"
-    Terminal(sys.stderr).print(Text(text, style="dim"), soft_wrap=True)
+    Terminal(sys.stderr).print_pieces([(text, "dim")])
 
 
 def _writer(raw: bool) -> tuple[Callable[[Part], None], Callable[[], None]]:
     """Return what writes a part of the output, and what is called behind the last one."""
     if raw or not sys.stdout.isatty():
         return _write_bytes, lambda: None
+    from logbatch.cli.terminal import Terminal
+
     terminal = Terminal()
     escapers = {"stdout": Escaper(), "stderr": Escaper()}
-    styles = {"stdout": "", "stderr": "red"}
 
     def show(stream: str, text: str) -> None:
-        if text:
-            terminal.print(Text(text, style=styles[stream]), end="", soft_wrap=True)
-            terminal.file.flush()
+        # By hand: rich would make spaces of tabs, without knowing in which column they stand.
+        is_red = text and stream == "stderr" and terminal.coloured
+        terminal.file.write(f"{_RED}{text}{_PLAIN}" if is_red else text)
+        terminal.file.flush()
 
     def finish() -> None:
         for stream, escaper in escapers.items():

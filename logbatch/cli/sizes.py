@@ -1,4 +1,4 @@
-"""How sizes, counts and durations are written."""
+"""How sizes, durations and counts are written."""
 
 from __future__ import annotations
 

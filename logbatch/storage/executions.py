@@ -12,8 +12,7 @@ appending costs the same whatever is there.
 How far the spool is stored stands in the row of the run, and is written by the same transaction:
 what is taken from there twice is stored once.
 
-What changes is in `executions`; what is long stands in columns which a list of runs never touches,
-as `executions_by_time` has all others.
+Times are texts, as in the table `events`.
 """
 
 from __future__ import annotations
@@ -22,10 +21,14 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from logbatch.epoch import FIRST, LAST, SECOND, to_datetime, to_microseconds
 from logbatch.journal.owner import Owner
+from logbatch.storage.events import format_moment
+from logbatch.storage.execution_tables import create_tables
 from logbatch.storage.output_rows import Piece, Row, as_value, boundary, lay_out
 from logbatch.storage.sqlite import PATIENCE, writing
 
@@ -36,58 +39,16 @@ STREAMS = ("stdout", "stderr")
 
 _INLINE = 1 << 20
 
-_SCHEMA = (
-    """CREATE TABLE IF NOT EXISTS executions (
-        id TEXT PRIMARY KEY NOT NULL,
-        command TEXT NOT NULL,
-        started_at REAL NOT NULL,
-        ended_at REAL,
-        exit_code INTEGER,
-        stdout,
-        stderr,
-        stdout_size INTEGER NOT NULL DEFAULT 0,
-        stderr_size INTEGER NOT NULL DEFAULT 0,
-        output_truncated INTEGER NOT NULL DEFAULT 0,
-        progress TEXT,
-        last_output_at REAL,
-        host TEXT,
-        pid INTEGER,
-        position INTEGER NOT NULL DEFAULT 0,
-        owner TEXT
-    )""",
-    """CREATE TABLE IF NOT EXISTS execution_output_chunks (
-        execution_id TEXT NOT NULL,
-        chunk_index INTEGER NOT NULL,
-        stream TEXT NOT NULL,
-        text NOT NULL,
-        timestamp REAL NOT NULL,
-        start INTEGER NOT NULL,
-        size INTEGER NOT NULL,
-        place INTEGER NOT NULL
-    )""",
-    """CREATE TABLE IF NOT EXISTS execution_inline_pieces (
-        execution_id TEXT NOT NULL,
-        place INTEGER NOT NULL,
-        stream TEXT NOT NULL,
-        start INTEGER NOT NULL,
-        size INTEGER NOT NULL,
-        PRIMARY KEY (execution_id, place)
-    ) WITHOUT ROWID""",
-    """CREATE INDEX IF NOT EXISTS executions_by_time ON executions (
-        started_at, id, command, ended_at, exit_code, stdout_size, stderr_size, output_truncated,
-        progress, last_output_at, host, pid, owner
-    )""",
-    """CREATE INDEX IF NOT EXISTS executions_without_end ON executions (started_at)
-        WHERE ended_at IS NULL""",
-    """CREATE UNIQUE INDEX IF NOT EXISTS chunks_by_index
-        ON execution_output_chunks (execution_id, chunk_index)""",
-    """CREATE INDEX IF NOT EXISTS chunks_by_start
-        ON execution_output_chunks (execution_id, stream, start, size)""",
-    """CREATE INDEX IF NOT EXISTS chunks_by_place
-        ON execution_output_chunks (execution_id, place, size)""",
-)
 
-_LAST = "chunks_by_place"  # of what the schema creates; it is there when all is
+def to_moment(seconds: float) -> str:
+    """Return a time in seconds since 1970 as it is stored, which is as in the table `events`."""
+    moment = min(max(round(seconds * SECOND), FIRST), LAST)  # a clock may show anything
+    return format_moment(to_datetime(moment))
+
+
+def from_moment(text: str) -> float:
+    """Return a time that is stored, in seconds since 1970."""
+    return to_microseconds(datetime.fromisoformat(text)) / SECOND
 
 
 class Execution(NamedTuple):
@@ -203,16 +164,13 @@ class Executions:
         )
         connection.execute(
             "UPDATE executions SET ended_at = ?, exit_code = ?, output_truncated = ? WHERE id = ?",
-            (ended_at, exit_code, inline < state.stdout + state.stderr, run_id),
+            (to_moment(ended_at), exit_code, inline < state.stdout + state.stderr, run_id),
         )
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         with writing(self._path, patience=self._patience) as connection:
-            last = "SELECT 1 FROM sqlite_schema WHERE name = ?"
-            if connection.execute(last, (_LAST,)).fetchone() is None:
-                for statement in _SCHEMA:
-                    connection.execute(statement)
+            create_tables(connection)
             yield connection
 
     def _state(self, connection: sqlite3.Connection, run_id: str) -> _State:
@@ -245,10 +203,11 @@ class _Begun(NamedTuple):
 
 
 def _insert(connection: sqlite3.Connection, begun: _Begun) -> None:
+    run_id, command, started_at, host, pid = begun.execution
     connection.execute(
         "INSERT INTO executions (id, command, started_at, host, pid, owner, stdout_size,"
         " stderr_size, position) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-        (*begun.execution, begun.owner, *begun.state),
+        (run_id, command, to_moment(started_at), host, pid, begun.owner, *begun.state),
     )
 
 
@@ -284,13 +243,13 @@ def _store(
     connection.execute(
         "UPDATE executions SET stdout_size = ?, stderr_size = ?, position = ?,"
         " output_truncated = 1, last_output_at = ? WHERE id = ?",
-        (*new, pieces[-1].time, run_id),
+        (*new, to_moment(pieces[-1].time), run_id),
     )
     return new
 
 
-def _values(row: Row) -> tuple[str, str | bytes, float, int, int]:
-    return row.stream, as_value(row.data), row.time, row.start, len(row.data)
+def _values(row: Row) -> tuple[str, str | bytes, str, int, int]:
+    return row.stream, as_value(row.data), to_moment(row.time), row.start, len(row.data)
 
 
 # ------------------------------------------------------------------ the end of a run

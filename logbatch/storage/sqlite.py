@@ -30,7 +30,7 @@ from pathlib import Path
 
 from logbatch.disk import create_file, make_directory, sync_directory, temporary_name
 from logbatch.errors import TemporaryError
-from logbatch.forks import call_in_child, holding_off
+from logbatch.forks import call_in_child, holding_off, notice
 from logbatch.native import sleep
 from logbatch.storage.folders import changing
 
@@ -120,6 +120,7 @@ def connect(
         sqlite3.Error: It cannot be opened; `explaining` makes plain words of it.
         OSError: It is a link, a directory or the like, or cannot be created.
     """
+    notice()  # if this is a forked child, and nobody has told Python
     path = Path(os.path.abspath(path))
     if str(path) in _inherited:
         raise TemporaryError(f"{path} was being written when this process was forked from another")

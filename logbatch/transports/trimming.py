@@ -102,7 +102,9 @@ class Trimming:
             removed = self._remove_old(connection)
             if removed < _TOGETHER:
                 removed = max(removed, self._remove_excess(connection))
-            connection.execute(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()
+            free = connection.execute("PRAGMA freelist_count").fetchone()[0]
+            for _ in range(min(free, _PAGES)):  # the Python module takes one step of each
+                connection.execute("PRAGMA incremental_vacuum(1)")
         return removed
 
     def _remove_old(self, connection: sqlite3.Connection) -> int:

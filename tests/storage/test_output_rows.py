@@ -7,8 +7,8 @@ import os
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from outputs import Chunk
 
+from logbatch.capture.chunk import Chunk
 from logbatch.storage.output_rows import LARGEST, as_value, boundary, cut, lay_out
 
 

@@ -12,8 +12,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from children import Child, Shared, child
-from waiting import wait_until
+from children import Child, Shared, child, fork_unnoticed
+from waiting import PATIENCE, wait_until
 
 from logbatch import forks
 from logbatch.errors import TemporaryError
@@ -149,18 +149,13 @@ class TestLocked:
     def test_forks_do_not_wait_as_long(self, path: Path) -> None:
         """Others may fork while a lock is waited for."""
         with locked(path):
-            waiting = threading.Thread(target=self.add_in_vain, args=(path,))
+            waiting = threading.Thread(target=add, args=(path, 1, PATIENCE))
             waiting.start()
             wait_until(forks.are_held_off)
             wait_until(lambda: not forks.are_held_off())
             assert waiting.is_alive()
-            waiting.join()
-
-    @staticmethod
-    def add_in_vain(path: Path) -> None:
-        """Wait for the lock that another has."""
-        with pytest.raises(LockedError):
-            add(path, 1, patience=0.5)
+        waiting.join()
+        assert [0, 1] == numbers(path)
 
     def test_two_processes_in_turns(self, path: Path) -> None:
         """Each of both waits for the other."""
@@ -198,7 +193,10 @@ class TestForks:
             process.wait()
         assert [0, 1, 2, 3, 4] == numbers(path)
 
-    def test_one_that_was_open_at_the_fork_is_not_used(self, path: Path) -> None:
+    @pytest.mark.parametrize("fork", [os.fork, fork_unnoticed])
+    def test_one_that_was_open_at_the_fork_is_not_used(
+        self, path: Path, fork: Callable[[], int]
+    ) -> None:
         """Another file is."""
         with closing(connect(path)) as connection:
             connection.execute("INSERT INTO t VALUES (1)")
@@ -209,7 +207,7 @@ class TestForks:
                 with writing(path.with_name("other.db")) as other:
                     other.execute("CREATE TABLE t (n)")
 
-            Child(work).wait()
+            Child(work, fork).wait()
             connection.execute("INSERT INTO t VALUES (3)")
         add(path, 4)
         assert [0, 1, 3, 4] == numbers(path)

@@ -38,6 +38,7 @@ from logbatch.transports.adapted import given_object
 from logbatch.transports.base import BaseTransport, Batch
 from logbatch.transports.jsonl import JsonlTransport
 from logbatch.transports.parquet import ParquetTransport
+from logbatch.transports.sqlite import SqliteTransport
 
 KINDS: dict[str, dict[str, Any]] = {
     "parquet": {"type": "parquet"},
@@ -580,6 +581,7 @@ class TestFiles:
 
 OF_PARQUET = "compact, compact_bytes, compact_share, compression, retain_age, retain_bytes"
 OF_JSONL = "compression, retain_age, retain_bytes, rotate_bytes, rotate_seconds"
+OF_SQLITE = "retain_age, retain_bytes"
 
 
 class TestRegistry:
@@ -593,10 +595,13 @@ class TestRegistry:
             ("jsonl:/var/log/100%20/a#b", JsonlTransport, "/var/log/100%20/a#b"),
             ("jsonl:~/logs", JsonlTransport, "{home}/logs"),
             ("jsonl:.", JsonlTransport, "{here}"),
+            ("sqlite:logs.db", SqliteTransport, "{here}/logs.db"),
+            ("sqlite:///var/log/app.db", SqliteTransport, "/var/log/app.db"),
+            ("sqlite:~/logs.db?retain_age=14d", SqliteTransport, "{home}/logs.db"),
         ],
     )
     def test_urls(self, url: str, kind: type[BaseTransport], path: str, tmp_path: Path) -> None:
-        """A URL names a kind and a directory."""
+        """A URL names a kind and a directory, or a file."""
         transport = build(url)
 
         assert type(transport) is kind
@@ -680,6 +685,12 @@ class TestRegistry:
             ("parquet:logs", {"compression": "zst"}, "compression='zst' .* mean 'zstd'"),
             ("parquet:logs", {"columns": {"a": "int"}}, "a='int' must be one of"),
             ("jsonl:logs", {"columns": {"a": "int64"}}, "unknown option 'columns'"),
+            ("sqlite:", {}, "path='' must name a file"),
+            ("sqlite:/", {}, "path='/' must name a file"),
+            ("sqlite::memory:", {}, "path=':memory:' must name a file: what is in memory"),
+            ("sqlite://logs.db", {}, '"sqlite:logs.db" or "sqlite:/var/log/app.db"'),
+            ("sqlite:logs.db", {"columns": {"a": "int64"}}, "unknown option 'columns'"),
+            ("sqlite:logs.db?retain_age=x", {}, "retain_age='x' must be a duration"),
             ("parquet:logs", {"flush_intervall": 1}, "did you mean 'flush_interval'"),
             ({"path": "logs"}, {}, 'this dict has no "type"'),
             ({"type": "parquet"}, {}, "'parquet' needs 'path'"),
@@ -717,6 +728,8 @@ class TestRegistry:
         [
             ("parquet:logs", f"columns, {OF_PARQUET}"),
             ("jsonl:logs", OF_JSONL),
+            ("sqlite:logs.db", OF_SQLITE),
+            ({"type": "sqlite", "path": "logs.db"}, f"{OF_SQLITE}, path"),
             ({"type": "parquet", "path": "logs"}, f"columns, {OF_PARQUET}, path"),
             ({"type": "jsonl", "path": "logs"}, f"{OF_JSONL}, path"),
             (
@@ -740,6 +753,7 @@ class TestRegistry:
     @pytest.mark.parametrize(("kind", "offered"), [
         ("parquet", OF_PARQUET),
         ("jsonl", OF_JSONL),
+        ("sqlite", OF_SQLITE),
     ])  # fmt: skip
     def test_what_is_offered_in_a_url(self, kind: str, offered: str) -> None:
         """There, those that a text can hold."""
