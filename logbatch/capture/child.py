@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from logbatch.capture.terminal import copy_size
+
 if sys.platform != "win32":
     import fcntl
     import termios
@@ -89,6 +91,8 @@ class Child:
         self.terminal = ours
         try:
             _keep_line_ends(theirs)
+            with contextlib.suppress(OSError):  # we have no terminal
+                copy_size(theirs)
             stdin = theirs if os.isatty(0) else None
             return subprocess.Popen(
                 command,

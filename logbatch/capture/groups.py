@@ -77,7 +77,7 @@ _ABOUT_TASK = re.compile(r"(?:future|task|handle|transport|protocol): <")
 _CLOSER = re.compile(r"[\])}]{1,20}[,;]?\Z")
 
 _NAMED = re.compile(
-    r"(?:^|[\s.])((?:[A-Za-z_$][\w$]{0,100}(?:\.|::|\\)){0,20}[A-Z][\w$]{0,100}(?:Exception|Error|Throwable|Failure))"
+    r"(?:^|[\s.])((?:[A-Za-z_$][\w$]{0,100}(?:\.|::|\\)){0,20}(?:[A-Z][\w$]{0,100})?(?:Exception|Error|Throwable|Failure))"
     r"(?: \[\w{1,60}\])?(?:: (.*))?\Z"
 )
 _NAMED_BEHIND = re.compile(r": (.*) \(([A-Z][\w:]{1,200})\)\Z")  # Ruby
@@ -233,9 +233,8 @@ class Group:
         failure = Failure(None, None, stack) if is_stack_only else self._failure(stack, limit)
         if at:
             message = "\n".join(self.texts[:at])
-        elif self.kind == PYTHON:
-            message = next((text for text in reversed(self.texts) if text[:1] not in " \t"), "")
-            message = message or self.texts[0]
+        elif failure.type and _kind_of(self.texts[0]) in (PYTHON, NODE):
+            message = f"{failure.type}: {failure.message}" if failure.message else failure.type
         else:
             message = self.texts[0]
         return Content(message, failure, not is_stack_only)

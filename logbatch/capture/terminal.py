@@ -29,7 +29,6 @@ def lending_keys(terminal: int) -> Iterator[bool]:
     if not os.isatty(KEYS):
         yield False
         return
-    _copy_size(terminal)
     before = termios.tcgetattr(KEYS)
     mode = termios.tcgetattr(KEYS)
     mode[0] &= ~(termios.ICRNL | termios.IXON)
@@ -49,7 +48,7 @@ def _following_size(terminal: int) -> Iterator[None]:
 
     def changed(_number: int, _frame: FrameType | None) -> None:
         with contextlib.suppress(OSError):
-            _copy_size(terminal)
+            copy_size(terminal)
 
     try:
         before = signal.signal(signal.SIGWINCH, changed)
@@ -62,5 +61,10 @@ def _following_size(terminal: int) -> Iterator[None]:
         signal.signal(signal.SIGWINCH, before or signal.SIG_DFL)
 
 
-def _copy_size(terminal: int) -> None:
+def copy_size(terminal: int) -> None:
+    """Give a terminal the size of ours.
+
+    Raises:
+        OSError: We have none.
+    """
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, fcntl.ioctl(KEYS, termios.TIOCGWINSZ, bytes(8)))
