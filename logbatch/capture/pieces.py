@@ -61,7 +61,12 @@ def examine(
         patterns: Expressions of the user's own.
         is_first: Whether the stream begins with it.
     """
-    text = body.decode("utf-8", "surrogateescape")
+    is_text = True
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        is_text = False
+        text = body.decode("utf-8", "surrogateescape")
     if is_first:
         text = text.removeprefix(BOM)
     if "\r" in text:
@@ -75,10 +80,10 @@ def examine(
                 texts[index] = line.text
     if has_marks(text):
         texts = [each if index in lines else clean(each) for index, each in enumerate(texts)]
+    if not is_text:
         texts = [as_text(each) for each in texts]
+    if not is_text or has_marks(text):
         body = "\n".join(texts).encode()
-    elif not body.isascii():
-        texts = [each if each.isascii() else as_text(each) for each in texts]
     more = {index for index, each in enumerate(texts) if _maybe_more(each)}
     more.update(lines)
     folded = body.lower()

@@ -85,7 +85,7 @@ def test_what_a_thread_or_a_task_leaves_is_one_event() -> None:
 
 def test_a_syntax_error_has_no_traceback() -> None:
     """What Python says of a script that it cannot read is one event."""
-    row = convert_one('  File "/a.py", line 3\n    f(\n     ^\nSyntaxError: \'(\' was never closed\n')
+    row = convert_one('  File "/a.py", line 3\n    f(\n     ^\nSyntaxError: it is wrong\n')
     assert ("SyntaxError", "ERROR", 4) == (
         row["exception_type"],
         row["level"],

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from converting import NOW, convert, convert_one, make, messages
+from converting import NOW, convert, convert_one, feed, make, messages, rows
 
-from logbatch.capture.chunk import Chunk
+from logbatch.events.event import LineEncoder
 
 
 @pytest.mark.parametrize(
@@ -42,24 +42,25 @@ def test_what_is_shown(output: bytes, expected: list[str]) -> None:
     [
         (
             "tqdm",
-            "\r  0%|          | 0/10 [00:00<?, ?it/s]\r 40%|████      | 4/10 [00:00<00:00, 39.9it/s]"
+            "\r  0%|          | 0/10 [00:00<?, ?it/s]"
+            "\r 40%|████      | 4/10 [00:00<00:00, 39.9it/s]"
             "\r100%|██████████| 10/10 [00:00<00:00, 39.9it/s]\n",
             ["100%|██████████| 10/10 [00:00<00:00, 39.9it/s]"],
             "100%",
         ),
         (
             "pip",
-            "Downloading x-1.0.whl (2.0 MB)\n\x1b[?25l   \x1b[90m━━━━━━\x1b[0m \x1b[32m0.0/2.0 MB\x1b[0m"
-            " \x1b[31m?\x1b[0m eta \x1b[36m-:--:--\x1b[0m\r\x1b[2K   ━━━━━━ \x1b[32m2.0/2.0 MB\x1b[0m"
-            " 9 MB/s eta 0:00:00\n\x1b[?25hdone\n",
+            "Downloading x-1.0.whl (2.0 MB)\n\x1b[?25l   \x1b[90m━━━━━━\x1b[0m"
+            " \x1b[32m0.0/2.0 MB\x1b[0m \x1b[31m?\x1b[0m eta \x1b[36m-:--:--\x1b[0m\r\x1b[2K"
+            "   ━━━━━━ \x1b[32m2.0/2.0 MB\x1b[0m 9 MB/s eta 0:00:00\n\x1b[?25hdone\n",
             ["Downloading x-1.0.whl (2.0 MB)\n   ━━━━━━ 2.0/2.0 MB 9 MB/s eta 0:00:00", "done"],
             "2.0/2.0 MB",
         ),
         (
             "apt",
-            "\r0% [Working]\r            \rHit:1 http://x sid InRelease\r\n\r0% [1 InRelease 5 kB]"
-            "\r                    \rReading package lists... 0%\r\rReading package lists... Done\r\n",
-            ["Hit:1 http://x sid InRelease", "Reading package lists... Done"],
+            "\r0% [Working]\r            \rHit:1 http://x sid InRelease\r\n\r0% [1 InRelease 5 kB]\r"
+            "                    \rReading packages... 0%\r\rReading packages... Done\r\n",
+            ["Hit:1 http://x sid InRelease", "Reading packages... Done"],
             "0%",
         ),
         (
@@ -77,20 +78,21 @@ def test_what_is_shown(output: bytes, expected: list[str]) -> None:
         ),
         (
             "curl",
-            "  % Total    % Received\n  0  100    0     0\r 50  100   50    50\r100  100  100   100\n",
+            "  % Total    % Received\n"
+            "  0  100    0     0\r 50  100   50    50\r100  100  100   100\n",
             ["  % Total    % Received", "100  100  100   100"],
             None,
         ),
     ],
     ids=lambda value: value if isinstance(value, str) and len(value) < 12 else "",
 )
-def test_progress_bars(program: str, output: str, expected: list[str], progress: str | None) -> None:
+def test_progress_bars(
+    program: str, output: str, expected: list[str], progress: str | None
+) -> None:
     """A bar is one line: the last that was shown of it."""
     converter = make()
-    made = converter.feed(Chunk("stdout", NOW, 0, output.encode(), 0)) + converter.end()
-    import json
-
-    assert expected == [json.loads(line)["message"] for line, _, _ in made]
+    made = feed(converter, [("stdout", NOW, output.encode())])
+    assert expected == [row["message"] for row in rows(made)]
     assert progress == converter.progress
 
 
@@ -103,10 +105,8 @@ def test_a_long_message_says_its_bytes() -> None:
     assert row["message"].endswith("…[cut: 1000 bytes in all]")
 
 
-def small(limit: int):
+def small(limit: int) -> LineEncoder:
     """Make an encoder of short messages."""
-    from logbatch.events.event import LineEncoder
-
     return LineEncoder(service="s", host="h", max_value_bytes=limit)
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Sequence
+
 import pytest
 from converting import NOW, feed, make
 from pace import cpu_seconds
@@ -9,9 +13,9 @@ from pace import cpu_seconds
 from logbatch.capture.chunk import Chunk
 
 
-def progress_of(text: str, **options: object) -> tuple[str | None, bool]:
+def progress_of(text: str, progress: Sequence[str] = ()) -> tuple[str | None, bool]:
     """Return what a line says about progress, and whether its event goes at once."""
-    converter = make(**options)
+    converter = make(progress=progress)
     ((_, _, is_urgent),) = feed(converter, [("stdout", NOW, text.encode())])
     return converter.progress, is_urgent
 
@@ -68,7 +72,8 @@ def test_progress_is_known_before_its_line_ends() -> None:
     """Each text that is overwritten counts, and so does one that is not whole yet."""
     converter = make()
     offset = 0
-    for data, expected in ((b"10%\r2", "10%"), (b"0%", "20%"), (b"\r30%\r", "30%"), (b"x\n", "30%")):
+    read = ((b"10%\r2", "10%"), (b"0%", "20%"), (b"\r30%\r", "30%"), (b"x\n", "30%"))
+    for data, expected in read:
         converter.feed(Chunk("stdout", NOW, offset, data, 0))
         offset += len(data)
         assert expected == converter.progress
@@ -106,11 +111,6 @@ def test_a_hostile_expression_stops_nothing() -> None:
 
 def test_arrow_is_not_loaded_without_expressions() -> None:
     """The usual ones need no other package."""
-    import subprocess
-    import sys
-
     code = "import logbatch.capture.convert, sys; print('pyarrow' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "False" == done.stdout.strip()
