@@ -44,15 +44,12 @@ def count(path: Path) -> int:
         "compact {}",
         "retain {} --max-age 1d",
         "export {} --to x.csv",
-        "recover {} --to jsonl",
     ],
 )
 def test_it_is_said_how_to_ask(
     path: Path, command: str, url: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In a sentence, with a line for the shell."""
-    if command.startswith("recover") and url:
-        pytest.skip("that is in order")
     place = f"sqlite:{path}" if url else str(path)
     assert main([word.format(place) for word in shlex.split(command)])
     said = capsys.readouterr().err
@@ -113,6 +110,12 @@ def test_replay(path: Path, tmp_path: Path) -> None:
     for _ in range(2):
         assert 0 == main(["replay", str(tmp_path / "logs"), "--to", f"sqlite:{path}"])
     assert 20 == count(path)
+
+
+def test_recover_of_a_path(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mere path is that of a directory."""
+    assert main(["recover", str(path)])
+    assert "is a SQLite file, not a directory" in capsys.readouterr().err
 
 
 def test_replay_of_it(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
