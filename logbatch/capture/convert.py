@@ -104,7 +104,11 @@ class Converter:
     # ------------------------------------------------------------------ what is called
 
     def feed(self, chunk: Chunk) -> list[Made]:
-        """Take what was read, and return the events that are whole now, in order."""
+        """Take what was read, and return the events that are whole now, in order.
+
+        Args:
+            chunk: Follows the stream's chunk before it; bytes that were fed before are passed over.
+        """
         made = self.tick(chunk.time)
         stream = self._streams[chunk.stream]
         data = self._passed_over(chunk, stream)
@@ -171,8 +175,8 @@ class Converter:
         """Take a line that came in several pieces."""
         number = stream.splitter.number
         if number > stream.after:
-            is_set_in = self._take(stream, line, number, stream.splitter.offset, newest, made)
-            self._note(stream, line, words=not is_set_in, own=True)
+            goes_on = self._take(stream, line, number, stream.splitter.offset, newest, made)
+            self._note(stream, line, words=not goes_on, own=True)
 
     def _take_many(self, stream: _Stream, body: bytes, time: float, made: list[Made]) -> None:
         """Take whole lines that came in one piece."""
@@ -194,9 +198,9 @@ class Converter:
             if at < index:
                 self._take_plain(stream, piece, at, index, number, time, made)
             line = piece.lines.get(index) or Line(piece.texts[index], None, time, ())
-            is_set_in = self._take(stream, line, number + index, -1, time, made)
+            goes_on = self._take(stream, line, number + index, -1, time, made)
             if index in hits or line.overwritten:
-                self._note(stream, line, words=not is_set_in, own=index in piece.own)
+                self._note(stream, line, words=not goes_on, own=index in piece.own)
             at = index + 1
         if at < count:
             self._take_plain(stream, piece, at, count, number, time, made)
@@ -219,9 +223,9 @@ class Converter:
         hits = piece.progress[bisect_left(piece.progress, at) : bisect_left(piece.progress, end)]
         while at < end and stream.group is not None and stream.group.is_hungry():
             line = Line(texts[at], None, time, ())
-            self._take(stream, line, number + at, -1, time, made)
+            goes_on = self._take(stream, line, number + at, -1, time, made)
             if at in hits:
-                self._note(stream, line, words=True, own=at in piece.own)
+                self._note(stream, line, words=not goes_on, own=at in piece.own)
             at += 1
         if at == end:
             return

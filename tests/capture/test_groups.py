@@ -12,10 +12,10 @@ from logbatch.capture.groups import MOST_CHARACTERS, MOST_LINES
 
 FAILURES = [
     ("app.errors.BadValue", "bad value", "app.errors.BadValue: bad value"),
-    ("ExceptionGroup", "several (2 sub-exceptions)", "  + Exception Group Traceback"),
+    ("ExceptionGroup", "several (2 sub-exceptions)", "ExceptionGroup: several"),
     ("java.lang.IllegalStateException", "no state", 'Exception in thread "main"'),
     ("panic", "runtime error: index out of range [3] with length 3", "panic: runtime error"),
-    ("TypeError", "no function", "/app/x.js:1"),
+    ("TypeError", "no function", "TypeError: no function"),
     ("ArgumentError", "it broke", "x.rb:1:in `foo': it broke (ArgumentError)"),
     ("panic", "it broke", "thread 'main' panicked at src/main.rs:2:5:"),
     ("System.InvalidOperationException", "it broke", "Unhandled exception. System"),

@@ -58,7 +58,7 @@ def test_what_is_shown(output: bytes, expected: list[str]) -> None:
         ),
         (
             "apt",
-            "\r0% [Working]\r            \rHit:1 http://x sid InRelease\r\n\r0% [1 InRelease 5 kB]\r"
+            "\r0% [Working]\r          \rHit:1 http://x sid InRelease\r\n\r0% [1 InRelease 5 kB]\r"
             "                    \rReading packages... 0%\r\rReading packages... Done\r\n",
             ["Hit:1 http://x sid InRelease", "Reading packages... Done"],
             "0%",
