@@ -64,7 +64,8 @@ _GOES_ON = {
     PHP: re.compile(r"#\d+ |Next |Stack trace:\Z"),
 }
 _FRAME = re.compile(
-    r"\s{1,100}at (?:async |new )?(?:[^(]{1,300}\([^)]{0,300}\)|\S{1,500}:\d)"
+    r"\s{1,100}at (?:async |new )?(?:\S{1,500}:\d|[^\s(]{1,300}(?: \[as [^\]\s]{1,60}\])?"
+    r"(?:\([^)]{0,300}\)| \([^)\s]{0,300}:\d+\)| \((?:<anonymous>|native|index \d+)\)))"
     r"|\s{1,100}from \S{1,500}:\d+:in |\s{1,100}\[C\]: "
 )
 _EXCEPTION = re.compile(
