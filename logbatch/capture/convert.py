@@ -104,7 +104,11 @@ class Converter:
     # ------------------------------------------------------------------ what is called
 
     def feed(self, chunk: Chunk) -> list[Made]:
-        """Take what was read, and return the events that are whole now, in order."""
+        """Take what was read, and return the events that are whole now, in order.
+
+        Args:
+            chunk: Follows the stream's chunk before it; bytes that were fed before are passed over.
+        """
         made = self.tick(chunk.time)
         stream = self._streams[chunk.stream]
         data = self._passed_over(chunk, stream)

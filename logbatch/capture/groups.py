@@ -22,6 +22,7 @@ from logbatch.events.stacktrace import Failure
 MOST_LINES = 2000
 MOST_CHARACTERS = 1 << 17
 _MOST_BLANK = 3
+_NEAR, _NEAR_LINES = 500, 20  # where an exception's name is looked for
 
 PLAIN, PYTHON, FAULT, JAVA, NODE, GO, RUST, PHP = range(8)
 
@@ -57,14 +58,15 @@ _GOES_ON = {
     ),
     GO: re.compile(
         r"goroutine \d+ |created by |\[signal |\[originating|exit status \d|runtime: "
-        r"|[\w./*()\-\[\]{}]{1,500}\(.*\)\Z|[a-z]\w{1,5} +0x[0-9a-f]+\Z|\.\.\."
+        r"|(?=.*\)\Z)[\w./*()\-\[\]{}]{1,500}\(|[a-z]\w{1,5} +0x[0-9a-f]+\Z|\.\.\."
     ),
     RUST: re.compile(r"note: |stack backtrace:|fatal runtime error: "),
     PHP: re.compile(r"#\d+ |Next |Stack trace:\Z"),
 }
 _FRAME = re.compile(
-    r"\s+at (?:async |new )?(?:.{1,500}\(.{0,500}\)|\S{1,500}:\d+|\S.{0,500} in .{1,500}:line \d+)"
-    r"|\s+from .{1,500}:\d+:in |\s+\[C\]: "
+    r"\s{1,100}at (?:async |new )?(?:\S{1,500}:\d|[^\s(]{1,300}(?: \[as [^\]\s]{1,60}\])?"
+    r"(?:\([^)]{0,300}\)| \([^)\s]{0,300}:\d+\)| \((?:<anonymous>|native|index \d+)\)))"
+    r"|\s{1,100}from \S{1,500}:\d+:in |\s{1,100}\[C\]: "
 )
 _EXCEPTION = re.compile(
     r"(?:[\w$]{1,100}\.){1,20}[\w$]{0,100}(?:Exception|Error|Throwable)\b(?::|\Z| )"
@@ -77,10 +79,10 @@ _ABOUT_TASK = re.compile(r"(?:future|task|handle|transport|protocol): <")
 _CLOSER = re.compile(r"[\])}]{1,20}[,;]?\Z")
 
 _NAMED = re.compile(
-    r"(?:^|[\s.])((?:[A-Za-z_$][\w$]{0,100}(?:\.|::|\\)){0,20}(?:[A-Z][\w$]{0,100})?(?:Exception|Error|Throwable|Failure))"
-    r"(?: \[\w{1,60}\])?(?:: (.*))?\Z"
+    r"(?:^|[\s.])((?:[A-Za-z_$][\w$]{0,100}(?:\.|::|\\)){0,20}"
+    r"(?:[A-Z][\w$]{0,100})?(?:Exception|Error|Throwable|Failure))(?: \[\w{1,60}\])?(?:: |\Z)"
 )
-_NAMED_BEHIND = re.compile(r": (.*) \(([A-Z][\w:]{1,200})\)\Z")  # Ruby
+_NAME_OF_RUBY = re.compile(r"[A-Z][\w:]{1,200}")
 _NAMED_BY_PHP = re.compile(r"Uncaught ([\w\\]{1,200}): (.*) in \S{1,1000}:\d+\Z")
 _NAMED_BY_PYTHON = re.compile(r"([^\W\d][\w.<>]{0,200})(?:: (.*))?\Z")
 
@@ -262,11 +264,14 @@ class Group:
 
     def _find_name(self, at: int) -> tuple[str | None, str | None]:
         """Find type and message of the exception: the first line that has them."""
-        for text in self.texts[at:][:50]:
-            if named := _NAMED_BY_PHP.search(text[:2000]) or _NAMED.search(text[:2000]):
-                return named[1], named[2] or ""
-            if behind := _NAMED_BEHIND.search(text[:2000]):
-                return behind[2], behind[1]
+        for text in self.texts[at : at + _NEAR_LINES]:
+            if by_php := _NAMED_BY_PHP.search(text[:_NEAR]):
+                return by_php[1], by_php[2]
+            if named := _NAMED.search(text[:_NEAR]):
+                return named[1], text[named.end() :]
+            before, _, name = text.removesuffix(")").rpartition(" (")
+            if _NAME_OF_RUBY.fullmatch(name) and ": " in before:
+                return name, before.partition(": ")[2]
         return None, None
 
 

@@ -174,7 +174,7 @@ class _Overwritten:
         return Line(*shown, began, self._overwritten())
 
     def newest(self) -> tuple[str, ...]:
-        text = self._show(_ends_of(bytes(self._head)), 0)[0]
+        text = self._show(_ends_of(self._head), 0)[0]
         overwritten = self._overwritten()
         self._recent = []
         return (text, *overwritten)
@@ -193,7 +193,7 @@ class _Overwritten:
         return as_text(clean(text)), (size if size > self._keep else None)
 
 
-def _ends_of(data: bytes) -> bytes:
+def _ends_of(data: bytes | bytearray) -> bytes:
     if len(data) <= 2 * _RECENT_BYTES:
-        return data
-    return data[:_RECENT_BYTES] + data[-_RECENT_BYTES:]
+        return bytes(data)
+    return bytes(data[:_RECENT_BYTES] + data[-_RECENT_BYTES:])

@@ -129,7 +129,10 @@ def from_json(text: str, read: float, limit: int) -> Parts | None:
         return None
     spare: list[tuple[str, Any]] = []
     if _encode(found).count(b'"') != text.count('"'):
-        found, spare = _pairs(text)
+        try:
+            found, spare = _pairs(text)
+        except (ValueError, RecursionError):  # what one parser takes, the other may not
+            return None
     return _take(found, spare, read, limit)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,8 @@ from logbatch.cli.directory import directory_argument, find_runs
 from logbatch.cli.escape import to_json
 from logbatch.cli.sizes import duration, readable
 from logbatch.cli.streams import use_utf8
-from logbatch.cli.terminal import (
-    Terminal,
-    color_option,
-    new_table,
-    plain_text,
-)
+from logbatch.cli.terminal import Terminal, color_option, new_table, plain_text
+from logbatch.epoch import FIRST, LAST, SECOND, to_datetime
 
 if TYPE_CHECKING:
     from logbatch.capture.runs import Run, Runs
@@ -111,7 +107,7 @@ def _write_json(runs: Runs, limit: int | None) -> None:
 def _as_dict(run: Run) -> dict[str, Any]:
     found = run._asdict()
     for name in ("started_at", "ended_at", "last_output_at"):
-        found[name] = None if found[name] is None else datetime.fromtimestamp(found[name], UTC)
+        found[name] = None if found[name] is None else _at(found[name])
     return {**found, "signal": run.signal}
 
 
@@ -172,9 +168,13 @@ def _status(run: Run) -> Text:
 
 def _moment(seconds: float, now: float) -> str:
     """Write a time in UTC: of today the time of the day, else the date, too."""
-    at = datetime.fromtimestamp(seconds, UTC)
-    is_today = at.date() == datetime.fromtimestamp(now, UTC).date()
+    at = _at(seconds)
+    is_today = at.date() == _at(now).date()
     return f"{at:%H:%M:%S}" if is_today else f"{at:%Y-%m-%d %H:%M}"
+
+
+def _at(seconds: float) -> datetime:
+    return to_datetime(min(max(round(seconds * SECOND), FIRST), LAST))
 
 
 def _took(run: Run, now: float) -> str:

@@ -112,6 +112,14 @@ def test_what_is_set_in_continues_the_line_before() -> None:
     assert ["a\n  b\n\tc", "d {\n  e\n}", "f"] == messages("a\n  b\n\tc\nd {\n  e\n}\nf\n")
 
 
+def test_a_sentence_is_no_frame() -> None:
+    """A continuation that begins with "at" does not make an error of a text."""
+    assert (
+        "INFO"
+        == convert_one("you may use it\n  at your option (see below) or\n  at most 3:4\n")["level"]
+    )
+
+
 def test_what_is_set_in_without_a_first_line_is_an_event_of_its_own() -> None:
     """Of a list whose numbers are set in, each line is one."""
     assert ["  1 a", "  2 b"] == messages("  1 a\n  2 b\n")

@@ -48,7 +48,7 @@ def simple(text: str) -> list[str]:
 
 def test_the_table_of_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It is what is printed for such runs."""
-    (block,) = find_blocks(PAGE, "")[:1]
+    (block,) = [each for each in find_blocks(PAGE) if each.section == "The record of runs"]
     record(tmp_path / "logs" / "runs.db")
     assert 0 == main(["runs", "logs"])
 
@@ -57,7 +57,7 @@ def test_the_table_of_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_the_question_about_runs(tmp_path: Path) -> None:
     """It is answered."""
-    (block,) = find_blocks(PAGE, "sql")
+    (block,) = [each for each in find_blocks(PAGE) if each.section == "In SQL"]
     record(tmp_path / "runs.db")
     answer = query(tmp_path / "runs.db", block.text)
 
