@@ -10,6 +10,7 @@ import msgspec
 
 from logbatch.batching.batcher import Batcher
 from logbatch.capture.convert import Converter
+from logbatch.capture.places import spools_of
 from logbatch.capture.recording import Ending, Recording
 from logbatch.capture.spool import (
     find_spools,
@@ -21,8 +22,11 @@ from logbatch.capture.spool import (
 from logbatch.disk import publish
 from logbatch.errors import LogbatchError
 from logbatch.events.event import LineEncoder
+from logbatch.handler import make_batcher
 from logbatch.identity import is_producer
 from logbatch.storage.executions import Execution, Executions
+from logbatch.transports.base import BaseTransport
+from logbatch.transports.directory import DirectoryTransport
 
 _FILE = "run.json"
 
@@ -92,31 +96,39 @@ class Known(msgspec.Struct):
     ended: bool = False
 
 
-def finish_lost_runs(
-    journals: Path, directory: Path | None, open_batcher: Open, report: Report
-) -> int:
+def finish_lost_runs(transport: BaseTransport, open_batcher: Open, report: Report) -> int:
     """Finish the runs of processes that died.
 
     Args:
-        journals: The directory of the journals, where their spools are.
-        directory: The log directory; None where events go to a place that cannot be read.
+        transport: The destination of their events.
         open_batcher: Returns what takes events, and what encodes them.
         report: Called (kind, text) where something goes wrong.
 
     Returns:
         How many were finished.
     """
-    return sum(
-        _finish(spool, directory, open_batcher, report) for spool in find_spools(journals).values()
-    )
+    spools = find_spools(spools_of(transport)).values()
+    return sum(_finish(spool, transport, open_batcher, report) for spool in spools)
 
 
-def _finish(spool: Path, directory: Path | None, open_batcher: Open, report: Report) -> bool:
+def recover_runs(transport: BaseTransport, report: Report) -> int:
+    """Finish the runs of dead processes that went to a destination; return how many.
+
+    Args:
+        transport: The destination.
+        report: Called (kind, text) where something goes wrong.
+    """
+    return finish_lost_runs(transport, lambda: make_batcher(transport, None, {}), report)
+
+
+def _finish(spool: Path, transport: BaseTransport, open_batcher: Open, report: Report) -> bool:
     with taking_over(spool) as ours:
         if not ours:
             return False
         try:
             run = Description.read(spool)
+            if not is_producer(run.run_id):
+                raise ValueError("it names no run")
         except FileNotFoundError:  # nothing was read yet
             remove_spool(spool)
             return False
@@ -125,7 +137,7 @@ def _finish(spool: Path, directory: Path | None, open_batcher: Open, report: Rep
             return False
         batcher, encoder = open_batcher()
         try:
-            known = Known() if directory is None else find_known(directory, run)
+            known = find_known(transport, run)
             run = msgspec.structs.replace(run, producers=(*run.producers, batcher.producer))
             run.write(spool)
             finished = _go_on(spool, run, known, batcher, encoder, report)
@@ -174,23 +186,26 @@ def _go_on(
         recording.close()
 
 
-def find_known(directory: Path, run: Description) -> Known:
+def find_known(transport: BaseTransport, run: Description) -> Known:
     """Return what is known of the events of a run, from wherever they are by now.
 
+    Nothing is where they went to a place that cannot be read.  What the spool has noted counts
+    then, and what was sent in the last instant may be sent twice.
+
     Args:
-        directory: The log directory.
+        transport: The destination.
         run: The run.
 
     Raises:
         LogbatchError: That cannot be read.
     """
-    from logbatch.dataset.reader import Dataset  # only here, and it is heavy
-
     known = Known()
     producers = [f"'{producer}'" for producer in run.producers if is_producer(producer)]
-    if not producers or not is_producer(run.run_id):
+    if not isinstance(transport, DirectoryTransport) or not producers:
         return known
-    found = Dataset(directory).sql(
+    from logbatch.dataset.reader import Dataset  # only here, and it is heavy
+
+    found = Dataset(transport.path).sql(
         f"""
         SELECT attributes->>'stream' AS stream,
             max(CAST(attributes->>'line' AS BIGINT)

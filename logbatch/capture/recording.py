@@ -201,8 +201,11 @@ class Recording:
         """Hand the events to the batcher; return whether it has room for them."""
         if not self._batcher.has_room(sum(len(line) for line, _, _ in self._pending), _BACKLOG):
             return False
-        for line, level, urgent in self._pending:
-            self._batcher.append(line, _AT_ONCE if urgent else level)
+        wakes = max((_AT_ONCE if now else level for _, level, now in self._pending), default=0)
+        for line, _, _ in self._pending[:-1]:
+            self._batcher.append(line, 0)
+        for line, _, _ in self._pending[-1:]:
+            self._batcher.append(line, wakes)  # all of them are woken for at once
         self._pending = []
         return True
 

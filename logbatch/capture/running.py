@@ -18,6 +18,7 @@ from logbatch.batching.batcher import Batcher
 from logbatch.capture.child import Child
 from logbatch.capture.convert import Converter
 from logbatch.capture.lost import Description, finish_lost_runs
+from logbatch.capture.places import record_of, spools_of
 from logbatch.capture.pump import Pump
 from logbatch.capture.recorder import Recorder
 from logbatch.capture.recording import Ending, Recording, shell_status
@@ -27,11 +28,8 @@ from logbatch.events.event import LineEncoder
 from logbatch.handler import make_batcher
 from logbatch.identity import new_producer
 from logbatch.keywords import Options
-from logbatch.places import log_path
-from logbatch.storage.executions import FILE, Executions
-from logbatch.transports.base import HIDDEN, BaseTransport, Transport
-from logbatch.transports.directory import DirectoryTransport
-from logbatch.transports.sqlite import SqliteTransport
+from logbatch.storage.executions import Executions
+from logbatch.transports.base import Transport
 
 NOT_FOUND = 127  # as a shell says it
 NOT_RUNNABLE = 126
@@ -191,12 +189,12 @@ class Job:
             host=host_name(),
             pid=pid,
             producers=(batcher.producer,),
-            rows=str(record_path(batcher.transport)),
+            rows=str(record_of(batcher.transport)),
             keep_output=not batcher.options.redacts,
             progress=self._progress,
         )
         return _Record(
-            self._journals(),
+            spools_of(batcher.transport),
             description,
             self._make_converter(pid),
             encoder,
@@ -208,17 +206,11 @@ class Job:
     def _make_converter(self, pid: int) -> Converter:
         return Converter(self._encoder, self.run_id, self._text, pid, progress=self._progress)
 
-    def _journals(self) -> Path:
-        """Return where spools are: with the journals or, where those are in memory, beside rows."""
-        return self._batcher.directory or record_path(self._batcher.transport).parent / HIDDEN
-
     def _finish_lost_runs(self) -> threading.Thread:
         """Finish, meanwhile, the runs of processes that died."""
-        transport = self._batcher.transport
-        directory = transport.path if isinstance(transport, DirectoryTransport) else None
         thread = threading.Thread(
             target=finish_lost_runs,
-            args=(self._journals(), directory, self._open, self._batcher.report),
+            args=(self._batcher.transport, self._open, self._batcher.report),
             name="logbatch-lost-runs",
             daemon=True,
         )
@@ -371,15 +363,6 @@ class _Record:
             if pending >= before:
                 break
         return self._batcher.close() or self._batcher.directory is not None
-
-
-def record_path(transport: BaseTransport) -> Path:
-    """Return where the record of runs is that belongs to a destination."""
-    if isinstance(transport, DirectoryTransport):
-        return transport.path / FILE
-    if isinstance(transport, SqliteTransport):
-        return transport.path
-    return log_path("logbatch") / FILE
 
 
 def cannot_start(error: OSError) -> int:

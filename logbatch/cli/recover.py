@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from logbatch.batching.recovery import PATIENCE, Recovered, Recovery
+from logbatch.capture.lost import recover_runs
 from logbatch.cli.destination import build_transport, sending_options
 from logbatch.cli.directory import find_directory, parse_directory
 from logbatch.cli.progress import Progress, on_screen
@@ -84,7 +85,14 @@ def command(
         directory = find_directory(Path(place) if place else None)
         _check_journals(directory)
         recovery = Recovery(_transport(directory, to or kind), timeout=timeout)
-    _tell(_run(recovery))
+    runs = recover_runs(recovery.transport, _complain)
+    if runs:
+        click.echo(f"finished {counted(runs, 'run')} of dead processes")
+    _tell(_run(recovery), quietly=runs > 0)
+
+
+def _complain(_kind: str, text: str) -> None:
+    click.echo(f"logbatch: {text}", err=True)
 
 
 def _run(recovery: Recovery) -> Recovered:
@@ -103,14 +111,14 @@ def _run(recovery: Recovery) -> Recovered:
     return done
 
 
-def _tell(done: Recovered) -> None:
+def _tell(done: Recovered, *, quietly: bool) -> None:
     if done.producers:
         published = counted(done.events, "record")
         journals = counted(done.producers, "journal")
         click.echo(f"published {published} from {journals} of dead processes")
     elif done.by_others and not done.left:
         click.echo("nothing left to recover: another process has published it")
-    elif not done.left:
+    elif not done.left and not quietly:
         click.echo("nothing to recover: no dead process left anything")
     if done.left > done.elsewhere:
         raise click.ClickException(
