@@ -449,6 +449,47 @@ class Steps:
             step()
         return step is None
 
+    def is_set(self) -> bool:
+        """End between two polls only."""
+        return False
+
+
+class Impatient:
+    """Ends `follow` while it still searches: when it is asked the second time."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def is_set(self) -> bool:
+        """Have had enough soon."""
+        self.asked += 1
+        return self.asked > 1
+
+    def wait(self, timeout: float) -> bool:
+        """Never be asked: the search is not over."""
+        raise AssertionError("it did not look whether to end")
+
+
+@pytest.mark.parametrize("last", [3, None])
+@pytest.mark.parametrize("where", ["message~nowhere", "attributes.user=7"])
+@pytest.mark.parametrize("kind", ["parquet", "jsonl", "pending"])
+def test_follow_ends_while_it_still_searches(
+    place: Place, kind: str, where: str, last: int | None
+) -> None:
+    """Whoever wants no more does not wait for the end of the first search."""
+    for producer in (A, B):
+        place.write(kind, producer, lines(0, 20_000 if kind == "parquet" else 9), 0)
+    assert [] == list(place.dataset().follow(where, last=last, stop=Impatient()))
+
+
+def test_follow_ends_while_it_looks_for_what_is_new(place: Place) -> None:
+    """Many files that have come since the last look, say; of these it tells nothing more."""
+    rows = place.dataset().follow(stop=(stop := Impatient()))
+    for producer in (A, B):
+        place.write("parquet", producer, lines(0, 4), 0)
+    assert [] == list(rows)
+    assert 2 == stop.asked
+
 
 def test_follow_begins_now_or_with_the_last_ones(place: Place) -> None:
     """What is there at the call is old; `last` asks for some or all of it."""
