@@ -122,8 +122,11 @@ class Dataset(Upkeep):
         """Read records bit by bit: what `to_table` gives, for as many as memory could not hold.
 
         The view is that of the moment of the call; files are read as the reader gets to them.
-        The thread and the open files that it takes go when nothing refers to the reader any more;
-        its own `close` does nothing.
+        From the first batch on it takes a thread, open files and, for what is large, a place on
+        the disk.  These go when the last batch has been read, or reading fails, or nothing refers
+        to the reader any more: `del reader`.  Its own `close`, and so the end of a `with`, does
+        nothing, as for any reader that Arrow makes of an iterator; one that could be closed
+        would make an error, and Ctrl-C, an `ArrowInvalid`.
 
         Args:
             where: A filter, or its text; None takes all records.

@@ -100,9 +100,25 @@ def test_a_consumer_that_stops_leaves_nothing_behind(tmp_path: Path, temporary: 
     assert [] == engines()
     batches = iter(dataset.scan("message~message"))
     next(batches)
+    batches.close()  # type: ignore[attr-defined]
+    assert 1 == len(engines())
     del batches
     assert [] == engines()
     assert [] == list(temporary.iterdir())
+
+
+def test_an_interrupted_scan_says_so_and_leaves_nothing_behind(
+    tmp_path: Path, stop: threading.Event
+) -> None:
+    """What a signal handler raises reaches the consumer as it is, through Arrow."""
+    publish(tmp_path / "logs", *(make_batch(n, n + 9) for n in range(0, 400, 10)))
+    dataset = Dataset(tmp_path / "logs")
+    with pytest.raises(Stopped):
+        stop.set()
+        while True:
+            for _ in dataset.scan("message~message"):
+                pass
+    assert [] == engines()
 
 
 def write_table(directory: Path, table: pa.Table, **taken: list[tuple[int, int]]) -> Path:
