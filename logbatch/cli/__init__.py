@@ -4,13 +4,16 @@ Importing this package loads none of the libraries of the extra `tools`; `main` 
 one is missing it prints in one line what to install.
 
 Exit codes: 0 done; 1 an expected failure, explained in one line on stderr; 2 wrong usage; 3 a bug
-in logbatch; 130 interrupted by Ctrl-C; 141 the reader of a pipe went away, as for any Unix tool.
+in logbatch; 130 interrupted by Ctrl-C; 141 the reader of a pipe went away, as for any Unix tool;
+143 ended by SIGTERM, which for a command that goes on until then is 0.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+
+from logbatch.cli.ending import ending
 
 _TOOLS = (
     *("click", "rich", "duckdb"),
@@ -24,10 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: What follows the program's name; None means `sys.argv`.
     """
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        from logbatch.cli.commands import run
+        with ending(given):
+            from logbatch.cli.commands import run
 
-        return run(arguments)
+            return run(given)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in _TOOLS:
