@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -404,6 +405,7 @@ def test_damaged_lines_are_not_judged(logs: Path) -> None:
     lines = path.read_bytes().splitlines(keepends=True)
     lines[4] = lines[4][:20] + b"\n"
     path.write_bytes(b"".join(lines))
+    os.utime(path, (NOW, NOW - 19.01 * DAY))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         done = run(logs, "14d", keep=ERRORS)
@@ -411,6 +413,44 @@ def test_damaged_lines_are_not_judged(logs: Path) -> None:
         assert f"{path}: 1 damaged lines; it stays as it is" == done.problems[0]
         assert path.exists()
         assert 1 == run(logs, "14d", keep=ERRORS, keep_age="19d").removed
+
+
+NEW = datetime.fromtimestamp(NOW - DAY, UTC)
+ODD = {
+    "its time is cut off": b'{"timestamp":"2026-11-0',
+    "it has none": b'{"level":"INFO","message":"hello"',
+    "it is a number": b'{"timestamp":1795600000,"message":"hello"',
+    "it is no time": b'{"timestamp":"yesterday","message":"hello"',
+    "it is no JSON": b"hello",
+    "it has other keys first": b'{"message":"hello","timestamp":"%s"' % NEW.isoformat().encode(),
+    "it has spaces": b'{ "timestamp": "%s"' % NEW.isoformat().encode(),
+    "it has an offset": b'{"timestamp":"%s"'
+    % NEW.astimezone(timezone(timedelta(days=-0.9))).isoformat().encode(),
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD.keys())
+@pytest.mark.parametrize("kind", ["jsonl", "jsonl.zst"])
+def test_a_line_whose_time_is_odd(logs: Path, kind: str, odd: bytes) -> None:
+    """It counts by the time that it tells, or it may be as new as the last write to its file."""
+    producer = new_producer()
+    publish_aged(
+        logs, producer, 0, 1000, 30, "jsonl"
+    )  # so many that their middle is looked at late
+    (path,) = (logs / name for name in names_in(logs))
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[500] = odd + b',"producer":"%b","sequence":500}\n' % producer.encode()
+    path.unlink()
+    path = path.with_suffix(f".{kind}")
+    with pa.output_stream(path) as file:  # compressed as its name says
+        file.write(b"".join(lines))
+    tells = NEW.isoformat().encode() in odd or b"-2" in odd
+    os.utime(path, (NOW, NOW - (20 if tells else 1) * DAY))
+    assert 0 == run(logs, "14d").removed
+
+    os.utime(path, (NOW, NOW - 20 * DAY))
+    assert (0 if tells else 1) == run(logs, "14d").removed
+    assert tells == path.exists()
 
 
 def test_one_at_a_time(logs: Path) -> None:
