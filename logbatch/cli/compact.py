@@ -156,19 +156,19 @@ def _run(directory: Path, options: Options) -> Report:
 
 
 def describe(done: Done, seconds: float) -> str:
-    """Say how far it is: a bar, files, bytes, rows, rows a second and the time left.
+    """Say how far it is: a bar, the time left, files, bytes, rows, and rows a second.
 
-    A row that was read and not yet written counts half.
+    A row that was read and not yet written counts half.  A narrow terminal cuts off the end.
     """
     total, read = done.total, done.read
     share = _share(done)
     bar = ("=" * int(share * _BAR)).ljust(_BAR)
     rows = (read.rows + done.written) // 2
     rate = rows / seconds if seconds else 0.0
-    left = f", {seconds / share - seconds:.0f} s left" if share > 0.02 else ""
+    left = f"{seconds / share - seconds:.0f} s left, " if share > 0.02 else ""
     return (
-        f"[{bar}] {min(read.files, total.files):,}/{total.files:,} files,"
-        f" {readable(min(read.bytes, total.bytes))}, {rows:,} rows, {rate:,.0f}/s{left}"
+        f"[{bar}] {left}{min(read.files, total.files):,}/{total.files:,} files,"
+        f" {readable(min(read.bytes, total.bytes))}, {rows:,} rows, {rate:,.0f}/s"
     )
 
 
