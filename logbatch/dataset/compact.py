@@ -174,6 +174,8 @@ def _rule(promote: Sequence[str] | str) -> str | tuple[str, ...]:
     if isinstance(promote, str) and promote in (AUTO, NONE):
         return promote
     names = (promote,) if isinstance(promote, str) else tuple(dict.fromkeys(promote))
+    if words := [name for name in names if name in (AUTO, NONE)]:
+        raise ValueError(f"promote: {words[0]!r} stands alone; name all attributes, or none")
     if taken := [name for name in names if name in COLUMNS or not name]:
         raise ValueError(f"promote: {taken[0]!r} is no attribute")
     return names or NONE

@@ -119,6 +119,8 @@ def test_one_at_a_time(capsys: pytest.CaptureFixture[str]) -> None:
         (["--older-than", "soon"], "--older-than='soon' must be a duration"),
         (["--target-size", "much"], "--target-size='much' must be a size"),
         (["--memory-limit", "1MB"], "--memory-limit='1MB' must be 500 MB or more"),
+        (["--promote", "auto,name"], "--promote: 'auto' stands alone"),
+        (["--promote", "name,none"], "--promote: 'none' stands alone"),
         (["--promote", "level"], "--promote: 'level' is no attribute"),
         (["--cluster-by", "a,a"], "--cluster-by='a' must name"),
     ],

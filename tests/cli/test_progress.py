@@ -116,9 +116,9 @@ def test_commands_that_take_long(tmp_path: Path) -> None:
             shown = os.read(ours, 4096)
             while not shown.endswith(b" s so far\r"):
                 shown += os.read(ours, 4096)
-            assert re.fullmatch(rb"(\r\x1b\[K(reading|checking|the query runs).* s so far\r)+", shown), (
-                command
-            )
+            assert re.fullmatch(
+                rb"(\r\x1b\[K(reading|checking|the query runs).* s so far\r)+", shown
+            ), command
 
 
 def test_the_line_is_gone_before_anything_is_printed(tmp_path: Path) -> None:

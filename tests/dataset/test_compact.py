@@ -633,6 +633,7 @@ def test_what_is_followed_comes_once(logs: Path) -> None:
         ({"memory_limit": "700MB", "workers": 2}, "must be 500 MB or more for each"),
         ({"workers": 0}, "workers=0"),
         ({"to": "jsonl"}, "to='jsonl'"),
+        ({"promote": ["auto"]}, "promote: 'auto' stands alone"),
         ({"cluster_by": ["a", "a"]}, "cluster_by='a'"),
         ({"promote": ["level"]}, "'level' is no attribute"),
     ],
