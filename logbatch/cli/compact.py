@@ -130,7 +130,7 @@ def command(
 
 
 def _split(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    return [name.strip() for name in text.split(",")] if text.strip() else []
 
 
 def _make_options(**given: Any) -> Options:

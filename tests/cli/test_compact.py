@@ -122,6 +122,9 @@ def test_one_at_a_time(capsys: pytest.CaptureFixture[str]) -> None:
         (["--promote", "auto,name"], "--promote: 'auto' stands alone"),
         (["--promote", "name,none"], "--promote: 'none' stands alone"),
         (["--promote", "level"], "--promote: 'level' is no attribute"),
+        (["--promote", "a,,b"], "--promote: '' is no attribute"),
+        (["--cluster-by", "a,,b"], "--cluster-by='' must name"),
+        (["--cluster-by", "timestamp"], "--cluster-by='timestamp': records are in the order of"),
         (["--cluster-by", "a,a"], "--cluster-by='a' must name"),
     ],
 )

@@ -224,6 +224,9 @@ def test_the_size_of_files(logs: Path) -> None:
         ("user.id", lambda row: row["attributes"]["user"]["id"]),
         (["level", "n"], lambda row: (row["level"], row["attributes"]["n"])),
         ("attributes.n", lambda row: row["attributes"]["n"]),
+        ("producer", lambda row: row["producer"]),
+        (["sequence", "logger"], lambda row: row["sequence"]),
+        (["level", "attributes.level"], lambda row: row["level"]),
     ],
 )
 def test_clustered(logs: Path, cluster: Any, key: Any) -> None:
@@ -239,6 +242,9 @@ def test_clustered(logs: Path, cluster: Any, key: Any) -> None:
         return key(row), row["timestamp"], row["producer"], row["sequence"]
 
     assert rows == sorted(rows, key=order)
+    group = pq.read_metadata(path).row_group(0)
+    sorted_by = [each.column_index for each in group.sorting_columns]
+    assert len(set(sorted_by)) == len(sorted_by)
     assert (172, tuple([cluster] if isinstance(cluster, str) else cluster)) == (
         len(rows),
         read_coverage(path).cluster_by,
@@ -635,6 +641,9 @@ def test_what_is_followed_comes_once(logs: Path) -> None:
         ({"to": "jsonl"}, "to='jsonl'"),
         ({"promote": ["auto"]}, "promote: 'auto' stands alone"),
         ({"cluster_by": ["a", "a"]}, "cluster_by='a'"),
+        ({"cluster_by": ["a", "attributes.a"]}, "cluster_by='a'"),
+        ({"cluster_by": "attributes."}, "cluster_by='attributes.'"),
+        ({"cluster_by": ["a", "timestamp"]}, "cluster_by='timestamp'"),
         ({"promote": ["level"]}, "'level' is no attribute"),
     ],
 )
