@@ -31,7 +31,7 @@ from logbatch.dataset.snapshot import Snapshot, Spans, make_part
 from logbatch.dataset.source import Source
 from logbatch.dataset.stopping import Stop, check
 from logbatch.identity import Ranges
-from logbatch.storage.segments import Segment, is_coarse
+from logbatch.storage.segments import Segment, find_files, is_coarse
 
 _TICK = 0.1  # seconds within which two changes of a folder may bear one time
 _COARSE_TICK = 2.1  # the same where times are whole seconds
@@ -141,7 +141,7 @@ class Follower:
             if changed == known.changed and known.settled:
                 return frozenset()
             now = time.monotonic()
-            names = frozenset(os.listdir(folder))
+            names = frozenset(find_files(folder))
         except (FileNotFoundError, NotADirectoryError):
             self._folders.pop(folder, None)
             return frozenset()

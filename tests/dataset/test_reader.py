@@ -112,13 +112,20 @@ def both_ways(dataset: Dataset) -> list[tuple[str, int]]:
 # ------------------------------------------------------------------ one record, once
 
 
-def test_a_pipe_among_the_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_pipe_among_the_files(tmp_path: Path, linked: bool) -> None:
     """It stops nobody, though who opens one to read it waits until somebody writes."""
     publish(tmp_path, make_batch(0, 9, A))
     (folder,) = tmp_path.glob("date=*")
+    os.mkfifo(tmp_path / "pipe")
     for name in (f"{A}-30-39.parquet", f"{A}-40.jsonl", f"compacted-{B}.parquet"):
-        os.mkfifo(folder / name)
+        if linked:
+            (folder / name).symlink_to(tmp_path / "pipe")
+        else:
+            os.mkfifo(folder / name)
     dataset = Dataset(tmp_path)
+    assert 10 == len(list(dataset.follow(last=None, stop=Steps())))
+    assert 1 == len(dataset.files())
 
     assert 10 == len(list(dataset.rows())) == dataset.to_table().num_rows
     assert [{"n": 10}] == dataset.sql("SELECT count(*) AS n FROM logs").to_pylist()
