@@ -181,8 +181,9 @@ def find_files(folder: Path) -> list[str]:
 def _may_be_opened(entry: os.DirEntry[str]) -> bool:
     if entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False):
         return True
+    path = entry.path
     return entry.is_symlink() and (
-        entry.is_file() or entry.is_dir() or not os.path.exists(entry.path)
+        os.path.isfile(path) or os.path.isdir(path) or not os.path.exists(path)
     )
 
 
