@@ -27,7 +27,7 @@ from logbatch.dataset.filter.comparisons import (
 )
 from logbatch.dataset.filter.patterns import search
 from logbatch.dataset.filter.tree import And, Node, Not, Term, terms_of
-from logbatch.storage.arrays import make_array, make_scalar
+from logbatch.storage.arrays import find_true, make_array, make_scalar
 from logbatch.storage.columns import LEVEL, NUMBER, TEXT, TIME
 
 pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
@@ -71,7 +71,7 @@ def _all(nodes: Sequence[Node], table: pa.Table) -> Mask:
             slow.append(node)
     if not slow:
         return cast("Mask", result)
-    rows = pc.indices_nonzero(result)
+    rows = find_true(result)
     for node in slow:
         names = list({term.column for term in terms_of(node)})
         rows = rows.filter(mask(node, table.select(names).take(rows)))
@@ -176,7 +176,7 @@ def _read(term: Term, column: Column) -> list[Any]:
     if term.path is None:
         return [term.read_cell(value) for value in column.to_pylist()]
     values: list[Any] = [None] * len(column)
-    rows = pc.indices_nonzero(may_hold(column, term.path))
+    rows = find_true(may_hold(column, term.path))
     probe = _probe(term.path)
     for row, text in zip(rows.to_pylist(), column.take(rows).to_pylist(), strict=True):
         values[row] = find(probe(text), term.path)
