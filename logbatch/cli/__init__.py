@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     try:
         with ending(given):
+            if arguments is None:  # the process is ours
+                _do_without_numpy()
             from logbatch.cli.commands import run
 
             return run(given)
@@ -40,3 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = f'logbatch: this command needs {missing}: pip install "logbatch[tools]"'
         print(hint, file=sys.stderr)
         return 1
+
+
+def _do_without_numpy() -> None:
+    """Spare each command the time to import NumPy, which PyArrow does wherever it is installed.
+
+    No command needs it: neither PyArrow nor DuckDB nor logbatch depends on it.
+    """
+    sys.modules.setdefault("numpy", None)  # type: ignore[arg-type]

@@ -180,7 +180,7 @@ def _rule(promote: Sequence[str] | str) -> str | tuple[str, ...]:
     if words := [name for name in names if name in (AUTO, NONE)]:
         raise ValueError(f"promote: {words[0]!r} stands alone; name all attributes, or none")
     if taken := [name for name in names if name in COLUMNS or not name]:
-        raise ValueError(f"promote: {taken[0]!r} is no attribute")
+        raise ValueError(f"promote: {taken[0]!r} is not an attribute")
     return names or NONE
 
 

@@ -22,13 +22,13 @@ from logbatch.dataset.source import Source
 from logbatch.disk import (
     create_file,
     is_temporary,
-    lock_file,
     make_directory,
     sync_directory,
     sync_file,
 )
 from logbatch.epoch import to_datetime
 from logbatch.errors import DatasetError
+from logbatch.locks import lock_file
 
 _ENDINGS = {"parquet": "parquet", "csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl"}
 _DAY = 86_400_000_000  # microseconds
