@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import re
@@ -105,11 +106,11 @@ def on_terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int]
 
 
 def test_commands_that_take_long(tmp_path: Path) -> None:
-    """Each shows what it does while a file is slow to be read: one that never ends, here."""
+    """Each shows what it does while a file is slow to be read: one of many gigabytes, here."""
     folder = tmp_path / "logs" / "date=2026-11-21"
     folder.mkdir(parents=True)
-    os.mkfifo(tmp_path / "pipe")
-    (folder / f"{A}-0-0.jsonl.gz").symlink_to(tmp_path / "pipe")  # a pipe itself is left alone
+    blank = gzip.compress((b" " * 999 + b"\n") * (1 << 14)) * 500
+    (folder / f"{A}-0-0.jsonl.gz").write_bytes(blank)
     with ExitStack() as stack:
         started = {" ".join(each): stack.enter_context(on_terminal(*each))[1] for each in BLOCKED}
         for command, ours in started.items():

@@ -90,7 +90,7 @@ def test_a_consumer_that_stops_leaves_nothing_behind(tmp_path: Path, temporary: 
     assert [] == engines()
     batches = iter(dataset.scan("message~message"))
     next(batches)
-    batches.close()  # type: ignore[attr-defined]
+    batches.close()
     assert 1 == len(engines())
     del batches
     assert [] == engines()
