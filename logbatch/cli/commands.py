@@ -115,7 +115,7 @@ def group() -> None:
     """
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Run a command; whatever happens becomes an exit code and at most a few lines on stderr."""
     revive_streams()
     use_safe_streams()
@@ -126,7 +126,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         finish_streams()
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(arguments: Sequence[str]) -> int:
     try:
         result = group.main(arguments, prog_name="logbatch", standalone_mode=False)
     except click.exceptions.Abort:
