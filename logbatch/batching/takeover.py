@@ -68,7 +68,10 @@ class Takeover:
         if self.directory is None:
             return False
         with contextlib.suppress(OSError):
-            return any(name.endswith((".state", ".crash")) for name in os.listdir(self.directory))
+            return any(
+                name.endswith((".state", ".crash", ".journal"))
+                for name in os.listdir(self.directory)
+            )
         return False
 
     def send_one(self) -> None:
