@@ -17,6 +17,8 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from logbatch.locks import lock_file
+
 if sys.platform != "win32":
     import fcntl
 
@@ -180,20 +182,6 @@ class OwnFile:
 
 
 # ------------------------------------------------------------------ locks
-
-
-def lock_file(descriptor: int) -> bool:
-    """Lock a file, without waiting, and return whether the lock is ours.
-
-    False means that somebody else has it, or that the file system has no locks.
-    """
-    if sys.platform == "win32":
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def is_locked(path: Path) -> bool:

@@ -170,9 +170,8 @@ class BatchHandler(Frontend, logging.Handler):  # type: ignore[misc]  # flush an
             elif not (ways and self._way in ways and taken_by_processor(self._way)):
                 batcher.append(self._encode(record), record.levelno)
         except Exception as error:
-            batcher.report(
-                "handler", f"cannot store a record, it may be lost: {describe(error)}", error
-            )
+            text = f"cannot store a record, it may be lost: {describe(error)}; report a bug"
+            batcher.report("handler", text, error)
 
     def close(self, timeout: float | None = None) -> bool:  # type: ignore[override]
         """Deliver what is pending and release everything.

@@ -17,7 +17,6 @@ from pathlib import Path
 
 _EFFECTIVE = os.access in os.supports_effective_ids
 
-_nowhere: list[str] = []  # what was asked for and found no place in this process
 _told: list[str] = []  # what was said in it
 
 
@@ -29,10 +28,7 @@ def state_path(name: str) -> Path | None:
     if home is not None:
         return home / name
     stand_in = _make_stand_in()
-    if stand_in is None:
-        _nowhere.append(name)
-        return None
-    return stand_in / "state" / name
+    return None if stand_in is None else stand_in / "state" / name
 
 
 def log_path(program: str) -> Path:
@@ -42,8 +38,7 @@ def log_path(program: str) -> Path:
     home = _find(lambda: platformdirs.user_log_path(program, appauthor=False))
     if home is not None:
         return home
-    if _make_stand_in() is None:
-        _nowhere.append(program)
+    _make_stand_in()
     return _stand_in() / "log" / program
 
 
@@ -64,13 +59,12 @@ def explain(directory: Path | None) -> str | None:
     """Explain a directory that is not where one would look; None where it is, or was explained.
 
     Args:
-        directory: Where a journal is; None for memory.
+        directory: Where a journal is; None where none could be found, and it is in memory.
     """
     stand_in = _stand_in()
-    stands_in = directory is not None and directory.is_relative_to(stand_in)
-    if _told or not (stands_in or (directory is None and _nowhere)):
+    if _told or not (directory is None or directory.is_relative_to(stand_in)):
         return None
-    if _nowhere:
+    if directory is None or _make_stand_in() is None:
         text = (
             "there is neither a home directory nor one for temporary files that can be written;"
             " events wait in memory, and what is not delivered is lost if this process dies;"

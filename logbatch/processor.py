@@ -104,9 +104,8 @@ class BatchProcessor(Frontend):
                 level, line = self._encode(logger, method_name, event_dict)
                 batcher.append(line, level)
         except Exception as error:
-            batcher.report(
-                "processor", f"cannot store an event, it may be lost: {describe(error)}", error
-            )
+            text = f"cannot store an event, it may be lost: {describe(error)}; report a bug"
+            batcher.report("processor", text, error)
         if self._end is not None:
             raise self._end
         return event_dict

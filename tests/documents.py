@@ -82,3 +82,8 @@ def find_rows(page: Path, section: str) -> list[list[str]]:
             rules = [at for at, row in enumerate(cells) if set("".join(row)) <= set("-:")]
             rows += [row for at, row in enumerate(cells) if at not in rules and at + 1 not in rules]
     return rows
+
+
+def names_in(cell: str) -> list[str]:
+    """List what stands in backticks."""
+    return re.findall(r"`([^`]+)`", cell)

@@ -108,7 +108,7 @@ class Client:
 
 
 def is_closed_after(connection: socket.socket, *data: bytes) -> bool:
-    """Send something that may be too much; tell whether the other end closes then."""
+    """Send something that may be too much; return whether the other end closes then."""
     try:
         for part in data:
             connection.sendall(part)

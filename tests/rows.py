@@ -48,6 +48,16 @@ def make_json_values(max_leaves: int) -> SearchStrategy[Any]:
     )
 
 
+def make_values(*more: SearchStrategy[Any]) -> SearchStrategy[Any]:
+    """Make values of any kind, nested, and with some more among them."""
+    simple = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
+    return st.recursive(
+        st.one_of(simple, st.builds(Raising), *more),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+        max_leaves=8,
+    )
+
+
 def read(line: bytes) -> dict[str, Any]:
     """Read a line, and see that it is one as every reader expects it."""
     assert line.endswith(b"}\n")

@@ -13,6 +13,7 @@ import pytest
 
 from logbatch import disk
 from logbatch.disk import OwnFile, SyncError
+from logbatch.locks import lock, lock_file, unlock
 
 EIO = OSError(errno.EIO, os.strerror(errno.EIO))
 
@@ -202,12 +203,35 @@ class TestLocks:
         """Whoever opens a file can lock it if nobody else has."""
         with opened(disk.create_file(tmp_path / "x")) as first:
             assert not disk.is_locked(tmp_path / "x")
-            assert disk.lock_file(first)
+            assert lock_file(first)
             assert disk.is_locked(tmp_path / "x")
             with opened(disk.open_file(tmp_path / "x")) as second:
-                assert not disk.lock_file(second)
+                assert not lock_file(second)
 
         assert not disk.is_locked(tmp_path / "x")
+
+    def test_a_shared_lock(self, tmp_path: Path) -> None:
+        """Several have it together, and nobody has it alone meanwhile; a folder has one too."""
+        folder = [os.open(tmp_path, os.O_RDONLY) for _ in range(3)]
+        try:
+            assert lock(folder[0], shared=True) is lock(folder[1], shared=True) is True
+            assert lock(folder[2]) is False
+            unlock(folder[0])
+            assert lock(folder[2]) is False
+            unlock(folder[1])
+            assert lock(folder[2]) is True
+            assert lock(folder[0], shared=True) is False
+        finally:
+            for descriptor in folder:
+                os.close(descriptor)
+
+    def test_where_there_are_no_locks(self, tmp_path: Path) -> None:
+        """It is told apart from a lock that somebody else has; so is a descriptor that is none."""
+        descriptor = os.open(tmp_path, os.O_RDONLY)
+        os.close(descriptor)
+
+        assert lock(descriptor) is None
+        assert not lock_file(descriptor)
 
     def test_nothing_to_lock(self, tmp_path: Path) -> None:
         """What is not there, or is no file, nobody has locked."""

@@ -6,25 +6,17 @@ import os
 import stat
 import subprocess
 import sys
-import tempfile
 import textwrap
 from pathlib import Path
 
 import pytest
 
+from logbatch.batching.batcher import Batcher
 from logbatch.places import expand_user, explain, log_path, state_path
+from logbatch.testing import CapturingTransport
 from logbatch.transports import build
 
 NOBODY = 54321  # a uid without a name
-
-
-@pytest.fixture
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The directory for temporary files, of this test."""
-    path = tmp_path / "temporary"
-    path.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(path))
-    return path
 
 
 @pytest.fixture
@@ -68,6 +60,15 @@ def test_what_others_could_have_put_there_is_not_taken(homeless: Path, kind: str
         homeless.mkdir()
         homeless.chmod(0o777)
     assert state_path("a") is None
+
+
+def test_memory_that_is_meant(homeless: Path) -> None:
+    """Regression: one destination without a place for a journal made others seem to have none."""
+    homeless.touch()
+    assert state_path("a") is None
+    batcher = Batcher(CapturingTransport())
+    batcher.close()
+    assert {} == batcher.stats().errors
 
 
 def test_a_tilde_without_a_home(homeless: Path, monkeypatch: pytest.MonkeyPatch) -> None:

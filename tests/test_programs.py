@@ -8,10 +8,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from recovering import recover
 from servers import free_port, running
 
 from logbatch import Dataset
-from logbatch.batching.recovery import recover
 from logbatch.transports import build
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

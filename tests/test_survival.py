@@ -10,11 +10,11 @@ from pathlib import Path
 import pyarrow.dataset
 import pytest
 from children import MAY_CRASH
+from recovering import recover
 from waiting import PATIENCE, wait_until
 
 import logbatch
 from logbatch import Dataset
-from logbatch.batching.recovery import recover
 from logbatch.dataset.verify import verify
 from logbatch.storage.arrow import schema
 from logbatch.transports import build

@@ -14,11 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from recovering import recover
 from servers import free_port, running
 from waiting import PATIENCE, wait_until
 
 from logbatch import Dataset
-from logbatch.batching.recovery import recover
 from logbatch.dataset.verify import verify
 from logbatch.transports import build
 

@@ -82,8 +82,10 @@ class Batcher:
 
     def _explain_directory(self) -> None:
         """Say where the journal is, if nobody would look for it there."""
-        asked_for_memory = self.options.durability == "memory"
-        if not asked_for_memory and (text := explain(self.directory)):
+        meant = self.options.durability == "memory" or self.transport.destination is None
+        if self.directory is None and meant:
+            return
+        if text := explain(self.directory):
             self._trouble.say("home", text)
 
     def _begin(self) -> None:

@@ -228,7 +228,7 @@ class Delivery:
             text = f"{events} rejected: {next(iter(reasons.values()))}"
             try:
                 kept = self._dead_letters.write(part.batch, reasons, status)
-                text += f"; kept in {kept}" if kept else f"; {self._unkept}"
+                text += f"; kept in {kept}, for `logbatch replay`" if kept else f"; {self._unkept}"
             except OSError as error:
                 text += f"; lost, as no dead letter could be written: {describe(error)}"
             self._trouble.say("rejected", text)

@@ -28,7 +28,7 @@ _BACKOFF = Backoff(cap=10.0)
 
 
 class Recovered(NamedTuple):
-    """What `recover` did.
+    """What a recovery did.
 
     Attributes:
         producers: Journals finished here.
@@ -157,22 +157,3 @@ class Recovery:
             sum(number for name, number in counts.items() if left[name].held),
             self._by_others,
         )
-
-
-def recover(transport: BaseTransport, *, meant_for: BaseTransport | None = None) -> Recovered:
-    """Publish what processes that died left in the journals of a destination.
-
-    Args:
-        transport: Where to.
-        meant_for: The destination that they logged to; None for the same.
-
-    Returns:
-        What was done.  Journals of living processes are not touched and not counted.
-    """
-    recovery = Recovery(transport, meant_for=meant_for)
-    try:
-        while (wait := recovery.step()) is not None:
-            time.sleep(wait)
-    finally:
-        done = recovery.end()
-    return done

@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = _prepare_run(words[1:])
         # Here, where nothing catches anything: what the program raises is the interpreter's.
         return found if isinstance(found, int) else found()
+    if arguments is None:  # the process is ours
+        _do_without_numpy()
     return _explaining(lambda: _run_command(words))
 
 
@@ -69,3 +71,11 @@ def _explaining(do: Callable[[], _T]) -> _T | int:
         hint = f'logbatch: this command needs {missing}: pip install "logbatch[tools]"'
         print(hint, file=sys.stderr)
         return 1
+
+
+def _do_without_numpy() -> None:
+    """Spare each command the time to import NumPy, which PyArrow does wherever it is installed.
+
+    No command needs it: neither PyArrow nor DuckDB nor logbatch depends on it.
+    """
+    sys.modules.setdefault("numpy", None)  # type: ignore[arg-type]

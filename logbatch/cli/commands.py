@@ -15,7 +15,7 @@ import click
 
 from logbatch.cli.escape import escape, escape_lines
 from logbatch.cli.progress import clear_shown
-from logbatch.cli.terminal import finish_streams, revive_streams, use_safe_streams
+from logbatch.cli.streams import finish_streams, revive_streams, use_safe_streams
 from logbatch.errors import LogbatchError
 from logbatch.version import VERSION
 

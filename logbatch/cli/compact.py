@@ -16,8 +16,8 @@ import click
 from logbatch.cli.directory import directory_argument, find_directory
 from logbatch.cli.escape import escape
 from logbatch.cli.progress import Progress
-from logbatch.cli.sizes import readable
-from logbatch.cli.terminal import Terminal, color_option, counted, new_table
+from logbatch.cli.sizes import counted, readable
+from logbatch.cli.terminal import Terminal, color_option, new_table
 from logbatch.dataset.compact import Done, Options, Report, compact, make_options
 from logbatch.dataset.compaction.task import Count
 from logbatch.storage.maintenance import MaintenanceBusy

@@ -22,9 +22,9 @@ from logbatch.cli.directory import for_shell
 from logbatch.cli.escape import escape
 from logbatch.cli.output import show_table
 from logbatch.cli.record import shown, shown_short
-from logbatch.cli.sizes import readable
+from logbatch.cli.sizes import counted, readable
 from logbatch.cli.stored import measure
-from logbatch.cli.terminal import Terminal, counted
+from logbatch.cli.terminal import Terminal
 from logbatch.dataset.reader import Dataset
 
 _TAIL_LINES = 12

@@ -13,8 +13,9 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-from logbatch.disk import create_file, is_locked, lock_file, make_directory
+from logbatch.disk import create_file, is_locked, make_directory
 from logbatch.errors import DatasetError
+from logbatch.locks import lock_file
 from logbatch.places import log_path
 
 _PROGRAM = "logbatch-demo"

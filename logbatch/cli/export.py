@@ -11,7 +11,7 @@ from logbatch.cli.directory import A_PATH, directory_argument, find_directory
 from logbatch.cli.escape import escape
 from logbatch.cli.filters import Hint, filter_options
 from logbatch.cli.progress import Progress, files
-from logbatch.cli.terminal import counted
+from logbatch.cli.sizes import counted
 from logbatch.dataset.export import Target, Tell, export, export_to
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.formats import FORMATS

@@ -14,7 +14,8 @@ import click
 from logbatch.cli.directory import find_directory
 from logbatch.cli.output import FORMATS, show_table, write_parquet, write_text
 from logbatch.cli.progress import Progress
-from logbatch.cli.terminal import Terminal, color_option, use_utf8
+from logbatch.cli.streams import use_utf8
+from logbatch.cli.terminal import Terminal, color_option
 from logbatch.disk import replacing
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from logbatch.batching.recovery import PATIENCE, Recovered, Recovery
 from logbatch.cli.destination import build_transport, sending_options
 from logbatch.cli.directory import find_directory, parse_directory
 from logbatch.cli.progress import Progress, on_screen
-from logbatch.cli.terminal import counted
+from logbatch.cli.sizes import counted
 from logbatch.dataset.listing import JOURNAL, list_directory
 from logbatch.storage.columns import COLUMNS
 from logbatch.storage.segments import Segment, list_segments

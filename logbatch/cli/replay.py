@@ -16,7 +16,7 @@ from logbatch.batching.delivery import Delivery
 from logbatch.cli.destination import build_transport, sending_options
 from logbatch.cli.directory import A_PATH
 from logbatch.cli.progress import Progress
-from logbatch.cli.terminal import counted
+from logbatch.cli.sizes import counted
 from logbatch.dataset.batches import batches_of_directory, batches_of_letters
 from logbatch.dataset.listing import list_directory
 from logbatch.errors import DatasetError, TemporaryError

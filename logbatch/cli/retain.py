@@ -13,8 +13,7 @@ import click
 from logbatch.cli.directory import directory_argument, find_directory
 from logbatch.cli.escape import escape, escape_lines, to_json
 from logbatch.cli.progress import Progress
-from logbatch.cli.sizes import readable
-from logbatch.cli.terminal import counted
+from logbatch.cli.sizes import counted, readable
 from logbatch.dataset.fields import unknown_fields
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.retain import Retained, Wanted, retain

@@ -1,4 +1,4 @@
-"""How a number of bytes is written."""
+"""How sizes and counts are written."""
 
 from __future__ import annotations
 
@@ -10,3 +10,9 @@ def readable(number: float) -> str:
             return f"{number:.{0 if unit == 'B' else 1}f} {unit}"
         number /= 1000
     return f"{number:.1f} TB"
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number with what it counts: `1 record`, `1,200 records`, `2 processes`."""
+    plural = f"{noun}es" if noun.endswith(("s", "ch")) else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"

@@ -16,10 +16,10 @@ from logbatch.cli.chart import draw, legend, time_axis
 from logbatch.cli.directory import directory_argument, find_directory
 from logbatch.cli.filters import Hint, filter_options
 from logbatch.cli.progress import Progress, files
-from logbatch.cli.sizes import readable
+from logbatch.cli.sizes import counted, readable
 from logbatch.cli.stored import EXAMPLE, Size, Upkeep, by_kind, by_size, list_files, plan_upkeep
 from logbatch.cli.summary import COLUMNS, Process, Summary, Top, summarise
-from logbatch.cli.terminal import Terminal, color_option, counted, new_table, plain_text
+from logbatch.cli.terminal import Terminal, color_option, new_table, plain_text
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.reader import Dataset
 from logbatch.epoch import to_datetime

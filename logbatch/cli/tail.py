@@ -14,7 +14,8 @@ from logbatch.cli.directory import await_directory, directory_argument, find_dir
 from logbatch.cli.filters import Hint, filter_options
 from logbatch.cli.progress import Progress, files
 from logbatch.cli.record import as_json, raw, shown
-from logbatch.cli.terminal import Terminal, color_option, use_utf8
+from logbatch.cli.streams import use_utf8
+from logbatch.cli.terminal import Terminal, color_option
 from logbatch.dataset.filter.language import Filter
 
 if TYPE_CHECKING:

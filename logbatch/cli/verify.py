@@ -13,7 +13,8 @@ from rich.text import Text
 from logbatch.cli.directory import directory_argument, find_directory
 from logbatch.cli.escape import escape, to_json
 from logbatch.cli.progress import Progress, files
-from logbatch.cli.terminal import Terminal, color_option, counted, new_table, plain_text
+from logbatch.cli.sizes import counted
+from logbatch.cli.terminal import Terminal, color_option, new_table, plain_text
 from logbatch.dataset.snapshot import Spans
 from logbatch.dataset.source import Source
 from logbatch.dataset.verify import RETIRED, Loss, ProducerReport, Report, check, count

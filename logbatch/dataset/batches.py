@@ -117,7 +117,7 @@ def _lines_of_letters(
         if letter is not None:
             yield letter.producer, letter.sequence, bytes(letter.event) + b"\n"
         elif line.strip():
-            on_bad(f"{path}, line {number}: this is no dead letter")
+            on_bad(f"{path}, line {number}: this is not a dead letter")
 
 
 def _read_letter(line: bytes) -> _Letter | None:

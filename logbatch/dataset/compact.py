@@ -175,7 +175,7 @@ def _rule(promote: Sequence[str] | str) -> str | tuple[str, ...]:
         return promote
     names = (promote,) if isinstance(promote, str) else tuple(dict.fromkeys(promote))
     if taken := [name for name in names if name in COLUMNS or not name]:
-        raise ValueError(f"promote: {taken[0]!r} is no attribute")
+        raise ValueError(f"promote: {taken[0]!r} is not an attribute")
     return names or NONE
 
 

@@ -178,11 +178,11 @@ class Engine:
         return reader_of(self.connection.sql(query))
 
 
-def reader_of(relation: Any, rows: int = BATCH) -> pa.RecordBatchReader:
+def reader_of(relation: Any) -> pa.RecordBatchReader:
     """Return the answer of a relation, bit by bit."""
     # DuckDB 1.3 has the older of the two names only.
     fetch = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
-    reader: pa.RecordBatchReader = fetch(rows)
+    reader: pa.RecordBatchReader = fetch(BATCH)
     return reader
 
 

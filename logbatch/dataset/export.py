@@ -19,9 +19,10 @@ from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.formats import FORMATS, Writer, make_writer
 from logbatch.dataset.merge import ordered_tables
 from logbatch.dataset.source import Source
-from logbatch.disk import create_file, lock_file, make_directory, sync_directory, sync_file
+from logbatch.disk import create_file, make_directory, sync_directory, sync_file
 from logbatch.epoch import to_datetime
 from logbatch.errors import DatasetError
+from logbatch.locks import lock_file
 
 _ENDINGS = {"parquet": "parquet", "csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl"}
 _DAY = 86_400_000_000  # microseconds

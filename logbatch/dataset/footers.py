@@ -46,10 +46,21 @@ class Piece(NamedTuple):
 
 
 class Footer(NamedTuple):
-    """What the end of a Parquet file tells: its row groups, and the columns beyond the fixed."""
+    """What the end of a Parquet file tells.
+
+    Attributes:
+        pieces: Its row groups.
+        promoted: The columns beyond the fixed.
+        loggers: Bounds of the names of loggers in it; None where they are not known.
+    """
 
     pieces: tuple[Piece, ...]
     promoted: tuple[pa.Field[Any], ...]
+    loggers: tuple[bytes, bytes] | None
+
+    def may_have_logger(self, name: str) -> bool:
+        """Return whether a record of a logger may be in the file."""
+        return self.loggers is None or self.loggers[0] <= name.encode() <= self.loggers[1]
 
 
 @contextmanager
@@ -89,7 +100,7 @@ def _footer(path: Path, _identity: Identity) -> Footer:
     promoted: tuple[pa.Field[Any], ...] = ()
     if len(columns) > len(FIXED):
         promoted = tuple(f for f in columns.to_arrow_schema() if f.name not in COLUMNS)
-    return Footer(pieces, promoted)
+    return Footer(pieces, promoted, _loggers(metadata))
 
 
 def _group(metadata: pq.FileMetaData, exact: bool) -> Iterator[Piece]:
@@ -105,3 +116,15 @@ def _group(metadata: pq.FileMetaData, exact: bool) -> Iterator[Piece]:
         if rows >= ROWS or group + 1 == metadata.num_row_groups:
             yield Piece(start, group + 1, low, high, rows)
             start, rows, low, high = group + 1, 0, math.inf, -math.inf
+
+
+def _loggers(metadata: pq.FileMetaData) -> tuple[bytes, bytes] | None:
+    names = metadata.schema.names
+    if "logger" not in names or metadata.num_row_groups == 0:
+        return None
+    column = names.index("logger")
+    groups = range(metadata.num_row_groups)
+    found: list[Any] = [metadata.row_group(group).column(column).statistics for group in groups]
+    if not all(each is not None and each.has_min_max for each in found):
+        return None
+    return min(each.min_raw for each in found), max(each.max_raw for each in found)

@@ -221,7 +221,7 @@ class _Merge:
             heapq.heappush(self._units, unit)
 
     def _find_out(self, part: Part, guessed: Piece) -> bool:
-        """Replace a guess by what is true; tell whether it was right."""
+        """Replace a guess by what is true; return whether it was right."""
         whole = guessed.start == 0 and guessed.stop is None
         found = self._pieces(part) if whole else (bounds_of(part, guessed),)
         self._add_pieces(part, found)

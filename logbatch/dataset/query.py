@@ -147,9 +147,9 @@ def _check(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.Statemen
             raise QueryError("the query has a parameter ($1 or ?), but there are no values for any")
         tree = connection.execute(f"SELECT json_serialize_sql({quoted_text(query)})").fetchall()
     except UnicodeEncodeError as error:
-        raise QueryError("the query is no valid text") from error
+        raise QueryError("the query is not valid text") from error
     except duckdb.Error as error:
-        raise QueryError(f"this is no SQL that DuckDB understands: {error}") from error
+        raise QueryError(f"DuckDB does not understand this SQL: {error}") from error
     check_tree(tree[0][0])
     return statement
 

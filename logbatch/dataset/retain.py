@@ -205,7 +205,7 @@ class _Run:
     def _fit(self, limit: int, plan: Plan) -> None:
         """Make room: of the oldest files what is worth keeping stays, as long as there are any."""
         while (over := self._usage(plan) - limit) > 0:
-            files = self._take(self._shrinkable(plan), over)
+            files = self._oldest(self._shrinkable(plan), over)
             if not files:
                 break
             self._tried.update(file.path for file in files)
@@ -215,7 +215,7 @@ class _Run:
             plan = self._look_again(plan)
         plan = self._look_again(plan)
         rest = [file for file in plan.survey.files if not file.segment.growing]
-        self._remove(plan, self._take(self._remaining(rest), self._usage(plan) - limit))
+        self._remove(plan, self._oldest(self._remaining(rest), self._usage(plan) - limit))
 
     def _look_again(self, plan: Plan) -> Plan:
         return plan if self._wanted.dry_run else self._plan(Policy())
@@ -246,8 +246,8 @@ class _Run:
         return [file for file in files if file.path not in gone]
 
     @staticmethod
-    def _take(files: Iterable[File], size: int) -> list[File]:
-        """Take the oldest files, until they are so many bytes."""
+    def _oldest(files: Iterable[File], size: int) -> list[File]:
+        """Return the oldest files, until they are so many bytes."""
         chosen = []
         for file in sorted(files, key=lambda each: each.bounds.high):
             if size <= 0:

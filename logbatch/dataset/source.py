@@ -91,7 +91,7 @@ class Source:
             self.looked_at.intersection_update(part.path for part in found.parts)
         self.files = len(found.parts)
         for path in found.foreign:
-            self._exclude(path, "its name is none that logbatch gives; it was left out")
+            self._exclude(path, "its name is not one that logbatch gives; it was left out")
         return found
 
     def _look_for_journals(self) -> None:

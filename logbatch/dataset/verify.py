@@ -255,11 +255,13 @@ class _Check:
 
     def _read_dropped(self) -> None:
         schema = pa.schema([FIXED.field(name) for name in ("logger", "attributes")])
-        table = scan(self._source, self._source.snapshot(), schema, Filter.parse(LOSSES))
+        found = self._source.snapshot()
+        told = found._replace(parts=[part for part in found.parts if self._may_tell(part)])
+        table = scan(self._source, told, schema, Filter.parse(LOSSES))
         for logger, text in zip(*(column.to_pylist() for column in table.columns), strict=True):
-            found = as_object(text)
-            dropped, reason = found.get("dropped"), str(found.get("reason"))
-            producer, first, last = (found.get(key) for key in ("producer", "first", "last"))
+            fields = as_object(text)
+            dropped, reason = fields.get("dropped"), str(fields.get("reason"))
+            producer, first, last = (fields.get(key) for key in ("producer", "first", "last"))
             if not isinstance(dropped, int) or logger != "logbatch":
                 continue
             if isinstance(first, int) and isinstance(last, int) and is_producer(str(producer)):
@@ -268,6 +270,12 @@ class _Check:
                     self._losses.append((str(producer), loss, dropped))
             else:
                 self._unnumbered[reason] = self._unnumbered.get(reason, 0) + dropped
+
+    def _may_tell(self, part: Part) -> bool:
+        """Return whether a record of ours may be in a file, as far as its end tells."""
+        return part.segment.ext != "parquet" or self._source.footer(part).may_have_logger(
+            "logbatch"
+        )
 
     def _read_rejected(self, directory: Path) -> None:
         try:

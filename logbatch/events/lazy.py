@@ -90,7 +90,7 @@ _TRANSLATIONS = {"gettext": 0, "ngettext": 0, "pgettext": 1, "npgettext": 1}
 
 
 def _call(function: Any, args: tuple[object, ...], keywords: Mapping[str, object]) -> object:
-    """Tell what would be called; of a translation, the text before it."""
+    """Describe what would be called; of a translation, the text before it."""
     name = getattr(function, "__name__", type(function).__name__)
     if "singular" in keywords:  # Django's, which may not know its number yet
         return keywords["singular"]

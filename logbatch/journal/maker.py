@@ -88,7 +88,8 @@ class Maker:
         self._reports.note(
             f"cannot create a journal file in {self._directory} ({reason}); buffering up to"
             f" {MEMORY_LIMIT >> 20} MiB of events in memory, which are lost if this process dies;"
-            " files are used again as soon as they can be created"
+            " files are used again as soon as they can be created: free disk space or fix"
+            " permissions"
         )
         size = max(need, min(size, SMALLEST))
         return MappedSegment(next(self._indexes), None, whole_pages(size), self._lock)

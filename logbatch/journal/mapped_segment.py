@@ -14,9 +14,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from logbatch.disk import OwnFile, allocate, create_file, lock_file
+from logbatch.disk import OwnFile, allocate, create_file
 from logbatch.journal.mapped_file import MappedFile
 from logbatch.journal.segment import Write, copy_lines
+from logbatch.locks import lock_file
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
 _POPULATE_WRITE = 23  # MADV_POPULATE_WRITE, Linux 5.14: touch pages as a write would

@@ -118,7 +118,8 @@ class Progress:
     def _note(self, error: OSError) -> None:
         self._reports.note(
             f"cannot write the state of the journal in {self._directory} ({error.strerror}); no"
-            " event is lost, but if this process dies, some may be delivered twice"
+            " event is lost, but if this process dies, some may be delivered twice: free disk space"
+            " or fix permissions"
         )
 
     def close(self, remove_rest: Callable[[], bool] | None = None) -> None:

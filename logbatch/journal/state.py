@@ -20,9 +20,10 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple
 
-from logbatch.disk import OwnFile, create_file, lock_file, open_file, sync_file
+from logbatch.disk import OwnFile, create_file, open_file, sync_file
 from logbatch.journal.names import new_state_path
 from logbatch.journal.owner import Owner
+from logbatch.locks import lock_file
 
 SUPPORTED = sys.platform != "win32"  # elsewhere journals are kept in memory
 

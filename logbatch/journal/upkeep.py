@@ -145,7 +145,8 @@ class Upkeep:
         except OSError as error:
             self._reports.note(
                 f"{_GONE.format(self._maker.directory)}, and cannot be made again"
-                f" ({error.strerror or error}); events that wait are lost if this process dies"
+                f" ({error.strerror or error}); events that wait are lost if this process dies:"
+                " free disk space or fix permissions"
             )
             return
         self._reports.say(

@@ -197,7 +197,7 @@ class Writer:
         except OSError as error:
             self._reports.note(
                 f"cannot sync the journal to the disk ({error.strerror}); its events survive the"
-                " end of this process, but perhaps not a power failure"
+                " end of this process, but perhaps not a power failure; check the disk"
             )
             with self._lock:
                 self._segments.seal()  # a file whose fsync failed is not synced again (SyncError)

@@ -180,7 +180,7 @@ class Receiver:
                 trim()
 
     def _refuse(self, error: Exception) -> Refusal:
-        """Tell what went wrong on this side, and return what to answer, without a traceback."""
+        """Report what went wrong on this side, and return what to answer, without a traceback."""
         if isinstance(error, Refusal):
             refusal, cause = error.bare(), error.__cause__
             if error.status == HTTPStatus.SERVICE_UNAVAILABLE and cause is not None:

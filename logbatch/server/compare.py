@@ -96,15 +96,15 @@ def _read(directory: Path, producer: str, first: int, last: int, charge: Charge)
     for segment in list_segments(directory, producer):
         near = segment.first <= last and (segment.last is None or segment.last >= first)
         if near and wanted and find_segment(segment.path) is not None:
-            part = _take(segment, {producer: wanted})
+            part = _choose(segment, {producer: wanted})
             if part is not None:
                 tables += _read_part(part, charge)
                 wanted = Ranges(h for a, b in wanted for h in Ranges(part.spans).missing(a, b))
     return pa.concat_tables(tables)
 
 
-def _take(segment: Segment, wanted: Mapping[str, Ranges]) -> Part | None:
-    """Take some records of a file; None where it has none of them."""
+def _choose(segment: Segment, wanted: Mapping[str, Ranges]) -> Part | None:
+    """Choose the wanted records of a file; None where it has none of them."""
     try:
         part = make_part(segment).only(wanted)
     except Damaged:  # a compacted file that does not say what it holds counts as not there

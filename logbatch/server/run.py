@@ -17,9 +17,10 @@ from typing import Any
 
 import uvicorn
 
-from logbatch.disk import lock_file, make_directory, open_file
+from logbatch.disk import make_directory, open_file
 from logbatch.errors import LogbatchError
 from logbatch.levels import from_name
+from logbatch.locks import lock_file
 from logbatch.server.access import Access, is_loopback
 from logbatch.server.allocators import return_what_is_freed
 from logbatch.server.app import Receiver
@@ -94,7 +95,7 @@ class Settings:
             if not file.is_file():
                 raise ValueError(f"there is no file {file}")
         if from_name(self.default_level) is None:
-            raise ValueError(f"default_level={self.default_level!r} is the name of no level")
+            raise ValueError(f"default_level={self.default_level!r} is not the name of a level")
         for token in self.tokens:
             if not token:
                 raise ValueError("token: it is empty")

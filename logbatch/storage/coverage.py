@@ -88,7 +88,7 @@ def decode_coverage(metadata: Mapping[bytes, bytes] | None) -> Coverage:
         raise NoCoverage("it does not say which records it holds") from error
     for producer, spans in written.coverage.items():
         if not (is_producer(producer) and all(map(_is_possible, spans))):
-            raise NoCoverage("it says of records that it holds them which cannot be")
+            raise NoCoverage("it lists records that no process can have logged")
     ranges = {producer: Ranges(spans) for producer, spans in written.coverage.items()}
     _, retired, merged, cluster_by, promote = msgspec.structs.astuple(written)
     return Coverage(ranges, retired, tuple(merged), cluster_by, promote)

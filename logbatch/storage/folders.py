@@ -20,11 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-if sys.platform != "win32":
-    import fcntl
-
-NO_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
-"""What a file system answers that has no locks."""
+from logbatch.locks import lock, unlock
 
 _NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM)
 _WAIT = 0.002  # seconds between two tries
@@ -57,12 +53,11 @@ def changing(folder: Path, *, alone: bool = False, patience: float = 5.0) -> Ite
     if sys.platform == "win32":
         yield False
         return
-    how = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
     deadline = time.monotonic() + patience
     while True:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            locked = _lock(descriptor, how, folder, deadline)
+            locked = _lock(descriptor, alone, folder, deadline)
             if locked is False or _is_named(descriptor, folder):
                 yield locked
                 return
@@ -71,27 +66,13 @@ def changing(folder: Path, *, alone: bool = False, patience: float = 5.0) -> Ite
             os.close(descriptor)
 
 
-def unlock(descriptor: int) -> None:
-    """Let go of a lock; closing is not enough, as a child that was forked meanwhile has it too."""
-    if sys.platform != "win32":
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-
-def _lock(descriptor: int, how: int, folder: Path, deadline: float) -> bool:
+def _lock(descriptor: int, alone: bool, folder: Path, deadline: float) -> bool:
     """Lock; False where there are no locks."""
-    while True:
-        try:
-            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
-            return True
-        except OSError as error:
-            if error.errno in NO_LOCKS:
-                return False
-            if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EINTR):
-                raise
+    while (locked := lock(descriptor, shared=not alone)) is False:
         if time.monotonic() >= deadline:
             raise Busy(folder)
         time.sleep(_WAIT)
+    return locked is True
 
 
 def _is_named(descriptor: int, folder: Path) -> bool:

@@ -10,10 +10,8 @@ only one of these runs at a time.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,10 +21,7 @@ import msgspec
 from logbatch.disk import make_directory, open_file, write_all
 from logbatch.epoch import to_text
 from logbatch.errors import DatasetError
-from logbatch.storage.folders import NO_LOCKS, unlock
-
-if sys.platform != "win32":
-    import fcntl
+from logbatch.locks import lock, unlock
 
 JOURNAL = ".journal"
 LOCK = "maintenance.lock"
@@ -61,7 +56,7 @@ def maintaining(root: Path, what: str) -> Iterator[None]:
     make_directory(journal)
     descriptor = open_file(journal / LOCK, os.O_RDWR | os.O_CREAT)
     try:
-        if not _lock(descriptor):
+        if lock(descriptor) is False:
             raise MaintenanceBusy(f"{root} is busy: {_describe(descriptor)}")
         with contextlib.suppress(OSError):  # it is only what others would be told
             _say(descriptor, what)
@@ -71,20 +66,6 @@ def maintaining(root: Path, what: str) -> Iterator[None]:
     finally:
         unlock(descriptor)
         os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool:
-    """Lock, without waiting; where there are no locks, everybody has it."""
-    if sys.platform == "win32":
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EAGAIN, errno.EACCES):
-            return False
-        if error.errno not in NO_LOCKS:
-            raise
-    return True
 
 
 def _say(descriptor: int, what: str) -> None:

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from logbatch import forks
 from logbatch.disk import (
     create_file,
-    lock_file,
     open_file,
     sync_directory,
     sync_file,
@@ -28,6 +27,7 @@ from logbatch.disk import (
     write_all,
 )
 from logbatch.identity import Ranges, SegmentName
+from logbatch.locks import lock_file
 from logbatch.storage.coverage import KEY, Coverage, NoCoverage, encode_coverage, read_coverage
 from logbatch.storage.folders import changing
 from logbatch.storage.segments import Segment, list_files, segments_of

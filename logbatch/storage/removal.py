@@ -15,8 +15,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from logbatch.disk import identify, is_temporary, lock_file, open_file, sync_directory
+from logbatch.disk import identify, is_temporary, open_file, sync_directory
 from logbatch.identity import LAST_SEQUENCE, Ranges
+from logbatch.locks import lock_file
 from logbatch.storage.bounds import Steps
 from logbatch.storage.coverage import covered_by
 from logbatch.storage.folders import changing
@@ -52,15 +53,19 @@ def remove(root: Path, plan: Plan, files: Sequence[File], *, noted: bool = False
     gone: set[Path] = set()
     for start in range(0, len(files), _TOGETHER):
         chunk = files[start : start + _TOGETHER]
-        gone.update(file.path for file in chunk)
         if not noted:
             removed: dict[str, Ranges] = {}
             for file in chunk:
                 _join(removed, ranges_of(file))
+            # Their producers count as present until they are gone: this may be killed half way.
             note_retired(root / JOURNAL, removed, partial(_find_present, plan.survey, gone))
+        gone.update(file.path for file in chunk)
         for folder, group in groupby(chunk, lambda file: file.path.parent):
             _remove_from(folder, list(group), done)
             yield
+    if done.files and not noted:
+        with contextlib.suppress(OSError):  # the note says too much then, until the next one
+            note_retired(root / JOURNAL, {}, partial(_find_present, plan.survey, gone))
     for folder in sorted({file.path.parent for file in done.files}):
         remove_if_empty(folder)
     return done

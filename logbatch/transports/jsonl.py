@@ -24,16 +24,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
-from logbatch.disk import (
-    SyncError,
-    lock_file,
-    open_file,
-    publish,
-    read_blocks,
-    sync_directory,
-    sync_file,
-)
+from logbatch.disk import SyncError, open_file, publish, read_blocks, sync_directory, sync_file
 from logbatch.identity import SegmentName
+from logbatch.locks import lock_file
 from logbatch.options import choice
 from logbatch.storage.folders import changing
 from logbatch.storage.segments import (

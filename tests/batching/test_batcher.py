@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import pytest
 from bench import assert_law, put
+from recovering import recover
 
 from logbatch.batching.batcher import Batcher
-from logbatch.batching.recovery import recover
 from logbatch.errors import BatchUnsupportedError, RejectedError, TemporaryError
 from logbatch.options import BatchOptions
 from logbatch.testing import CapturingTransport

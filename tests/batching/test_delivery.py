@@ -201,7 +201,8 @@ def test_refused_records_become_dead_letters_and_the_rest_counts_as_taken(tmp_pa
         {name: value for name, value in letter.items() if name != "time"}
         for letter in letters(tmp_path)
     ]
-    told = f"2 events were rejected: no user; kept in {tmp_path / PRODUCER}.jsonl"
+    kept = f"kept in {tmp_path / PRODUCER}.jsonl, for `logbatch replay`"
+    told = f"2 events were rejected: no user; {kept}"
     assert [("rejected", told, None)] == desk.told
 
 

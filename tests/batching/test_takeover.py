@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from bench import Bench, no_threads
 from make import logged_line as line
+from recovering import recover
 
 from logbatch import BatchHandler
 from logbatch.batching.batcher import Batcher
-from logbatch.batching.recovery import recover
 from logbatch.errors import RejectedError, TemporaryError
 from logbatch.options import BatchOptions
 from logbatch.testing import CapturingTransport, ManualClock

@@ -93,7 +93,7 @@ def test_problems_and_failures(capsys: pytest.CaptureFixture[str]) -> None:
     assert (0, "1 of 1 date compacted") == (code, lines[-1])
     first, second = err.splitlines()
     assert first.startswith("Warning: ") and first.endswith("; it was put aside")
-    reason = "its name is none that logbatch gives; it was left as it is"
+    reason = "its name is not one that logbatch gives; it was left as it is"
     assert second.endswith(rf"odd\x1b.parquet: {reason}")
     publish(Path("logs"), make_batch(6, 9, A))
     with files_of_at_most(100):
@@ -119,7 +119,7 @@ def test_one_at_a_time(capsys: pytest.CaptureFixture[str]) -> None:
         (["--older-than", "soon"], "--older-than='soon' must be a duration"),
         (["--target-size", "much"], "--target-size='much' must be a size"),
         (["--memory-limit", "1MB"], "--memory-limit='1MB' must be 500 MB or more"),
-        (["--promote", "level"], "--promote: 'level' is no attribute"),
+        (["--promote", "level"], "--promote: 'level' is not an attribute"),
         (["--cluster-by", "a,a"], "--cluster-by='a' must name"),
     ],
 )

@@ -12,12 +12,13 @@ from typing import Any
 
 import click
 import pytest
+from make import make_batch, publish
 
 from logbatch.cli import commands, main
 from logbatch.errors import DatasetError
 
 COMMANDS = (
-    *("demo", "tail", "query", "stats", "export"),
+    *("run", "demo", "tail", "query", "stats", "export"),
     *("verify", "compact", "retain", "recover", "replay", "serve"),
 )
 
@@ -112,6 +113,41 @@ def test_help_is_quick() -> None:
     )
 
     assert ["[0, 0, 0, 0, 2, 2]", "set()"] == done.stdout.splitlines()[-2:]
+
+
+def test_commands_without_colours_take_nothing_that_makes_them() -> None:
+    """Such as the receiver, of which there is one in each container."""
+    done = run_python(
+        "import sys\n"
+        "from logbatch.cli import main\n"
+        "codes = [main([each, '--help']) for each in ('serve', 'export', 'recover', 'replay')]\n"
+        "print(codes, 'rich' in sys.modules)"
+    )
+
+    assert "[0, 0, 0, 0] False" == done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("arguments", [["stats", "."], ["query", ".", "SELECT count(*) FROM logs"]])
+def test_commands_do_without_numpy(arguments: list[str], tmp_path: Path) -> None:
+    """PyArrow would import NumPy wherever it is installed; as a program of ours it does not."""
+    publish(tmp_path, make_batch(1, 3))
+    done = run_python(
+        "import runpy, sys\n"
+        f"sys.argv = {['logbatch', *arguments]}\n"
+        "try:\n    runpy.run_module('logbatch', run_name='__main__')\n"
+        "finally:\n    print(sys.modules.get('numpy'), 'pyarrow' in sys.modules)"
+    )
+
+    assert (0, "None True") == (done.returncode, done.stdout.splitlines()[-1])
+
+
+def test_main_leaves_its_caller_numpy() -> None:
+    """Who calls a command from Python with arguments can go on and import what they like."""
+    done = run_python(
+        "from logbatch.cli import main\nprint(main(['--version']))\nimport numpy, pyarrow"
+    )
+
+    assert (0, "0") == (done.returncode, done.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize("arguments", [["tial"], ["tail", "--nonsense"], ["tail", "a", "b"]])

@@ -173,8 +173,8 @@ def test_a_server_that_takes_nothing_is_given_up(capsys: pytest.CaptureFixture[s
     [
         (b"nonsense\n", "1 line left out, the first is dead.jsonl, line 2"),
         (letter("x", 0) * 2, "2 lines left out, the first is dead.jsonl, line 2"),
-        (letter(A, -1), "line 2: this is no dead letter"),
-        (b'{"time"\n', "line 2: this is no dead letter"),
+        (letter(A, -1), "line 2: this is not a dead letter"),
+        (b'{"time"\n', "line 2: this is not a dead letter"),
     ],
 )
 def test_what_is_no_dead_letter_is_told(

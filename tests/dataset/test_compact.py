@@ -26,6 +26,7 @@ from make import DAY, A, B, P, batch_of, event, make_batch, numbered, with_ident
 from make import publish as publish_now
 from rows import make_json_values
 from waiting import PATIENCE
+from which import all_of, found
 
 from logbatch import Dataset
 from logbatch.dataset.compact import Report, is_older
@@ -79,16 +80,6 @@ def write(folder: Path, form: str, producer: str, first: int, last: int) -> Path
         data = pa.compress(data, codec="zstd", asbytes=True)
     path.write_bytes(data)
     return path
-
-
-def found(logs: Path) -> list[tuple[str, int]]:
-    """Which records a reader sees."""
-    return sorted((row["producer"], row["sequence"]) for row in Dataset(logs).rows())
-
-
-def all_of(*ranges: tuple[str, int, int]) -> list[tuple[str, int]]:
-    """The records of ranges."""
-    return sorted((who, n) for who, first, last in ranges for n in range(first, last + 1))
 
 
 def names(logs: Path) -> list[str]:
@@ -634,7 +625,7 @@ def test_what_is_followed_comes_once(logs: Path) -> None:
         ({"workers": 0}, "workers=0"),
         ({"to": "jsonl"}, "to='jsonl'"),
         ({"cluster_by": ["a", "a"]}, "cluster_by='a'"),
-        ({"promote": ["level"]}, "'level' is no attribute"),
+        ({"promote": ["level"]}, "'level' is not an attribute"),
     ],
 )
 def test_what_cannot_be_is_refused(logs: Path, options: dict[str, Any], told: str) -> None:

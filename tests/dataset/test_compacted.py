@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from make import DAY, A, B, make_batch, publish, write_compacted
+from which import all_of
 
 from logbatch import Dataset
 from logbatch.dataset.verify import verify
@@ -25,11 +26,6 @@ Which = list[tuple[str, int]]
 def found(rows: Iterable[dict[str, Any]]) -> Which:
     """Return which records are among rows, in order."""
     return sorted((row["producer"], row["sequence"]) for row in rows)
-
-
-def all_of(*ranges: tuple[str, int, int]) -> Which:
-    """Return the records of ranges, in order."""
-    return sorted((who, n) for who, first, last in ranges for n in range(first, last + 1))
 
 
 def read_in_every_way(directory: Path) -> Which:

@@ -31,7 +31,7 @@ DAYS = 40  # that the whole may take at most, before today
 Record = tuple[str, int]
 
 
-def make_batch(producer: str, first: int, last: int, now: float) -> Batch:
+def dated_batch(producer: str, first: int, last: int, now: float) -> Batch:
     """Make a batch of records of a moment; the same records are always the same."""
     moment = datetime.fromtimestamp(now, UTC).isoformat()
     events = (event(f"{producer}/{n}", timestamp=moment) for n in range(first, last + 1))
@@ -107,7 +107,7 @@ class Model(RuleBasedStateMachine):
     def publish(self, count: int) -> None:
         """One batch of the service."""
         batch = self.producer, self.next, self.next + count - 1, self.now
-        self.writer.send(make_batch(*batch))
+        self.writer.send(dated_batch(*batch))
         self.sent.append(batch)
         self._expect(*batch)
         self.next += count
@@ -119,7 +119,7 @@ class Model(RuleBasedStateMachine):
         for _, first, last, now in [batch for batch in self.sent if batch[0] == producer]:
             middle = min(first + cut, last)
             if all((producer, n) in self.expected for n in range(middle, last + 1)):
-                self.writer.send(make_batch(producer, middle, last, now))
+                self.writer.send(dated_batch(producer, middle, last, now))
 
     @rule(count=st.integers(1, 9), overlap=st.integers(0, 5))
     def receive(self, count: int, overlap: int) -> None:
@@ -129,7 +129,7 @@ class Model(RuleBasedStateMachine):
             return  # retired meanwhile: whether it may come again is not said
         for n in range(first, self.remote[1] + count):
             now = self.expected.get((self.remote[0], n), self.now)
-            self.receiver.send(make_batch(self.remote[0], n, n, now))
+            self.receiver.send(dated_batch(self.remote[0], n, n, now))
             self._expect(self.remote[0], n, n, now)
         self.remote = self.remote[0], self.remote[1] + count
 
@@ -186,7 +186,7 @@ class Model(RuleBasedStateMachine):
         """At any change of a file, and then perhaps the next process, too."""
         batch = self.producer, self.next, self.next + 3, self.now
         work: dict[str, Callable[[], object]] = {
-            "publish": lambda: self.writer.send(make_batch(*batch)),
+            "publish": lambda: self.writer.send(dated_batch(*batch)),
             "merge": self._merge,
             "compact": lambda: self._compact((), 0),
             "retain": lambda: self._retain(1),
@@ -200,7 +200,7 @@ class Model(RuleBasedStateMachine):
                 self.writer = self._open()
         if what == "publish":  # it is in the journal, which the next process finishes
             self.writer = self._open()
-            self.writer.send(make_batch(*batch))
+            self.writer.send(dated_batch(*batch))
             self.sent.append(batch)
             self._expect(*batch)
         self.start_service()

@@ -280,7 +280,7 @@ def test_what_is_refused(dataset: Dataset, query: str, tmp_path: Path) -> None:
         ("SELECT ?", "the query has a parameter"),
         ("SHOW TABLES", "SHOW is not allowed; DESCRIBE logs lists the columns"),
         ("SELECT mesage FROM logs", 'Candidate bindings: "message"'),
-        ("SELECT FROM", "this is no SQL that DuckDB understands: Parser Error"),
+        ("SELECT FROM", "DuckDB does not understand this SQL: Parser Error"),
     ],
 )
 def test_a_refusal_says_what_is_wrong(dataset: Dataset, query: str, told: str) -> None:

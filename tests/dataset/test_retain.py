@@ -490,12 +490,14 @@ def count_down(left: int) -> Callable[[str, Any], None]:
     return look
 
 
-def run_until_killed(directory: Path, changes: int) -> bool:
+def run_until_killed(
+    directory: Path, changes: int, *, keep: str | None = ERRORS, age: str | None = "4d"
+) -> bool:
     """Run retention in a child that is killed at some point; return whether it was."""
 
     def work() -> None:
         sys.addaudithook(count_down(changes))
-        run(directory, "3d", keep=ERRORS, keep_age="4d")
+        run(directory, "3d", keep=keep, keep_age=age)
 
     process = Child(work)
     _, status = os.waitpid(process.pid, 0)
@@ -525,6 +527,22 @@ def test_killed_at_any_point(logs: Path, again: int | None) -> None:
         at += 1 if again is None else 6
     assert at > 15
     assert {first, second} == set(noted(logs)["retired"])
+
+
+def test_killed_while_all_of_a_producer_goes(logs: Path) -> None:
+    """Regression: it was not noted, as nothing would be left; the rest of it looked like losses."""
+    origin = logs.parent / "origin"
+    producer = new_producer()
+    for file in range(4):
+        publish_aged(origin, producer, 2 * file, 2, 10)
+    killed, at = True, 0
+    while killed:
+        shutil.rmtree(logs, ignore_errors=True)
+        shutil.copytree(origin, logs)
+        killed = run_until_killed(logs, at, keep=None, age=None)
+        assert verify(logs).ok, at
+        at += 1
+    assert at > 5
 
 
 def test_a_file_that_was_rewritten_again(logs: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -191,6 +193,27 @@ def test_dropped_and_rejected_records_are_accounted_for(place: Place) -> None:
         Loss(3, 6, "dropped", "journal full"),
         Loss(10, 11, "rejected", "400 bad"),
     ) == only(report).accounted
+
+
+@pytest.mark.parametrize("statistics", [True, False])
+def test_a_drop_is_found_wherever_it_stands_in_a_file(place: Place, statistics: bool) -> None:
+    """Among the records of other loggers, of which the end of the file may tell the names."""
+    told = {"dropped": 2, "reason": "journal full", "producer": A, "first": 0, "last": 1}
+    path = place.parquet(A, 2, 4, line(2) + dropped(3, **told) + line(4, logger="zoo"))
+    pq.write_table(pq.read_table(path), path, row_group_size=1, write_statistics=statistics)
+    place.parquet(A, 5, 6)
+    assert (Loss(0, 1, "dropped", "journal full"),) == only(place.verify()).accounted
+
+
+def test_files_without_our_own_records_are_not_searched(place: Place) -> None:
+    """Their ends tell that nothing can have been dropped there: no engine is started."""
+    place.parquet(A, 0, 4)
+    program = (
+        "import sys\nfrom logbatch.dataset.verify import verify\n"
+        f"print(verify({str(place.path)!r}).ok, 'duckdb' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert b"True False\n" == done.stdout
 
 
 def test_records_dropped_before_they_had_a_number_are_counted(place: Place) -> None:

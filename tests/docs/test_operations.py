@@ -14,7 +14,7 @@ from typing import Any
 
 import prometheus_client
 import pytest
-from documents import ROOT, Block, find_blocks, find_rows
+from documents import ROOT, Block, find_blocks, find_rows, names_in
 from servers import free_port, running
 
 import logbatch
@@ -36,11 +36,6 @@ def documents_of(holding: str) -> list[dict[str, Any]]:
     """Read the documents of a block of YAML."""
     yaml: Any = pytest.importorskip("yaml")
     return list(yaml.safe_load_all(block("yaml", holding).text))
-
-
-def names_in(cell: str) -> list[str]:
-    """List what stands in backticks."""
-    return re.findall(r"`([^`]+)`", cell)
 
 
 # ------------------------------------------------------------------ Docker, Kubernetes

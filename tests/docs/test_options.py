@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from documents import ROOT, find_rows
+from documents import ROOT, find_rows, names_in
 
 import logbatch
 from logbatch.events import fields, stacktrace, values
@@ -22,11 +22,6 @@ FILES = {"parquet": find_rows(PAGE, "Parquet"), "jsonl": find_rows(PAGE, "JSON L
 FREE = ("service", "host", "redact", "redact_patterns")  # take any text
 UNITS = {"MiB": 1 << 20, "GiB": 1 << 30}
 URLS = {"parquet": "parquet:logs", "jsonl": "jsonl:logs", "http": "http://127.0.0.1:1/"}
-
-
-def names_in(cell: str) -> list[str]:
-    """List what stands in backticks."""
-    return re.findall(r"`([^`]+)`", cell)
 
 
 def value_of(text: str) -> Any:

@@ -18,7 +18,7 @@ import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
-from rows import Capture, Raising, Unequal, read
+from rows import Capture, Raising, Unequal, make_values, read
 from structlog.contextvars import bound_contextvars
 from structlog.processors import CallsiteParameter, CallsiteParameterAdder, TimeStamper
 from structlog.stdlib import ProcessorFormatter
@@ -28,18 +28,9 @@ from logbatch.events.event import LineEncoder
 ENCODER = LineEncoder(service="app", host="here")
 
 
-anything = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text()
-    | st.binary()
-    | st.builds(Raising)
-    | st.builds(Unequal)
-    | st.sampled_from(["", "x" * 100_000, 1 << 40, -1, "12", ..., int, ValueError("x")]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=8,
+anything = make_values(
+    st.builds(Unequal),
+    st.sampled_from(["", "x" * 100_000, 1 << 40, -1, "12", ..., int, ValueError("x")]),
 )
 
 

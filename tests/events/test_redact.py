@@ -18,10 +18,10 @@ import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
+from recovering import recover
 
 import logbatch
 from logbatch.batching.batcher import Batcher
-from logbatch.batching.recovery import recover
 from logbatch.events.event import LineEncoder
 from logbatch.events.redact import REDACTED, Redactor
 from logbatch.options import BatchOptions

@@ -66,12 +66,6 @@ def names_in(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    """Where journals are; it is not there yet."""
-    return tmp_path / "logs" / ".journal"
-
-
 def leave_orphan(directory: Path, count: int = 10, **options: Any) -> str:
     """Have a process die that appended so many lines; return its producer."""
     producer = new_producer()

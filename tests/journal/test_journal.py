@@ -62,12 +62,6 @@ def form(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    """Where the journal's files go; it is not there yet."""
-    return tmp_path / "logs" / ".journal"
-
-
-@pytest.fixture
 def make(form: str, directory: Path) -> Iterator[Make]:
     """Make journals, which are closed when the test ends."""
     made: list[Journal] = []

@@ -38,12 +38,6 @@ class Told:
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    """Where journals are; it is not there yet."""
-    return tmp_path / "logs" / ".journal"
-
-
-@pytest.fixture
 def told() -> Told:
     """What is reported."""
     return Told()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
-import select
+import selectors
 import socket
 import time
 from collections.abc import Callable
@@ -226,9 +226,10 @@ class TestChunks:
     def test_a_rate(self, start: Start, answer: ReadAnswer) -> None:
         """A body that comes, but too slowly, is not waited for to its deadline."""
         client = start(body_timeout=3, min_body_rate=1e9)
-        with client.connect() as connection:
+        with client.connect() as connection, selectors.DefaultSelector() as selector:
+            selector.register(connection, selectors.EVENT_READ)
             connection.sendall(CHUNKED)
-            while not select.select([connection], [], [], 0.05)[0]:
+            while not selector.select(0.05):
                 connection.sendall(b"1\r\n \r\n")
             status, said = answer(connection)
         assert (408, True) == (status, b"slower than 1e+09" in said)
@@ -265,7 +266,7 @@ class TestForms:
 
 
 def drips_until_closed(connection: socket.socket) -> bool:
-    """Send a byte from time to time; tell whether there was an answer or an end within 20 s."""
+    """Send a byte from time to time; return whether there was an answer or an end within 20 s."""
     began = time.monotonic()
     connection.settimeout(0.05)
     while time.monotonic() - began < 20:

@@ -263,6 +263,6 @@ def test_requests_without_end(receiver: Process) -> None:
 
 
 def is_dropped(receiver: Process, data: bytes, head: bytes = b"") -> bool:
-    """Send the same again and again; tell whether the other end closes."""
+    """Send the same again and again; return whether the other end closes."""
     with receiver.client.connect() as connection:
         return is_closed_after(connection, head, *[data] * 50)

@@ -188,7 +188,7 @@ def test_a_contradiction_is_wrong_usage(
         (["--retain-age", "soon"], "--retain-age='soon' must be a duration"),
         (["--retain-bytes", "much"], "--retain-bytes='much' must be a size"),
         (["--max-memory-bytes", "5"], "--max-memory-bytes=5 must be at least"),
-        (["--default-level", "loud"], "--default-level='loud' is the name of no level"),
+        (["--default-level", "loud"], "--default-level='loud' is not the name of a level"),
         (["--tls-cert", "nowhere.pem"], "there is no file nowhere.pem"),
         (["--tls-key", "key.pem"], "--tls-key: a key is of no use without a certificate"),
     ],

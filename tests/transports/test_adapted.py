@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 from prometheus_client import CollectorRegistry
+from recovering import recover
 
 from logbatch import BatchHandler, BatchProcessor
-from logbatch.batching.recovery import recover
 from logbatch.errors import BatchUnsupportedError
 from logbatch.identity import Ranges, new_producer
 from logbatch.testing import CapturingTransport
@@ -78,15 +77,6 @@ class Full(Bare):
     def after_fork(self) -> None:
         """Count."""
         self.forks += 1
-
-
-@pytest.fixture
-def app() -> Iterator[logging.Logger]:
-    """A logger of the application's own."""
-    logger = logging.Logger("app")
-    yield logger
-    for handler in list(logger.handlers):
-        handler.close()
 
 
 def test_what_an_object_lacks_has_the_default(home: Path) -> None:

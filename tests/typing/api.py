@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Unpack, assert_type
 
+import duckdb
+import polars as pl
 import pyarrow as pa
 import structlog
 from opentelemetry.metrics import get_meter, get_meter_provider
@@ -120,6 +123,7 @@ def every_option() -> Iterator[object]:
         block_timeout=0.5,
         close_timeout=30,
         max_value_bytes=1000,
+        objects="type",
         service="shop",
         host=None,
         redact=["password"],
@@ -130,6 +134,7 @@ def every_option() -> Iterator[object]:
     )
     yield BatchHandler("jsonl:logs", level=logging.INFO, rotate_bytes=1000, rotate_seconds=0.5)
     yield BatchHandler("parquet:logs", retain_age="14d", retain_bytes=5_000_000_000)
+    yield BatchHandler("parquet:logs", compact=False, compact_share=0.5, compact_bytes=1 << 20)
     yield BatchProcessor(
         "https://logs.example.org/",
         final=True,
@@ -161,6 +166,8 @@ def wrong_options() -> Iterator[object]:
     yield BatchHandler("parquet:logs", max_batch_size="10")  # type: ignore[arg-type]
     yield BatchHandler("parquet:logs", columns=["user_id"])  # type: ignore[arg-type]
     yield BatchHandler("parquet:logs", export_metrics="yes")  # type: ignore[arg-type]
+    yield BatchHandler("parquet:logs", objects="str")  # type: ignore[arg-type]
+    yield BatchHandler("parquet:logs", compact="no")  # type: ignore[arg-type]
     yield BatchHandler("jsonl:logs", compress="zstd")  # type: ignore[call-arg]
     yield BatchHandler("jsonl:logs", compression="zip")  # type: ignore[arg-type]
     yield BatchHandler("https://h", token=5)  # type: ignore[arg-type]
@@ -226,6 +233,11 @@ def reading(logs: Dataset) -> None:
     assert_type(logs.rows("level>=ERROR", limit=10, newest_first=True), Iterator[dict[str, Any]])
     assert_type(logs.to_table(Filter.parse("since=1h"), columns=["message"]), pa.Table)
     assert_type(logs.sql("SELECT 1"), pa.Table)
+    assert_type(logs.sql("SELECT 1", memory_limit="2GB", timeout=None), pa.Table)
+    assert_type(logs.scan("level>=ERROR", ["message"]), pa.RecordBatchReader)
+    assert_type(logs.problems, Sequence[str])
+    assert_type(Filter.build(level="ERROR", since="1h") & Filter(), Filter)
+    logs.rows(columns=["message"])  # type: ignore[call-arg]
     for field in logs.unknown_fields("usr_id=42", timeout=0.5):
         assert_type(field.close, str | None)
     assert_type(logs.follow(last=10), Iterator[dict[str, Any]])
@@ -233,6 +245,27 @@ def reading(logs: Dataset) -> None:
     assert_type(report.problems, tuple[str, ...])
     assert_type(report.before.rows + report.after.bytes, int)
     logs.compact(to=b"parquet")  # type: ignore[arg-type]
+
+
+def bridges(logs: Dataset) -> None:
+    """A dataset is handed to other engines, each in the type that is its own."""
+    logs.to_pandas("since=1h", ["message"])  # pandas has no types without its stubs
+    assert_type(logs.to_polars(), pl.LazyFrame)
+    assert_type(logs.to_duckdb(duckdb.connect(), name="mine"), duckdb.DuckDBPyRelation)
+    for path, rows in logs.files():
+        assert_type(path, Path)
+        assert_type(rows, tuple[tuple[int, int], ...] | None)
+
+
+def upkeep(logs: Dataset) -> None:
+    """What is kept, and for how long; and files for others."""
+    retained = logs.retain(max_age="14d", max_bytes=5_000_000_000, keep="level>=ERROR")
+    assert_type(retained.removed_records, int)
+    logs.retain(keep_age=timedelta(days=9))  # type: ignore[arg-type]
+    exported = logs.export("errors.csv", "level>=ERROR", force=True, exact=True)
+    assert_type(exported.files, tuple[Path, ...])
+    logs.export("errors", format="parquet")
+    logs.export()  # type: ignore[call-arg]
 
 
 def contract(batch: Batch, transport: Transport, captured: CapturingTransport) -> None:

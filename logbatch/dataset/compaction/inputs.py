@@ -294,7 +294,7 @@ class _Looker:
             if field.name in COLUMNS:
                 continue
             if field.type not in _KINDS:
-                reason = f"it has a column {field.name!r} of a type that is none of logbatch"
+                reason = f"it has a column {field.name!r} of a type that logbatch does not write"
                 raise Unfit(path, reason, torn=False)
             found[field.name] = _KINDS[field.type]
         names = set(arrow.names)

@@ -43,7 +43,7 @@ _CONTRADICTION = "its files contradict themselves"
 _NO_MEMORY = "it takes more memory than the limit that was set"
 _FULL = "No space left on device"
 _NO_SPACE = f"{_FULL}, which temporary files in .journal need"
-_FOREIGN = "its name is none that logbatch gives"
+_FOREIGN = "its name is not one that logbatch gives"
 _STAYS = "it was left as it is"
 
 
@@ -89,7 +89,7 @@ class _Compaction:
     # -------------------------------------------------------------- what is to be done
 
     def plan(self) -> Outcome:
-        """Tell what would be done."""
+        """Return what would be done."""
         try:
             found = find_inputs(self._folder, self._wanted, {})
         except (OSError, Vanished) as error:

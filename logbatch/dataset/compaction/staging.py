@@ -20,7 +20,6 @@ import itertools
 import os
 import shutil
 import stat
-import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -30,11 +29,9 @@ from logbatch.dataset.listing import Damaged, Vanished, find_segment
 from logbatch.dataset.snapshot import Taken, make_part
 from logbatch.disk import make_directory, read_blocks, replacing, sync_directory, write_all
 from logbatch.identity import Ranges
-from logbatch.storage.folders import NO_LOCKS, Busy, changing, exchange
+from logbatch.locks import lock, lock_file
+from logbatch.storage.folders import Busy, changing, exchange
 from logbatch.storage.segments import list_names
-
-if sys.platform != "win32":
-    import fcntl
 
 PREFIX = "compact-"
 _STOP = "stop"
@@ -65,7 +62,7 @@ class Place:
         make_directory(self.path)
         self._lock = os.open(self.path, os.O_RDONLY)
         try:
-            _lock_directory(self._lock)
+            lock_file(self._lock)
             make_directory(self.work)
             make_directory(self.staged)
             with contextlib.suppress(PermissionError):  # it is another user's, who lets us write
@@ -93,16 +90,6 @@ def stop(path: Path) -> None:
         (path / _STOP).touch()
 
 
-def _lock_directory(descriptor: int) -> bool:
-    if sys.platform == "win32":
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno in NO_LOCKS
-    return True
-
-
 def clean(journal: Path) -> None:
     """Remove what compactions left that were killed; have the maintenance lock meanwhile.
 
@@ -120,7 +107,7 @@ def _remove(path: Path) -> bool:
     except OSError:
         return not path.exists()
     try:
-        if not _lock_directory(descriptor):
+        if _is_in_use(descriptor):
             return False
         for folder in (path.parent, path.parent.parent):  # an exchange is on the disk by then
             sync_directory(folder)
@@ -128,6 +115,14 @@ def _remove(path: Path) -> bool:
         return not path.exists()
     finally:
         os.close(descriptor)
+
+
+def _is_in_use(descriptor: int) -> bool:
+    """Return whether somebody works in a place; where there are no locks, nobody is known to."""
+    try:
+        return lock(descriptor) is False
+    except OSError:
+        return True
 
 
 def _names(directory: Path) -> list[str]:

@@ -114,8 +114,9 @@ def judge(
 def _taken(reply: Reply, batch: Batch, accept_html: bool, clean: Callable[[str], str]) -> Receipt:
     if reply.kind in _HTML and not accept_html:
         raise TemporaryError(
-            f"answered {reply.status} with a web page, which is no acknowledgement: a login page or"
-            " a captive portal?  If the server is just like that, set accept_html=True"
+            f"answered {reply.status} with a web page, which does not count as an"
+            " acknowledgement: a login page or a captive portal?  If the server is just like"
+            " that, set accept_html=True"
         )
     if reply.is_cut and _NAMES_SOME(reply.body):
         # Which ones is behind what was read, so smaller parts are asked about.

@@ -36,7 +36,7 @@ def check_fields(given: Any) -> dict[str, str | None]:
         if name not in FIELDS:
             close = difflib.get_close_matches(str(name), FIELDS, 1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise ValueError(f"fields: {name!r} is no key of an event{hint}")
+            raise ValueError(f"fields: {name!r} is not a key of an event{hint}")
         if new is not None and not (isinstance(new, str) and new):
             raise ValueError(f"fields: {name}={new!r} must be a name, or None to leave it out")
     after = [fields.get(name, name) for name in FIELDS]
@@ -58,7 +58,7 @@ def check_headers(given: Any) -> dict[str, str]:
     headers = {name: given[name] for name in given}
     for name, value in headers.items():
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise ValueError(f"headers: {name!r} is no name of a header")
+            raise ValueError(f"headers: {name!r} is not the name of a header")
         if name.lower() in _OURS:
             raise ValueError(f"headers: {name} is set by logbatch itself")
         if not isinstance(value, str) or not _VALUE.fullmatch(value):

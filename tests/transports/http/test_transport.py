@@ -11,7 +11,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import log2
 from pathlib import Path
 from typing import Any
@@ -32,15 +32,6 @@ JSON = (("Content-Type", "application/json"),)
 
 # Journals of destinations without a directory are in the user's state.
 pytestmark = pytest.mark.usefixtures("home")
-
-
-@pytest.fixture
-def app() -> Iterator[logging.Logger]:
-    """A logger of the application's own."""
-    logger = logging.Logger("app")
-    yield logger
-    for handler in list(logger.handlers):
-        handler.close()
 
 
 def attach(app: logging.Logger, url: str, **options: Any) -> BatchHandler:
@@ -528,12 +519,12 @@ def test_redirects_are_not_followed(app: logging.Logger) -> None:
     [
         ({"body": "json"}, "body='json' must be one of 'logs', 'array', 'ndjson'"),
         ({"compression": "gz"}, "compression='gz' must be one of .*; did you mean 'gzip'"),
-        ({"fields": {"mesage": "m"}}, "'mesage' is no key of an event; did you mean 'message'"),
+        ({"fields": {"mesage": "m"}}, "'mesage' is not a key of an event; did you mean 'message'"),
         ({"fields": {"message": "level"}}, "two keys would be named 'level'"),
         ({"fields": {"message": 7}}, "message=7 must be a name, or None"),
         ({"fields": "message"}, "fields='message' must map"),
         ({"headers": {"Content-Length": "7"}}, "Content-Length is set by logbatch itself"),
-        ({"headers": {"X Y": "7"}}, "'X Y' is no name of a header"),
+        ({"headers": {"X Y": "7"}}, "'X Y' is not the name of a header"),
         ({"headers": {"X": "a\nb"}}, "the value of X must be printable ASCII"),
         ({"headers": {"X": "ü"}}, "the value of X must be printable ASCII"),
         ({"headers": {"X": " a"}}, "the value of X must be printable ASCII"),
