@@ -296,6 +296,15 @@ def test_what_is_printed_of_failures(name: str, tmp_path: Path) -> None:
 
 
 LOGGING = {
+    "fork": """
+import logging, os, threading
+logging.error("before")
+for number in range(2):
+    if os.fork() == 0:
+        logging.error("in a child"); os._exit(0)
+    os.wait()
+    threading.Thread(target=threading.main_thread().join).start()  # Python may warn from here on
+""",
     "nothing is configured": """
 import logging
 log = logging.getLogger("a.b")
