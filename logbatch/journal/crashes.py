@@ -24,7 +24,6 @@ from logbatch.disk import (
     OwnFile,
     create_file,
     is_left_over,
-    lock_file,
     make_directory,
     open_file,
     publish,
@@ -34,6 +33,7 @@ from logbatch.disk import (
 from logbatch.events.fields import Event, EventWriter
 from logbatch.identity import is_producer, new_producer
 from logbatch.journal.names import segment_path, state_path
+from logbatch.locks import lock_file
 
 if sys.platform != "win32":
     import fcntl
