@@ -17,7 +17,7 @@ import logbatch
 
 PROGRAM = Path(__file__).parent / "programs" / "frozen.py"
 COMMANDS = (
-    *("demo", "tail", "query", "stats", "export"),
+    *("run", "demo", "tail", "query", "stats", "export"),
     *("verify", "compact", "retain", "recover", "replay", "serve"),
 )
 

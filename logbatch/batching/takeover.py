@@ -21,6 +21,8 @@ from logbatch.journal import Journal, adopt
 from logbatch.options import BatchOptions
 from logbatch.trouble import Trouble
 
+_LEFT = (".state", ".journal", ".crash")  # how the files end that processes may leave
+
 
 class Orphan(NamedTuple):
     """A journal that was taken over, and which of its records the destination has already."""
@@ -68,7 +70,7 @@ class Takeover:
         if self.directory is None:
             return False
         with contextlib.suppress(OSError):
-            return any(name.endswith((".state", ".crash")) for name in os.listdir(self.directory))
+            return any(name.endswith(_LEFT) for name in os.listdir(self.directory))
         return False
 
     def send_one(self) -> None:

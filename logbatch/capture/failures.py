@@ -14,7 +14,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, MethodType, TracebackType
+from types import BuiltinFunctionType, FrameType, FunctionType, MethodType, TracebackType
 from typing import Any
 
 from logbatch.capture.logs import Records, RunHandler
@@ -87,6 +87,9 @@ class Failures:
         show: Any = warnings._showwarnmsg_impl  # type: ignore[attr-defined]
 
         def showwarnmsg(message: warnings.WarningMessage) -> None:
+            if _is_of_our_thread(message):
+                _forget(message)
+                return
             if message.filename.startswith(_PACKAGE):  # a `stacklevel` beyond the program's start
                 message.filename, message.lineno = _NO_FRAME
             try:
@@ -130,6 +133,27 @@ class Failures:
             info = (type(error), error, error.__traceback__) if error is not None else None
             record = logging.LogRecord(logger, level, path, line, text, None, info)
             self._handler.handle(record)
+
+
+def _is_of_our_thread(message: warnings.WarningMessage) -> bool:
+    """Return whether it warns of a fork (CPython 3.12 and newer) beside no thread but ours.
+
+    A fork beside that one does no harm: see `logbatch.forks`.
+    """
+    if message.category is not DeprecationWarning or "use of fork()" not in str(message.message):
+        return False
+    main, dummy = threading.main_thread(), threading._DummyThread
+    return all(each is main or isinstance(each, dummy) for each in threading.enumerate())
+
+
+def _forget(message: warnings.WarningMessage) -> None:
+    """Have the next warning at this place shown: it may be of a thread of the program's own."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename != message.filename:
+        frame = frame.f_back
+    if frame is not None:
+        shown = frame.f_globals.get("__warningregistry__", {})
+        shown.pop((str(message.message), message.category, message.lineno), None)
 
 
 def _place_of(trace: TracebackType | None) -> tuple[str, int]:

@@ -43,7 +43,7 @@ def run(words: Sequence[str], stdin: str = "", **variables: str) -> Ended:
 
 def _without_ids(text: bytes) -> str:
     """Replace what differs from process to process."""
-    return re.sub(r"(0x|started )[0-9a-f]+", r"\1…", text.decode())
+    return re.sub(r"(0x|started |pid=)[0-9a-f]+", r"\1…", text.decode())
 
 
 def assert_same(words: Sequence[str], *flags: str, stdin: str = "") -> Ended:
@@ -296,6 +296,15 @@ def test_what_is_printed_of_failures(name: str, tmp_path: Path) -> None:
 
 
 LOGGING = {
+    "fork": """
+import logging, os, threading
+logging.error("before")
+for number in range(2):
+    if os.fork() == 0:
+        os._exit(0)
+    os.wait()
+    threading.Thread(target=threading.main_thread().join).start()  # Python may warn from here on
+""",
     "nothing is configured": """
 import logging
 log = logging.getLogger("a.b")

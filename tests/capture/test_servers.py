@@ -196,7 +196,7 @@ def test_uvicorn(more: Sequence[str], tmp_path: Path) -> None:
     Path("app.py").write_text(ASGI)
     port = free_port()
     with started("-m", "uvicorn", "app:app", "--port", str(port), *more, port=port) as server:
-        pids = set()
+        pids: set[str] = set()
 
         def ask() -> bool:
             pids.add(server.ask(f"items/{len(pids)}").partition(" ")[0])
@@ -234,7 +234,7 @@ def test_gunicorn(tmp_path: Path) -> None:
     port = free_port()
     words = ("-m", "gunicorn", "-w", "2", "-b", f"127.0.0.1:{port}", "--access-logfile", "-")
     with started(*words, "shop:app", port=port) as server:
-        pids = set()
+        pids: set[str] = set()
 
         def ask() -> bool:
             pids.add(server.ask(f"items/{len(pids)}").partition(" ")[0])

@@ -18,8 +18,8 @@ from logbatch.cli import commands, main
 from logbatch.errors import DatasetError
 
 COMMANDS = (
-    *("demo", "tail", "query", "stats", "export"),
-    *("runs", "verify", "compact", "retain", "recover", "replay", "serve"),
+    *("run", "runs", "demo", "tail", "query", "stats", "export"),
+    *("verify", "compact", "retain", "recover", "replay", "serve"),
 )
 
 
