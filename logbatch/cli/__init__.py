@@ -14,9 +14,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-_T = TypeVar("_T")
-
 from logbatch.cli.ending import ending
+
+_T = TypeVar("_T")
 
 _TOOLS = (
     *("click", "rich", "duckdb"),

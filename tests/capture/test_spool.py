@@ -25,6 +25,11 @@ from logbatch.capture.spool import (
 )
 
 
+def begin(directory: Path) -> Spool:
+    """A new spool, of a run of which nothing is known."""
+    return Spool(directory, lambda _: None)
+
+
 def read_all(directory: Path, *, is_finished: bool = False, limit: int = 100) -> list[Chunk]:
     """Return all pieces of a spool."""
     reader = SpoolReader(directory, is_finished=is_finished)
@@ -43,7 +48,7 @@ def test_what_is_written_is_read(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[tuple[str, bytes]], limit: int
 ) -> None:
     """In order, each once, with its place in its stream, however little is read at a time."""
-    spool = Spool(tmp_path_factory.mktemp("spool") / "run")
+    spool = begin(tmp_path_factory.mktemp("spool") / "run")
     for number, (stream, data) in enumerate(pieces):
         spool.write(stream, data, float(number))
     found = read_all(spool.directory, limit=limit)
@@ -61,7 +66,7 @@ def test_what_is_written_is_read(
 
 def test_segments_are_removed_when_they_are_taken(tmp_path: Path) -> None:
     """What a long run has printed does not stay; positions go on."""
-    spool = Spool(tmp_path / "run")
+    spool = begin(tmp_path / "run")
     reader = SpoolReader(spool.directory)
     piece, position = bytes(1 << 20), 0
     for number in range(60):
@@ -86,7 +91,7 @@ import resource, signal
 from pathlib import Path
 from logbatch.capture.spool import Spool
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-spool = Spool(Path({str(tmp_path)!r}) / "run")
+spool = Spool(Path({str(tmp_path)!r}) / "run", lambda _: None)
 spool.write("stdout", b"first", 1.0)
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
 try:
@@ -110,7 +115,7 @@ spool.write("stdout", b"second", 4.0)
 @pytest.mark.parametrize("kept", range(21 + 10))
 def test_a_piece_that_was_cut_off(tmp_path: Path, kept: int) -> None:
     """It waits while its process lives, and counts as far as it goes afterwards."""
-    spool = Spool(tmp_path / "run")
+    spool = begin(tmp_path / "run")
     spool.write("stdout", b"whole", 1.0)
     (first,) = read_all(spool.directory)
     spool.write("stderr", b"0123456789", 2.0)
@@ -147,7 +152,7 @@ FILLS = """
 import sys, time
 from pathlib import Path
 from logbatch.capture.spool import Spool
-spool = Spool(Path(sys.argv[1]))
+spool = Spool(Path(sys.argv[1]), lambda _: None)
 spool.write("stdout", b"printed", 1.0)
 print("ready", flush=True)
 time.sleep(60)
