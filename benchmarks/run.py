@@ -90,7 +90,8 @@ def main() -> None:
             )
             print(
                 f"  {contender:<9} child {printed / child_s / 1e6:7.0f} MB/s"
-                f"   all {printed / whole / 1e6:6.0f} MB/s   CPU {cpu / lines * 1e6:6.2f} us a line   memory {memory:5.0f} MB"
+                f"   all {printed / whole / 1e6:6.0f} MB/s"
+                f"   CPU {cpu / lines * 1e6:6.2f} us a line   memory {memory:5.0f} MB"
             )
 
 
