@@ -72,7 +72,7 @@ class BatchProcessor(Frontend):
         self._encode = encoder.event_dict
         import structlog  # whoever makes a processor has it loaded, or will
 
-        _keep_names(structlog.PrintLoggerFactory, structlog.WriteLoggerFactory)
+        keep_names(structlog.PrintLoggerFactory, structlog.WriteLoggerFactory)
         self._end = structlog.DropEvent if final else None
         self.way = dedupe.way_of(batcher.transport)
         self._open(batcher, export_metrics)
@@ -114,7 +114,7 @@ class BatchProcessor(Frontend):
         return f"<{type(self).__name__} {self._batcher.transport!r}>"
 
 
-def _keep_names(*factories: Any) -> None:
+def keep_names(*factories: Any) -> None:
     """Have what structlog's factories make keep the name that it is asked for by.
 
     A logger that prints or writes has no use for it, and is all that a processor sees; that of

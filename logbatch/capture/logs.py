@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import logging
 import os
+import threading
 from collections.abc import Callable
 from functools import cache
 from operator import itemgetter
@@ -21,7 +22,9 @@ from typing import Any
 
 from logbatch import forks
 from logbatch.batching.delivery import delivering
+from logbatch.events.event import LineEncoder
 from logbatch.handler import BatchHandler
+from logbatch.trouble import describe
 
 _NAMES = ("name", "msg", "args", "levelname", "levelno")
 _read_fields = itemgetter(*_NAMES)  # those that formatters change: for colours, mostly
@@ -40,6 +43,14 @@ class RunHandler(BatchHandler):
         super().__init__(transport, **options)
         encode, mark = self._encode, marker(run_id)
         self._encode = lambda record: mark(encode(record))
+        self._mark = mark
+        given = self._batcher.options
+        self._encode_event = LineEncoder(
+            service=given.service,
+            host=given.host,
+            max_value_bytes=given.max_value_bytes,
+            objects=given.objects,
+        ).event_dict
 
     @property
     def directory(self) -> Path | None:
@@ -56,6 +67,24 @@ class RunHandler(BatchHandler):
     def service(self) -> str | None:
         """What it was told that the program is called."""
         return self._batcher.options.service
+
+    @property
+    def way(self) -> object:
+        """What tells its destination from others."""
+        return self._way
+
+    def take_event(self, logger: object, method_name: str, event_dict: dict[str, Any]) -> None:
+        """Store an event of structlog."""
+        batcher = self._batcher
+        try:
+            if delivering and threading.get_ident() in delivering:
+                return
+            level, line = self._encode_event(logger, method_name, event_dict)
+            if level >= self.level:
+                batcher.append(self._mark(line), level)
+        except Exception as error:
+            text = f"cannot store an event, it may be lost: {describe(error)}"
+            batcher.report("processor", text, error)
 
     def is_same_place(self, other: logging.Handler) -> bool:
         """Return whether another handler delivers to the same destination."""

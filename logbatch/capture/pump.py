@@ -19,7 +19,7 @@ from logbatch.capture.terminal import KEYS, lending_keys
 
 _READ = 1 << 18  # bytes
 _LOOK = 0.2  # seconds between two looks whether the child has ended though its output has not
-_LINGER = 5.0  # seconds for which what it left behind is listened to after its end
+_LINGER = 2.0  # seconds for which what it left behind is listened to after its end
 
 _KEYS = "keys"
 

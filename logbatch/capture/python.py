@@ -14,6 +14,7 @@ from logbatch.capture.children import RUN_ID, Children, Joined, split_command
 from logbatch.capture.failures import Failures
 from logbatch.capture.logs import Records, RunHandler
 from logbatch.capture.program import Program, run
+from logbatch.capture.structlog_events import Events
 from logbatch.events.context import host_name, service_is_named
 from logbatch.forks import call_in_child
 from logbatch.identity import new_producer
@@ -78,6 +79,7 @@ class PythonRun:
             Children(Joined(self._run_id, self._place, self._options)).install()
         _await_crashes(self._handler, self._run_id)
         records.install()
+        Events(self._handler.take_event, self._handler.way).install()
         failures.install()
         split = split_command(sys.orig_argv[1:])
         run(self._program, split[0] if split else (), failures.end_of_program)

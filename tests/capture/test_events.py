@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -193,6 +195,55 @@ def test_a_hook_that_logs() -> None:
 
     assert 1 == done.returncode
     assert [("CRITICAL", "root", "mine")] == told(rows())
+
+
+STRUCTLOG = """
+import logging, structlog, sys
+log = structlog.get_logger("shop")
+def f(): log.info("printed", a=1)
+f()
+structlog.configure(cache_logger_on_first_use=True, processors=[
+    lambda l, m, e: {k: v for k, v in e.items() if k != "secret"},
+    structlog.processors.add_log_level, structlog.processors.JSONRenderer()])
+bound = structlog.get_logger().bind(b=2)
+bound.warning("as JSON", secret="s"); bound.bind(c=3).error("again")
+with structlog.testing.capture_logs() as found:
+    structlog.get_logger().info("in a test")
+print(len(found))
+structlog.configure(logger_factory=structlog.stdlib.LoggerFactory())
+logging.basicConfig(level=10, format="%(message)s")
+structlog.get_logger("std").info("by logging")
+import logbatch
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(), processors=[
+    logbatch.BatchProcessor("jsonl:logs"), structlog.processors.JSONRenderer()])
+structlog.get_logger().info("by its own processor")
+print([type(each).__name__ for each in sys.meta_path][:1])
+"""
+
+
+def test_structlog_that_prints_by_itself() -> None:
+    """Its events are there as they are before they are rendered, and it prints what it prints."""
+    alone = subprocess.run(
+        [sys.executable, "-c", STRUCTLOG], capture_output=True, timeout=PATIENCE, check=True
+    )
+    shutil.rmtree("logs")  # what the program itself has stored
+
+    done = run(STRUCTLOG)
+
+    assert without_times(alone.stdout.decode()) == without_times(done.stdout)
+    found = rows()
+    assert ["printed", "as JSON", "again"] == [row["message"] for row in found[:3]]
+    assert ["shop", "INFO", "f"] == [found[0][name] for name in ("logger", "level", "func_name")]
+    assert 1 == found[0]["attributes"]["a"]
+    assert {"b", "run_id"} == found[1]["attributes"].keys()
+    assert {"b", "c", "run_id"} == found[2]["attributes"].keys()
+    assert 1 == len(rows('"by its own processor"'))
+    assert 1 == len(rows('"by logging"'))
+
+
+def without_times(text: str) -> str:
+    """Replace the times in what is printed."""
+    return re.sub(r"\d\d:\d\d:\d\d", "TIME", text)
 
 
 def test_options() -> None:

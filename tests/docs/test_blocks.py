@@ -159,7 +159,8 @@ def test_the_commands_are_understood() -> None:
         context = click.Context(group)
         command = group.get_command(context, name)
         assert command is not None, name
-        command.make_parser(click.Context(command)).parse_args(list(arguments))
+        inner = click.Context(command, **command.context_settings)
+        command.make_parser(inner).parse_args(list(arguments))
 
 
 def test_the_pictures() -> None:
