@@ -77,7 +77,7 @@ class Recorder:
             self._finished = self._recording.finish(self._ending)
             self._tell_progress()
         except Exception as error:  # the child goes on, and its output is shown and in the spool
-            self._report("run", f"cannot store what the command prints: {describe(error)}")
+            self._report("runs", f"cannot store what the command prints: {describe(error)}")
 
     def _tell_progress(self) -> None:
         progress = self._recording.converter.progress
@@ -87,4 +87,4 @@ class Recorder:
         try:
             self._on_progress(progress)
         except Exception as error:
-            self._report("run", f"on_progress raised {describe(error)}")
+            self._report("runs", f"on_progress raised {describe(error)}")
