@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -149,6 +150,11 @@ class Child:
         """Let go of one stream."""
         self.outputs.pop(descriptor, None)
         os.close(descriptor)
+
+
+def count_waiting(descriptor: int) -> int:
+    """Return how many bytes can be read at once of what a child printed."""
+    return int(struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)))[0])
 
 
 def _has_terminal() -> bool:

@@ -13,7 +13,7 @@ import selectors
 import time
 from collections.abc import Callable, Mapping
 
-from logbatch.capture.child import Child
+from logbatch.capture.child import Child, count_waiting
 from logbatch.capture.spool import Spool
 from logbatch.capture.terminal import KEYS, lending_keys
 
@@ -71,24 +71,36 @@ class Pump:
             self._pass_on_all(selector)
 
     def _pass_on_all(self, selector: selectors.BaseSelector) -> None:
+        look = time.monotonic() + _LOOK
         ended: float | None = None
         while self._child.outputs:
-            ready = selector.select(_LOOK)
-            for key, _ in ready:
+            for key, _ in selector.select(_LOOK):
                 if key.data == _KEYS:
                     self._pass_on_keys(selector)
                 elif not self._pass_on(key.fd, key.data):
                     selector.unregister(key.fd)
                     self._child.close_output(key.fd)
-            if ended is None and not ready and self._child.returncode is not None:
-                ended = time.monotonic()
-            if ended is not None and time.monotonic() > ended + _LINGER:
-                self._report(
-                    "output",
-                    "the command has ended, but what it has started still holds its output;"
-                    " what that prints from now on is not kept",
-                )
+            now = time.monotonic()
+            if ended is None and now >= look:  # also while something prints all the time
+                look = now + _LOOK
+                ended = now if self._child.returncode is not None else None
+            if ended is not None and now > ended + _LINGER:
+                self._leave_behind()
                 return
+
+    def _leave_behind(self) -> None:
+        """Pass on what was printed up to now, of which some may be the command's, and no more."""
+        for descriptor, stream in list(self._child.outputs.items()):
+            left = count_waiting(descriptor)
+            while left > 0 and (data := self._read(descriptor)):
+                left -= len(data)
+                if not self._take(stream, data):
+                    break
+        self._report(
+            "output",
+            "the command has ended, but what it has started still holds its output;"
+            " what that prints from now on is not kept",
+        )
 
     def _pass_on_keys(self, selector: selectors.BaseSelector) -> None:
         """Pass on what was typed."""
@@ -103,15 +115,20 @@ class Pump:
 
     def _pass_on(self, descriptor: int, stream: str) -> bool:
         """Pass on what is there of a stream; return whether there may be more."""
+        data = self._read(descriptor)
+        return bool(data) and self._take(stream, data)
+
+    def _read(self, descriptor: int) -> bytes:
         self._wait_for_room(self._spool.end)
         try:
-            data = os.read(descriptor, _READ)
+            return os.read(descriptor, _READ)
         except OSError as error:
             if error.errno != errno.EIO:  # so a terminal says that nobody has it open any more
                 raise
-            data = b""
-        if not data:
-            return False
+            return b""
+
+    def _take(self, stream: str, data: bytes) -> bool:
+        """Keep and show a piece; return whether somebody wants more."""
         self._keep(stream, data)
         return self._write(stream, data)
 
