@@ -8,13 +8,15 @@ and what it starts is reached with it.  With a terminal of its own it leads a se
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import shutil
 import struct
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from logbatch.capture.terminal import copy_size
 
@@ -71,7 +73,7 @@ class Child:
                 self.outputs[read] = stream
                 written.append(write)
                 _widen(read)
-            return subprocess.Popen(
+            return _start(
                 command,
                 stdout=written[0],
                 stderr=written[1],
@@ -95,7 +97,7 @@ class Child:
             with contextlib.suppress(OSError):  # we have no terminal
                 copy_size(theirs)
             stdin = theirs if os.isatty(0) else None
-            return subprocess.Popen(
+            return _start(
                 command,
                 stdin=stdin,
                 stdout=theirs,
@@ -104,7 +106,7 @@ class Child:
                 cwd=cwd,
                 start_new_session=True,
                 # One system call: it takes no lock that another thread may hold.
-                preexec_fn=_take_terminal,  # noqa: PLW1509
+                preexec_fn=_take_terminal,
             )
         finally:
             os.close(theirs)
@@ -150,6 +152,17 @@ class Child:
         """Let go of one stream."""
         self.outputs.pop(descriptor, None)
         os.close(descriptor)
+
+
+def _start(command: Sequence[str], **given: Any) -> subprocess.Popen[bytes]:
+    """Start a command; a script that names no interpreter is the shell's, as for `execvp`."""
+    try:
+        return subprocess.Popen(command, **given)
+    except OSError as error:
+        found = shutil.which(command[0]) if error.errno == errno.ENOEXEC else None
+        if found is None:
+            raise
+        return subprocess.Popen(["/bin/sh", found, *command[1:]], **given)
 
 
 def count_waiting(descriptor: int) -> int:

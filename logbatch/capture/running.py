@@ -10,26 +10,26 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Unpack
+from typing import Any, NamedTuple, TypeVar, Unpack
 
-from logbatch.batching.batcher import Batcher
 from logbatch.capture.child import Child
 from logbatch.capture.convert import Converter
 from logbatch.capture.lost import Description, finish_lost_runs
 from logbatch.capture.places import record_of, spools_of
 from logbatch.capture.pump import Pump
-from logbatch.capture.recorder import Recorder
-from logbatch.capture.recording import Ending, Recording, shell_status
-from logbatch.capture.spool import Spool, remove_spool, spool_directory
+from logbatch.capture.record import NoRecord, Record
+from logbatch.capture.recording import Ending, shell_status
+from logbatch.capture.spool import spool_directory
 from logbatch.events.context import host_name, service_is_named
-from logbatch.events.event import LineEncoder
 from logbatch.handler import make_batcher
 from logbatch.identity import new_producer
 from logbatch.keywords import Options
-from logbatch.storage.executions import Executions
 from logbatch.transports.base import Transport
+
+_T = TypeVar("_T")
 
 NOT_FOUND = 127  # as a shell says it
 NOT_RUNNABLE = 126
@@ -103,7 +103,8 @@ class Job:
         self.run_id = run_id or new_producer()
         self.child: Child | None = None
         self._is_cancelled = False
-        self._text = shlex.join(self.command)
+        self._early: list[int] = []  # signals that came before it began
+        self._text = in_words(self.command)
         if "service" not in options and not service_is_named():
             options["service"] = os.path.basename(os.fsdecode(self.command[0]))
         self._open = partial(make_batcher, transport, None, options)
@@ -129,13 +130,13 @@ class Job:
         except OSError as error:
             self._begin_record(started_at, 0).end(Ending(started_at, cannot_start(error), 0.0))
             raise
-        if self._is_cancelled:
-            _put_an_end_to(child)
         with child:
-            record = self._begin_record(started_at, child.pid)
-            lost = self._finish_lost_runs()
+            record = None
             code, missed = None, 0
             try:
+                self._pass_on_early(child)
+                record = self._begin_record(started_at, child.pid)
+                lost = self._finish_lost_runs()
                 missed = self._pump(child, record)
                 code = child.wait()
             except BaseException:
@@ -143,18 +144,30 @@ class Job:
                 raise
             finally:
                 seconds = time.monotonic() - began
-                stored = record.end(Ending(time.time(), code, seconds, missed))
+                if record is not None:
+                    stored = record.end(Ending(time.time(), code, seconds, missed))
             lost.join(_PATIENCE)
         return CompletedRun(self.command, code, self.run_id, seconds, record.sizes, stored)
+
+    def _pass_on_early(self, child: Child) -> None:
+        if self._is_cancelled:
+            _put_an_end_to(child)
+        for number in self._early:
+            child.signal(number)
 
     def signal(self, number: int) -> bool:
         """Pass a signal on to the command and, where it has a group of its own, to all of it.
 
+        One that comes before it has begun is passed on as soon as it has.
+
         Returns:
-            Whether the command has begun, and not ended.
+            Whether the command has not ended.
         """
         child = self.child
-        if child is None or child.returncode is not None:
+        if child is None:
+            self._early.append(number)
+            return True
+        if child.returncode is not None:
             return False
         child.signal(number)
         return True
@@ -166,7 +179,7 @@ class Job:
         if child is not None and child.returncode is None:
             _put_an_end_to(child)
 
-    def _pump(self, child: Child, record: _Record) -> int:
+    def _pump(self, child: Child, record: Record | NoRecord) -> int:
         pump = Pump(
             child,
             record.spool,
@@ -180,7 +193,15 @@ class Job:
 
     # ------------------------------------------------------------------ what it is stored with
 
-    def _begin_record(self, started_at: float, pid: int) -> _Record:
+    def _begin_record(self, started_at: float, pid: int) -> Record | NoRecord:
+        """Begin to record; where there is no place for a spool, the command runs all the same."""
+        directory = spool_directory(spools_of(self._batcher.transport), self.run_id)
+        try:
+            return self._open_record(directory, started_at, pid)
+        except OSError as error:
+            return NoRecord(directory, error, self._batcher)
+
+    def _open_record(self, directory: Path, started_at: float, pid: int) -> Record:
         batcher, encoder = self._batcher, self._encoder
         description = Description(
             run_id=self.run_id,
@@ -193,8 +214,8 @@ class Job:
             keep_output=not batcher.options.redacts,
             progress=self._progress,
         )
-        return _Record(
-            spools_of(batcher.transport),
+        return Record(
+            directory,
             description,
             self._make_converter(pid),
             encoder,
@@ -289,80 +310,28 @@ async def run_async(
         OSError: As `run` does.
     """
     job = Job(command, transport, **given)
-    done = asyncio.ensure_future(asyncio.to_thread(job.run))
+    done = _on_a_thread(job.run)
     try:
         return await asyncio.shield(done)
     except asyncio.CancelledError:
-        job.cancel()
+        _on_a_thread(job.cancel)
         await asyncio.wait([done])
         raise
 
 
-class _Record:
-    """What one run is stored with, from its beginning to its end."""
+def _on_a_thread(function: Callable[[], _T]) -> asyncio.Future[_T]:
+    """Call a function on a thread of its own: asyncio's few may all be busy for long."""
+    executor = ThreadPoolExecutor(1, "logbatch-job")
+    try:
+        return asyncio.get_running_loop().run_in_executor(executor, function)
+    finally:
+        executor.shutdown(wait=False)  # which it does when the function has returned
 
-    def __init__(
-        self,
-        journals: Path,
-        run: Description,
-        converter: Converter,
-        encoder: LineEncoder,
-        batcher: Batcher,
-        inline_bytes: int,
-        on_progress: Callable[[str], object] | None,
-    ) -> None:
-        self._batcher = batcher
-        self.spool = Spool(spool_directory(journals, run.run_id), run.write)
-        rows = None if run.rows is None else Path(run.rows)
-        self._recording = Recording(
-            self.spool.directory,
-            run.execution(),
-            converter,
-            encoder,
-            batcher,
-            None if rows is None else Executions(rows, inline_bytes=inline_bytes),
-            keep_output=run.keep_output,
-            report=batcher.report,
-        )
-        self.sizes = self._recording.sizes
-        self.recorder = Recorder(
-            self._recording,
-            most=batcher.options.max_journal_bytes,
-            on_progress=on_progress,
-            report=batcher.report,
-        )
 
-    def end(self, ending: Ending) -> bool:
-        """Say how the run ended; return whether everything is stored, or safe on its way.
-
-        Raises:
-            KeyboardInterrupt: Somebody does not want to wait for that; the rest stays.
-        """
-        stored = False
-        try:
-            stored = self.recorder.finish(ending) and self._deliver()
-        finally:
-            if stored:
-                remove_spool(self.spool.directory)
-            else:
-                self._batcher.report(
-                    "spool",
-                    "not all that the command printed is stored yet; it is in"
-                    f" {self.spool.directory}, and the next `logbatch run` to the same place, or"
-                    " `logbatch recover`, stores it",
-                )
-        self._recording.close()
-        self.spool.close()
-        return stored
-
-    def _deliver(self) -> bool:
-        """Deliver the events, as long as that goes on; return whether the rest is safe."""
-        pending = self._batcher.stats().pending
-        while not self._batcher.flush():
-            before, pending = pending, self._batcher.stats().pending
-            if pending >= before:
-                break
-        return self._batcher.close() or self._batcher.directory is not None
+def in_words(command: Sequence[str]) -> str:
+    """Return a command as one would type it in a shell; bytes of no character are escaped."""
+    words = shlex.join(os.fsdecode(word) for word in command)
+    return words.encode("utf-8", "backslashreplace").decode()
 
 
 def cannot_start(error: OSError) -> int:

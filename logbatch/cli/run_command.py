@@ -14,6 +14,7 @@ import click
 from logbatch.capture.recording import shell_status
 from logbatch.capture.running import Job, cannot_start
 
+_STANDARD = (0, 1, 2)
 _PASSED_ON = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2")
 _TYPED = ("SIGINT", "SIGQUIT")  # where the child has our terminal, it gets these by itself
 
@@ -35,6 +36,7 @@ def prepare_command(
         raise click.UsageError("commands need Linux or macOS; Python programs run anywhere")
     if not words:
         raise click.UsageError("name a command behind --")
+    _hold_standard_descriptors()
     try:
         job = Job(words, to, **options)
     except ValueError as error:
@@ -43,6 +45,8 @@ def prepare_command(
 
 
 def _run(job: Job) -> int:
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # nobody could learn how it ended
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for name in _PASSED_ON:
         number = getattr(signal, name)
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
@@ -56,6 +60,15 @@ def _run(job: Job) -> int:
         name = os.fsdecode(job.command[0])
         click.echo(f"logbatch run: cannot run {name}: {error.strerror}", err=True)
         return cannot_start(error)
+
+
+def _hold_standard_descriptors() -> None:
+    """Open those of the first three that are closed, so that no file of ours takes their place."""
+    for descriptor in _STANDARD:
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free
 
 
 def _passing_on(job: Job, *, is_typed: bool) -> Callable[[int, FrameType | None], None]:

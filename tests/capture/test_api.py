@@ -8,13 +8,14 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from logbatch import Dataset
-from logbatch.capture import run, run_async
+from logbatch.capture import CompletedRun, run, run_async
 from logbatch.capture.runs import Run, Runs
 from logbatch.testing import CapturingTransport
 
@@ -158,6 +159,41 @@ def test_a_task_that_is_cancelled(logs: Path) -> None:
     assert time.monotonic() - started < 30
     (kept,) = Runs(logs / "runs.db").newest(None)
     assert -signal.SIGTERM == kept.exit_code
+
+
+def test_a_command_that_will_not_end(logs: Path) -> None:
+    """The event loop goes on while it is ended by force."""
+
+    async def cancel() -> int:
+        words = ["sh", "-c", "trap '' TERM; echo 1/2; while :; do sleep 0.1; done"]
+        ready = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        tell = partial(loop.call_soon_threadsafe, ready.set)
+        task = asyncio.ensure_future(
+            run_async(words, f"jsonl:{logs}", on_progress=lambda _: tell())
+        )
+        await ready.wait()
+        task.cancel()
+        turns = 0
+        while not task.done():
+            await asyncio.sleep(0.01)
+            turns += 1
+        return turns
+
+    assert asyncio.run(cancel()) > 5
+
+
+def test_many_at_once(logs: Path, tmp_path: Path) -> None:
+    """Commands that wait for one another all run, whatever else asyncio's threads are busy with."""
+    count = 40
+    script = f"touch $0; while [ $(ls {tmp_path}/it | wc -l) -lt {count} ]; do sleep 0.2; done"
+    (tmp_path / "it").mkdir()
+
+    async def all_of_them() -> list[CompletedRun]:
+        words = [["sh", "-c", script, f"{tmp_path}/it/{number}"] for number in range(count)]
+        return await asyncio.gather(*(run_async(each, f"jsonl:{logs}") for each in words))
+
+    assert count * [0] == [done.returncode for done in asyncio.run(all_of_them())]
 
 
 def test_an_interrupt(logs: Path) -> None:
