@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from logbatch.capture.terminal import copy_size
+from logbatch.capture.terminal import copy_size, shows_all
 
 if sys.platform != "win32":
     import fcntl
@@ -93,7 +93,8 @@ class Child:
         self.outputs[ours] = "stdout"
         self.terminal = ours
         try:
-            _keep_line_ends(theirs)
+            if not shows_all():
+                _keep_line_ends(theirs)
             with contextlib.suppress(OSError):  # we have no terminal
                 copy_size(theirs)
             stdin = theirs if os.isatty(0) else None
@@ -171,9 +172,9 @@ def count_waiting(descriptor: int) -> int:
 
 
 def _has_terminal() -> bool:
-    """Return whether this process is in the foreground of a terminal that it reads from."""
-    with contextlib.suppress(OSError, AttributeError):
-        return os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
+    """Return whether this process reads from its terminal, in the foreground or not yet (`fg`)."""
+    with contextlib.suppress(OSError):
+        return os.isatty(0) and os.tcgetpgrp(0) > 0
     return False
 
 
@@ -190,7 +191,7 @@ def _take_terminal() -> None:
 
 
 def _keep_line_ends(terminal: int) -> None:
-    """Have a terminal pass on what is written as it is; ours may add what is to be added."""
+    """Have a terminal pass on what is written as it is, as to a file."""
     mode = termios.tcgetattr(terminal)
     mode[1] &= ~termios.OPOST
     termios.tcsetattr(terminal, termios.TCSANOW, mode)

@@ -121,8 +121,8 @@ class Pump:
     def _pass_on_keys(self, selector: selectors.BaseSelector) -> None:
         """Pass on what was typed."""
         assert self._child.terminal is not None
-        keys = os.read(KEYS, _READ)
         try:
+            keys = os.read(KEYS, _READ)
             os.write(self._child.terminal, keys)
         except OSError:
             keys = b""

@@ -31,6 +31,8 @@ def lending_keys(terminal: int) -> Iterator[bool]:
         return
     before = termios.tcgetattr(KEYS)
     mode = termios.tcgetattr(KEYS)
+    if shows_all():
+        mode[1] &= ~termios.OPOST
     mode[0] &= ~(termios.ICRNL | termios.IXON)
     mode[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG | termios.IEXTEN)
     mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
@@ -39,7 +41,16 @@ def lending_keys(terminal: int) -> Iterator[bool]:
         try:
             yield True
         finally:
-            termios.tcsetattr(KEYS, termios.TCSADRAIN, before)
+            with contextlib.suppress(termios.error):  # it has been closed
+                termios.tcsetattr(KEYS, termios.TCSADRAIN, before)
+
+
+def shows_all() -> bool:
+    """Return whether our terminal gives keys and shows output: the child's does the rest alone.
+
+    What line ends become is then said by the child's, which may change it: ours adds nothing.
+    """
+    return os.isatty(KEYS) and os.isatty(1) and os.path.samestat(os.fstat(KEYS), os.fstat(1))
 
 
 @contextlib.contextmanager

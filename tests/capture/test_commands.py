@@ -268,7 +268,35 @@ def test_size_of_a_terminal_and_escapes(logs: Path) -> None:
 
     assert b"31 77" in shown and b"\033[31mred\033[0m" in shown
     assert ["31 77", "red"] == [row["message"] for row in read(logs)]
-    assert b"\033[31mred\033[0m\n" in show(logs)
+    assert b"\033[31mred\033[0m\r\n" in show(logs)
+
+
+RAW = """
+import os, termios, tty
+before = termios.tcgetattr(0)
+tty.setraw(0)
+os.write(1, b"a\\nb\\n")
+termios.tcsetattr(0, termios.TCSADRAIN, before)
+os.write(1, b"c\\n")
+"""
+
+
+def test_line_ends_in_a_terminal(logs: Path) -> None:
+    """What they become is the command's choice, as if it were alone: editors make it none."""
+    words = [sys.executable, "-c", RAW]
+    alone = type_into(words, [])
+
+    assert (b"a\nb\nc\r\n", 0) == alone
+    assert alone == type_into(command_line(logs, *words, options=["--pty"]), [])
+
+
+def test_from_the_background_to_the_front(logs: Path) -> None:
+    """What is typed reaches a job of an interactive shell after `fg`."""
+    words = command_line(logs, "sh", "-c", "read line; echo got $line; exit 3")
+    script = f"set -m; {shlex.join(words)} & sleep 0.5; echo front; fg >/dev/null; exit $?"
+    shown, status = type_into(["bash", "--norc", "-c", script], [(b"front\r\n", b"hello\n")])
+
+    assert b"got hello" in shown and 3 == status
 
 
 # ------------------------------------------------------------------ progress
