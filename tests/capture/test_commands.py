@@ -3,45 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import pty
 import random
-import select
 import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from running import ask, command_line, list_runs, run, running, show, type_into
 from waiting import wait_until
 
 from logbatch import Dataset
-
-LOGBATCH = [sys.executable, "-m", "logbatch"]
 
 
 @pytest.fixture
 def logs(tmp_path: Path) -> Path:
     """Where it is stored."""
     return tmp_path / "logs"
-
-
-def command_line(logs: Path, *words: str, options: Sequence[str] = ()) -> list[str]:
-    """The command line that runs something."""
-    return [*LOGBATCH, "run", "--to", f"jsonl:{logs}", *options, "--", *words]
-
-
-def run(
-    logs: Path, *words: str, options: Sequence[str] = (), **given: Any
-) -> subprocess.CompletedProcess[bytes]:
-    """Run something."""
-    words = tuple(command_line(logs, *words, options=options))
-    return subprocess.run(words, capture_output=True, timeout=60, check=False, **given)
 
 
 def read(logs: Path, where: str | None = None) -> list[dict[str, Any]]:
@@ -54,35 +36,6 @@ def read_end(logs: Path) -> dict[str, Any]:
     """The event of the end of the only run, with its attributes."""
     (row,) = Dataset(logs).rows("event=end")
     return {**row, **row["attributes"]}
-
-
-def show(logs: Path, *words: str) -> bytes:
-    """What `logbatch runs show` prints of the last run."""
-    return ask("runs", "show", str(logs), "last", *words)
-
-
-def ask(*words: str) -> bytes:
-    """What a command prints."""
-    done = subprocess.run([*LOGBATCH, *words], capture_output=True, timeout=60, check=False)
-    assert 0 == done.returncode, done.stderr
-    return done.stdout
-
-
-def list_runs(logs: Path) -> list[dict[str, Any]]:
-    """The runs, the newest first."""
-    return [json.loads(line) for line in ask("runs", str(logs), "--json").splitlines()]
-
-
-@contextlib.contextmanager
-def running(*words: str, **given: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that does not outlive the test."""
-    process = subprocess.Popen(words, **given)
-    try:
-        with process:
-            yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
 
 
 # ------------------------------------------------------------------ as if alone
@@ -207,31 +160,6 @@ def test_a_signal_that_the_command_handles(logs: Path) -> None:
         assert b"ready\n" == process.stdout.readline()
         process.terminate()
         assert (b"caught\n", 5) == (process.stdout.read(), process.wait(60))
-
-
-def type_into(words: Sequence[str], steps: Sequence[tuple[bytes, bytes]]) -> tuple[bytes, int]:
-    """Run something in a terminal; wait for a text, type another, and so on to its end."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execvp(words[0], list(words))
-    shown, status = b"", -1
-    waiting = list(steps)
-    deadline = time.monotonic() + 60
-    try:
-        while time.monotonic() < deadline:
-            if not select.select([terminal], [], [], 0.1)[0]:
-                continue
-            try:
-                shown += os.read(terminal, 65536)
-            except OSError:
-                break
-            if waiting and waiting[0][0] in shown:
-                os.write(terminal, waiting.pop(0)[1])
-    finally:
-        os.close(terminal)
-        _, status = os.waitpid(pid, 0)
-    assert not waiting, shown
-    return shown, os.waitstatus_to_exitcode(status)
 
 
 @pytest.mark.parametrize("options", [[], ["--pty"]])
