@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
 from types import FunctionType
@@ -178,7 +178,7 @@ def _differs(before: tuple[Any, ...], fields: dict[str, Any]) -> bool:
     return any(fields.get(name) is not value for name, value in zip(_NAMES, before, strict=True))
 
 
-@cache
+@lru_cache(4096)
 def _was_taken_there(pid: object) -> bool:
     """Return whether a record of another process was stored there: it is run by us as well.
 
