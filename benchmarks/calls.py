@@ -134,6 +134,9 @@ class Contender:
         """Remove what was written."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def _url(self) -> str:
+        return f"{self.name}:{self._folder / 'logs.db' if self.name == 'sqlite' else self._folder}"
+
     def _open_logging(self) -> tuple[Log, Callable[[], object]]:
         logger = logging.Logger("bench", logging.INFO)
         handler: logging.Handler = logging.NullHandler()
@@ -147,7 +150,7 @@ class Contender:
                 )
             )
         elif self.name != "null":
-            handler = logbatch.BatchHandler(f"{self.name}:{self._folder}")
+            handler = logbatch.BatchHandler(self._url())
         logger.addHandler(handler)
         return logger, handler.close
 
@@ -166,7 +169,7 @@ class Contender:
             chain.append(_drop)
             logger, close = structlog.BytesLogger(io.BytesIO()), lambda: None
         else:
-            last = logbatch.BatchProcessor(f"{self.name}:{self._folder}", final=True)
+            last = logbatch.BatchProcessor(self._url(), final=True)
             chain.append(last)
             logger, close = structlog.BytesLogger(io.BytesIO()), last.close
         bound = structlog.make_filtering_bound_logger(logging.INFO)
@@ -293,7 +296,7 @@ def main() -> None:
     print(f"Python {sys.version.split()[0]}; floor in microseconds, the others as ratios to it")
     with tempfile.TemporaryDirectory() as folder:
         place = pathlib.Path(folder)
-        names = ["null", "file", "jsonl", "parquet"]
+        names = ["null", "file", "jsonl", "parquet", "sqlite"]
         contenders = [Contender(place / name, name) for name in names]
         for kind in KINDS:
             if given.kind and not any(part in kind for part in given.kind):

@@ -42,9 +42,9 @@ class BatchHandler(Frontend, logging.Handler):  # type: ignore[misc]  # flush an
         flush_interval: Seconds the oldest event may wait before its batch is sent, or
             `"adaptive"`: 0.5 while events flow, 2.0 while they trickle.  Default 1.0.
         max_batch_size: Events that make a batch due, and the most in one.  Default 100,000; over
-            HTTP 5,000; for an object 10,000.
-        max_batch_bytes: The same in bytes of JSON.  Default 16 MiB; over HTTP 2 MiB; for an
-            object 4 MiB.
+            HTTP 5,000; to SQLite 20,000; for an object 10,000.
+        max_batch_bytes: The same in bytes of JSON.  Default 16 MiB; over HTTP 2 MiB; to SQLite
+            8 MiB; for an object 4 MiB.
         flush_level: Events of this level and above are sent at once, with all before them: a name,
             a number, or `"never"`.  Default `"ERROR"`.
         durability: `"process"`: no accepted event is lost however the process ends.  `"power"`:
@@ -74,7 +74,7 @@ class BatchHandler(Frontend, logging.Handler):  # type: ignore[misc]  # flush an
         on_error: A function of (kind, text, exception or None), called when something goes wrong,
             on the thread where it does.  What it raises is ignored.  Default None.
 
-    Options of files, in the environment `LOGBATCH_PARQUET_<NAME>` and `LOGBATCH_JSONL_<NAME>`:
+    Options of files, in the environment `LOGBATCH_PARQUET_<NAME>` (`…_JSONL_…`, `…_SQLITE_…`):
         compression: Of Parquet files: `"zstd"`, `"snappy"`, `"gzip"`, `"lz4"`, `"brotli"`,
             `"none"`; default `"zstd"`.  Of JSON Lines files that are rotated: `"zstd"`, `"gzip"`,
             `"none"`; default `"none"`.
@@ -83,9 +83,9 @@ class BatchHandler(Frontend, logging.Handler):  # type: ignore[misc]  # flush an
         compact_share: How much of one core that may take, from 0.01 to 1.  Default 0.1.
         compact_bytes: The most bytes in a file that is made so.  Default 32 MiB.
         retain_age: How old records may become, `"14d"` or seconds: files whose newest record is
-            older are removed.  Default none.
-        retain_bytes: What all files of the directory may take of the disk, `"5GB"` or bytes: the
-            oldest are removed.  Default none.
+            older are removed, of SQLite single records.  Default none.
+        retain_bytes: What all files of the directory, or a SQLite file, may take of the disk,
+            `"5GB"` or bytes: the oldest are removed.  Default none.
         rotate_bytes: The most bytes in a JSON Lines file.  Default 128 MiB.
         rotate_seconds: Seconds after which a JSON Lines file is rotated.  Default 86,400.
 

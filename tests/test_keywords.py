@@ -17,11 +17,13 @@ from logbatch.transports import build
 from logbatch.transports.http.transport import HttpTransport
 from logbatch.transports.jsonl import JsonlTransport
 from logbatch.transports.parquet import ParquetTransport
+from logbatch.transports.sqlite import SqliteTransport
 
 TYPED = get_type_hints(Options)
 KINDS: dict[str, Any] = {
     "parquet:logs": ParquetTransport,
     "jsonl:logs": JsonlTransport,
+    "sqlite:logs.db": SqliteTransport,
     "https://h": HttpTransport,
 }
 IN_FRONT = {"path", "url", "columns"}  # not among the keywords: in the URL, or a parameter

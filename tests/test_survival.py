@@ -2,9 +2,11 @@
 
 import logging
 import os
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow.dataset
@@ -91,6 +93,36 @@ def test_nothing_is_lost_and_nothing_twice(
     if scheme == "parquet":
         plain = pyarrow.dataset.dataset(tmp_path / "logs", format="parquet")
         assert RECORDS == plain.count_rows()
+
+
+@pytest.mark.parametrize(
+    ("way", "method"),
+    [
+        ("end", "fork"),
+        ("SIGKILL", "fork"),
+        ("atexit", "fork"),
+        ("os.fork", "fork"),
+        ("C fork", "fork"),
+        ("process", "spawn"),
+        ("pool", "fork"),
+    ],
+)
+def test_nothing_is_lost_and_nothing_twice_in_sqlite(tmp_path: Path, way: str, method: str) -> None:
+    """The same, for the ways that differ: one file is shared by all processes."""
+    if "FAKETIME" in os.environ and (way, method) in SHARING:
+        pytest.skip("libfaketime's lock is shared by forked processes; one that dies may hold it")
+    if way == "C fork" and MAY_CRASH:
+        pytest.skip(MAY_CRASH)
+    url = f"sqlite:{tmp_path / 'logs.db'}"
+    run(url, way, method)
+    recovered = recover(build(url))
+    assert 0 == recovered.left
+    if way in CLEAN:
+        assert 0 == recovered.events
+    assert [] == list((tmp_path / ".logs.db.journal").iterdir())
+    with closing(sqlite3.connect(tmp_path / "logs.db")) as connection:
+        found = connection.execute("SELECT json_extract(attributes, '$.n') FROM events")
+        assert list(range(RECORDS)) == sorted(n for (n,) in found)
 
 
 def test_a_live_handler_finishes_what_a_killed_process_left(tmp_path: Path) -> None:

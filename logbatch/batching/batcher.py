@@ -187,6 +187,20 @@ class Batcher:
             self._wake(session, 0)  # a record may have any level; this one's is no number
         return True
 
+    @property
+    def producer(self) -> str:
+        """Under which events go out that are appended now."""
+        return self._session.journal.producer
+
+    def has_room(self, need: int, within: int) -> bool:
+        """Return whether events will find room.
+
+        Args:
+            need: Bytes of all of them.
+            within: The most bytes that may wait then; or as many as are allowed, if those are less.
+        """
+        return self._session.writer.has_room(need, within)
+
     def _append(self, line: bytes, level: int) -> bool:
         """Append without looking at the event: it has been redacted, and is no repeat."""
         return Batcher.append(self, line, level)

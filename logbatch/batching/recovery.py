@@ -68,7 +68,7 @@ class Recovery:
         self._directory = directory = journal_directory(meant_for or transport)
         rejected = directory / "rejected" if directory is not None else None
         options = BatchOptions.build({}, defaults=transport.defaults)
-        self._transport = transport
+        self.transport = transport
         self._counters, self._trouble = Counters(), Trouble()
         self._delivery = Delivery(transport, rejected, self._trouble, self._counters, clock)
         self._takeover = Takeover(directory, self._delivery, options, self._counters, self._trouble)
@@ -147,7 +147,7 @@ class Recovery:
     def end(self) -> Recovered:
         """Leave what is not finished to others, and say what was done."""
         self._takeover.give_up()
-        self._transport.close()
+        self.transport.close()
         left = self._find_left()
         counts = self._count(left)
         return Recovered(

@@ -16,7 +16,7 @@ from logbatch.capture.failures import Failures
 from logbatch.capture.logs import Records, RunHandler
 from logbatch.capture.program import Program, run
 from logbatch.capture.structlog_events import Events
-from logbatch.events.context import host_name
+from logbatch.events.context import host_name, service_is_named
 from logbatch.forks import call_in_child
 from logbatch.identity import new_producer
 from logbatch.journal.crashes import CrashFile, collect_crashes
@@ -95,9 +95,7 @@ class PythonRun:
 
 def _naming(program: Program) -> dict[str, str]:
     """Name the service after the program, unless the environment names it."""
-    if os.environ.get("LOGBATCH_SERVICE") or os.environ.get("OTEL_SERVICE_NAME"):
-        return {}
-    return {"service": program.name()}
+    return {} if service_is_named() else {"service": program.name()}
 
 
 def _place_for_children(to: str | None, destination: str | None) -> str | None:

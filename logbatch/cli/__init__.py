@@ -4,7 +4,8 @@ Importing this package loads none of the libraries of the extra `tools`; `main` 
 one is missing it prints in one line what to install.
 
 Exit codes: 0 done; 1 an expected failure, explained in one line on stderr; 2 wrong usage; 3 a bug
-in logbatch; 130 interrupted by Ctrl-C; 141 the reader of a pipe went away, as for any Unix tool.
+in logbatch; 130 interrupted by Ctrl-C; 141 the reader of a pipe went away, as for any Unix tool;
+143 ended by SIGTERM, which for a command that goes on until then is 0.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
+
+from logbatch.cli.ending import ending
 
 _T = TypeVar("_T")
 
@@ -32,9 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = _prepare_run(words[1:])
         # Here, where nothing catches anything: what the program raises is the interpreter's.
         return found if isinstance(found, int) else found()
-    if arguments is None:  # the process is ours
-        _do_without_numpy()
-    return _explaining(lambda: _run_command(words))
+    with ending(words):
+        if arguments is None:  # the process is ours
+            _do_without_numpy()
+        return _explaining(lambda: _run_command(words))
 
 
 def _run_command(words: Sequence[str]) -> int:

@@ -20,7 +20,7 @@ from logbatch.errors import LogbatchError
 from logbatch.version import VERSION
 
 _COMMANDS = (
-    *("run", "demo", "tail", "query", "stats", "export"),
+    *("run", "runs", "demo", "tail", "query", "stats", "export"),
     *("verify", "compact", "retain", "recover", "replay", "serve"),
 )
 _CLOSED_PIPE = 141  # 128 + SIGPIPE, as the shell reports it for other tools
@@ -63,6 +63,8 @@ def _load(name: str) -> click.Command:
             from logbatch.cli.stats import command
         case "export":
             from logbatch.cli.export import command
+        case "runs":
+            from logbatch.cli.runs import command
         case "verify":
             from logbatch.cli.verify import command
         case "compact":
@@ -113,7 +115,7 @@ def group() -> None:
     """
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Run a command; whatever happens becomes an exit code and at most a few lines on stderr."""
     revive_streams()
     use_safe_streams()
@@ -124,7 +126,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         finish_streams()
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(arguments: Sequence[str]) -> int:
     try:
         result = group.main(arguments, prog_name="logbatch", standalone_mode=False)
     except click.exceptions.Abort:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import re
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +55,7 @@ _PAUSE = 60.0  # seconds between two runs of --watch
     help="Make Parquet of JSON Lines; where there is Parquet already, that is done anyway.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
-@click.option("--watch", is_flag=True, help="Do it again every minute; Ctrl-C ends that.")
+@click.option("--watch", is_flag=True, help="Do it again every minute until Ctrl-C or SIGTERM.")
 @click.option(
     "--workers",
     type=click.IntRange(1),
@@ -122,34 +118,19 @@ def command(
     if not watch:
         _show(_run(path, options), terminal)
         return
-    with _stopped() as stopped:
-        while not stopped.is_set():
-            try:
-                report = _run(path, options)
-                if report.changed or report.failures:
-                    click.echo(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} UTC")
-                    _tell(report, terminal)
-            except MaintenanceBusy as error:
-                click.echo(f"{escape(str(error))}; waiting for its end", err=True)
-            stopped.wait(_PAUSE)
-
-
-@contextmanager
-def _stopped() -> Iterator[threading.Event]:
-    """Let SIGTERM end what is going on, as Ctrl-C does, but as it was wanted."""
-
-    def end(_number: int, _frame: object) -> None:
-        raise SystemExit(0)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield threading.Event()
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    while True:
+        try:
+            report = _run(path, options)
+            if report.changed or report.failures:
+                click.echo(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} UTC")
+                _tell(report, terminal)
+        except MaintenanceBusy as error:
+            click.echo(f"{escape(str(error))}; waiting for its end", err=True)
+        time.sleep(_PAUSE)
 
 
 def _split(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    return [name.strip() for name in text.split(",")] if text.strip() else []
 
 
 def _make_options(**given: Any) -> Options:
@@ -175,19 +156,19 @@ def _run(directory: Path, options: Options) -> Report:
 
 
 def describe(done: Done, seconds: float) -> str:
-    """Say how far it is: a bar, files, bytes, rows, rows a second and the time left.
+    """Say how far it is: a bar, the time left, files, bytes, rows, and rows a second.
 
-    A row that was read and not yet written counts half.
+    A row that was read and not yet written counts half.  A narrow terminal cuts off the end.
     """
     total, read = done.total, done.read
     share = _share(done)
     bar = ("=" * int(share * _BAR)).ljust(_BAR)
     rows = (read.rows + done.written) // 2
     rate = rows / seconds if seconds else 0.0
-    left = f", {seconds / share - seconds:.0f} s left" if share > 0.02 else ""
+    left = f"{seconds / share - seconds:.0f} s left, " if share > 0.02 else ""
     return (
-        f"[{bar}] {min(read.files, total.files):,}/{total.files:,} files,"
-        f" {readable(min(read.bytes, total.bytes))}, {rows:,} rows, {rate:,.0f}/s{left}"
+        f"[{bar}] {left}{min(read.files, total.files):,}/{total.files:,} files,"
+        f" {readable(min(read.bytes, total.bytes))}, {rows:,} rows, {rate:,.0f}/s"
     )
 
 

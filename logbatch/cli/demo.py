@@ -176,10 +176,13 @@ class _Clock:
         self._seconds = seconds
         self._tick = tick
 
+    def is_set(self) -> bool:
+        return time.monotonic() - self._start >= self._seconds
+
     def wait(self, timeout: float) -> bool:
         passed = time.monotonic() - self._start
         self._tick(min(passed, self._seconds))
-        if passed >= self._seconds:
+        if self.is_set():
             return True
         time.sleep(min(timeout, self._seconds - passed))
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import time
@@ -13,10 +14,13 @@ import click
 
 from logbatch.cli.escape import escape
 from logbatch.errors import DatasetError
-from logbatch.places import expand_user
+from logbatch.places import expand_user, log_path
+from logbatch.transports import VARIABLE
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
+_OURS = (".journal", ".receiver", "date=", "runs.db")  # how names begin in a directory of ours
+_SQLITE = b"SQLite format 3\0"  # what such a file begins with
 _LOOK = 0.1  # seconds between two looks for a directory
 
 A_PATH = click.Path(path_type=Path, readable=False)
@@ -56,12 +60,33 @@ def find_directory(given: Path | None) -> Path:
     from logbatch.dataset.listing import list_directory
 
     path = _path_of_argument(given)
+    refuse_sqlite(path)
     hint = "" if given else "; name a DIR, or set LOGBATCH_TRANSPORT"
     names = list_directory(path, hint)
-    ours = [name for name in names if name.startswith((".journal", ".receiver", "date="))]
+    ours = [name for name in names if name.startswith(_OURS)]
     if not ours and any(not name.startswith(".") for name in names):
         raise DatasetError(f"{path} holds no logs of logbatch{hint}")
     return path
+
+
+def find_runs(given: Path | None) -> Path:
+    """Return the file with the record of runs; it need not be there.
+
+    Args:
+        given: The directory that the user wrote, or the file itself; None means the directory that
+            `logbatch run` writes to by default.
+
+    Raises:
+        DatasetError: There is no such directory.
+    """
+    from logbatch.dataset.listing import list_directory
+    from logbatch.storage.executions import FILE
+
+    path = parse_directory(str(given))[1] if given else _path_of(None) or log_path("logbatch")
+    if path.is_file():
+        return path
+    list_directory(path, "" if given else "; name a DIR, or set LOGBATCH_TRANSPORT")
+    return path / FILE
 
 
 def _path_of_argument(given: Path | None) -> Path:
@@ -78,6 +103,8 @@ def parse_directory(text: str) -> tuple[str | None, Path]:
         DatasetError: It is a URL of something else, or a wrong one.
     """
     kind = text.partition(":")[0].lower() if ":" in text else None
+    if kind == "sqlite":
+        raise DatasetError(_explain_sqlite(_file_of(text)))
     if kind in ("http", "https"):
         raise DatasetError(f"{kind}:… is not a directory; what was sent there is at the server")
     if kind not in ("parquet", "jsonl"):
@@ -90,7 +117,40 @@ def parse_directory(text: str) -> tuple[str | None, Path]:
     return kind, path
 
 
+def refuse_sqlite(path: Path) -> None:
+    """Say how to ask a file of SQLite's, where a path is that of one.
+
+    Raises:
+        DatasetError: It is.
+    """
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        if file.read(len(_SQLITE)) == _SQLITE:
+            raise DatasetError(_explain_sqlite(path))
+
+
+def _explain_sqlite(path: Path) -> str:
+    return (
+        f"{path} is a SQLite file, not a directory; ask it in SQL: sqlite3 {for_shell(path)} "
+        '"SELECT timestamp, level, logger, message FROM events ORDER BY timestamp DESC LIMIT 20"'
+    )
+
+
+def _file_of(url: str) -> Path:
+    from logbatch.transports import build
+    from logbatch.transports.sqlite import SqliteTransport
+
+    try:
+        transport = build(url)
+    except ValueError as error:
+        raise DatasetError(str(error)) from None
+    assert isinstance(transport, SqliteTransport)
+    return transport.path
+
+
 def _default() -> Path:
+    url = os.environ.get(VARIABLE, "")
+    if url.lower().startswith("sqlite:"):
+        raise DatasetError(f"{VARIABLE}: {_explain_sqlite(_file_of(url))}")
     path = _path_of(None)
     if path is None:
         raise DatasetError("LOGBATCH_TRANSPORT names no directory of this machine; name a DIR")

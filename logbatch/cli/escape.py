@@ -16,6 +16,7 @@ https://trojansource.codes/.
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import re
@@ -35,6 +36,9 @@ _SELECTOR = f"(?<![{_SYMBOL}])[\ufe0e\ufe0f]"
 _DANGEROUS = re.compile(f"[{_UNSAFE}]|{_SELECTOR}")
 _AMBIGUOUS = r"\\(?=[nrt\\]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}" + f"|[{_UNSAFE}\ufe0e\ufe0f])"
 _ESCAPED = re.compile(f"[{_UNSAFE}]|{_SELECTOR}|{_AMBIGUOUS}")
+_BEGUN = re.compile(  # what the next character may belong to
+    r"(?:\\*\r|\\+[xuU]?[0-9a-f]{0,7}|" + f"[{_SYMBOL}])" + r"\Z"
+)
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t", "\\": r"\\"}
 
 
@@ -46,6 +50,31 @@ def escape(text: str) -> str:
 def escape_lines(text: str) -> list[str]:
     """Escape a text of several lines, keeping only its line breaks."""
     return [escape(line) for line in text.replace("\r\n", "\n").split("\n")]
+
+
+class Escaper:
+    """Make what a program printed safe to show, as it comes; line breaks and tabs stay as they are.
+
+    A byte that is no text is shown as a surrogate, `\\udc80` to `\\udcff`.
+    """
+
+    def __init__(self) -> None:
+        self._decode = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode
+        self._left = ""
+
+    def feed(self, data: bytes, *, end: bool = False) -> str:
+        """Take the next bytes, and return what can be shown of them.
+
+        Args:
+            data: The bytes.
+            end: Whether they are the last ones, so that nothing needs to wait for others.
+        """
+        text = self._left + self._decode(data, end)
+        begun = None if end else _BEGUN.search(text)
+        cut = begun.start() if begun else len(text)
+        self._left = text[cut:]
+        lines = (line.split("\t") for line in text[:cut].replace("\r\n", "\n").split("\n"))
+        return "\n".join("\t".join(map(escape, parts)) for parts in lines)
 
 
 def is_safe(text: str) -> bool:

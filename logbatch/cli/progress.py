@@ -71,7 +71,7 @@ class Progress:
             if now < self._due:
                 return
             self._due = now + (_EVERY if self._in_place else _SELDOM)
-            self._write(f"{self._tell()}, {now - self._begin:.0f} s")
+            self._write(f"{self._tell()}, {now - self._begin:.0f} s so far")
 
     def clear(self) -> None:
         """Take the line away, for something else to be printed; it comes again a second later."""

@@ -101,6 +101,7 @@ def command(
       logbatch query logs "FROM logs WHERE levelno >= 40" -o errors.parquet
       logbatch query logs - --format csv < report.sql > report.csv
     """
+    from logbatch.dataset.export import check_outside
     from logbatch.dataset.reader import Dataset
 
     directory, sql = _split(words)
@@ -108,6 +109,8 @@ def command(
     if form == "parquet" and output is None and sys.stdout.isatty():
         raise click.UsageError("Parquet is not for a terminal: use --output FILE, or a pipe.")
     path = find_directory(directory)
+    if output is not None:
+        check_outside(path, output)
     with Progress(lambda: "the query runs"):
         table = Dataset(path).sql(sql, timeout=timeout, memory_limit=memory_limit)
     if output is None:
@@ -161,11 +164,17 @@ def _write(table: pa.Table, form: str, file: IO[bytes]) -> None:
 @contextmanager
 def _replacing(output: Path) -> Iterator[IO[bytes]]:
     """Open a file that replaces another only when it is complete."""
+    from logbatch.dataset.export import naming
+
     if not output.parent.is_dir():
         raise click.ClickException(f"there is no directory {output.parent}")
     if output.exists() and not output.is_file():  # a device, a named pipe
-        with open(output, "wb") as file:
+        with naming(output), open(output, "wb") as file:
             yield file
         return
-    with replacing(output) as descriptor, open(descriptor, "wb", closefd=False) as file:
+    with (
+        naming(output),
+        replacing(output) as descriptor,
+        open(descriptor, "wb", closefd=False) as file,
+    ):
         yield file

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from logbatch.batching.recovery import PATIENCE, Recovered, Recovery
+from logbatch.capture.lost import recover_runs
 from logbatch.cli.destination import build_transport, sending_options
 from logbatch.cli.directory import find_directory, parse_directory
 from logbatch.cli.progress import Progress, on_screen
@@ -26,6 +27,7 @@ _TYPES = {
     "string": "string",
     "timestamp[us, tz=UTC]": "timestamp",
 }
+_HTTP = ("http://", "https://")
 
 
 @click.command("recover")
@@ -58,6 +60,8 @@ def command(
     published once, however often and by however many processes this is run: each waits until all is
     published.
 
+    For a sqlite: URL, what processes left that logged to this file is written to it.
+
     For an https: URL, it sends what this user's processes that sent there left on this machine, and
     tries again where the network fails.
 
@@ -65,6 +69,7 @@ def command(
     Examples:
       logbatch recover logs
       logbatch recover logs --to jsonl
+      logbatch recover sqlite:logs.db
       logbatch recover https://logs.example.org/ --token env:APP_TOKEN
       logbatch recover https://old.example.org/ --to https://new.example.org/
     """
@@ -80,7 +85,14 @@ def command(
         directory = find_directory(Path(place) if place else None)
         _check_journals(directory)
         recovery = Recovery(_transport(directory, to or kind), timeout=timeout)
-    _tell(_run(recovery))
+    runs = recover_runs(recovery.transport, _complain)
+    if runs:
+        click.echo(f"finished {counted(runs, 'run')} of dead processes")
+    _tell(_run(recovery), quietly=runs > 0)
+
+
+def _complain(_kind: str, text: str) -> None:
+    click.echo(f"logbatch: {text}", err=True)
 
 
 def _run(recovery: Recovery) -> Recovered:
@@ -99,14 +111,14 @@ def _run(recovery: Recovery) -> Recovered:
     return done
 
 
-def _tell(done: Recovered) -> None:
+def _tell(done: Recovered, *, quietly: bool) -> None:
     if done.producers:
         published = counted(done.events, "record")
         journals = counted(done.producers, "journal")
         click.echo(f"published {published} from {journals} of dead processes")
     elif done.by_others and not done.left:
         click.echo("nothing left to recover: another process has published it")
-    elif not done.left:
+    elif not done.left and not quietly:
         click.echo("nothing to recover: no dead process left anything")
     if done.left > done.elsewhere:
         raise click.ClickException(
@@ -120,13 +132,13 @@ def _tell(done: Recovered) -> None:
 
 
 def _is_url(place: str) -> bool:
-    return place.lower().startswith(("http://", "https://"))
+    return place.lower().startswith((*_HTTP, "sqlite:"))
 
 
 def _meant_for(url: str) -> BaseTransport:
     """Return a transport for the URL that records were meant for; nothing is sent there."""
     try:
-        return build(url, insecure=True)
+        return build(url, insecure=True) if url.lower().startswith(_HTTP) else build(url)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 

@@ -14,7 +14,7 @@ from logbatch.batching.backoff import Backoff
 from logbatch.batching.counters import Counters
 from logbatch.batching.delivery import Delivery
 from logbatch.cli.destination import build_transport, sending_options
-from logbatch.cli.directory import A_PATH
+from logbatch.cli.directory import A_PATH, refuse_sqlite
 from logbatch.cli.progress import Progress
 from logbatch.cli.sizes import counted
 from logbatch.dataset.batches import batches_of_directory, batches_of_letters
@@ -91,6 +91,7 @@ def _tell_failures(rejected: int, bad: list[str]) -> None:
 def _read(path: Path, bad: list[str]) -> Iterator[Batch]:
     """Find out what is there, and read it; lines that cannot be read are listed in `bad`."""
     if not path.is_dir():
+        refuse_sqlite(path)
         return batches_of_letters(path, _SIZE, bad.append)
     list_directory(path)  # says what is wrong with it, where something is
     if list_folders(path):

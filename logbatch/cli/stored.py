@@ -105,7 +105,7 @@ def _add_up(name: str, files: Sequence[File]) -> Size:
         len(files),
         sum(file.length for file in files),
         sum(known) if len(known) == len(files) else None,
-        min(file.bounds.high for file in files),
+        min(file.newest for file in files),
     )
 
 

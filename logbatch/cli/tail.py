@@ -99,6 +99,9 @@ class _Never:
         self._progress = progress
         self._hint = hint
 
+    def is_set(self) -> bool:
+        return False
+
     def wait(self, timeout: float) -> bool:
         self._progress.end()
         self._hint.tell()

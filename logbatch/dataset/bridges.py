@@ -28,6 +28,7 @@ from logbatch.dataset.source import TRIES, Source
 from logbatch.dataset.tables import Scanner, read_rest, split
 from logbatch.errors import DatasetError
 from logbatch.identity import Ranges
+from logbatch.storage.arrays import find_true
 
 if TYPE_CHECKING:
     import duckdb
@@ -75,7 +76,7 @@ def _find_rows(part: Part) -> list[int]:
     """
     if part.segment.ext == "parquet":
         with reading(part.path), pq.ParquetFile(part.path) as file:
-            found: list[int] = pc.indices_nonzero(
+            found: list[int] = find_true(
                 taken_of(file.read(["producer", "sequence"]), part)
             ).to_pylist()
         return found

@@ -30,7 +30,7 @@ from typing import NamedTuple
 from logbatch.dataset.compaction.inputs import count_names
 from logbatch.dataset.compaction.promote import AUTO, NONE
 from logbatch.dataset.compaction.run import compact_folder
-from logbatch.dataset.compaction.sorter import LEAST_MEMORY
+from logbatch.dataset.compaction.sorter import LEAST_MEMORY, attribute_of
 from logbatch.dataset.compaction.staging import PREFIX, clean, stop
 from logbatch.dataset.compaction.task import CompactTask, Count, Outcome, read_progress
 from logbatch.dataset.listing import find_folders
@@ -146,9 +146,12 @@ def make_options(
     if workers is not None and workers < 1:
         raise ValueError(f"workers={workers!r} must be 1 or more")
     keys = (cluster_by,) if isinstance(cluster_by, str) else tuple(cluster_by)
-    for key in keys:
-        if not key or key == "attributes" or keys.count(key) > 1:
+    meant = [(key in COLUMNS, attribute_of(key)) for key in keys]
+    for key, what in zip(keys, meant, strict=True):
+        if not what[1] or key == "attributes" or meant.count(what) > 1:
             raise ValueError(f"cluster_by={key!r} must name a column or an attribute, once")
+        if key == "timestamp":
+            raise ValueError("cluster_by='timestamp': records are in the order of time anyway")
     memory = _MEMORY if memory_limit is None else parse_bytes("memory_limit", memory_limit)
     if workers is None:
         workers = max(min(os.cpu_count() or 1, memory // LEAST_MEMORY), 1)
@@ -174,6 +177,8 @@ def _rule(promote: Sequence[str] | str) -> str | tuple[str, ...]:
     if isinstance(promote, str) and promote in (AUTO, NONE):
         return promote
     names = (promote,) if isinstance(promote, str) else tuple(dict.fromkeys(promote))
+    if words := [name for name in names if name in (AUTO, NONE)]:
+        raise ValueError(f"promote: {words[0]!r} stands alone; name all attributes, or none")
     if taken := [name for name in names if name in COLUMNS or not name]:
         raise ValueError(f"promote: {taken[0]!r} is not an attribute")
     return names or NONE

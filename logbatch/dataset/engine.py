@@ -28,6 +28,7 @@ from logbatch.dataset.footers import FIXED
 from logbatch.dataset.listing import Damaged, Vanished
 from logbatch.dataset.snapshot import Part, Spans, Taken
 from logbatch.dataset.source import Source
+from logbatch.dataset.stopping import result_of
 from logbatch.disk import Identity, identify
 
 if TYPE_CHECKING:
@@ -134,10 +135,11 @@ class Engine:
 
         Raises:
             TimeoutError: The time was up.
+            Stopped: Nobody wants the answer any more.
         """
         answer = self._pool.submit(self._do, work)
         try:
-            return answer.result(timeout)
+            return result_of(answer, timeout)
         finally:
             while wait([answer], 0).not_done:
                 self.connection.interrupt()

@@ -19,7 +19,13 @@ from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.formats import FORMATS, Writer, make_writer
 from logbatch.dataset.merge import ordered_tables
 from logbatch.dataset.source import Source
-from logbatch.disk import create_file, make_directory, sync_directory, sync_file
+from logbatch.disk import (
+    create_file,
+    is_temporary,
+    make_directory,
+    sync_directory,
+    sync_file,
+)
 from logbatch.epoch import to_datetime
 from logbatch.errors import DatasetError
 from logbatch.locks import lock_file
@@ -95,22 +101,21 @@ def export(
         DatasetError: The directory cannot be read, or a file is there already.
         OSError: It cannot be written.
     """
-    if target.daily:
-        make_directory(target.path)
-    elif target.path.exists() and not target.path.is_file():  # a device, a named pipe
-        with open(target.path, "wb") as file:
+    check_outside(source.directory, target.path)
+    if not target.daily and target.path.exists() and not target.path.is_file():  # a device, a pipe
+        with naming(target.path), open(target.path, "wb") as file:
             count = export_to(source, file, target.form, where, exact=target.exact, tell=tell)
         return Exported(count, (target.path,))
-    else:
+    if not target.daily:
         _check_free(target, target.path)
     count, files = 0, _Files(target)
     with files:
+        if target.daily:
+            files.make_directory()
         for day, table in _by_day(ordered_tables(source, source.snapshot(), where), target.daily):
-            files.writer(day).write(table)
+            files.write(day, table)
             count += len(table)
             tell(count)
-        if not target.daily:
-            files.writer("")
         files.publish()
     return Exported(count, tuple(files.published))
 
@@ -168,6 +173,7 @@ class _Files:
         self._target = target
         self._written: dict[Path, Path] = {}  # the final name -> the temporary one
         self._open: tuple[str, Writer, IO[bytes]] | None = None
+        self._made: Path | None = None  # the directory, to be removed where nothing is in it
         self.published: list[Path] = []
 
     def __enter__(self) -> None:
@@ -180,12 +186,32 @@ class _Files:
         for temporary in self._written.values():
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+        if self._made is not None and not self.published:
+            with contextlib.suppress(OSError):
+                os.rmdir(self._made)
 
-    def writer(self, day: str) -> Writer:
-        """Return the writer for a date, which comes after those before it."""
+    def make_directory(self) -> None:
+        """Make the directory of daily files, if it is not there."""
+        if not self._target.path.exists():
+            self._made = self._target.path
+        make_directory(self._target.path)
+
+    def write(self, day: str, table: pa.Table) -> None:
+        """Write records of a date, which comes after those before it.
+
+        Raises:
+            OSError: They cannot be written; it names the file.
+        """
+        with naming(self._path(day)):
+            self._writer(day).write(table)
+
+    def _path(self, day: str) -> Path:
+        return self._target.path / f"{day}.{self._target.form}" if day else self._target.path
+
+    def _writer(self, day: str) -> Writer:
         if self._open is None or self._open[0] != day:
             self._finish()
-            path = self._target.path / f"{day}.{self._target.form}" if day else self._target.path
+            path = self._path(day)
             _check_free(self._target, path)
             temporary = path.with_name(f".part-{os.urandom(8).hex()}.tmp")
             descriptor = create_file(temporary)
@@ -198,15 +224,22 @@ class _Files:
 
     def _finish(self) -> None:
         if self._open is not None:
-            _, writer, file = self._open
-            writer.close()
-            file.flush()
-            sync_file(file.fileno())
-            file.close()
+            day, writer, file = self._open
+            with naming(self._path(day)):
+                writer.close()
+                file.flush()
+                sync_file(file.fileno())
+                file.close()
             self._open = None
 
     def publish(self) -> None:
-        """Give all files their names."""
+        """Give all files their names; a single one is there also if there are no records.
+
+        Raises:
+            OSError: They could not be written; it names the file.
+        """
+        if not self._target.daily:
+            self._writer("")
         self._finish()
         for path, temporary in list(self._written.items()):
             if self._target.force:
@@ -219,11 +252,39 @@ class _Files:
             sync_directory(self.published[0].parent)
 
 
+def check_outside(directory: Path, path: Path) -> None:
+    """Refuse to write among the files that are read: what is written would count as one of them.
+
+    Raises:
+        DatasetError: The path is in the directory, or is it.
+    """
+    root, place = directory.resolve(), path.parent.resolve() / path.name
+    if path.is_dir():
+        place = path.resolve()
+    if root in (place, *place.parents):
+        raise DatasetError(
+            f"{path} is in {directory}, whose records are read: name a place outside of it, or what"
+            " is written there becomes part of the log"
+        )
+
+
 def _check_free(target: Target, path: Path) -> None:
     if not target.force and os.path.lexists(path):
         raise DatasetError(f"{path} is there already; it is replaced only by force (--force)")
     if not path.parent.is_dir():
         raise DatasetError(f"there is no directory {path.parent}")
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Have an error say which file it is that cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        named = error.filename and not is_temporary(os.path.basename(error.filename))
+        if error.errno is None or named:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
 def _name(temporary: Path, path: Path) -> None:

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.footers import FIXED, reading
@@ -29,19 +29,13 @@ from logbatch.dataset.pieces import read
 from logbatch.dataset.rows import Row, row_order, rows_of_lines, rows_of_table
 from logbatch.dataset.snapshot import Snapshot, Spans, make_part
 from logbatch.dataset.source import Source
+from logbatch.dataset.stopping import Stop, check
 from logbatch.identity import Ranges
-from logbatch.storage.segments import Segment, is_coarse
+from logbatch.storage.segments import Segment, find_files, is_coarse
 
 _TICK = 0.1  # seconds within which two changes of a folder may bear one time
 _COARSE_TICK = 2.1  # the same where times are whole seconds
 _AGAIN = 4  # more looks at most to fill a hole; what was dropped fills none
-
-
-class Stop(Protocol):
-    """What `follow` waits on between polls: a `threading.Event`, or what behaves like one."""
-
-    def wait(self, timeout: float) -> bool:
-        """Wait at most so many seconds; return whether to end."""
 
 
 class _Folder(NamedTuple):
@@ -105,6 +99,7 @@ class Follower:
             rows += self._new_lines(pending.lines, pending.producer, pending.first)
         for folder in find_folders(self._source.directory):
             for name in self._new_names(folder):
+                check()
                 rows += self._new_in(folder / name)
         for path in list(self._growing):
             rows += self._new_in(path)
@@ -146,7 +141,7 @@ class Follower:
             if changed == known.changed and known.settled:
                 return frozenset()
             now = time.monotonic()
-            names = frozenset(os.listdir(folder))
+            names = frozenset(find_files(folder))
         except (FileNotFoundError, NotADirectoryError):
             self._folders.pop(folder, None)
             return frozenset()

@@ -76,7 +76,8 @@ def reading(path: Path) -> Iterator[None]:
             raise Vanished(str(path)) from error
         if number in _SHORT or isinstance(error, MemoryError):
             raise  # that is no fault of the file
-        raise Damaged(path, str(error)) from error
+        said = isinstance(error, OSError) and error.strerror
+        raise Damaged(path, said or str(error)) from error
 
 
 def footer(path: Path) -> Footer:

@@ -41,6 +41,7 @@ from logbatch.dataset.pieces import (
 from logbatch.dataset.rows import Row, row_order, rows_of_table
 from logbatch.dataset.snapshot import Part, Snapshot, Tail
 from logbatch.dataset.source import TRIES, Source
+from logbatch.dataset.stopping import check
 from logbatch.dataset.windows import Windows
 from logbatch.epoch import to_microseconds
 from logbatch.storage.arrays import make_scalar
@@ -187,6 +188,7 @@ class _Merge:
     # ------------------------------------------------------------------ what there is to read
 
     def _add_tail(self, tail: Tail) -> float:
+        check()
         table = read_tail(tail, FIXED)
         bounds = pc.min_max(table.column("timestamp").cast(pa.int64())).as_py()
         piece = Piece(0, None, bounds["min"], bounds["max"])
@@ -242,6 +244,7 @@ class _Merge:
         guesses: list[tuple[Part, Piece]] = []
         files = 0
         while self._units and rows > 0 and files < self._files:
+            check()
             unit = heapq.heappop(self._units)
             if unit.part is None:
                 table = self._chosen(unit.table)
@@ -292,6 +295,7 @@ class _Merge:
     def rows(self) -> Iterator[Row]:
         for table in self.tables():
             for start in range(0, table.num_rows, _STRIDE):
+                check()
                 yield from rows_of_table(table.slice(start, _STRIDE))
 
     def tables(self) -> Iterator[pa.Table]:

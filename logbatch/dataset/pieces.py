@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from logbatch.dataset.footers import FIXED, ROWS, Piece, reading
 from logbatch.dataset.listing import cut_identity, find_moved, find_runs
 from logbatch.dataset.snapshot import Part, Spans, Tail, Taken
+from logbatch.dataset.stopping import check
 from logbatch.epoch import to_microseconds
 from logbatch.identity import Ranges
 from logbatch.storage.arrays import make_scalar
@@ -166,6 +167,7 @@ def blocks(part: Part) -> Iterator[bytes]:
     with reading(part.path), _open(part) as file:
         rest, left = b"", part.stop
         while block := file.read(_BLOCK if left is None else min(_BLOCK, left)):
+            check()
             left = None if left is None else left - len(block)
             whole = block.rfind(b"\n") + 1
             if whole:

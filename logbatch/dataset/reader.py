@@ -15,7 +15,7 @@ from logbatch.dataset import bridges
 from logbatch.dataset.bridges import TakenFile
 from logbatch.dataset.fields import UnknownField, unknown_fields
 from logbatch.dataset.filter.language import Filter
-from logbatch.dataset.follow import Follower, Stop
+from logbatch.dataset.follow import Follower
 from logbatch.dataset.footers import FIXED
 from logbatch.dataset.listing import find_folders
 from logbatch.dataset.merge import ordered_rows
@@ -23,6 +23,7 @@ from logbatch.dataset.query import run_query
 from logbatch.dataset.rows import Row
 from logbatch.dataset.snapshot import Snapshot
 from logbatch.dataset.source import Source
+from logbatch.dataset.stopping import Stop, until
 from logbatch.dataset.tables import scan
 from logbatch.dataset.upkeep import Upkeep
 from logbatch.errors import DatasetError
@@ -121,8 +122,11 @@ class Dataset(Upkeep):
         """Read records bit by bit: what `to_table` gives, for as many as memory could not hold.
 
         The view is that of the moment of the call; files are read as the reader gets to them.
-        The thread and the open files that it takes go when nothing refers to the reader any more;
-        its own `close` does nothing.
+        From the first batch on it takes a thread, open files and, for what is large, a place on
+        the disk.  These go when the last batch has been read, or reading fails, or nothing refers
+        to the reader any more: `del reader`.  Its own `close`, and so the end of a `with`, does
+        nothing, as for any reader that Arrow makes of an iterator; one that could be closed
+        would make an error, and Ctrl-C, an `ArrowInvalid`.
 
         Args:
             where: A filter, or its text; None takes all records.
@@ -256,9 +260,10 @@ class Dataset(Upkeep):
             where: A filter, or its text; None takes all records.
             last: Begin with so many records that are there already; None begins with all of them.
             interval: Seconds between two looks.
-            stop: A `threading.Event`, or anything with a `wait(seconds)` like its; the iterator
-                ends when that returns true.  It is asked between two looks, so first when the
-                records that are there already have been told.  None never ends.
+            stop: A `threading.Event`, or anything with `wait(seconds)` and `is_set()` like its; the
+                iterator ends when one of them returns true.  It waits between two looks, so first
+                when the records that are there already have been told; a search that goes on
+                asks `is_set()`, and ends at once.  None never ends.
 
         Returns:
             Dicts as `rows` gives them.  What counts as new is settled by the call, not by the
@@ -273,9 +278,8 @@ class Dataset(Upkeep):
             raise ValueError(f"last={last!r} must be 0 or more, or None")
         snapshot = self._source.snapshot()
         follower = Follower(self._source, snapshot, chosen)
-        return self._follow(
-            snapshot, chosen, last, follower.run(interval, stop or threading.Event())
-        )
+        end = stop or threading.Event()
+        return until(self._follow(snapshot, chosen, last, follower.run(interval, end)), end)
 
     def _follow(
         self, snapshot: Snapshot, where: Filter, last: int | None, news: Iterator[Row]

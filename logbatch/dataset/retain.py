@@ -198,7 +198,7 @@ class _Run:
             return plan.old, []
         keep_age = self._wanted.policy.keep_age
         last = None if keep_age is None else plan.until - keep_age
-        gone = [file for file in plan.old if last is not None and file.bounds.high < last]
+        gone = [file for file in plan.old if last is not None and file.newest < last]
         paths = {file.path for file in gone}
         return gone, [file for file in plan.old if file.path not in paths]
 
@@ -249,7 +249,7 @@ class _Run:
     def _oldest(files: Iterable[File], size: int) -> list[File]:
         """Return the oldest files, until they are so many bytes."""
         chosen = []
-        for file in sorted(files, key=lambda each: each.bounds.high):
+        for file in sorted(files, key=lambda each: each.newest):
             if size <= 0:
                 break
             chosen.append(file)
@@ -326,9 +326,7 @@ class _Run:
         if max_age is not None and plan.until < self._now:
             old = {file.path for file in plan.old}
             limit = self._now - max_age
-            held = sum(
-                file.bounds.high < limit and file.path not in old for file in plan.survey.files
-            )
+            held = sum(file.newest < limit and file.path not in old for file in plan.survey.files)
         return Retained(
             directory=str(self._root),
             dry_run=self._wanted.dry_run,

@@ -11,7 +11,7 @@ from logbatch.dataset.footers import FIXED, footer
 from logbatch.dataset.listing import find_runs
 from logbatch.dataset.pieces import blocks, read
 from logbatch.dataset.snapshot import Part
-from logbatch.storage.arrays import make_array, make_scalar
+from logbatch.storage.arrays import find_true, make_array, make_scalar
 
 pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
 
@@ -52,7 +52,7 @@ def _runs_of_table(table: pa.Table) -> list[tuple[str, int, int]]:
         pc.equal(names.slice(1), names.slice(0, rows - 1)),
         pc.equal(numbers.slice(1), pc.add(numbers.slice(0, rows - 1), make_scalar(1, "int64"))),
     )
-    breaks = pc.indices_nonzero(pc.invert(follows)).to_pylist()
+    breaks = find_true(pc.invert(follows)).to_pylist()
     starts = make_array([0, *(at + 1 for at in breaks)], "int64")
     ends = make_array([*breaks, rows - 1], "int64")
     whose: list[Any] = names.take(starts).to_pylist()

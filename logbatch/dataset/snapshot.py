@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapp
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from logbatch.dataset.footers import reading
 from logbatch.dataset.listing import (
     JOURNAL,
     Damaged,
@@ -177,7 +178,7 @@ def take_snapshot(
     Raises:
         DatasetError: The directory cannot be read.
         Vanished: A file went away meanwhile.
-        Damaged: A compacted file does not say what it holds.
+        Damaged: A file does not say what it holds.
     """
     pending = read_pending(directory / JOURNAL)  # before the names: see above
     parts: list[Part] = []
@@ -210,7 +211,8 @@ def make_part(segment: Segment, growing: MutableMapping[Path, Grown] | None = No
 
     Raises:
         Vanished: The file is gone.
-        Damaged: It is a compacted one that does not say what it holds.
+        Damaged: It is one that grows and cannot be read, or a compacted one that does not say what
+            it holds.
     """
     if segment.last is not None:
         return Part(segment, ((segment.producer, ((segment.first, segment.last),)),))
@@ -218,15 +220,14 @@ def make_part(segment: Segment, growing: MutableMapping[Path, Grown] | None = No
         return Part(segment, _read_taken(segment.path))
     known = {} if growing is None else growing
     try:
-        grown = look(segment.path, segment.producer, known.get(segment.path))
-    except FileNotFoundError:
+        with reading(segment.path):
+            grown = look(segment.path, segment.producer, known.get(segment.path))
+    except (Vanished, Damaged) as error:
         known.pop(segment.path, None)
-        moved = find_moved(segment)
+        moved = find_moved(segment) if isinstance(error, Vanished) else None
         if moved is None:
-            raise Vanished(str(segment.path)) from None
+            raise
         return make_part(moved)
-    except OSError:
-        grown = Grown()  # it may not be read; who tries to will say so
     known[segment.path] = grown
     return Part(segment, ((segment.producer, tuple(grown.ranges)),), grown.plain, grown.stop)
 

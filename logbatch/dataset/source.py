@@ -25,6 +25,7 @@ from logbatch.dataset.listing import (
     leads_nowhere,
 )
 from logbatch.dataset.snapshot import Part, ReadPending, Snapshot, take_snapshot
+from logbatch.dataset.stopping import check
 from logbatch.errors import DatasetError, DatasetWarning
 from logbatch.journal import read_pending
 
@@ -176,6 +177,7 @@ class Source:
         Raises:
             Vanished, Damaged: It cannot be read.
         """
+        check()
         found = self._footers.get(part.path)
         if found is None:
             found = footer(part.path)

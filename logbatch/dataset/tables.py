@@ -20,7 +20,7 @@ from logbatch.dataset.pieces import conform, pieces, read, read_tail
 from logbatch.dataset.snapshot import Part, Snapshot
 from logbatch.dataset.source import Source
 from logbatch.errors import DatasetError
-from logbatch.storage.arrays import arrow_type, make_array
+from logbatch.storage.arrays import arrow_type, find_true, make_array
 from logbatch.storage.columns import COLUMNS
 
 pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
@@ -190,7 +190,7 @@ def decide(table: pa.Table, where: Filter) -> pa.Table:
     table = table.drop_columns([_UNSURE])
     if not pc.any(flag).as_py():
         return table
-    rows = pc.indices_nonzero(flag)
+    rows = find_true(flag)
     wrong = rows.filter(pc.invert(where.mask(table.take(rows))))
     everything = make_array(range(table.num_rows), "int64").cast(pa.uint64())
     return table.filter(pc.invert(pc.is_in(everything, value_set=wrong)))

@@ -144,8 +144,8 @@ class Upkeep:
             How many records were written, and which files.
 
         Raises:
-            DatasetError: The directory cannot be read, a file is there already, or its name does
-                not tell the format.
+            DatasetError: The directory cannot be read, a file is there already, its name does not
+                tell the format, or it would become part of the dataset.
             FilterError: The filter has a mistake.
             OSError: It cannot be written.
         """

@@ -168,6 +168,11 @@ def host_name() -> str:
         return ""
 
 
+def service_is_named() -> bool:
+    """Return whether the environment says what the program is called."""
+    return bool(os.environ.get("LOGBATCH_SERVICE") or os.environ.get("OTEL_SERVICE_NAME"))
+
+
 def service_name() -> str:
     """Return the name of this program: `OTEL_SERVICE_NAME`, else that of its script or module."""
     if name := os.environ.get("OTEL_SERVICE_NAME"):

@@ -72,6 +72,7 @@ class LineEncoder:
             event = _read(reader.event_dict, logger, method_name, event_dict)
             return event.levelno, write(event)
 
+        self.max_value_bytes = max_value_bytes
         self._write = write
         self._read_text = reader.text
         # The methods themselves: a call of one is all that an ordinary record or event costs.
@@ -92,6 +93,14 @@ class LineEncoder:
             attributes: Other fields.
         """
         return self._write(_read(self._read_text, text, level, logger, attributes))
+
+    def event(self, event: Event) -> bytes:
+        """Make the line of an event whose columns are there already; its program is filled in.
+
+        Args:
+            event: Its columns and attributes may hold any value.
+        """
+        return self._write(event)
 
 
 def _read(read: Callable[..., Event], *source: Any) -> Event:

@@ -39,6 +39,11 @@ def fit_text(text: str, limit: int) -> str:
     return _fit(text, limit, len(text) > limit, f"{len(text)} characters in all")
 
 
+def fit_beginning(text: str, limit: int, size: int) -> str:
+    """Return the beginning of a text of `size` bytes in encodable form, with a mark of its size."""
+    return _fit(text, limit, True, f"{size} bytes in all")
+
+
 def _fit(text: str, limit: int, is_long: bool, size: str) -> str:
     text = str.__str__(text)[:limit]  # first of all: it may be 100 MB long, or of a subclass
     try:

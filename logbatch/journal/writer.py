@@ -149,6 +149,19 @@ class Writer:
             return self._maker.make_in_memory("a new one takes no line", size, need)
         return self._maker.make(size, need, refusing)
 
+    def has_room(self, need: int, within: int) -> bool:
+        """Return whether lines will find room.
+
+        Args:
+            need: Bytes of all of them.
+            within: The most bytes that all segments may take then.
+        """
+        newest = self._segments.newest()
+        if newest is not None and not newest.sealed and newest.size - newest.end() > need:
+            return True
+        held = self._bytes_held()
+        return held == 0 or held + self._next_size(need) <= min(self._max_bytes, within)
+
     def _bytes_held(self) -> int:
         return self._segments.bytes_held(self._progress.settled)
 

@@ -107,7 +107,7 @@ def _choose(segment: Segment, wanted: Mapping[str, Ranges]) -> Part | None:
     """Choose the wanted records of a file; None where it has none of them."""
     try:
         part = make_part(segment).only(wanted)
-    except Damaged:  # a compacted file that does not say what it holds counts as not there
+    except Damaged:  # a file that does not say what it holds counts as not there
         return None
     return part._replace(whole=False) if part.taken else None
 

@@ -97,6 +97,19 @@ def join_texts(lengths: Iterable[int], joined: bytes) -> list[pa.Buffer]:
     return [pa.py_buffer(array("i", accumulate(lengths, initial=0))), pa.py_buffer(joined)]
 
 
+def find_true(mask: Any) -> Any:
+    """Return the positions of what is true in a mask.
+
+    Of one that is in no pieces at all, as a comparison of nothing gives it, pyarrow 20 crashes.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if isinstance(mask, pa.ChunkedArray) and not mask.num_chunks:
+        return make_array([], "int64").cast(pa.uint64())
+    return pc.indices_nonzero(mask)
+
+
 def _bits(truths: bytes) -> pa.Buffer | None:
     """Make a buffer with a bit for each byte, which is 0 or 1."""
     import pyarrow as pa

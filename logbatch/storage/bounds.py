@@ -13,16 +13,28 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
+import msgspec
+
 from logbatch import forks
 from logbatch.disk import open_file
 from logbatch.epoch import FIRST, LAST, to_microseconds
+from logbatch.storage.line import parse_time
 
+
+class _Timed(msgspec.Struct):
+    timestamp: str
+
+
+_decode = msgspec.json.Decoder(_Timed).decode
 _T = TypeVar("_T")
 Steps = Generator[None, None, _T]
 
 _BLOCK = 1 << 18  # bytes of lines that are looked at in one step
 _EDGE = 1 << 16  # bytes at the ends of a file in which a line is looked for
-_SECONDS = re.compile(rb'(?:^|\n)\{"timestamp":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8})')
+_SECONDS = re.compile(
+    rb'^\{"timestamp":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8})(?:\.[0-9]+)?(?:Z|\+00:00)"',
+    re.MULTILINE,
+)
 _CODECS: dict[str, Literal["zstd", "gzip"]] = {"jsonl.zst": "zstd", "jsonl.gz": "gzip"}
 
 
@@ -33,11 +45,14 @@ class Bounds(NamedTuple):
         low: Of the oldest.
         high: Of the newest.
         exact: Whether all records were looked at, and not only those at the ends of the file.
+        complete: Whether each of these told its time; of a damaged line, or one that another
+            program wrote, it may not be known.
     """
 
     low: int
     high: int
     exact: bool = True
+    complete: bool = True
 
 
 class Unreadable(ValueError):
@@ -66,11 +81,12 @@ def estimate(path: Path, ext: str) -> Steps[Bounds]:
         return (yield from measure(path, ext))
     with open(open_file(path), "rb") as file:
         size = os.fstat(file.fileno()).st_size
-        found = _seconds(file.read(_EDGE))
+        times = _Times()
+        times.add_end(file.read(_EDGE))
         if size > _EDGE:
             file.seek(max(size - _EDGE, _EDGE))
-            found += _seconds(b"\n" + file.read().partition(b"\n")[2])
-    return _join(found)._replace(exact=size <= _EDGE)
+            times.add_end(file.read().partition(b"\n")[2])
+    return times.bounds()._replace(exact=size <= _EDGE)
 
 
 def measure(path: Path, ext: str) -> Steps[Bounds]:
@@ -82,16 +98,13 @@ def measure(path: Path, ext: str) -> Steps[Bounds]:
     """
     if ext == "parquet":
         return _of_footer(path)
-    found: list[bytes] = []
-    rest = b"\n"
+    times, rest = _Times(), b""
     for block in _read(path, ext):
-        lines = rest + block
-        end = lines.rfind(b"\n")
-        seconds = _seconds(lines[:end])
-        found = [min([*found, *seconds]), max([*found, *seconds])] if found or seconds else []
-        rest = lines[end:]
+        whole, newline, rest = (rest + block).rpartition(b"\n")
+        times.add(whole + newline)
         yield
-    return _join([*found, *_seconds(rest)])
+    times.add_end(rest)
+    return times.bounds()
 
 
 def _read(path: Path, ext: str) -> Iterator[bytes]:
@@ -111,20 +124,60 @@ def _read(path: Path, ext: str) -> Iterator[bytes]:
             raise Unreadable(str(error)) from error
 
 
-def _seconds(lines: bytes) -> list[bytes]:
-    return _SECONDS.findall(lines)
+class _Times:
+    """The times of lines, as far as they tell them."""
+
+    def __init__(self) -> None:
+        self._edges: set[int] = set()
+        self._complete = True
+
+    def add(self, lines: bytes) -> None:
+        """Add whole lines; those of ours begin with their time, others are decoded."""
+        seconds = _SECONDS.findall(lines)
+        if seconds:
+            self._note(_parse(min(seconds).decode()))
+            self._note(_parse(max(seconds).decode()), 999_999)
+        if len(seconds) < lines.count(b"\n"):
+            for line in lines.split(b"\n"):
+                if line and not _SECONDS.match(line):
+                    self._note(_time_of(line))
+
+    def add_end(self, lines: bytes) -> None:
+        """Add lines of which the last may be cut off; it counts where it tells its time."""
+        whole, newline, rest = lines.rpartition(b"\n")
+        self.add(whole + newline)
+        if _SECONDS.match(rest):
+            self.add(rest)
+
+    def _note(self, at: int | None, more: int = 0) -> None:
+        if at is None:
+            self._complete = False
+        else:
+            self._edges = {min([at, *self._edges]), max([at + more, *self._edges])}
+
+    def bounds(self) -> Bounds:
+        """Return what is known.
+
+        Raises:
+            Unreadable: That is nothing.
+        """
+        if not self._edges:
+            raise Unreadable("it holds no time")
+        return Bounds(min(self._edges), max(self._edges), complete=self._complete)
 
 
-def _join(seconds: list[bytes]) -> Bounds:
-    times = [at for text in {min(seconds), max(seconds)} if (at := _parse(text))] if seconds else []
-    if not times:
-        raise Unreadable("it holds no time")
-    return Bounds(min(times), max(times) + 999_999)
-
-
-def _parse(text: bytes) -> int | None:
+def _time_of(line: bytes) -> int | None:
+    """Return the time of a line that is not as we write it; None where it does not tell it."""
     try:
-        return to_microseconds(datetime.fromisoformat(text.decode()))
+        text = _decode(line).timestamp
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    return _parse(parse_time(text) or "")
+
+
+def _parse(text: str) -> int | None:
+    try:
+        return to_microseconds(datetime.fromisoformat(text))
     except ValueError:
         return None
 

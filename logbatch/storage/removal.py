@@ -1,15 +1,16 @@
 """Remove whole files: never what is not ours, never behind a link.
 
 First it is noted which records go (`logbatch.storage.retired`), then the files are unlinked, and a
-folder that has become empty is removed.  Killed at any point, it leaves a directory in which each
-record is there or noted; the next run goes on.
+folder that has become empty is removed.  A disk may be too full for the note; then files make room
+for it first.  Killed at any point, it leaves a directory in which each record is there or noted;
+the next run goes on.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -23,7 +24,7 @@ from logbatch.storage.coverage import covered_by
 from logbatch.storage.folders import changing
 from logbatch.storage.maintenance import JOURNAL
 from logbatch.storage.retention import File, Plan, Survey, explain, is_folder, read_seen
-from logbatch.storage.retired import note_retired
+from logbatch.storage.retired import FULL, note_retired, put_aside
 from logbatch.storage.segments import clean_folder, list_folders, read_ranges
 
 _SEEN_EVERY = 600_000_000  # microseconds between two notes of a look
@@ -58,7 +59,8 @@ def remove(root: Path, plan: Plan, files: Sequence[File], *, noted: bool = False
             for file in chunk:
                 _join(removed, ranges_of(file))
             # Their producers count as present until they are gone: this may be killed half way.
-            note_retired(root / JOURNAL, removed, partial(_find_present, plan.survey, gone))
+            find_present = partial(_find_present, plan.survey, gone)
+            _note(root / JOURNAL, removed, find_present, chunk, done)
         gone.update(file.path for file in chunk)
         for folder, group in groupby(chunk, lambda file: file.path.parent):
             _remove_from(folder, list(group), done)
@@ -71,6 +73,29 @@ def remove(root: Path, plan: Plan, files: Sequence[File], *, noted: bool = False
     return done
 
 
+def _note(
+    journal: Path,
+    removed: Mapping[str, Ranges],
+    find_present: Callable[[Collection[str]], Mapping[str, Ranges]],
+    files: Sequence[File],
+    done: Removed,
+) -> None:
+    """Note what goes; on a disk that has no room for that, have some of it make room first."""
+    left = [file for file in files if not file.segment.growing]
+    while True:
+        try:
+            note_retired(journal, removed, find_present)
+            return
+        except OSError as error:
+            if error.errno not in FULL or not left:
+                raise
+            file = left.pop(0)
+            with contextlib.suppress(FileNotFoundError), changing(file.path.parent):
+                if identify(os.lstat(file.path)) == file.identity:
+                    put_aside(file.path, ranges_of(file), journal)
+                    done.files.append(file)
+
+
 def note_looks(root: Path, plan: Plan) -> None:
     """Note that somebody looked, unless that was noted just before.
 
@@ -80,7 +105,11 @@ def note_looks(root: Path, plan: Plan) -> None:
     before = read_seen(root)
     is_old = before is None or plan.seen[1] - before[1] > _SEEN_EVERY
     if is_old or before is None or before[0] != plan.seen[0]:
-        note_retired(root / JOURNAL, {}, partial(_find_present, plan.survey, ()), plan.seen)
+        try:
+            note_retired(root / JOURNAL, {}, partial(_find_present, plan.survey, ()), plan.seen)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise  # else the next run notes it, which this one makes room for
 
 
 def _find_present(

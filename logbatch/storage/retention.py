@@ -58,6 +58,16 @@ class File(NamedTuple):
         return self.segment.path
 
     @property
+    def newest(self) -> int:
+        """The time of its newest record, in microseconds since 1970.
+
+        One that does not tell its time is as new as the last write to the file, at most.
+        """
+        if self.bounds.complete:
+            return self.bounds.high
+        return max(self.bounds.high, self.identity[3] // 1000)
+
+    @property
     def length(self) -> int:
         """How long it is."""
         return self.identity[2]
@@ -209,7 +219,7 @@ def make_plan(
 
 def weigh(file: File) -> Weighed:
     """Return what decides about a file."""
-    return Weighed(file.bounds.high, file.bytes, file.segment.growing)
+    return Weighed(file.newest, file.bytes, file.segment.growing)
 
 
 def read_seen(root: Path) -> tuple[int, int] | None:

@@ -163,16 +163,28 @@ def list_files(folder: Path) -> set[str]:
 
     Who opens a pipe to read it may wait for ever.
     """
-    return _list_steadily(folder, _find_files)
+    return _list_steadily(folder, find_files)
 
 
-def _find_files(folder: Path) -> list[str]:
+def find_files(folder: Path) -> list[str]:
+    """List the names in a folder as they are met, without those of pipes, sockets and devices.
+
+    A link to nothing is among them, so that it is told.
+
+    Raises:
+        OSError: The folder is not there, or may not be read.
+    """
     with os.scandir(folder) as found:
-        return [
-            entry.name
-            for entry in found
-            if entry.is_file(follow_symlinks=False) or entry.is_symlink() or entry.is_dir()
-        ]
+        return [entry.name for entry in found if _may_be_opened(entry)]
+
+
+def _may_be_opened(entry: os.DirEntry[str]) -> bool:
+    if entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False):
+        return True
+    path = entry.path
+    return entry.is_symlink() and (
+        os.path.isfile(path) or os.path.isdir(path) or not os.path.exists(path)
+    )
 
 
 def list_names(folder: Path) -> set[str]:

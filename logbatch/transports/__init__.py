@@ -174,12 +174,19 @@ def _parquet() -> Any:
     return ParquetTransport
 
 
+def _sqlite() -> Any:
+    from logbatch.transports.sqlite import SqliteTransport
+
+    return SqliteTransport
+
+
 # Imported when asked for, yet in a way that those who pack programs into one file can see.
 _BUILT_IN: Mapping[str, Callable[[], Any]] = {
     "http": _http,
     "https": _http,
     "jsonl": _jsonl,
     "parquet": _parquet,
+    "sqlite": _sqlite,
 }
 
 

@@ -18,13 +18,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Self
-from urllib.parse import parse_qsl
 
 from logbatch.disk import make_directory, sync_directory
 from logbatch.errors import TemporaryError
 from logbatch.identity import Ranges
 from logbatch.options import check_known
-from logbatch.places import expand_user
 from logbatch.storage.coverage import covered_by
 from logbatch.storage.finder import Finder
 from logbatch.storage.folders import changing
@@ -37,6 +35,7 @@ from logbatch.storage.segments import (
     read_ranges,
 )
 from logbatch.transports.base import HIDDEN, BaseTransport, Batch
+from logbatch.transports.local import resolve, split_url
 from logbatch.transports.retaining import Retaining, read_policy
 
 _NO_OPTIONS = {"path", "columns"}  # of a URL
@@ -68,7 +67,7 @@ class DirectoryTransport(BaseTransport):
         retain_age: str | float | None = None,
         retain_bytes: str | int | None = None,
     ) -> None:
-        self.path = _resolve(path)
+        self.path = resolve(path, "directory")
         self.destination = f"{self.kind}:{self.path}"
         self.journal_directory = self.path / HIDDEN
         self.now: Callable[[], float] = time.time
@@ -95,17 +94,8 @@ class DirectoryTransport(BaseTransport):
         Raises:
             ValueError: The URL names no local directory, or an option is unknown.
         """
-        location, _, query = url.partition(":")[2].partition("?")
-        if location.startswith("//"):
-            location = location.removeprefix("//")
-            if not location.startswith("/"):
-                raise ValueError(
-                    f"{cls.kind}: two slashes are followed by a host, but only a directory of this "
-                    f'machine can be meant: "{cls.kind}:logs" or "{cls.kind}:/var/log/app"'
-                )
-        given = dict(parse_qsl(query, keep_blank_values=True))
-        own = inspect.signature(cls).parameters.keys() - _NO_OPTIONS
-        check_known(given, own)
+        location, given = split_url(cls.kind, url, "directory")
+        check_known(given, inspect.signature(cls).parameters.keys() - _NO_OPTIONS)
         return cls(location, **{**given, **options})
 
     def send(self, batch: Batch) -> None:
@@ -255,19 +245,6 @@ class DirectoryTransport(BaseTransport):
 
 def _make_retaining(path: Path, age: Any, size: Any) -> Retaining | None:
     return None if age is None and size is None else Retaining(path, read_policy(age, size))
-
-
-def _resolve(path: Any) -> Path:
-    text = os.fspath(path) if isinstance(path, str | os.PathLike) else ""
-    if not isinstance(text, str) or not text or "\0" in text:
-        raise ValueError(f"path={path!r} must name a directory")
-    try:
-        return Path(os.path.abspath(expand_user(text)))
-    except FileNotFoundError:
-        reason = "the current directory was removed; write the directory in full"
-    except ValueError as error:
-        reason = str(error)
-    raise ValueError(f"path={path!r}: {reason}")
 
 
 def _cut(batch: Batch, first: int, last: int) -> Batch:

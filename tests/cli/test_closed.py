@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from make import event, publish_events
+from make import A, event, make_batch, publish, publish_events
 from waiting import PATIENCE
 
 from logbatch.cli import main
@@ -101,6 +101,34 @@ def _reachable(tmp_path: Path) -> Iterator[None]:
     yield
     for way, mode in modes.items():
         way.chmod(mode)
+
+
+@pytest.mark.usefixtures("_reachable")
+@pytest.mark.filterwarnings("always::logbatch.DatasetWarning")
+@pytest.mark.parametrize("kind", ["parquet", "jsonl", "growing"])
+def test_a_file_that_may_not_be_read(
+    logs: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is left out and said, also where a process writes to it."""
+    publish(logs, make_batch(0, 9, A), kind="jsonl" if kind == "growing" else kind)
+    (path,) = logs.rglob(f"{A}-*")
+    if kind == "growing":
+        path = path.rename(path.with_name(f"{A}-0.jsonl"))
+    for command in ALL[:4]:
+        main(arguments_for(command, "logs"))
+    for each in (logs, logs / ".journal", *logs.rglob("date=*"), *logs.rglob("*.parquet")):
+        each.chmod(0o755)
+    capsys.readouterr()
+    with somebody_else(path):
+        assert main(["tail", "logs"]) == 0
+        shown, said = capsys.readouterr()
+        assert main(["verify", "logs"]) == 1
+        proved = capsys.readouterr().out
+
+    assert 1 == shown.count("\n") and "hello" in shown
+    assert said.startswith(f"Warning: {path.absolute()}: ")
+    assert "Permission denied" in said and "it was left out" in said
+    assert f"{path.absolute()}: " in proved and "it was left out" in proved
 
 
 @pytest.mark.usefixtures("_reachable")

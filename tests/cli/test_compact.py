@@ -119,7 +119,12 @@ def test_one_at_a_time(capsys: pytest.CaptureFixture[str]) -> None:
         (["--older-than", "soon"], "--older-than='soon' must be a duration"),
         (["--target-size", "much"], "--target-size='much' must be a size"),
         (["--memory-limit", "1MB"], "--memory-limit='1MB' must be 500 MB or more"),
+        (["--promote", "auto,name"], "--promote: 'auto' stands alone"),
+        (["--promote", "name,none"], "--promote: 'none' stands alone"),
         (["--promote", "level"], "--promote: 'level' is not an attribute"),
+        (["--promote", "a,,b"], "--promote: '' is not an attribute"),
+        (["--cluster-by", "a,,b"], "--cluster-by='' must name"),
+        (["--cluster-by", "timestamp"], "--cluster-by='timestamp': records are in the order of"),
         (["--cluster-by", "a,a"], "--cluster-by='a' must name"),
     ],
 )
@@ -165,13 +170,13 @@ def test_watching_waits_for_others() -> None:
 
 
 def test_how_far_it_is() -> None:
-    """The line has a bar, what was read, how fast it goes and how long it will take."""
+    """The line has a bar, how long it will take, what was read and how fast it goes."""
     total = Count(3600, 40_000_000, 1_000_000)
     begin = describe(Done(total, Count(), 0), 0.0)
     middle = describe(Done(total, Count(3600, 40_000_000, 1_000_000), 500_000), 3.0)
 
     assert "[            ] 0/3,600 files, 0 B, 0 rows, 0/s" == begin
-    expected = "[=========   ] 3,600/3,600 files, 40.0 MB, 750,000 rows, 250,000/s, 1 s left"
+    expected = "[=========   ] 1 s left, 3,600/3,600 files, 40.0 MB, 750,000 rows, 250,000/s"
     assert expected == middle
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import sys
 import unicodedata
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logbatch.cli.escape import escape, escape_lines, is_safe, to_json
+from logbatch.cli.escape import Escaper, escape, escape_lines, is_safe, to_json
 
 _FORMS = re.compile(r"\\(?:([nrt\\])|x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
 _SHORT = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
@@ -114,3 +115,32 @@ def test_json_of_odd_values(value: object, expected: str) -> None:
     """A value that JSON has no form for becomes a text; the output is always valid JSON."""
     assert expected == to_json(value)
     json.loads(expected)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_comes_bit_by_bit(seed: int) -> None:
+    """However output is cut, it is shown as if it came at once; line breaks and tabs are kept."""
+    chance = random.Random(seed)
+    words = (b"a", b"\r", b"\n", b"\t", b"\\", b"x1b", b"u202e", b"\x1b", b"\xff", "€️⚠️".encode())
+    data = b"".join(chance.choices(words, k=60))
+    whole = Escaper().feed(data, end=True)
+    escaper, shown, left = Escaper(), "", data
+    while left:
+        size = chance.randrange(1, 5)
+        shown += escaper.feed(left[:size])
+        left = left[size:]
+    shown += escaper.feed(b"", end=True)
+
+    assert whole == shown
+    text = data.decode(errors="surrogateescape").replace("\r\n", "\n")
+    assert [escape(word) for word in re.split(r"[\n\t]", text)] == re.split(r"[\n\t]", shown)
+
+
+def test_what_could_begin_an_escape_waits() -> None:
+    """A backslash is not shown before it is known what follows; everything else is at once."""
+    escaper = Escaper()
+
+    assert ["50%", "", "\\\\x1b", ""] == [
+        escaper.feed(each) for each in (b"50%", b"\\x1", b"b\\", b"")
+    ]
+    assert "\\" == escaper.feed(b"", end=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from aged import fill
+from limits import files_of_at_most
 
 from logbatch.cli import main
 
@@ -64,6 +66,18 @@ def test_wrong_usage(
     """Exit code 2, and a sentence."""
     assert 2 == main(["export", "logs", *arguments])
     assert message in capsys.readouterr().err
+
+
+def test_a_full_disk_and_a_place_in_the_log(
+    logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 1, which file, and why."""
+    with files_of_at_most(100):
+        assert 1 == main(["export", "logs", "--to", "out.parquet"])
+    assert ("", "Error: out.parquet: File too large\n") == capsys.readouterr()
+    assert 1 == main(["export", "logs", "--to", "logs/out.parquet"])
+    assert "Error: logs/out.parquet is in " in capsys.readouterr().err
+    assert ["logs"] == os.listdir(tmp_path)
 
 
 def test_a_field_that_no_record_has(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:

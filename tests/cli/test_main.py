@@ -18,7 +18,7 @@ from logbatch.cli import commands, main
 from logbatch.errors import DatasetError
 
 COMMANDS = (
-    *("run", "demo", "tail", "query", "stats", "export"),
+    *("run", "runs", "demo", "tail", "query", "stats", "export"),
     *("verify", "compact", "retain", "recover", "replay", "serve"),
 )
 

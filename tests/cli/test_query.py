@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet
 import pytest
+from limits import files_of_at_most
 from make import event, publish_events
 
 from logbatch.cli import main
@@ -168,6 +169,22 @@ def test_a_failed_query_keeps_the_old_output(
     assert "old" == (tmp_path / "out.csv").read_text()
     assert main(["query", "logs", "SELECT 1", "-o", "nowhere/out.csv"]) == 1
     assert "Error: there is no directory nowhere\n" in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be(
+    logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is said which file it is and why; none of the log itself is replaced, or added to."""
+    (file,) = logs.rglob("*.parquet")
+    before = file.read_bytes()
+    for name in (file, file.with_name("out.csv"), logs / "out.parquet"):
+        assert main(["query", "logs", "SELECT 1", "-o", str(name)]) == 1
+        assert f"Error: {name} is in logs, whose records are read" in capsys.readouterr().err
+    with files_of_at_most(100):
+        assert main(["query", "logs", "FROM logs, range(9)", "-o", "out.csv"]) == 1
+    assert ("", "Error: out.csv: File too large\n") == capsys.readouterr()
+    assert ["logs"] == [path.name for path in tmp_path.iterdir()]
+    assert before == file.read_bytes()
 
 
 def test_sql_from_standard_input(

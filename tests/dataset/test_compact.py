@@ -215,6 +215,9 @@ def test_the_size_of_files(logs: Path) -> None:
         ("user.id", lambda row: row["attributes"]["user"]["id"]),
         (["level", "n"], lambda row: (row["level"], row["attributes"]["n"])),
         ("attributes.n", lambda row: row["attributes"]["n"]),
+        ("producer", lambda row: row["producer"]),
+        (["sequence", "logger"], lambda row: row["sequence"]),
+        (["level", "attributes.level"], lambda row: row["level"]),
     ],
 )
 def test_clustered(logs: Path, cluster: Any, key: Any) -> None:
@@ -230,6 +233,9 @@ def test_clustered(logs: Path, cluster: Any, key: Any) -> None:
         return key(row), row["timestamp"], row["producer"], row["sequence"]
 
     assert rows == sorted(rows, key=order)
+    group = pq.read_metadata(path).row_group(0)
+    sorted_by = [each.column_index for each in group.sorting_columns]
+    assert len(set(sorted_by)) == len(sorted_by)
     assert (172, tuple([cluster] if isinstance(cluster, str) else cluster)) == (
         len(rows),
         read_coverage(path).cluster_by,
@@ -610,6 +616,9 @@ def test_what_is_followed_comes_once(logs: Path) -> None:
                 publish(logs, make_batch(10 - self.left, 11 - self.left, A))
             return self.left == 0
 
+        def is_set(self) -> bool:
+            return False
+
     rows = list(Dataset(logs).follow(last=None, stop=Steps()))
     expected = all_of((A, 0, 3), (A, 8, 9), (B, 0, 3))
     assert expected == sorted((row["producer"], row["sequence"]) for row in rows)
@@ -624,7 +633,11 @@ def test_what_is_followed_comes_once(logs: Path) -> None:
         ({"memory_limit": "700MB", "workers": 2}, "must be 500 MB or more for each"),
         ({"workers": 0}, "workers=0"),
         ({"to": "jsonl"}, "to='jsonl'"),
+        ({"promote": ["auto"]}, "promote: 'auto' stands alone"),
         ({"cluster_by": ["a", "a"]}, "cluster_by='a'"),
+        ({"cluster_by": ["a", "attributes.a"]}, "cluster_by='a'"),
+        ({"cluster_by": "attributes."}, "cluster_by='attributes.'"),
+        ({"cluster_by": ["a", "timestamp"]}, "cluster_by='timestamp'"),
         ({"promote": ["level"]}, "'level' is not an attribute"),
     ],
 )

@@ -174,6 +174,9 @@ def test_what_is_followed_comes_once(folder: Path) -> None:
             self.left.pop(0)()
             return False
 
+        def is_set(self) -> bool:
+            return False
+
     rows = list(Dataset(folder.parent).follow(last=None, stop=Steps()))
     assert all_of((A, 0, 3), (B, 0, 2)) == found(rows)
     assert 7 == len(rows)

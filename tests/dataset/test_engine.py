@@ -90,9 +90,22 @@ def test_a_consumer_that_stops_leaves_nothing_behind(tmp_path: Path, temporary: 
     assert [] == engines()
     batches = iter(dataset.scan("message~message"))
     next(batches)
+    batches.close()
+    assert 1 == len(engines())
     del batches
     assert [] == engines()
     assert [] == list(temporary.iterdir())
+
+
+def test_what_goes_wrong_in_a_scan_reaches_its_consumer_as_it_is(tmp_path: Path) -> None:
+    """Through Arrow, with its type, as Ctrl-C does; and nothing is left behind."""
+    publish(tmp_path / "logs", *(make_batch(n, n + 9) for n in range(0, 400, 10)))
+    batches = Dataset(tmp_path / "logs").scan("message~message")
+    for path in tmp_path.rglob("*.parquet"):
+        path.write_bytes(b"PAR1 torn")
+    with pytest.raises(DatasetWarning, match="it was left out"):  # warnings are errors here
+        next(batches)
+    assert [] == engines()
 
 
 def write_table(directory: Path, table: pa.Table, **taken: list[tuple[int, int]]) -> Path:
@@ -233,7 +246,7 @@ def test_columns_whose_names_differ_in_case_only_are_one(tmp_path: Path) -> None
         assert 6 == dataset.scan().read_all().num_rows == dataset.to_polars().collect().height
         assert 6 == dataset.sql("SELECT USERID FROM logs").num_rows
         with duckdb.connect() as connection:
-            assert 6 == len(dataset.to_duckdb(connection).fetchall())
+            assert [(6,)] == dataset.to_duckdb(connection).aggregate("count(*)").fetchall()
         for where, found in (
             ("userId=1", [A]),
             ("userid=1", [B]),

@@ -53,9 +53,37 @@ def test_no_room(logs: Path, tmp_path: Path, form: str) -> None:
     """Nothing is left of a file that the disk does not take."""
     place = tmp_path / "place"
     place.mkdir()
-    with files_of_at_most(100), pytest.raises(OSError, match="too large"):
-        Dataset(logs).export(place / f"out.{form}")
-    assert [] == list(place.iterdir())
+    for to, named in ((f"out.{form}", f"out.{form}"), ("days", f"days/2026-11-19.{form}")):
+        with files_of_at_most(100), pytest.raises(OSError, match="too large") as caught:
+            Dataset(logs).export(place / to, format=form)
+        assert str(place / named) == caught.value.filename
+        assert [] == list(place.iterdir())
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_full_disk(logs: Path, tmp_path: Path, form: str) -> None:
+    """It is said which file it was that could not be written."""
+    (tmp_path / f"full.{form}").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space") as caught:
+        Dataset(logs).export(tmp_path / f"full.{form}")
+    assert str(tmp_path / f"full.{form}") == caught.value.filename
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("to", [".", "date=2026-11-19", "date=2026-11-19/out", "new", "new/out"])
+@pytest.mark.parametrize("form", [None, *FORMATS])
+def test_nothing_is_written_among_the_files_that_are_read(
+    logs: Path, tmp_path: Path, to: str, form: str | None, force: bool
+) -> None:
+    """It would be read as a part of the log, by us or by whoever globs."""
+    before = sorted(logs.rglob("*"))
+    link = tmp_path / "link"
+    link.symlink_to(logs)
+    for directory in (logs, link):
+        path = directory / to / "out.csv" if form is None else directory / to
+        with pytest.raises(DatasetError, match="becomes part of the log"):
+            Dataset(logs).export(path, format=form, force=force)
+    assert before == sorted(logs.rglob("*"))
 
 
 @pytest.mark.parametrize("form", FORMATS)

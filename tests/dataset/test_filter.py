@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -296,6 +297,79 @@ def test_a_filter_means_the_same_on_a_record_and_on_a_table_and_in_the_engine(
     assert_engine_agrees(found, records, typed)
     assert expected == found.mask(table).to_pylist()
     assert table.filter(pa.array(expected, pa.bool_())) == found.apply(table)
+
+
+ODD_VALUES = [
+    *(0, -0.0, 7, -7, 7.0, 7.5, 1e3, 1000, 1e-7, 123456789012345, 1234567890123456),
+    *(2**53, 2**53 + 1, 2.0**53, 2**63, -(2**63), 10**30, 1e300),
+    *(
+        "7",
+        "07",
+        "7.0",
+        "1e3",
+        "a.b",
+        "a|b",
+        "aXb",
+        "a",
+        "",
+        " 7",
+        "ä\n(b)*",
+        "b" * 2000,
+        "x" * 400,
+    ),
+    *(True, False, "true", "True", None, "null", {"a": 1}, [7], "[7]", "a\0b", "a.b.c"),
+]
+ODD_WORDS = [
+    *("7", "0", "7.5", "1000", "1e3", "1234567890123456", "9007199254740993", "-7"),
+    *("9223372036854775808", "true", "null", "a.b", "a|b", '"ä\n(b)*"', "b" * 2000, '"[7]"', '""'),
+]
+
+
+WORDS = {
+    "all": ODD_WORDS,
+    "not null": [word for word in ODD_WORDS if word != "null"],
+    "texts": ["a.b", "a|b", '"ä\n(b)*"', "b" * 2000, '""'],
+    "numbers": ["7", "0", "1000", "9007199254740993", "-7", "9223372036854775808"],
+    "others": ["-0", "7.0", "TRUE", "+7", "1e3"],
+}
+
+
+@pytest.mark.parametrize("field", ["x", "message", "logger", "lineno"])
+@pytest.mark.parametrize("words", WORDS.values(), ids=WORDS.keys())
+def test_many_values_mean_what_each_of_them_does(words: list[str], field: str) -> None:
+    """They are looked up together, in all forms of a filter; so are alternatives."""
+    rows = [record(attributes={"x": value}) for value in [*ODD_VALUES, 20_003, "20003z"]]
+    rows += [record(message=text, logger=text) for text in ODD_VALUES if isinstance(text, str)]
+    rows += [record(lineno=n) for n in (0, 7, 1000, 20_003)] + [record(message=None, attributes={})]
+    if field == "lineno":
+        words = [word for word in words if re.fullmatch("-?[0-9]+|null", word)]
+    many = [*words, *(f"{n}{end}" for n in range(20_000, 20_030) for end in ("", "z"))]
+    if field == "lineno":
+        many = [word for word in many if not word.endswith("z")]
+    singles = [Filter.parse(f"{field}={word}") for word in many]
+    there = [Filter.parse(f"{field}=*").matches(row) for row in rows]
+    equal = [any(single.matches(row) for single in singles) for row in rows]
+    other = [is_there and not same for is_there, same in zip(there, equal, strict=True)]
+    for text, expected in (
+        (f"{field}={','.join(many)}", equal),
+        (f"{field}!={','.join(many)}", other),
+        (" or ".join(f"{field}={word}" for word in many), equal),
+        (" ".join(f"{field}!={word}" for word in many), other),
+    ):
+        found = Filter.parse(text)
+        assert expected == [found.matches(row) for row in rows]
+        assert expected == found.mask(as_table(rows)).to_pylist()
+        for kind in sorted(FITTING):
+            assert_engine_agrees(found, rows, {"x": kind})
+
+
+def test_python_is_asked_about_none_of_many_ordinary_values() -> None:
+    """The engine tells them from others."""
+    rows = [record(attributes={"x": n, "y": f"/b/{n}"}) for n in (7, 8, 1999)]
+    many = Filter.parse("x=" + ",".join(map(str, range(1000, 3000))))
+    assert [False, False, True] == decided(many, rows)
+    many = Filter.parse("y=" + ",".join(f"/b/{n}" for n in range(1000, 20_000)))
+    assert [False, False, True] == decided(many, rows, {"y": "string"})
 
 
 @settings(max_examples=300)

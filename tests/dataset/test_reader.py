@@ -112,13 +112,20 @@ def both_ways(dataset: Dataset) -> list[tuple[str, int]]:
 # ------------------------------------------------------------------ one record, once
 
 
-def test_a_pipe_among_the_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_pipe_among_the_files(tmp_path: Path, linked: bool) -> None:
     """It stops nobody, though who opens one to read it waits until somebody writes."""
     publish(tmp_path, make_batch(0, 9, A))
     (folder,) = tmp_path.glob("date=*")
+    os.mkfifo(tmp_path / "pipe")
     for name in (f"{A}-30-39.parquet", f"{A}-40.jsonl", f"compacted-{B}.parquet"):
-        os.mkfifo(folder / name)
+        if linked:
+            (folder / name).symlink_to(tmp_path / "pipe")
+        else:
+            os.mkfifo(folder / name)
     dataset = Dataset(tmp_path)
+    assert 10 == len(list(dataset.follow(last=None, stop=Steps())))
+    assert 1 == len(dataset.files())
 
     assert 10 == len(list(dataset.rows())) == dataset.to_table().num_rows
     assert [{"n": 10}] == dataset.sql("SELECT count(*) AS n FROM logs").to_pylist()
@@ -448,6 +455,47 @@ class Steps:
         if step is not None:
             step()
         return step is None
+
+    def is_set(self) -> bool:
+        """End between two polls only."""
+        return False
+
+
+class Impatient:
+    """Ends `follow` while it still searches: when it is asked the second time."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def is_set(self) -> bool:
+        """Have had enough soon."""
+        self.asked += 1
+        return self.asked > 1
+
+    def wait(self, timeout: float) -> bool:
+        """Never be asked: the search is not over."""
+        raise AssertionError("it did not look whether to end")
+
+
+@pytest.mark.parametrize("last", [3, None])
+@pytest.mark.parametrize("where", ["message~nowhere", "attributes.user=7"])
+@pytest.mark.parametrize("kind", ["parquet", "jsonl", "pending"])
+def test_follow_ends_while_it_still_searches(
+    place: Place, kind: str, where: str, last: int | None
+) -> None:
+    """Whoever wants no more does not wait for the end of the first search."""
+    for producer in (A, B):
+        place.write(kind, producer, lines(0, 20_000 if kind == "parquet" else 9), 0)
+    assert [] == list(place.dataset().follow(where, last=last, stop=Impatient()))
+
+
+def test_follow_ends_while_it_looks_for_what_is_new(place: Place) -> None:
+    """Many files that have come since the last look, say; of these it tells nothing more."""
+    rows = place.dataset().follow(stop=(stop := Impatient()))
+    for producer in (A, B):
+        place.write("parquet", producer, lines(0, 4), 0)
+    assert [] == list(rows)
+    assert 2 == stop.asked
 
 
 def test_follow_begins_now_or_with_the_last_ones(place: Place) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -404,6 +407,7 @@ def test_damaged_lines_are_not_judged(logs: Path) -> None:
     lines = path.read_bytes().splitlines(keepends=True)
     lines[4] = lines[4][:20] + b"\n"
     path.write_bytes(b"".join(lines))
+    os.utime(path, (NOW, NOW - 19.01 * DAY))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         done = run(logs, "14d", keep=ERRORS)
@@ -411,6 +415,44 @@ def test_damaged_lines_are_not_judged(logs: Path) -> None:
         assert f"{path}: 1 damaged lines; it stays as it is" == done.problems[0]
         assert path.exists()
         assert 1 == run(logs, "14d", keep=ERRORS, keep_age="19d").removed
+
+
+NEW = datetime.fromtimestamp(NOW - DAY, UTC)
+ODD = {
+    "its time is cut off": b'{"timestamp":"2026-11-0',
+    "it has none": b'{"level":"INFO","message":"hello"',
+    "it is a number": b'{"timestamp":1795600000,"message":"hello"',
+    "it is no time": b'{"timestamp":"yesterday","message":"hello"',
+    "it is no JSON": b"hello",
+    "it has other keys first": b'{"message":"hello","timestamp":"%s"' % NEW.isoformat().encode(),
+    "it has spaces": b'{ "timestamp": "%s"' % NEW.isoformat().encode(),
+    "it has an offset": b'{"timestamp":"%s"'
+    % NEW.astimezone(timezone(timedelta(days=-0.9))).isoformat().encode(),
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD.keys())
+@pytest.mark.parametrize("kind", ["jsonl", "jsonl.zst"])
+def test_a_line_whose_time_is_odd(logs: Path, kind: str, odd: bytes) -> None:
+    """It counts by the time that it tells, or it may be as new as the last write to its file."""
+    producer = new_producer()
+    publish_aged(
+        logs, producer, 0, 1000, 30, "jsonl"
+    )  # so many that their middle is looked at late
+    (path,) = (logs / name for name in names_in(logs))
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[500] = odd + b',"producer":"%b","sequence":500}\n' % producer.encode()
+    path.unlink()
+    path = path.with_suffix(f".{kind}")
+    with pa.output_stream(path) as file:  # compressed as its name says
+        file.write(b"".join(lines))
+    tells = NEW.isoformat().encode() in odd or b"-2" in odd
+    os.utime(path, (NOW, NOW - (20 if tells else 1) * DAY))
+    assert 0 == run(logs, "14d").removed
+
+    os.utime(path, (NOW, NOW - 20 * DAY))
+    assert (0 if tells else 1) == run(logs, "14d").removed
+    assert tells == path.exists()
 
 
 def test_one_at_a_time(logs: Path) -> None:
@@ -491,13 +533,18 @@ def count_down(left: int) -> Callable[[str, Any], None]:
 
 
 def run_until_killed(
-    directory: Path, changes: int, *, keep: str | None = ERRORS, age: str | None = "4d"
+    directory: Path,
+    changes: int,
+    *,
+    keep: str | None = ERRORS,
+    age: str | None = "4d",
+    most: str = "3d",
 ) -> bool:
     """Run retention in a child that is killed at some point; return whether it was."""
 
     def work() -> None:
         sys.addaudithook(count_down(changes))
-        run(directory, "3d", keep=keep, keep_age=age)
+        run(directory, most, keep=keep, keep_age=age)
 
     process = Child(work)
     _, status = os.waitpid(process.pid, 0)
@@ -578,6 +625,76 @@ def test_a_reader_meanwhile(logs: Path) -> None:
             looks.value += 1
         worker.wait()
     assert looks.value > 5
+
+
+# ---------------------------------------------------------------------- a full disk
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of a megabyte."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
+        pytest.skip("no disk can be mounted here, which only root may do")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def fill_to_the_last_byte(disk: Path) -> None:
+    """Leave no room at all."""
+    with contextlib.suppress(OSError), open(disk / "filler", "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    with pytest.raises(OSError, match="No space"):
+        (disk / "more").write_bytes(b"x")
+    (disk / "more").unlink()
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl", "compacted"])
+def test_a_full_disk(small_disk: Path, kind: str) -> None:
+    """There is no room even to note what goes: that is when it is needed most."""
+    logs = small_disk / "logs"
+    for _ in range(2):  # of two processes, so that what is compacted does not tell it by its name
+        fill(logs, 6, kind="parquet" if kind == "compacted" else kind)
+    if kind == "compacted":
+        Dataset(logs).compact(older_than=0)
+    before = len(names_in(logs))
+    fill_to_the_last_byte(small_disk)
+
+    done = run(logs, "2d")
+    assert (before * 4 // 6, ()) == (done.removed, done.problems)
+    assert sorted([*range(40, 60)] * 2) == sorted(numbers(logs))
+    assert {"retired": 80} == accounted(logs)
+    assert {"maintenance.lock", "retired.json"} == set(os.listdir(logs / ".journal"))
+    assert 0 == run(logs, "2d").removed
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "compacted"])
+def test_killed_at_any_point_on_a_full_disk(small_disk: Path, kind: str) -> None:
+    """Each record is there, or it is noted that it was removed."""
+    logs, origin = small_disk / "logs", small_disk.parent / "origin"
+    for _ in range(2):
+        fill(origin, 4, kind="parquet" if kind == "compacted" else kind)
+    if kind == "compacted":
+        Dataset(origin).compact(older_than=0)
+    killed, at = True, 0
+    while killed:
+        for name in os.listdir(small_disk):
+            shutil.rmtree(small_disk / name, ignore_errors=True)
+        (small_disk / "filler").unlink(missing_ok=True)
+        shutil.copytree(origin, logs)
+        fill_to_the_last_byte(small_disk)
+        killed = run_until_killed(logs, at, keep=None, age=None, most="2d")
+        assert sorted([*range(20, 40)] * 2) == [n for n in sorted(numbers(logs)) if n >= 20], at
+        assert verify(logs).ok, at
+        run(logs, "2d")
+        assert sorted([*range(20, 40)] * 2) == sorted(numbers(logs))
+        assert {"retired": 40} == accounted(logs)
+        assert not list((logs / ".journal").glob("*.retired"))
+        at += 1
+    assert at > 10
 
 
 # ---------------------------------------------------------------------- with compaction

@@ -69,6 +69,8 @@ CHECKED = [
     Check(OPERATIONS, "yaml", "alert:", "test_the_alerts_ask_for_metrics_that_are_there"),
     Check(OPERATIONS, "ini", "", "test_systemd_takes_the_units"),
     Check(OPERATIONS, "sh", "rsync ", "test_a_backup_has_what_is_published"),
+    Check("docs/run.md", "", "running 3/10", "test_the_table_of_runs"),
+    Check("docs/run.md", "sql", "", "test_the_question_about_runs"),
     Check(RECEIVER, "sh", "curl ", "test_curl"),
     Check(RECEIVER, "json", "", "test_the_answer"),
     Check(RECEIVER, "", "syslog", "test_the_fields_of_syslog_daemons"),

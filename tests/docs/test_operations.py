@@ -186,7 +186,7 @@ def find_kinds() -> set[str]:
 
 def _reports(function: ast.expr) -> bool:
     name = getattr(function, "attr", getattr(function, "id", ""))
-    return name in ("say", "report", "on_trouble", "_on_trouble", "_on_failure")
+    return name in ("say", "report", "on_trouble", "_on_trouble", "_on_failure", "_report")
 
 
 def test_every_kind_of_message_is_explained() -> None:

@@ -18,10 +18,19 @@ from logbatch.transports import build
 PAGE = ROOT / "docs" / "options.md"
 HTTP = ROOT / "docs" / "http.md"
 HANDLER = find_rows(PAGE, "Of every transport")
-FILES = {"parquet": find_rows(PAGE, "Parquet"), "jsonl": find_rows(PAGE, "JSON Lines")}
+FILES = {
+    "parquet": find_rows(PAGE, "Parquet"),
+    "jsonl": find_rows(PAGE, "JSON Lines"),
+    "sqlite": find_rows(PAGE, "SQLite"),
+}
 FREE = ("service", "host", "redact", "redact_patterns")  # take any text
 UNITS = {"MiB": 1 << 20, "GiB": 1 << 30}
-URLS = {"parquet": "parquet:logs", "jsonl": "jsonl:logs", "http": "http://127.0.0.1:1/"}
+URLS = {
+    "parquet": "parquet:logs",
+    "jsonl": "jsonl:logs",
+    "sqlite": "sqlite:logs.db",
+    "http": "http://127.0.0.1:1/",
+}
 
 
 def value_of(text: str) -> Any:
@@ -35,7 +44,11 @@ def value_of(text: str) -> Any:
 
 def test_every_option_is_documented() -> None:
     """The tables have each option that an editor knows, and no other."""
-    rows = [*HANDLER, *FILES["parquet"], *FILES["jsonl"], *find_rows(HTTP, "Options")]
+    rows = [
+        *HANDLER,
+        *(row for rows in FILES.values() for row in rows),
+        *find_rows(HTTP, "Options"),
+    ]
     documented = {name for row in rows for name in names_in(row[0])}
     known = {*Options.__annotations__, "columns", "export_metrics", "level"}
     assert known == documented

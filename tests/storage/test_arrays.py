@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logbatch.storage.arrays import arrow_type, make_array, make_scalar
+from logbatch.storage.arrays import arrow_type, find_true, make_array, make_scalar
 
 _moments = st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=-5))]))
 VALUES: dict[str, st.SearchStrategy[Any]] = {
@@ -43,3 +43,10 @@ def test_what_fits_no_column() -> None:
         make_array([1 << 63], "int64")
     with pytest.raises(TypeError):
         make_array(["1"], "int64")
+
+
+@pytest.mark.parametrize("pieces", [[], [[]], [[True], [], [False, True]]])
+def test_what_is_true(pieces: list[list[bool]]) -> None:
+    """Also where there is nothing, not even an empty piece: of that pyarrow 20 crashed."""
+    mask = pa.chunked_array(pieces, pa.bool_())
+    assert ([0, 2] if len(mask) else []) == find_true(mask).to_pylist()

@@ -311,14 +311,16 @@ def _scan(segment: Segment) -> Part:
         Unfit: Lines of it are damaged.
         Vanished: It is gone.
     """
-    part = make_part(segment)
     found, lines = Ranges(), 0
     try:
+        part = make_part(segment)
         for block in blocks(part):
             lines += block.count(b"\n")
             for run in find_runs(block, segment.producer):
                 found.add(run.first, run.last)
     except Damaged as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno is not None:
+            raise error.__cause__ from None  # the disk, or a lack of rights, and not what is in it
         raise Unfit(segment.path, error.reason, torn=True) from error
     if tuple(found) != part.spans or lines != found.count():
         reason = f"of its {lines:,} lines {found.count():,} are whole records"

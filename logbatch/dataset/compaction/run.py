@@ -23,7 +23,7 @@ from logbatch.dataset.compaction.inputs import (
     union,
 )
 from logbatch.dataset.compaction.promote import choose_columns
-from logbatch.dataset.compaction.sorter import Sorter, order_by
+from logbatch.dataset.compaction.sorter import Sorter, attribute_of, order_by
 from logbatch.dataset.compaction.staging import Change, Place, change_folder
 from logbatch.dataset.compaction.task import CompactTask, Count, Outcome, Progress
 from logbatch.dataset.compaction.writing import CompactedFile
@@ -189,7 +189,9 @@ class _Compaction:
         retired = self._check(sorter, found, expected, ranges)
         self._odd = []
         columns = self._columns(sorter, found)
-        cluster = [order_by(name, columns.get(plain(name))) for name in self._task.cluster_by]
+        cluster = [
+            order_by(name, columns.get(attribute_of(name))) for name in self._task.cluster_by
+        ]
         self._odd += [
             f"{self._folder}: no record has {name!r}, so nothing was clustered by it"
             for name, each in zip(self._task.cluster_by, cluster, strict=True)
@@ -266,7 +268,7 @@ class _Compaction:
         if found.kept:
             return dict(found.kept[0].columns)
         task, known = self._task, found.columns()
-        names = [*task.names, *map(plain, task.cluster_by)]
+        names = [*task.names, *map(attribute_of, task.cluster_by)]
         columns = choose_columns(sorter, task.promote, names, known, sorter.rows())
         self._odd = [
             f"{self._folder}: {name!r} did not become a column: there it has no values of one type"
@@ -278,8 +280,9 @@ class _Compaction:
     def _order(self, columns: Mapping[str, str], found: Found) -> list[str] | None:
         """Return by which columns records are ordered; None where it is by something else."""
         sure = columns.keys() - found.columns().keys() if not found.kept else set()
-        names = [name if name in COLUMNS else plain(name) for name in self._task.cluster_by]
-        return names if all(name in COLUMNS or name in sure for name in names) else None
+        keys = self._task.cluster_by
+        known = all(key in COLUMNS or attribute_of(key) in sure for key in keys)
+        return [attribute_of(key) for key in keys] if known else None
 
     def _blame(self, error: Exception, found: Found) -> Exception:
         """Return what is wrong, after something went wrong: a file that is gone, or torn."""
@@ -315,11 +318,6 @@ class _Compaction:
 
 def _join(one: Mapping[str, Ranges], other: Mapping[str, Ranges]) -> dict[str, Ranges]:
     return {name: Ranges([*one.get(name, ()), *other.get(name, ())]) for name in {**one, **other}}
-
-
-def plain(name: str) -> str:
-    """Return the name of an attribute, as a filter may write it, without what stands before."""
-    return name.removeprefix("attributes.")
 
 
 def _gone(path: str) -> str:

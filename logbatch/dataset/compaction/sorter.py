@@ -268,7 +268,7 @@ class Sorter:
             at: The slice.
             cluster: Expressions by which they are ordered before their time.
         """
-        keys = [*cluster, *_ORDER]
+        keys = list(dict.fromkeys([*cluster, *_ORDER]))
         order = ", ".join(f"{each} NULLS LAST" for each in keys)
         within_slice = _between(self._ends, at)
         parts = self._fitting(self._sizes.get(at, 0))
@@ -302,12 +302,17 @@ def order_by(name: str, kind: str | None) -> str:
     """
     if name in COLUMNS and name != "attributes":
         return f'"{name}"'
-    name = name.removeprefix("attributes.")
+    name = attribute_of(name)
     value = f"({_KEEP})->>{quoted_text(point_at(name))}"
     if "." in name:  # a key with a dot, or one within another
         value = f"coalesce({value}, ({_KEEP})->>{quoted_text(point_at(*name.split('.')))})"
     types = {"int64": "BIGINT", "float64": "DOUBLE"}
     return f"try_cast({value} AS {types[kind]})" if kind in types else f"({value})"
+
+
+def attribute_of(name: str) -> str:
+    """Return the name of an attribute, as a filter may write it, without what stands before."""
+    return name.removeprefix("attributes.")
 
 
 def point_at(*keys: str) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -54,7 +54,7 @@ class CompactedFile:
         self._columns = columns
         self._schema = make_schema(columns)
         self._file = open(create_file(path), "wb", buffering=_BUFFER)  # noqa: SIM115
-        by = None if order is None else [*order, "timestamp", "producer", "sequence"]
+        by = None if order is None else dict.fromkeys([*order, "timestamp", "producer", "sequence"])
         repeated: Any = [name for name in self._schema.names if name not in _DIFFERENT]
         self._writer = pq.ParquetWriter(
             self._file,
@@ -68,7 +68,7 @@ class CompactedFile:
             store_schema=False,
         )
 
-    def _sorting(self, names: Sequence[str]) -> Any:
+    def _sorting(self, names: Iterable[str]) -> Any:
         pairs: Any = [(name, "ascending") for name in names]
         return pq.SortingColumn.from_ordering(self._schema, pairs, null_placement="at_end")
 

@@ -164,6 +164,27 @@ def equality(operator: str, equals: Sequence[Test]) -> Test:
     return equals[0] if len(equals) == 1 else lambda value: any(test(value) for test in equals)
 
 
+def is_among(operands: Sequence[Operand]) -> Test:
+    """Return the comparison with any of many values, as `is_equal` compares with each of them."""
+    texts = {operand.text for operand in operands}
+    numbers = {operand.number for operand in operands} - {None}
+    truths = {operand.truth for operand in operands} - {None}
+    has_null = any(operand.is_null for operand in operands)
+
+    def test(value: Any) -> bool:
+        if isinstance(value, str):
+            return value in texts
+        if value is None:
+            return has_null
+        if isinstance(value, bool):
+            return value in truths
+        if isinstance(value, (int, float)):
+            return value in numbers
+        return as_text(value) in texts
+
+    return test
+
+
 def is_exactly(operand: int) -> Test:
     """Return the comparison with an instant or a level."""
     return lambda value: bool(value == operand)

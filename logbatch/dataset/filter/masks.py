@@ -27,7 +27,7 @@ from logbatch.dataset.filter.comparisons import (
 )
 from logbatch.dataset.filter.patterns import search
 from logbatch.dataset.filter.tree import And, Node, Not, Term, terms_of
-from logbatch.storage.arrays import make_array, make_scalar
+from logbatch.storage.arrays import arrow_type, find_true, make_array, make_scalar
 from logbatch.storage.columns import LEVEL, NUMBER, TEXT, TIME
 
 pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
@@ -71,7 +71,7 @@ def _all(nodes: Sequence[Node], table: pa.Table) -> Mask:
             slow.append(node)
     if not slow:
         return cast("Mask", result)
-    rows = pc.indices_nonzero(result)
+    rows = find_true(result)
     for node in slow:
         names = list({term.column for term in terms_of(node)})
         rows = rows.filter(mask(node, table.select(names).take(rows)))
@@ -120,8 +120,23 @@ def _compare(term: Term, column: Column) -> Column:
     if term.operator not in EQUALITIES:
         limit = _scalar(term, term.operand)
         return pc.fill_null(_COMPARE[term.operator](_as(limit.type, column), limit), _FALSE)
-    equal = functools.reduce(pc.or_, [_equals(term, operand, column) for operand in term.operands])
+    equal = _equals_any(term, column)
     return equal if term.operator == "=" else pc.and_not(pc.is_valid(column), equal)
+
+
+def _equals_any(term: Term, column: Column) -> Column:
+    """Compare a column with each value, as `=` does."""
+    alike = term.kind in (NUMBER, TEXT) and term.column != "logger"
+    if len(term.operands) == 1 or not alike:
+        each = [_equals(term, operand, column) for operand in term.operands]
+        return functools.reduce(pc.or_, each)
+    numbers = term.kind == NUMBER
+    kept = [operand for operand in term.operands if not (numbers and operand.is_null)]
+    values = [_number(term, operand) if numbers else operand.text for operand in kept]
+    known = make_array(values, kind := "int64" if numbers else "string")
+    found = pc.is_in(_as(arrow_type(kind), column), value_set=known)
+    has_null = any(operand.is_null for operand in term.operands)
+    return pc.or_(found, pc.is_null(column)) if has_null else found
 
 
 def _equals(term: Term, operand: Any, column: Column) -> Column:
@@ -176,7 +191,7 @@ def _read(term: Term, column: Column) -> list[Any]:
     if term.path is None:
         return [term.read_cell(value) for value in column.to_pylist()]
     values: list[Any] = [None] * len(column)
-    rows = pc.indices_nonzero(may_hold(column, term.path))
+    rows = find_true(may_hold(column, term.path))
     probe = _probe(term.path)
     for row, text in zip(rows.to_pylist(), column.take(rows).to_pylist(), strict=True):
         values[row] = find(probe(text), term.path)

@@ -8,13 +8,14 @@ younger versions of Unicode have; what an ordinary log holds is decided by the e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from logbatch.dataset.filter.comparisons import CONTAINS, HAS, MATCHES
 from logbatch.dataset.filter.literals import quoted_text, quoted_time
 from logbatch.dataset.filter.sql_attributes import attribute, hint
-from logbatch.dataset.filter.sql_values import integer, is_old, search
+from logbatch.dataset.filter.sql_values import FEW, among, integer, integer_among, is_old, search
 from logbatch.dataset.filter.tree import And, Node, Not, Or, Term
 from logbatch.storage.columns import LEVEL, NUMBER, TEXT, TIME
 
@@ -39,7 +40,7 @@ def condition(root: Node, typed: Mapping[str, str]) -> Condition:
         root: The filter.
         typed: Attributes that the rows have as columns of their name, and the types of these.
     """
-    nodes = root.children if isinstance(root, And) else (root,)
+    nodes = _merged(root.children, "!=") if isinstance(root, And) else (root,)
     made = [(node, *_make(node, typed)) for node in nodes]
     kept = [f"({known})" for node, _, _ in made if (known := hint(node, typed))]
     kept += [f"({sql})" if exact else f"({sql}) IS NOT FALSE" for _, sql, exact in made]
@@ -54,10 +55,27 @@ def _make(node: Node, typed: Mapping[str, str]) -> tuple[str, bool]:
     if isinstance(node, Not):
         sql, exact = _make(node.child, typed)
         return f"NOT ({sql})", exact
-    joined = " OR " if isinstance(node, Or) else " AND "
-    parts = [_make(child, typed) for child in node.children]
+    joined, together = (" OR ", "=") if isinstance(node, Or) else (" AND ", "!=")
+    parts = [_make(child, typed) for child in _merged(node.children, together)]
     sql = joined.join(f"({sql})" for sql, _ in parts) or "TRUE"
     return sql, all(exact for _, exact in parts)
+
+
+def _merged(nodes: Iterable[Node], operator: str) -> list[Node]:
+    """Make one term of those that compare one field: it is read once for all of them."""
+    found: dict[object, Node] = {}
+    for node in nodes:
+        if not (isinstance(node, Term) and node.operator == operator):
+            found[len(found)] = node
+            continue
+        key = node.column, node.path, node.kind
+        before = found.get(key)
+        if isinstance(before, Term):
+            values, operands = before.values + node.values, before.operands + node.operands
+            found[key] = replace(before, values=values, operands=operands)
+        else:
+            found[key] = node
+    return list(found.values())
 
 
 def _make_term(term: Term, typed: Mapping[str, str]) -> tuple[str, bool]:
@@ -90,7 +108,7 @@ def _compare(term: Term) -> str:
     column = term.column
     if term.operator not in ("=", "!="):
         return _present(column, _order(term, column, term.operand))
-    equal = " OR ".join(_equal(term, column, operand) for operand in term.operands)
+    equal = _equal_to_any(term, column)
     if term.operator == "!=":
         return _present(column, f"NOT ({equal})")
     null = term.kind in (NUMBER, TEXT) and any(operand.is_null for operand in term.operands)
@@ -102,6 +120,15 @@ def _order(term: Term, column: str, operand: Any) -> str:
         return f"{column} {term.operator} {quoted_time(operand)}"
     number = operand if term.kind == LEVEL else operand.number
     return integer(column, term.operator, number)
+
+
+def _equal_to_any(term: Term, column: str) -> str:
+    if len(term.operands) <= FEW or term.kind in (TIME, LEVEL):
+        return " OR ".join(_equal(term, column, operand) for operand in term.operands)
+    if term.kind == NUMBER:
+        return integer_among([operand.number for operand in term.operands])(column)
+    texts = [operand.text for operand in term.operands]
+    return among(texts, below=column == "logger")(column)
 
 
 def _equal(term: Term, column: str, operand: Any) -> str:

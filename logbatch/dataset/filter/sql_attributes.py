@@ -16,19 +16,26 @@ from logbatch.dataset.filter.comparisons import CONTAINS, HAS, MATCHES, Operand,
 from logbatch.dataset.filter.literals import quoted_name, quoted_text
 from logbatch.dataset.filter.sql_values import (
     EXACT,
+    FEW,
     NUMERIC,
     Test,
+    among,
     any_of,
     double,
     integer,
+    integer_among,
     is_ascii,
     ordering,
     search,
+    whole,
 )
 from logbatch.dataset.filter.tree import Node, Term
 
 TYPED = ("int64", "float64", "bool", "string")
 """Types of columns that a filter reads instead of an attribute."""
+
+_ODD_NUMBER = "[-+0-9.eE]*[.eE][-+0-9.eE]*|-0|-?[0-9]{16,}"
+"""What a number is like in JSON that is not the plain text of a whole one below 2**53."""
 
 _STRUCTURE = re.compile(r'["{}\[\]:,\\\x00-\x1f]')
 
@@ -90,6 +97,10 @@ def _candidate(term: Term, value: str) -> str:
     if term.operator != "=":
         return ""
     numbers = [operand.number for operand in term.operands]
+    if len(numbers) > FEW:
+        if any(operand.is_null for operand in term.operands):
+            return ""
+        return _candidate_of_many(term.operands)(value)
     if all(map(_is_plain, term.operands)):
         return f"{value} IN ({_literals(term.operands)})"
     if None in numbers:
@@ -98,9 +109,29 @@ def _candidate(term: Term, value: str) -> str:
     return f"TRY_CAST({value} AS DOUBLE) IN ({', '.join(doubles)})"
 
 
+def _candidate_of_many(operands: Sequence[Operand]) -> Test:
+    """Tell which values may be equal to one of many: by their text, and numbers written otherwise.
+
+    A value that is an object or a list may be equal to a text that begins like one.
+    """
+    texts = [each.text for each in operands]
+    texts += [each.text.lower() for each in operands if each.truth is not None]
+    numbers = [each.number for each in operands if each.number is not None]
+    texts += map(str, whole(numbers))
+    found = among(texts)
+    odd = [_ODD_NUMBER] if numbers else []
+    odd += [r"[{\[](?s:.*)"] if any(text[:1] in ("{", "[") for text in texts) else []
+    if not odd:
+        return found
+    pattern = quoted_text("|".join(odd))
+    return lambda value: f"({found(value)} OR regexp_full_match({value}, {pattern}))"
+
+
 def _may_equal(term: Term) -> str:
     """Tell which texts may hold one of the values; nothing where these may be written otherwise."""
     if term.operator != "=" or not all(map(_is_plain, term.operands)):
+        return ""
+    if len(term.operands) > FEW:
         return ""
     values = (f"contains(attributes, {quoted_text(each.text)})" for each in term.operands)
     return " OR ".join([*values, "contains(attributes, '\\')"])
@@ -175,7 +206,7 @@ def _equalities(operands: Sequence[Operand]) -> list[Test]:
     if numbers:
         tests.append(_is_number_among(numbers))
     if texts:
-        tests.append(lambda s: f"{s} IN ({_literals(texts)})")
+        tests.append(among([each.text for each in texts]))
     return tests
 
 
@@ -195,10 +226,19 @@ def _is_truth(operand: Operand) -> Test:
 
 def _is_number_among(operands: Sequence[Operand]) -> Test:
     close = ", ".join(f"{quoted_text(repr(float(each.number or 0)))}::DOUBLE" for each in operands)
-    return lambda s: (
-        f"CASE WHEN {s} IN ({_literals(operands)}) THEN TRUE"
-        f" WHEN TRY_CAST({s} AS DOUBLE) IN ({close}) THEN NULL ELSE FALSE END"
-    )
+    same = among([each.text for each in operands])
+    otherwise = [str(n) for n in whole(each.number for each in operands)]
+    plain = among(otherwise or ["0"])
+    odd = f"regexp_full_match({{s}}, {quoted_text(_ODD_NUMBER)})"
+
+    def test(s: str) -> str:
+        equal = f"TRY_CAST({s} AS DOUBLE) IN ({close})"
+        if len(operands) > FEW:  # most are told by their text
+            may = f"{plain(s)} OR {odd.replace('{s}', s)}"
+            equal = f"CASE WHEN {may} THEN {equal} ELSE FALSE END"
+        return f"CASE WHEN {same(s)} THEN TRUE WHEN {equal} THEN NULL ELSE FALSE END"
+
+    return test
 
 
 # ------------------------------------------------------------------ typed columns
@@ -219,6 +259,8 @@ def _typed_test(term: Term, kind: str) -> Test | None:
     numbers = [operand.number for operand in term.operands]
     compare = integer if kind == "int64" else double
     if term.operator in ("=", "!="):
+        if kind == "int64" and len(numbers) > FEW:
+            return any_of(term, [integer_among(numbers)])
         tests: list[Test] = [lambda c, n=number: compare(c, "=", n) for number in numbers]  # type: ignore[misc]
         return any_of(term, tests)
     return lambda column: compare(column, term.operator, numbers[0])
@@ -229,9 +271,7 @@ def _of_texts(term: Term) -> Test:
         return search(term)
     if term.operator not in ("=", "!="):
         return ordering(term.operator, term.operand.number)
-    texts = [quoted_text(operand.text) for operand in term.operands]
-    tests: list[Test] = [lambda column, text=text: f"{column} = {text}" for text in texts]  # type: ignore[misc]
-    return any_of(term, tests)
+    return any_of(term, [among([operand.text for operand in term.operands])])
 
 
 def _of_bools(term: Term) -> Test:
@@ -252,5 +292,11 @@ def hint(node: Node, typed: Mapping[str, str]) -> str:
     if typed.get(node.path) != "int64" or node.operator == "!=":
         return ""
     column = quoted_name(node.path)
+    if len(node.operands) > FEW:
+        numbers = whole(operand.number for operand in node.operands) or [0]
+        low, high = (min(max(n, -EXACT), EXACT) for n in (min(numbers), max(numbers)))
+        limits = [f"{column} >= {low}"] if low > -EXACT else []
+        limits += [f"{column} <= {high}"] if high < EXACT else []
+        return f"({column} IS NULL OR ({' AND '.join(limits)}))" if limits else ""
     test = _typed_test(node, "int64")
     return "" if test is None else f"({column} IS NULL OR {test(column)})"

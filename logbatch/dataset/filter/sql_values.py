@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from logbatch.dataset.filter.comparisons import CONTAINS, Operand, fold
 from logbatch.dataset.filter.literals import quoted_text
@@ -58,6 +58,63 @@ def any_of(term: Term, tests: Sequence[Test]) -> Test:
     """Return what `=` or `!=` means with several values, of each of which there is a test."""
     start = "NOT " if term.operator == "!=" else ""
     return lambda s: start + "(" + " OR ".join(test(s) for test in tests) + ")"
+
+
+FEW = 20
+"""Values that are compared one by one; of more than these there is one search for all of them."""
+
+_TOGETHER = 1 << 15  # characters of texts in one expression; the engine limits what it may become
+_LONG = 1000  # characters of a text that is better compared by itself
+
+
+def among(texts: Sequence[str], *, below: bool = False) -> Test:
+    """Tell whether a text is one of these; however many they are, it takes about as long.
+
+    The engine compares with each of a list, and only looks it up where nothing stands around it.
+    A regular expression becomes an automaton.
+
+    Args:
+        texts: The texts.
+        below: Whether one with a dot and anything behind it counts as well; of many only.
+    """
+    if len(texts) <= FEW:
+        return lambda s: f"{s} IN ({', '.join(map(quoted_text, texts))})"
+    single = [text for text in texts if len(text) > _LONG or "\0" in text]
+    groups: list[list[str]] = [[]]
+    size = 0
+    for text in dict.fromkeys(texts):
+        if text in single:
+            continue
+        size += len(text) + 1
+        if size > _TOGETHER:
+            groups.append([])
+            size = len(text)
+        groups[-1].append(re.escape(text))
+    end = r"(?:\.(?s:.*))?" if below else ""
+    patterns = [quoted_text(f"(?:{'|'.join(group)}){end}") for group in groups if group]
+
+    def test(s: str) -> str:
+        found = [f"regexp_full_match({s}, {pattern})" for pattern in patterns]
+        found += [f"{s} = {quoted_text(text)}" for text in single]
+        found += [f"starts_with({s}, {quoted_text(text + '.')})" for text in single if below]
+        return f"({' OR '.join(found)})"
+
+    return test
+
+
+def whole(numbers: Iterable[int | float | None]) -> list[int]:
+    """Return those of some numbers that are whole."""
+    return [
+        int(number)
+        for number in numbers
+        if isinstance(number, int) or (number is not None and number.is_integer())
+    ]
+
+
+def integer_among(numbers: Sequence[int | float | None]) -> Test:
+    """Tell whether an integer is one of many numbers."""
+    found = among([str(number) for number in whole(numbers)] or ["none"])
+    return lambda value: found(f"{value}::VARCHAR")
 
 
 def integer(value: str, operator: str, number: int | float | None) -> str:

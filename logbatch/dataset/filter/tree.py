@@ -99,6 +99,8 @@ class Term:
             return comparisons.compare_exactly(self.operator, self.operand)
         if self.operator in ORDERINGS:
             return comparisons.compare_numbers(self.operator, self.operand.number)
+        if not exact and self.column != "logger":
+            return comparisons.equality(self.operator, [comparisons.is_among(self.operands)])
         equals = comparisons.is_below if self.column == "logger" else comparisons.is_equal
         each: Callable[[Any], Test] = comparisons.is_exactly if exact else equals
         return comparisons.equality(self.operator, [each(operand) for operand in self.operands])

@@ -1,0 +1,380 @@
+"""Run a command, and store what it prints: as events, and as the record of the run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, Unpack
+
+from logbatch.batching.batcher import Batcher
+from logbatch.capture.child import Child
+from logbatch.capture.convert import Converter
+from logbatch.capture.lost import Description, finish_lost_runs
+from logbatch.capture.places import record_of, spools_of
+from logbatch.capture.pump import Pump
+from logbatch.capture.recorder import Recorder
+from logbatch.capture.recording import Ending, Recording, shell_status
+from logbatch.capture.spool import Spool, remove_spool, spool_directory
+from logbatch.events.context import host_name, service_is_named
+from logbatch.events.event import LineEncoder
+from logbatch.handler import make_batcher
+from logbatch.identity import new_producer
+from logbatch.keywords import Options
+from logbatch.storage.executions import Executions
+from logbatch.transports.base import Transport
+
+NOT_FOUND = 127  # as a shell says it
+NOT_RUNNABLE = 126
+_PATIENCE = 2.0  # seconds between SIGTERM and SIGKILL for a child whose caller has gone
+
+
+class CompletedRun(NamedTuple):
+    """How a command went.
+
+    Attributes:
+        args: The command.
+        returncode: Its exit status; -n where signal n ended it.
+        run_id: Its id, in the record of runs and in the attributes of its events.
+        seconds: How long it took.
+        sizes: How many bytes it printed, by stream.
+        stored: Whether everything it printed is stored.  What is not waits on this machine, for
+            the next run to the same place or `logbatch recover`.
+    """
+
+    args: tuple[str, ...]
+    returncode: int
+    run_id: str
+    seconds: float
+    sizes: Mapping[str, int]
+    stored: bool
+
+    @property
+    def status(self) -> int:
+        """How a shell reports its end: 128+n where signal n ended it."""
+        return shell_status(self.returncode)
+
+
+class Job:
+    """A command, and where what it prints goes.
+
+    Args:
+        command: The program and its arguments.
+        transport: As for `BatchHandler`.
+        pty: Whether it gets a terminal of its own.
+        echo: Whether what it prints is also printed here, as it comes.
+        progress: Regular expressions (RE2); a line in which one is found tells of progress.
+        on_progress: Called with each new text of progress, on another thread.
+        env: Its environment; None for this process's.
+        cwd: Its directory; None for this process's.
+        inline_bytes: How much of each stream stands in the row of the run; the rest is in chunks.
+        run_id: Its id; None makes one.
+        **options: Those of `BatchHandler`.
+
+    Raises:
+        ValueError: There is no command, or an option is unknown or out of range.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str | os.PathLike[str]],
+        transport: str | Mapping[str, Any] | Transport | None = None,
+        *,
+        pty: bool = False,
+        echo: bool = True,
+        progress: Sequence[str] = (),
+        on_progress: Callable[[str], object] | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | Path | None = None,
+        inline_bytes: int = 1 << 20,
+        run_id: str | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        if isinstance(command, str | bytes) or not command:
+            raise ValueError("command must be a list: the program and its arguments")
+        self.command = tuple(os.fspath(word) for word in command)
+        self.run_id = run_id or new_producer()
+        self.child: Child | None = None
+        self._is_cancelled = False
+        self._text = shlex.join(self.command)
+        if "service" not in options and not service_is_named():
+            options["service"] = os.path.basename(os.fsdecode(self.command[0]))
+        self._open = partial(make_batcher, transport, None, options)
+        self._batcher, self._encoder = self._open()
+        self._pty = pty
+        self._echo = echo
+        self._progress = tuple(progress)
+        self._make_converter(0)  # its patterns must be valid
+        self._on_progress = on_progress
+        self._env = env
+        self._cwd = cwd
+        self._inline_bytes = inline_bytes
+
+    def run(self) -> CompletedRun:
+        """Run it, and wait for its end.
+
+        Raises:
+            OSError: It cannot be started; that is recorded, too.
+        """
+        started_at, began = time.time(), time.monotonic()
+        try:
+            child = self.child = Child(self.command, pty=self._pty, env=self._env, cwd=self._cwd)
+        except OSError as error:
+            self._begin_record(started_at, 0).end(Ending(started_at, cannot_start(error), 0.0))
+            raise
+        if self._is_cancelled:
+            _put_an_end_to(child)
+        with child:
+            record = self._begin_record(started_at, child.pid)
+            lost = self._finish_lost_runs()
+            code, missed = None, 0
+            try:
+                missed = self._pump(child, record)
+                code = child.wait()
+            except BaseException:
+                code = _put_an_end_to(child)
+                raise
+            finally:
+                seconds = time.monotonic() - began
+                stored = record.end(Ending(time.time(), code, seconds, missed))
+            lost.join(_PATIENCE)
+        return CompletedRun(self.command, code, self.run_id, seconds, record.sizes, stored)
+
+    def signal(self, number: int) -> bool:
+        """Pass a signal on to the command and, where it has a group of its own, to all of it.
+
+        Returns:
+            Whether the command has begun, and not ended.
+        """
+        child = self.child
+        if child is None or child.returncode is not None:
+            return False
+        child.signal(number)
+        return True
+
+    def cancel(self) -> None:
+        """End the command, and with it `run`, from another thread."""
+        self._is_cancelled = True
+        child = self.child
+        if child is not None and child.returncode is None:
+            _put_an_end_to(child)
+
+    def _pump(self, child: Child, record: _Record) -> int:
+        pump = Pump(
+            child,
+            record.spool,
+            echo={"stdout": 1, "stderr": 2} if self._echo else {},
+            wake=record.recorder.wake,
+            wait_for_room=record.recorder.wait_for_room,
+            report=self._batcher.report,
+        )
+        pump.run()
+        return pump.lost
+
+    # ------------------------------------------------------------------ what it is stored with
+
+    def _begin_record(self, started_at: float, pid: int) -> _Record:
+        batcher, encoder = self._batcher, self._encoder
+        description = Description(
+            run_id=self.run_id,
+            command=self._text,
+            started_at=started_at,
+            host=host_name(),
+            pid=pid,
+            producers=(batcher.producer,),
+            rows=str(record_of(batcher.transport)),
+            keep_output=not batcher.options.redacts,
+            progress=self._progress,
+        )
+        return _Record(
+            spools_of(batcher.transport),
+            description,
+            self._make_converter(pid),
+            encoder,
+            batcher,
+            self._inline_bytes,
+            self._on_progress,
+        )
+
+    def _make_converter(self, pid: int) -> Converter:
+        return Converter(self._encoder, self.run_id, self._text, pid, progress=self._progress)
+
+    def _finish_lost_runs(self) -> threading.Thread:
+        """Finish, meanwhile, the runs of processes that died."""
+        thread = threading.Thread(
+            target=finish_lost_runs,
+            args=(self._batcher.transport, self._open, self._batcher.report),
+            name="logbatch-lost-runs",
+            daemon=True,
+        )
+        thread.start()
+        return thread
+
+
+def run(
+    command: Sequence[str | os.PathLike[str]],
+    transport: str | Mapping[str, Any] | Transport | None = None,
+    *,
+    pty: bool = False,
+    echo: bool = True,
+    progress: Sequence[str] = (),
+    on_progress: Callable[[str], object] | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: str | Path | None = None,
+    inline_bytes: int = 1 << 20,
+    **options: Unpack[Options],
+) -> CompletedRun:
+    """Run a command, store what it prints, and wait for its end.
+
+    Each line becomes an event, and the whole output is kept in the record of runs; both survive the
+    end of this process, whatever that is.
+
+    Args:
+        command: The program and its arguments.
+        transport: Where events go, as for `BatchHandler`.
+        pty: Whether the command gets a terminal of its own; then all it prints is stdout.
+        echo: Whether what it prints is also printed here, as it comes.
+        progress: Regular expressions (RE2); a line in which one is found tells of progress.
+        on_progress: Called with each new text of progress, on another thread.
+        env: Its environment; None for that of this process.
+        cwd: Its directory; None for that of this process.
+        inline_bytes: How much of each stream stands in the row of the run; the rest is in chunks.
+        **options: Those of `BatchHandler`.
+
+    Returns:
+        How it went.
+
+    Raises:
+        ValueError: There is no command, or an option is unknown or out of range.
+        OSError: It cannot be started; that is recorded, too.
+    """
+    job = Job(
+        command,
+        transport,
+        pty=pty,
+        echo=echo,
+        progress=progress,
+        on_progress=on_progress,
+        env=env,
+        cwd=cwd,
+        inline_bytes=inline_bytes,
+        **options,
+    )
+    return job.run()
+
+
+async def run_async(
+    command: Sequence[str | os.PathLike[str]],
+    transport: str | Mapping[str, Any] | Transport | None = None,
+    **given: Any,
+) -> CompletedRun:
+    """Run a command as `run` does, without holding up the event loop.
+
+    Where the task is cancelled, the command is ended: SIGTERM, and SIGKILL two seconds later.
+
+    Args:
+        command: The program and its arguments.
+        transport: As for `run`.
+        **given: As for `run`.
+
+    Raises:
+        ValueError: As `run` does.
+        OSError: As `run` does.
+    """
+    job = Job(command, transport, **given)
+    done = asyncio.ensure_future(asyncio.to_thread(job.run))
+    try:
+        return await asyncio.shield(done)
+    except asyncio.CancelledError:
+        job.cancel()
+        await asyncio.wait([done])
+        raise
+
+
+class _Record:
+    """What one run is stored with, from its beginning to its end."""
+
+    def __init__(
+        self,
+        journals: Path,
+        run: Description,
+        converter: Converter,
+        encoder: LineEncoder,
+        batcher: Batcher,
+        inline_bytes: int,
+        on_progress: Callable[[str], object] | None,
+    ) -> None:
+        self._batcher = batcher
+        self.spool = Spool(spool_directory(journals, run.run_id), run.write)
+        rows = None if run.rows is None else Path(run.rows)
+        self._recording = Recording(
+            self.spool.directory,
+            run.execution(),
+            converter,
+            encoder,
+            batcher,
+            None if rows is None else Executions(rows, inline_bytes=inline_bytes),
+            keep_output=run.keep_output,
+            report=batcher.report,
+        )
+        self.sizes = self._recording.sizes
+        self.recorder = Recorder(
+            self._recording,
+            most=batcher.options.max_journal_bytes,
+            on_progress=on_progress,
+            report=batcher.report,
+        )
+
+    def end(self, ending: Ending) -> bool:
+        """Say how the run ended; return whether everything is stored, or safe on its way.
+
+        Raises:
+            KeyboardInterrupt: Somebody does not want to wait for that; the rest stays.
+        """
+        stored = False
+        try:
+            stored = self.recorder.finish(ending) and self._deliver()
+        finally:
+            if stored:
+                remove_spool(self.spool.directory)
+            else:
+                self._batcher.report(
+                    "spool",
+                    "not all that the command printed is stored yet; it is in"
+                    f" {self.spool.directory}, and the next `logbatch run` to the same place, or"
+                    " `logbatch recover`, stores it",
+                )
+        self._recording.close()
+        self.spool.close()
+        return stored
+
+    def _deliver(self) -> bool:
+        """Deliver the events, as long as that goes on; return whether the rest is safe."""
+        pending = self._batcher.stats().pending
+        while not self._batcher.flush():
+            before, pending = pending, self._batcher.stats().pending
+            if pending >= before:
+                break
+        return self._batcher.close() or self._batcher.directory is not None
+
+
+def cannot_start(error: OSError) -> int:
+    """Return the exit status of a command that cannot be started, as a shell gives it."""
+    return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_RUNNABLE
+
+
+def _put_an_end_to(child: Child) -> int:
+    """End a command that nobody waits for any more."""
+    child.signal(signal.SIGTERM)
+    try:
+        return child.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
+        child.signal(signal.SIGKILL)
+        return child.wait()
