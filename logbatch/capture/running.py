@@ -36,6 +36,18 @@ NOT_RUNNABLE = 126
 _PATIENCE = 2.0  # seconds between SIGTERM and SIGKILL for a child whose caller has gone
 
 
+class RunOptions(Options, total=False):
+    """The keywords of `run` and `run_async`, with their types; `run` documents them."""
+
+    pty: bool
+    echo: bool
+    progress: Sequence[str]
+    on_progress: Callable[[str], object] | None
+    env: Mapping[str, str] | None
+    cwd: str | Path | None
+    inline_bytes: int
+
+
 class CompletedRun(NamedTuple):
     """How a command went.
 
@@ -273,7 +285,7 @@ def run(
 async def run_async(
     command: Sequence[str | os.PathLike[str]],
     transport: str | Mapping[str, Any] | Transport | None = None,
-    **given: Any,
+    **given: Unpack[RunOptions],
 ) -> CompletedRun:
     """Run a command as `run` does, without holding up the event loop.
 
