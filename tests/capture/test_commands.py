@@ -130,7 +130,7 @@ def test_what_is_secret_is_not_in_the_record(logs: Path) -> None:
 
 # ------------------------------------------------------------------ signals and terminals
 
-TWO = "sleep 60 & echo $!; wait"
+TWO = "sh -c 'echo $$; exec sleep 60'; true"  # not in the background, where SIGINT is ignored
 
 
 def is_there(pid: int) -> bool:
