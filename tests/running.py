@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pty
 import select
@@ -13,6 +12,9 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from logbatch.capture.runs import Run, Runs
+from logbatch.storage.executions import FILE
 
 LOGBATCH = [sys.executable, "-m", "logbatch"]
 
@@ -30,21 +32,16 @@ def run(
     return subprocess.run(words, capture_output=True, timeout=60, check=False, **given)
 
 
-def show(logs: Path, *words: str) -> bytes:
-    """What `logbatch runs show` prints of the last run."""
-    return ask("runs", "show", str(logs), "last", *words)
+def show(logs: Path, run_id: str | None = None, stream: str | None = None) -> bytes:
+    """What a run printed, by default the last one, as the record has it."""
+    runs = Runs(logs / FILE)
+    wanted = run_id or runs.find("last").id
+    return b"".join(part.data for part in runs.read(wanted, stream))
 
 
-def ask(*words: str) -> bytes:
-    """What a command prints."""
-    done = subprocess.run([*LOGBATCH, *words], capture_output=True, timeout=60, check=False)
-    assert 0 == done.returncode, done.stderr
-    return done.stdout
-
-
-def list_runs(logs: Path) -> list[dict[str, Any]]:
+def list_runs(logs: Path) -> list[Run]:
     """The runs, the newest first."""
-    return [json.loads(line) for line in ask("runs", str(logs), "--json").splitlines()]
+    return list(Runs(logs / FILE).newest())
 
 
 @contextlib.contextmanager

@@ -29,15 +29,15 @@ def logs(tmp_path: Path) -> Path:
 
 def test_many_short_lines(logs: Path) -> None:
     """`yes`, at its own speed."""
-    done = run(logs, "sh", "-c", "yes | head -n 200000")
-    assert (b"y\n" * 200_000, 0) == (done.stdout, done.returncode)
+    done = run(logs, "sh", "-c", "yes | head -n 50000")
+    assert (b"y\n" * 50_000, 0) == (done.stdout, done.returncode)
     assert done.stdout == show(logs)
-    assert 200_000 == len([row for row in Dataset(logs).rows("message=y")])
+    assert 50_000 == len([row for row in Dataset(logs).rows("message=y")])
 
 
 def test_binary(logs: Path, tmp_path: Path) -> None:
     """`cat` of what is no text: shown and kept byte for byte, and one event for each line."""
-    data = random.Random(5).randbytes(1 << 20)
+    data = random.Random(5).randbytes(300_000)
     (tmp_path / "data").write_bytes(data)
     done = run(logs, "cat", str(tmp_path / "data"))
     assert (data, 0) == (done.stdout, done.returncode)
@@ -60,13 +60,13 @@ def test_a_program_that_crashes(logs: Path, tmp_path: Path) -> None:
     done = run(logs, str(tmp_path / "crash"))
     assert (b"before\n", 128 + 11) == (done.stdout, done.returncode)
     (kept,) = list_runs(logs)
-    assert -11 == kept["exit_code"]
+    assert -11 == kept.exit_code
 
 
 @pytest.mark.parametrize(
     "script",
     [
-        "ls --color=auto -l /etc | head -n 30",
+        "ls --color=auto /usr",
         f'{sys.executable} -c "$BAR" && printf "\\033]0;title\\007\\033[1;32mgreen\\033[0m\\n"',
         "for n in 1 2 3; do printf '\\r%d/3' $n; done; echo",
     ],
