@@ -67,6 +67,11 @@ class RunRecord:
         """How many bytes were printed, by stream."""
         return self._begin(0)[0].sizes
 
+    @property
+    def last_lines(self) -> tuple[str, ...]:
+        """The last lines that were printed."""
+        return tuple(self._begin(0)[0].converter.last_lines)
+
     def _begin(self, pid: int) -> tuple[Recording, Recorder]:
         """Begin to take what is in the spool, unless that has begun.
 

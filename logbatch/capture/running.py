@@ -54,6 +54,7 @@ class CompletedRun(NamedTuple):
         sizes: How many bytes it printed, by stream.
         stored: Whether everything it printed is stored.  What is not waits on this machine, for
             the next run to the same place or `logbatch recover`.
+        last_lines: The last 100 lines that it printed, of both streams, without colours.
     """
 
     args: tuple[str, ...]
@@ -62,6 +63,7 @@ class CompletedRun(NamedTuple):
     seconds: float
     sizes: Mapping[str, int]
     stored: bool
+    last_lines: tuple[str, ...]
 
     @property
     def status(self) -> int:
@@ -155,7 +157,9 @@ class Job:
                 seconds = time.monotonic() - began
                 stored = record.end(Ending(time.time(), code, seconds))
             lost.join(_PATIENCE)
-        return CompletedRun(self.command, code, self.run_id, seconds, record.sizes, stored)
+        return CompletedRun(
+            self.command, code, self.run_id, seconds, record.sizes, stored, record.last_lines
+        )
 
     def signal(self, number: int) -> bool:
         """Pass a signal on to the command and, where it has a group of its own, to all of it.

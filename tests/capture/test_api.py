@@ -49,7 +49,7 @@ def test_a_command(logs: Path, capfd: pytest.CaptureFixture[str]) -> None:
         done.sizes,
         done.stored,
     )
-    assert ["hello", "oops"] == sorted(messages(logs))
+    assert ["hello", "oops"] == sorted(messages(logs)) == sorted(done.last_lines)
     assert {done.run_id} == {row["attributes"]["run_id"] for row in Dataset(logs).rows()}
     assert 3 == recorded(logs / "runs.db", done.run_id).exit_code
 
