@@ -14,26 +14,33 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Unpack
 
-from logbatch.batching.batcher import Batcher
 from logbatch.capture.child import Child
 from logbatch.capture.convert import Converter
 from logbatch.capture.lost import Description, finish_lost_runs
-from logbatch.capture.places import record_of, spools_of
-from logbatch.capture.pump import Pump
-from logbatch.capture.recorder import Recorder
-from logbatch.capture.recording import Ending, Recording, shell_status
-from logbatch.capture.spool import Spool, remove_spool, spool_directory
+from logbatch.capture.places import record_of
+from logbatch.capture.record import RunRecord
+from logbatch.capture.recording import Ending, shell_status
 from logbatch.events.context import host_name, service_is_named
-from logbatch.events.event import LineEncoder
 from logbatch.handler import make_batcher
 from logbatch.identity import new_producer
 from logbatch.keywords import Options
-from logbatch.storage.executions import Executions
 from logbatch.transports.base import Transport
 
 NOT_FOUND = 127  # as a shell says it
 NOT_RUNNABLE = 126
 _PATIENCE = 2.0  # seconds between SIGTERM and SIGKILL for a child whose caller has gone
+
+
+class RunOptions(Options, total=False):
+    """The keywords of `run` and `run_async`, with their types; `run` documents them."""
+
+    pty: bool
+    echo: bool
+    progress: Sequence[str]
+    on_progress: Callable[[str], object] | None
+    env: Mapping[str, str] | None
+    cwd: str | Path | None
+    inline_bytes: int
 
 
 class CompletedRun(NamedTuple):
@@ -47,6 +54,7 @@ class CompletedRun(NamedTuple):
         sizes: How many bytes it printed, by stream.
         stored: Whether everything it printed is stored.  What is not waits on this machine, for
             the next run to the same place or `logbatch recover`.
+        last_lines: The last 100 lines that it printed, of both streams, without colours.
     """
 
     args: tuple[str, ...]
@@ -55,6 +63,7 @@ class CompletedRun(NamedTuple):
     seconds: float
     sizes: Mapping[str, int]
     stored: bool
+    last_lines: tuple[str, ...]
 
     @property
     def status(self) -> int:
@@ -121,31 +130,36 @@ class Job:
         """Run it, and wait for its end.
 
         Raises:
+            LogbatchError: What it prints could not be kept; it was not started.
             OSError: It cannot be started; that is recorded, too.
         """
         started_at, began = time.time(), time.monotonic()
+        record = self._open_record(started_at)
         try:
             child = self.child = Child(self.command, pty=self._pty, env=self._env, cwd=self._cwd)
         except OSError as error:
-            self._begin_record(started_at, 0).end(Ending(started_at, cannot_start(error), 0.0))
+            record.end(Ending(started_at, cannot_start(error), 0.0))
             raise
-        if self._is_cancelled:
-            _put_an_end_to(child)
+        echo = {"stdout": 1, "stderr": 2} if self._echo else {}
         with child:
-            record = self._begin_record(started_at, child.pid)
-            lost = self._finish_lost_runs()
-            code, missed = None, 0
+            code: int | None = None
             try:
-                missed = self._pump(child, record)
+                if self._is_cancelled:
+                    _put_an_end_to(child)
+                lost = self._finish_lost_runs()
+                record.take(child, echo)
                 code = child.wait()
             except BaseException:
                 code = _put_an_end_to(child)
+                record.take(child, echo)  # what it had printed
                 raise
             finally:
                 seconds = time.monotonic() - began
-                stored = record.end(Ending(time.time(), code, seconds, missed))
+                stored = record.end(Ending(time.time(), code, seconds))
             lost.join(_PATIENCE)
-        return CompletedRun(self.command, code, self.run_id, seconds, record.sizes, stored)
+        return CompletedRun(
+            self.command, code, self.run_id, seconds, record.sizes, stored, record.last_lines
+        )
 
     def signal(self, number: int) -> bool:
         """Pass a signal on to the command and, where it has a group of its own, to all of it.
@@ -166,37 +180,24 @@ class Job:
         if child is not None and child.returncode is None:
             _put_an_end_to(child)
 
-    def _pump(self, child: Child, record: _Record) -> int:
-        pump = Pump(
-            child,
-            record.spool,
-            echo={"stdout": 1, "stderr": 2} if self._echo else {},
-            wake=record.recorder.wake,
-            wait_for_room=record.recorder.wait_for_room,
-            report=self._batcher.report,
-        )
-        pump.run()
-        return pump.lost
-
     # ------------------------------------------------------------------ what it is stored with
 
-    def _begin_record(self, started_at: float, pid: int) -> _Record:
+    def _open_record(self, started_at: float) -> RunRecord:
         batcher, encoder = self._batcher, self._encoder
         description = Description(
             run_id=self.run_id,
             command=self._text,
             started_at=started_at,
             host=host_name(),
-            pid=pid,
+            pid=0,
             producers=(batcher.producer,),
             rows=str(record_of(batcher.transport)),
             keep_output=not batcher.options.redacts,
             progress=self._progress,
         )
-        return _Record(
-            spools_of(batcher.transport),
+        return RunRecord(
             description,
-            self._make_converter(pid),
+            self._make_converter,
             encoder,
             batcher,
             self._inline_bytes,
@@ -253,6 +254,7 @@ def run(
 
     Raises:
         ValueError: There is no command, or an option is unknown or out of range.
+        LogbatchError: What it prints could not be kept; it was not started.
         OSError: It cannot be started; that is recorded, too.
     """
     job = Job(
@@ -273,7 +275,7 @@ def run(
 async def run_async(
     command: Sequence[str | os.PathLike[str]],
     transport: str | Mapping[str, Any] | Transport | None = None,
-    **given: Any,
+    **given: Unpack[RunOptions],
 ) -> CompletedRun:
     """Run a command as `run` does, without holding up the event loop.
 
@@ -296,73 +298,6 @@ async def run_async(
         job.cancel()
         await asyncio.wait([done])
         raise
-
-
-class _Record:
-    """What one run is stored with, from its beginning to its end."""
-
-    def __init__(
-        self,
-        journals: Path,
-        run: Description,
-        converter: Converter,
-        encoder: LineEncoder,
-        batcher: Batcher,
-        inline_bytes: int,
-        on_progress: Callable[[str], object] | None,
-    ) -> None:
-        self._batcher = batcher
-        self.spool = Spool(spool_directory(journals, run.run_id), run.write)
-        rows = None if run.rows is None else Path(run.rows)
-        self._recording = Recording(
-            self.spool.directory,
-            run.execution(),
-            converter,
-            encoder,
-            batcher,
-            None if rows is None else Executions(rows, inline_bytes=inline_bytes),
-            keep_output=run.keep_output,
-            report=batcher.report,
-        )
-        self.sizes = self._recording.sizes
-        self.recorder = Recorder(
-            self._recording,
-            most=batcher.options.max_journal_bytes,
-            on_progress=on_progress,
-            report=batcher.report,
-        )
-
-    def end(self, ending: Ending) -> bool:
-        """Say how the run ended; return whether everything is stored, or safe on its way.
-
-        Raises:
-            KeyboardInterrupt: Somebody does not want to wait for that; the rest stays.
-        """
-        stored = False
-        try:
-            stored = self.recorder.finish(ending) and self._deliver()
-        finally:
-            if stored:
-                remove_spool(self.spool.directory)
-            else:
-                self._batcher.report(
-                    "spool",
-                    "not all that the command printed is stored yet; it is in"
-                    f" {self.spool.directory}, and the next `logbatch run` to the same place, or"
-                    " `logbatch recover`, stores it",
-                )
-        self._recording.close()
-        self.spool.close()
-        return stored
-
-    def _deliver(self) -> bool:
-        """Deliver the events, as long as that goes on; return whether the rest is safe."""
-        pending = self._batcher.stats().pending
-        while not self._batcher.flush():
-            before, pending = pending, self._batcher.stats().pending
-            if pending >= before:
-                break
-        return self._batcher.close() or self._batcher.directory is not None
 
 
 def cannot_start(error: OSError) -> int:
