@@ -588,8 +588,9 @@ def test_a_glob_after_any_kill(logs: Path) -> None:
         shutil.rmtree(logs, ignore_errors=True)
         shutil.copytree(origin, logs)
         killed = run_until_killed(logs, at, age=None, most="0.5d")
-        found = duckdb.sql(f"SELECT count(*) FROM '{logs}/date=*/*.parquet' WHERE level = 'ERROR'")
-        assert [(6,)] == found.fetchall(), at
+        query = f"SELECT count(*) FROM '{logs}/date=*/*.parquet' WHERE level = 'ERROR'"
+        with duckdb.connect() as connection:
+            assert [(6,)] == connection.sql(query).fetchall(), at
         at += 1
     assert at > 10
     assert {"maintenance.lock", "retired.json"} == set(os.listdir(logs / ".journal"))
