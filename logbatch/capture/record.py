@@ -148,9 +148,10 @@ class RunRecord:
 
     def _deliver(self) -> bool:
         """Deliver the events, as long as that goes on; return whether the rest is safe."""
-        pending = self._batcher.stats().pending
+        pending, patience = self._batcher.stats().pending, None
         while not self._batcher.flush():
             before, pending = pending, self._batcher.stats().pending
             if pending >= before:
+                patience = 0.0
                 break
-        return self._batcher.close() or self._batcher.directory is not None
+        return self._batcher.close(patience) or self._batcher.directory is not None
