@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from logbatch.capture.running import CompletedRun, run, run_async
+    from logbatch.capture.running import CompletedRun, RunOptions, run, run_async
 
-__all__ = ["CompletedRun", "run", "run_async"]
+__all__ = ["CompletedRun", "RunOptions", "run", "run_async"]
 
 
 def __getattr__(name: str) -> Any:

@@ -107,7 +107,7 @@ class Children:
     def install(self) -> None:
         """Replace the functions by which Python starts programs."""
         os.environ.update(self._variables)
-        if not self._importable or not self._executable:
+        if not self._importable or not self._executable or getattr(sys, "frozen", False):
             return
         self._wrap_fork_exec()
         for name in ("posix_spawn", "posix_spawnp", "execv", "execve"):

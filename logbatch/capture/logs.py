@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
 from types import FunctionType
@@ -86,9 +86,9 @@ class RunHandler(BatchHandler):
             text = f"cannot store an event, it may be lost: {describe(error)}"
             batcher.report("processor", text, error)
 
-    def is_same_place(self, other: logging.Handler) -> bool:
+    def is_same_place(self, other: BatchHandler) -> bool:
         """Return whether another handler delivers to the same destination."""
-        return isinstance(other, BatchHandler) and other._way == self._way
+        return other._way == self._way
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Print nothing: the program's own handlers have printed that arguments do not fit."""
@@ -96,14 +96,14 @@ class RunHandler(BatchHandler):
 
 def marker(run_id: str) -> Callable[[bytes], bytes]:
     """Return what adds a run's id to the attributes of a line, unless it has one already."""
-    member = f'"run_id":"{run_id}"'.encode()
+    key = b'"run_id":'
+    member = key + f'"{run_id}"'.encode()
+    further, first = b",%b}}\n" % member, b',"attributes":{%b}}\n' % member
 
     def mark(line: bytes) -> bytes:
-        if b'"run_id":' in line:
+        if key in line:
             return line
-        if line.endswith(b"}}\n"):
-            return b"%b,%b}}\n" % (line[:-3], member)
-        return b'%b,"attributes":{%b}}\n' % (line[:-2], member)
+        return line[:-3] + further if line.endswith(b"}}\n") else line[:-2] + first
 
     return mark
 
@@ -122,6 +122,7 @@ class Records:
     def __init__(self, handler: RunHandler) -> None:
         self.watched: set[int] = set()
         self._handler = handler
+        self._emit = handler.emit
         self._level = handler.level
 
     def install(self) -> None:
@@ -157,28 +158,34 @@ class Records:
             self.watched.discard(id(record.exc_info[1]))
         if record.process != forks.pid and _was_taken_there(record.process):
             return
-        if self._has_it_already(logger, record):
-            return
+        above: logging.Logger | None = logger
+        while above is not None:
+            for each in above.handlers:
+                if isinstance(each, BatchHandler) and self._is_stored_by(each, record):
+                    return
+            above = above.parent if above.propagate else None
         if before is not None and _differs(before, record.__dict__):
             record = copy.copy(record)
             vars(record).update(zip(_NAMES, before, strict=True))
-        self._handler.handle(record)
+        self._emit(record)
 
-    def _has_it_already(self, logger: logging.Logger | None, record: logging.LogRecord) -> bool:
+    def _is_stored_by(self, other: BatchHandler, record: logging.LogRecord) -> bool:
         """Return whether the program itself stores this record in the same place."""
-        while logger is not None:
-            for each in logger.handlers:
-                if self._handler.is_same_place(each) and record.levelno >= each.level:
-                    return True
-            logger = logger.parent if logger.propagate else None
-        return False
+        return record.levelno >= other.level and self._handler.is_same_place(other)
 
 
 def _differs(before: tuple[Any, ...], fields: dict[str, Any]) -> bool:
-    return any(fields.get(name) is not value for name, value in zip(_NAMES, before, strict=True))
+    name, message, args, level, number = before
+    return not (
+        fields.get("msg") is message
+        and fields.get("args") is args
+        and fields.get("levelname") is level
+        and fields.get("levelno") is number
+        and fields.get("name") is name
+    )
 
 
-@cache
+@lru_cache(4096)
 def _was_taken_there(pid: object) -> bool:
     """Return whether a record of another process was stored there: it is run by us as well.
 

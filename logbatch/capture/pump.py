@@ -12,10 +12,9 @@ import os
 import selectors
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Protocol
 
 from logbatch.capture.child import Child, count_waiting
+from logbatch.capture.spool import Spool
 from logbatch.capture.terminal import KEYS, lending_keys
 
 _READ = 1 << 18  # bytes
@@ -27,27 +26,12 @@ _KEYS = "keys"
 Report = Callable[[str, str], object]
 
 
-class Keeps(Protocol):
-    """What output is kept in, as `Spool` is.
-
-    Attributes:
-        directory: Where it is.
-        end: The position behind what it holds.
-    """
-
-    directory: Path
-    end: int
-
-    def write(self, stream: str, data: bytes, now: float, /) -> None:
-        """Append a piece, or raise OSError."""
-
-
 class Pump:
     """Passes on the output of one child, on the thread that calls it.
 
     Args:
         child: Whose output.
-        spool: Where it is kept, or what takes nothing of it.
+        spool: Where it is kept.
         echo: The descriptors to which each stream is written as it came.
         wake: Called when there is more in the spool.
         wait_for_room: Called before each piece is read, with the position it will have.
@@ -60,7 +44,7 @@ class Pump:
     def __init__(
         self,
         child: Child,
-        spool: Keeps,
+        spool: Spool,
         *,
         echo: Mapping[str, int],
         wake: Callable[[], object],

@@ -8,6 +8,7 @@ import faulthandler
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from logbatch.capture.children import RUN_ID, Children, Joined, split_command
@@ -77,13 +78,19 @@ class PythonRun:
         os.environ[RUN_ID] = self._run_id
         if self._with_children:
             Children(Joined(self._run_id, self._place, self._options)).install()
-        _await_crashes(self._handler, self._run_id)
+        self._await_crashes()
         records.install()
         Events(self._handler.take_event, self._handler.way).install()
         failures.install()
         split = split_command(sys.orig_argv[1:])
         run(self._program, split[0] if split else (), failures.end_of_program)
         return 0
+
+    def _await_crashes(self) -> None:
+        directory = self._handler.directory
+        if directory is not None and sys.platform != "win32":
+            about = {"service": self._handler.service, "host": host_name(), "run_id": self._run_id}
+            _Crashes(directory, about).install()
 
 
 def _naming(program: Program) -> dict[str, str]:
@@ -102,38 +109,55 @@ def _place_for_children(to: str | None, destination: str | None) -> str | None:
     return f"{destination}{mark}{query}"
 
 
-def _await_crashes(handler: RunHandler, run_id: str) -> None:
-    """Have a crash of this process, or of a forked one, told in a file beside the journal."""
-    directory = handler.directory
-    if directory is None or sys.platform == "win32":
-        return
-    with contextlib.suppress(OSError):
-        collect_crashes(directory)
-    if faulthandler.is_enabled():
-        return  # to stderr, because the user wants it there
-    about = {"service": handler.service, "host": host_name(), "run_id": run_id}
-    current: list[CrashFile] = []
+class _Crashes:
+    """Has a crash of this process, or of a forked one, told in a file beside the journal.
 
-    def begin() -> None:
-        with contextlib.suppress(OSError):
-            file = CrashFile(directory, about)
-            faulthandler.enable(file=file.number)
-            current.append(file)
+    Args:
+        directory: Where journals are.
+        about: What is to be said of the process.
+    """
 
-    def begin_in_child() -> None:
-        before, current[:] = current.copy(), []
+    def __init__(self, directory: Path, about: dict[str, str | None]) -> None:
+        self._directory = directory
+        self._about = about
+        self._file: CrashFile | None = None
+        self._enable = faulthandler.enable
+
+    def install(self) -> None:
+        """Collect what others have left, and begin."""
+        self._collect()
         if faulthandler.is_enabled():
-            begin()
-        for file in before:
-            file.let_go()
+            return  # to stderr, because the user wants it there
+        self._begin()
+        faulthandler.enable = self._give_way
+        atexit.register(self._end)
+        call_in_child(self._begin_in_child)
 
-    def end() -> None:
-        if current:
+    def _begin(self) -> None:
+        with contextlib.suppress(OSError):
+            self._file = CrashFile(self._directory, self._about)
+            self._enable(file=self._file.number)
+
+    def _give_way(self, *args: Any, **options: Any) -> None:
+        """Stop as soon as the program itself wants crashes told somewhere."""
+        self._enable(*args, **options)
+        file, self._file = self._file, None
+        if file is not None:
+            file.remove()
+
+    def _begin_in_child(self) -> None:
+        before, self._file = self._file, None
+        if before is not None:
+            self._begin()
+            before.let_go()
+
+    def _end(self) -> None:
+        if self._file is not None:
             faulthandler.disable()
-            current.pop().remove()
-            with contextlib.suppress(OSError):
-                collect_crashes(directory)
+            self._file.remove()
+            self._file = None
+            self._collect()
 
-    begin()
-    atexit.register(end)
-    call_in_child(begin_in_child)
+    def _collect(self) -> None:
+        with contextlib.suppress(OSError):
+            collect_crashes(self._directory)

@@ -1,72 +1,126 @@
-"""All that one run is stored with: its spool, and what takes its output from there."""
+"""What one run is stored with, from before its beginning to its end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import msgspec
+
 from logbatch.batching.batcher import Batcher
-from logbatch.capture.chunk import STREAMS
+from logbatch.capture.child import Child
 from logbatch.capture.convert import Converter
 from logbatch.capture.lost import Description
+from logbatch.capture.places import spools_of
+from logbatch.capture.pump import Pump
 from logbatch.capture.recorder import Recorder
 from logbatch.capture.recording import Ending, Recording
-from logbatch.capture.spool import Spool, remove_spool
+from logbatch.capture.spool import Spool, remove_spool, spool_directory
+from logbatch.errors import LogbatchError
 from logbatch.events.event import LineEncoder
 from logbatch.storage.executions import Executions
 
 
-class Record:
-    """What one run is stored with, from its beginning to its end.
+class RunRecord:
+    """What one run is stored with.
 
     Args:
-        directory: Where its spool is to be.
-        run: The run.
-        converter: Makes events.
-        encoder: Makes the last one.
-        batcher: Takes events.
+        run: The run; its process is not known yet.
+        make_converter: Returns what makes events of the output of a process.
+        encoder: Encodes events.
+        batcher: Takes them.
         inline_bytes: How much of each stream stands in the row of the run.
         on_progress: Called with each new text of progress.
 
-    Attributes:
-        spool: Where output is appended.
-        recorder: Takes it from there.
-        sizes: How many bytes were printed, by stream.
-
     Raises:
-        OSError: There is no place for the spool.
+        LogbatchError: What the command prints cannot be kept.
     """
 
     def __init__(
         self,
-        directory: Path,
         run: Description,
-        converter: Converter,
+        make_converter: Callable[[int], Converter],
         encoder: LineEncoder,
         batcher: Batcher,
         inline_bytes: int,
         on_progress: Callable[[str], object] | None,
     ) -> None:
+        self._run = run
+        self._make_converter = make_converter
+        self._encoder = encoder
         self._batcher = batcher
-        self.spool = Spool(directory, run.write)
-        rows = None if run.rows is None else Path(run.rows)
-        self._recording = Recording(
-            self.spool.directory,
-            run.execution(),
-            converter,
-            encoder,
-            batcher,
-            None if rows is None else Executions(rows, inline_bytes=inline_bytes),
-            keep_output=run.keep_output,
-            report=batcher.report,
+        self._inline_bytes = inline_bytes
+        self._on_progress = on_progress
+        self._begun: tuple[Recording, Recorder] | None = None
+        self._lost = 0
+        directory = spool_directory(spools_of(batcher.transport), run.run_id)
+        try:
+            self._spool = Spool(directory, run.write)
+        except OSError as error:
+            raise LogbatchError(
+                f"cannot keep what the command prints in {directory} ({error.strerror}); it was"
+                " not started"
+            ) from error
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """How many bytes were printed, by stream."""
+        return self._begin(0)[0].sizes
+
+    @property
+    def last_lines(self) -> tuple[str, ...]:
+        """The last lines that were printed."""
+        return tuple(self._begin(0)[0].converter.last_lines)
+
+    def _begin(self, pid: int) -> tuple[Recording, Recorder]:
+        """Begin to take what is in the spool, unless that has begun.
+
+        Args:
+            pid: The process that prints it.
+        """
+        if self._begun is None:
+            run = msgspec.structs.replace(self._run, pid=pid)
+            run.write(self._spool.directory)
+            rows = None if run.rows is None else Path(run.rows)
+            recording = Recording(
+                self._spool.directory,
+                run.execution(),
+                self._make_converter(pid),
+                self._encoder,
+                self._batcher,
+                None if rows is None else Executions(rows, inline_bytes=self._inline_bytes),
+                keep_output=run.keep_output,
+                report=self._batcher.report,
+            )
+            recorder = Recorder(
+                recording,
+                most=self._batcher.options.max_journal_bytes,
+                on_progress=self._on_progress,
+                report=self._batcher.report,
+            )
+            self._begun = recording, recorder
+        return self._begun
+
+    def take(self, child: Child, echo: Mapping[str, int]) -> None:
+        """Take what a command prints, until it has ended.
+
+        Args:
+            child: The command.
+            echo: Where what it prints goes, too: descriptors, by stream.
+        """
+        _, recorder = self._begin(child.pid)
+        pump = Pump(
+            child,
+            self._spool,
+            echo=echo,
+            wake=recorder.wake,
+            wait_for_room=recorder.wait_for_room,
+            report=self._batcher.report,
         )
-        self.sizes = self._recording.sizes
-        self.recorder = Recorder(
-            self._recording,
-            most=batcher.options.max_journal_bytes,
-            on_progress=on_progress,
-            report=batcher.report,
-        )
+        try:
+            pump.run()
+        finally:
+            self._lost += pump.lost
 
     def end(self, ending: Ending) -> bool:
         """Say how the run ended; return whether everything is stored, or safe on its way.
@@ -74,79 +128,30 @@ class Record:
         Raises:
             KeyboardInterrupt: Somebody does not want to wait for that; the rest stays.
         """
+        recording, recorder = self._begin(0)
         stored = False
         try:
-            stored = self.recorder.finish(ending) and self._deliver()
+            stored = recorder.finish(ending._replace(lost=self._lost)) and self._deliver()
         finally:
             if stored:
-                remove_spool(self.spool.directory)
+                remove_spool(self._spool.directory)
             else:
                 self._batcher.report(
                     "spool",
                     "not all that the command printed is stored yet; it is in"
-                    f" {self.spool.directory}, and the next `logbatch run` to the same place, or"
+                    f" {self._spool.directory}, and the next `logbatch run` to the same place, or"
                     " `logbatch recover`, stores it",
                 )
-        self._recording.close()
-        self.spool.close()
+        recording.close()
+        self._spool.close()
         return stored
 
     def _deliver(self) -> bool:
         """Deliver the events, as long as that goes on; return whether the rest is safe."""
-        pending = self._batcher.stats().pending
+        pending, patience = self._batcher.stats().pending, None
         while not self._batcher.flush():
             before, pending = pending, self._batcher.stats().pending
             if pending >= before:
+                patience = 0.0
                 break
-        return self._batcher.close() or self._batcher.directory is not None
-
-
-class NoRecord:
-    """What stands in for a record where there is no place for a spool: the command runs.
-
-    Args:
-        directory: Where the spool was to be.
-        error: What is in the way.
-        batcher: Which has nothing to take.
-
-    Attributes:
-        spool: Takes nothing.
-        recorder: Has nothing to do.
-        sizes: How many bytes were printed, by stream.
-    """
-
-    def __init__(self, directory: Path, error: OSError, batcher: Batcher) -> None:
-        self._batcher = batcher
-        self.spool = _NoSpool(directory, error)
-        self.recorder = _NoRecorder()
-        self.sizes = self.spool.sizes
-        batcher.report(
-            "spool",
-            f"cannot record the run in {directory} ({error.strerror}); what the command prints is"
-            " shown, but not stored; free disk space or fix permissions",
-        )
-
-    def end(self, _ending: Ending) -> bool:
-        """Let go of everything; nothing is stored."""
-        self._batcher.close()
-        return False
-
-
-class _NoSpool:
-    def __init__(self, directory: Path, error: OSError) -> None:
-        self.directory = directory
-        self.end = 0
-        self.sizes = dict.fromkeys(STREAMS, 0)
-        self._error = error
-
-    def write(self, stream: str, data: bytes, _now: float) -> None:
-        self.sizes[stream] += len(data)
-        raise self._error
-
-
-class _NoRecorder:
-    def wake(self) -> None:
-        """Do nothing."""
-
-    def wait_for_room(self, _position: int) -> None:
-        """Wait for nothing."""
+        return self._batcher.close(patience) or self._batcher.directory is not None

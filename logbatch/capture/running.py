@@ -18,11 +18,9 @@ from typing import Any, NamedTuple, TypeVar, Unpack
 from logbatch.capture.child import Child
 from logbatch.capture.convert import Converter
 from logbatch.capture.lost import Description, finish_lost_runs
-from logbatch.capture.places import record_of, spools_of
-from logbatch.capture.pump import Pump
-from logbatch.capture.record import NoRecord, Record
+from logbatch.capture.places import record_of
+from logbatch.capture.record import RunRecord
 from logbatch.capture.recording import Ending, shell_status
-from logbatch.capture.spool import spool_directory
 from logbatch.events.context import host_name, service_is_named
 from logbatch.handler import make_batcher
 from logbatch.identity import new_producer
@@ -36,6 +34,18 @@ NOT_RUNNABLE = 126
 _PATIENCE = 2.0  # seconds between SIGTERM and SIGKILL for a child whose caller has gone
 
 
+class RunOptions(Options, total=False):
+    """The keywords of `run` and `run_async`, with their types; `run` documents them."""
+
+    pty: bool
+    echo: bool
+    progress: Sequence[str]
+    on_progress: Callable[[str], object] | None
+    env: Mapping[str, str] | None
+    cwd: str | Path | None
+    inline_bytes: int
+
+
 class CompletedRun(NamedTuple):
     """How a command went.
 
@@ -47,6 +57,7 @@ class CompletedRun(NamedTuple):
         sizes: How many bytes it printed, by stream.
         stored: Whether everything it printed is stored.  What is not waits on this machine, for
             the next run to the same place or `logbatch recover`.
+        last_lines: The last 100 lines that it printed, of both streams, without colours.
     """
 
     args: tuple[str, ...]
@@ -55,6 +66,7 @@ class CompletedRun(NamedTuple):
     seconds: float
     sizes: Mapping[str, int]
     stored: bool
+    last_lines: tuple[str, ...]
 
     @property
     def status(self) -> int:
@@ -122,32 +134,35 @@ class Job:
         """Run it, and wait for its end.
 
         Raises:
+            LogbatchError: What it prints could not be kept; it was not started.
             OSError: It cannot be started; that is recorded, too.
         """
         started_at, began = time.time(), time.monotonic()
+        record = self._open_record(started_at)
         try:
             child = self.child = Child(self.command, pty=self._pty, env=self._env, cwd=self._cwd)
         except OSError as error:
-            self._begin_record(started_at, 0).end(Ending(started_at, cannot_start(error), 0.0))
+            record.end(Ending(started_at, cannot_start(error), 0.0))
             raise
+        echo = {"stdout": 1, "stderr": 2} if self._echo else {}
         with child:
-            record = None
-            code, missed = None, 0
+            code: int | None = None
             try:
                 self._pass_on_early(child)
-                record = self._begin_record(started_at, child.pid)
                 lost = self._finish_lost_runs()
-                missed = self._pump(child, record)
+                record.take(child, echo)
                 code = child.wait()
             except BaseException:
                 code = _put_an_end_to(child)
+                record.take(child, echo)  # what it had printed
                 raise
             finally:
                 seconds = time.monotonic() - began
-                if record is not None:
-                    stored = record.end(Ending(time.time(), code, seconds, missed))
+                stored = record.end(Ending(time.time(), code, seconds))
             lost.join(_PATIENCE)
-        return CompletedRun(self.command, code, self.run_id, seconds, record.sizes, stored)
+        return CompletedRun(
+            self.command, code, self.run_id, seconds, record.sizes, stored, record.last_lines
+        )
 
     def _pass_on_early(self, child: Child) -> None:
         if self._is_cancelled:
@@ -179,45 +194,24 @@ class Job:
         if child is not None and child.returncode is None:
             _put_an_end_to(child)
 
-    def _pump(self, child: Child, record: Record | NoRecord) -> int:
-        pump = Pump(
-            child,
-            record.spool,
-            echo={"stdout": 1, "stderr": 2} if self._echo else {},
-            wake=record.recorder.wake,
-            wait_for_room=record.recorder.wait_for_room,
-            report=self._batcher.report,
-        )
-        pump.run()
-        return pump.lost
-
     # ------------------------------------------------------------------ what it is stored with
 
-    def _begin_record(self, started_at: float, pid: int) -> Record | NoRecord:
-        """Begin to record; where there is no place for a spool, the command runs all the same."""
-        directory = spool_directory(spools_of(self._batcher.transport), self.run_id)
-        try:
-            return self._open_record(directory, started_at, pid)
-        except OSError as error:
-            return NoRecord(directory, error, self._batcher)
-
-    def _open_record(self, directory: Path, started_at: float, pid: int) -> Record:
+    def _open_record(self, started_at: float) -> RunRecord:
         batcher, encoder = self._batcher, self._encoder
         description = Description(
             run_id=self.run_id,
             command=self._text,
             started_at=started_at,
             host=host_name(),
-            pid=pid,
+            pid=0,
             producers=(batcher.producer,),
             rows=str(record_of(batcher.transport)),
             keep_output=not batcher.options.redacts,
             progress=self._progress,
         )
-        return Record(
-            directory,
+        return RunRecord(
             description,
-            self._make_converter(pid),
+            self._make_converter,
             encoder,
             batcher,
             self._inline_bytes,
@@ -274,6 +268,7 @@ def run(
 
     Raises:
         ValueError: There is no command, or an option is unknown or out of range.
+        LogbatchError: What it prints could not be kept; it was not started.
         OSError: It cannot be started; that is recorded, too.
     """
     job = Job(
@@ -294,7 +289,7 @@ def run(
 async def run_async(
     command: Sequence[str | os.PathLike[str]],
     transport: str | Mapping[str, Any] | Transport | None = None,
-    **given: Any,
+    **given: Unpack[RunOptions],
 ) -> CompletedRun:
     """Run a command as `run` does, without holding up the event loop.
 

@@ -67,7 +67,7 @@ def command(
         return f"exporting{reading}, {counted(written[0], 'record')}"
 
     def note(count: int) -> None:
-        hint.is_needed = False
+        hint.found()
         written[0] = count
 
     with Progress(tell):

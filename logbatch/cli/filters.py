@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from logbatch.cli.escape import escape, escape_lines
+from logbatch.dataset.filter.comparisons import HAS
 from logbatch.dataset.filter.language import Filter
+from logbatch.dataset.filter.tree import And, Node, Term, terms_of
 from logbatch.errors import FilterError
 
 if TYPE_CHECKING:
@@ -45,23 +47,39 @@ _OPTIONS = (
 
 
 class Hint:
-    """What is said on stderr, once, where a search found nothing: that a field may be misspelt.
+    """What is said on stderr, once: that a field may be misspelt.
 
-    Attributes:
-        is_needed: Whether nothing was found, and nothing was said yet.
+    Where something was found it is said only if that could be in spite of it, as by another
+    alternative or by `-usr_id=42`: otherwise each field was met.
     """
 
     def __init__(self, dataset: Dataset, where: Filter) -> None:
         self._dataset = dataset
         self._where = where
-        self.is_needed = True
+        self._is_needed = True
+
+    def found(self) -> None:
+        """Take note that something was found."""
+        self._is_needed = self._is_needed and _may_lack(self._where.root)
 
     def tell(self) -> None:
         """Say which fields of the filter no record has, if that is needed."""
-        if self.is_needed:
-            self.is_needed = False
+        if self._is_needed:
+            self._is_needed = False
             for field in self._dataset.unknown_fields(self._where):
                 click.echo(escape(str(field)), err=True)
+
+
+def _may_lack(node: Node) -> bool:
+    """Return whether records may match that lack an attribute which a filter names.
+
+    Not where it asks for just that (`-job=*`).
+    """
+    if isinstance(node, Term):
+        return False
+    if isinstance(node, And):
+        return any(map(_may_lack, node.children))
+    return any(term.path is not None and term.operator != HAS for term in terms_of(node))
 
 
 def filter_options(command: _F) -> _F:

@@ -174,6 +174,8 @@ def _prepare_command(asked: _Asked) -> Callable[[], int]:
 
 def _capture_python(asked: _Asked, options: dict[str, Any]) -> tuple[list[str], Joined]:
     """Return the command line of a Python program that is run in a child, and what it must know."""
+    if asked.no_children:
+        raise click.UsageError("--no-children does not go with --capture-output")
     _read_program(asked)  # it must be one
     kind = ["-m"] if asked.is_module else ["-c"] if asked.is_code else []
     split = split_command(sys.orig_argv[1:])

@@ -13,6 +13,7 @@ import click
 
 from logbatch.capture.recording import shell_status
 from logbatch.capture.running import Job, cannot_start
+from logbatch.errors import LogbatchError
 
 _STANDARD = (0, 1, 2)
 _PASSED_ON = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2")
@@ -56,6 +57,9 @@ def _run(job: Job) -> int:
     except KeyboardInterrupt:  # the command has ended; its output is in the spool
         code = job.child.wait() if job.child is not None else 0
         return 128 + signal.SIGINT if code == 0 else shell_status(code)
+    except LogbatchError as error:
+        click.echo(f"logbatch run: {error}", err=True)
+        return 1
     except OSError as error:
         name = os.fsdecode(job.command[0])
         click.echo(f"logbatch run: cannot run {name}: {error.strerror}", err=True)

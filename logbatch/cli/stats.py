@@ -56,7 +56,8 @@ def command(directory: Path | None, where: Filter, top: int, color: str) -> None
         found = list_files(path)
         stored = Stored(by_kind(found), by_size(found), plan_upkeep(path.absolute()))
     hint = Hint(dataset, where)
-    hint.is_needed = not table.num_rows
+    if table.num_rows:
+        hint.found()
     for part in show(summary, stored, terminal):
         terminal.print(part)
     hint.tell()

@@ -84,7 +84,7 @@ def command(
         else:
             rows = _newest(dataset, where, limit)
         for row in rows:
-            hint.is_needed = False
+            hint.found()
             progress.clear()
             write(row)
             if follow:

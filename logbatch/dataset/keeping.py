@@ -1,9 +1,10 @@
 """Take out of files all but the records that are worth keeping longer.
 
 The files of one date are rewritten into one compacted file (`logbatch.storage.coverage`), which
-accounts for all that was in them: each record is in it, or was taken out on purpose.  The new file
-is on the disk before those that it was made of go, and a reader that meets both takes each record
-from one of them.  So it may be killed at any point; the next run joins what was left.
+accounts for all that was in them: each record is in it, or was taken out on purpose.  It takes
+their place at one instant, as that of a compaction does (`logbatch.dataset.compaction.staging`).
+Where that cannot be, it is on the disk before they go, and a reader that meets both takes each
+record from one of them; if it is killed then, the next run joins what was left.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from logbatch.dataset.verify import LOSSES
 from logbatch.disk import replacing, sync_directory
 from logbatch.identity import Ranges
 from logbatch.storage.coverage import KEY, Coverage, compacted_name, encode_coverage
-from logbatch.storage.folders import changing
 from logbatch.storage.removal import ranges_of
 from logbatch.storage.retention import File, disk_usage
 
@@ -167,7 +167,7 @@ def count_kept(source: Source, files: Sequence[File], where: Filter) -> Kept:
     return Kept(None, rows, total - rows, size * rows // max(total, 1))
 
 
-def rewrite(source: Source, files: Sequence[File], where: Filter, text: str) -> Kept:
+def rewrite(source: Source, files: Sequence[File], where: Filter, text: str, folder: Path) -> Kept:
     """Write what matches of the files of one date into a new one; they are left as they are.
 
     Args:
@@ -175,6 +175,7 @@ def rewrite(source: Source, files: Sequence[File], where: Filter, text: str) -> 
         files: The files, all of one folder.
         where: What to keep.
         text: The same, as it was written.
+        folder: Where the new file is made; nobody else writes there.
 
     Raises:
         Vanished, Damaged: A file cannot be read.
@@ -187,11 +188,10 @@ def rewrite(source: Source, files: Sequence[File], where: Filter, text: str) -> 
     first = next(groups, None)
     if first is None:
         return Kept(None, 0, total, 0)
-    folder = files[0].path.parent
     newest = max(file.identity[3] for file in files)
     path = folder / compacted_name()
     rows = 0
-    with changing(folder), replacing(path) as descriptor:
+    with replacing(path) as descriptor:
         with (
             open(descriptor, "wb", closefd=False) as file,
             pq.ParquetWriter(file, first.schema, compression="zstd", store_schema=False) as writer,

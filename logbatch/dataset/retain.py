@@ -15,6 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+from logbatch.dataset.compaction.staging import PREFIX, Change, Place, change_folder, clean
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.keeping import (
     Kept,
@@ -27,15 +28,17 @@ from logbatch.dataset.keeping import (
     rewrite,
 )
 from logbatch.dataset.listing import Damaged, Vanished, find_folders
+from logbatch.dataset.snapshot import make_part
 from logbatch.dataset.source import Source
 from logbatch.epoch import to_datetime
-from logbatch.identity import Ranges
+from logbatch.identity import Ranges, new_producer
 from logbatch.storage.bounds import finish
 from logbatch.storage.coverage import NoCoverage, read_coverage
-from logbatch.storage.maintenance import maintaining
+from logbatch.storage.maintenance import JOURNAL, maintaining
 from logbatch.storage.policy import Policy
 from logbatch.storage.removal import note_looks, ranges_of, remove, remove_empty_folders
 from logbatch.storage.retention import File, Known, Plan, make_plan
+from logbatch.storage.segments import list_names
 
 Tell = Callable[[str], object]
 
@@ -172,6 +175,7 @@ class _Run:
         self._problems += plan.survey.problems
         gone, aged = self._split(plan)
         if not self._wanted.dry_run:
+            clean(self._root / JOURNAL)
             note_looks(self._root, plan)
             remove_empty_folders(self._root)
         self._remove(plan, gone)
@@ -305,15 +309,27 @@ class _Run:
         if self._wanted.dry_run:
             kept = count_kept(self._source, files, self._where)
         else:
-            kept = rewrite(self._source, files, self._where, self._wanted.keep)
+            kept = self._exchange(files, self._where, self._wanted.keep)
         if not kept.rows:
             self._remove(plan, files)
             return
-        if not self._wanted.dry_run:
-            found = finish(remove(self._root, plan, files, noted=True))
-            self._problems += found.problems
         self._rewritten += files
         self._kept.append(kept)
+
+    def _exchange(self, files: list[File], where: Filter, keep: str) -> Kept:
+        """Put a file with what is kept in the place of those of one date, at one instant."""
+        folder = files[0].path.parent
+        names = list_names(folder)
+        with Place(self._root / JOURNAL / f"{PREFIX}{new_producer()}", folder) as place:
+            kept = rewrite(self._source, files, where, keep, place.staged)
+            if kept.made is not None:
+                consumed = {file.path.name: make_part(file.segment).taken for file in files}
+                stay = names - consumed.keys()
+                covered = read_coverage(kept.made).ranges
+                change_folder(
+                    folder, place.staged, Change([kept.made], consumed, stay, (), covered)
+                )
+        return kept
 
     # ------------------------------------------------------------------ telling
 

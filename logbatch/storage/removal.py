@@ -25,7 +25,13 @@ from logbatch.storage.folders import changing
 from logbatch.storage.maintenance import JOURNAL
 from logbatch.storage.retention import File, Plan, Survey, explain, is_folder, read_seen
 from logbatch.storage.retired import FULL, note_retired, put_aside
-from logbatch.storage.segments import clean_folder, list_folders, read_ranges
+from logbatch.storage.segments import (
+    Segment,
+    clean_folder,
+    list_folders,
+    list_segments,
+    read_ranges,
+)
 
 _SEEN_EVERY = 600_000_000  # microseconds between two notes of a look
 _TOGETHER = 256  # files that are noted and removed in one go
@@ -59,7 +65,7 @@ def remove(root: Path, plan: Plan, files: Sequence[File], *, noted: bool = False
             for file in chunk:
                 _join(removed, ranges_of(file))
             # Their producers count as present until they are gone: this may be killed half way.
-            find_present = partial(_find_present, plan.survey, gone)
+            find_present = partial(_find_present, root, plan.survey, gone)
             _note(root / JOURNAL, removed, find_present, chunk, done)
         gone.update(file.path for file in chunk)
         for folder, group in groupby(chunk, lambda file: file.path.parent):
@@ -67,7 +73,7 @@ def remove(root: Path, plan: Plan, files: Sequence[File], *, noted: bool = False
             yield
     if done.files and not noted:
         with contextlib.suppress(OSError):  # the note says too much then, until the next one
-            note_retired(root / JOURNAL, {}, partial(_find_present, plan.survey, gone))
+            note_retired(root / JOURNAL, {}, partial(_find_present, root, plan.survey, gone))
     for folder in sorted({file.path.parent for file in done.files}):
         remove_if_empty(folder)
     return done
@@ -106,14 +112,15 @@ def note_looks(root: Path, plan: Plan) -> None:
     is_old = before is None or plan.seen[1] - before[1] > _SEEN_EVERY
     if is_old or before is None or before[0] != plan.seen[0]:
         try:
-            note_retired(root / JOURNAL, {}, partial(_find_present, plan.survey, ()), plan.seen)
+            find_present = partial(_find_present, root, plan.survey, ())
+            note_retired(root / JOURNAL, {}, find_present, plan.seen)
         except OSError as error:
             if error.errno not in FULL:
                 raise  # else the next run notes it, which this one makes room for
 
 
 def _find_present(
-    found: Survey, gone: Collection[Path], wanted: Collection[str]
+    root: Path, found: Survey, gone: Collection[Path], wanted: Collection[str]
 ) -> dict[str, Ranges]:
     """Return those of some producers that have anything left, and which records in files."""
     present = {producer: Ranges() for producer in found.journals.intersection(wanted)}
@@ -126,6 +133,26 @@ def _find_present(
         for file in _left(found, producer, gone):
             last = LAST_SEQUENCE if file.segment.last is None else file.segment.last
             present.setdefault(producer, Ranges()).add(file.segment.first, last)
+    if absent := set(wanted).difference(present):
+        present.update(_look_again(root, found, absent))
+    return present
+
+
+def _look_again(root: Path, found: Survey, wanted: Collection[str]) -> dict[str, Ranges]:
+    """Return those of some producers that have files now, and which records in them.
+
+    Since the survey these may have been merged or compacted into others, or could not be removed.
+    What was removed of a producer that is not found here is forgotten, so it is worth a look.
+    """
+    present: dict[str, Ranges] = {}
+    for _ in range(2):  # what is renamed while a folder is listed may escape one listing
+        for segment in list_segments(root):
+            if segment.compacted:
+                held = found.held.get(segment.path) or _hold(segment)
+                _join(present, {name: held[name] for name in held if name in wanted})
+            elif segment.producer in wanted:
+                last = LAST_SEQUENCE if segment.last is None else segment.last
+                present.setdefault(segment.producer, Ranges()).add(segment.first, last)
     return present
 
 
@@ -142,7 +169,10 @@ def _join(known: dict[str, Ranges], more: Mapping[str, Ranges]) -> None:
 
 def ranges_of(file: File) -> dict[str, Ranges]:
     """Return which records a file holds, or accounts for; none of one that has gone."""
-    segment = file.segment
+    return _hold(file.segment)
+
+
+def _hold(segment: Segment) -> dict[str, Ranges]:
     try:
         if segment.compacted:
             return dict(covered_by(segment.path))

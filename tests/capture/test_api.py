@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import os
 import signal
 import sys
@@ -14,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from logbatch import Dataset
-from logbatch.capture import CompletedRun, run, run_async
+from logbatch import Dataset, Options
+from logbatch.capture import CompletedRun, RunOptions, run, run_async
 from logbatch.capture.runs import Run, Runs
 from logbatch.testing import CapturingTransport
 
@@ -49,7 +50,7 @@ def test_a_command(logs: Path, capfd: pytest.CaptureFixture[str]) -> None:
         done.sizes,
         done.stored,
     )
-    assert ["hello", "oops"] == sorted(messages(logs))
+    assert ["hello", "oops"] == sorted(messages(logs)) == sorted(done.last_lines)
     assert {done.run_id} == {row["attributes"]["run_id"] for row in Dataset(logs).rows()}
     assert 3 == recorded(logs / "runs.db", done.run_id).exit_code
 
@@ -202,3 +203,13 @@ def test_an_interrupt(logs: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run([sys.executable, "-c", script.format(pid=os.getpid())], f"jsonl:{logs}")
     assert ["here"] == messages(logs)
+
+
+def test_the_keywords_of_both_forms_are_the_same() -> None:
+    """What an editor knows of one, it knows of the other."""
+    own = {
+        name
+        for name, parameter in inspect.signature(run).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    assert own == set(RunOptions.__annotations__) - set(Options.__annotations__)

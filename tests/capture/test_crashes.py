@@ -186,6 +186,16 @@ def test_where_faulthandler_is_wanted_on_the_terminal() -> None:
     assert [] == find_crashes(JOURNAL)
 
 
+def test_a_program_that_switches_faulthandler_on() -> None:
+    """It writes to where the program wants it, in forked children too."""
+    code = f"import faulthandler, os; faulthandler.enable()\nif os.fork(): os.wait()\n{CRASH}"
+
+    done = run(code)
+
+    assert 2 == done.stderr.count(b"Fatal Python error: Segmentation fault")
+    assert [] == find_crashes(JOURNAL)
+
+
 def test_a_program_that_closes_all_descriptors() -> None:
     """A crash is not told in a file that the program has opened since."""
     code = (

@@ -64,15 +64,6 @@ def test_a_script_without_an_interpreter(logs: Path, tmp_path: Path) -> None:
     assert (5, b"hello there\n", b"") == (done.returncode, done.stdout, done.stderr)
 
 
-def test_no_place_to_store_it(logs: Path) -> None:
-    """The command runs as it would alone, and it is said that nothing is stored."""
-    logs.write_text("no directory")
-    done = run(logs, "sh", "-c", "echo out; sleep 0.1; echo more; exit 4")
-
-    assert (4, b"out\nmore\n") == (done.returncode, done.stdout)
-    assert b"not stored" in done.stderr and 1 == done.stderr.count(b"\n")
-
-
 @pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
 def test_closed_descriptors(logs: Path, closed: str) -> None:
     """No file of ours takes their place, so nothing is written into one."""

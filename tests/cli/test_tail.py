@@ -173,7 +173,7 @@ def test_an_empty_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 def test_a_field_that_no_record_has_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where nothing is found, and only there."""
+    """Where nothing is found, and where something is that it could not keep out."""
     write(tmp_path / "logs", {"attributes": {"user_id": 7, "a\x1b[31m": 1}})
 
     assert main(["tail", "logs", "--where", "usr_id=7"]) == 0
@@ -182,7 +182,11 @@ def test_a_field_that_no_record_has_is_said(
     assert main(["tail", "logs", "--where", "'a\x1b'=1"]) == 0
     assert "\x1b" not in capsys.readouterr().err
     assert [] == shown(capsys, "--where", "user_id=8")
-    assert ["event 0"] == messages(capsys, "--where", "user_id=7 or usr_id=7")
+    assert ["event 0"] == messages(capsys, "--where", "user_id=7 job=null -job=*")
+    for where in ("user_id=7 or usr_id=7", "-usr_id=7", "level=INFO (event not usr_id=7)"):
+        assert main(["tail", "logs", "--where", where]) == 0
+        out, err = capsys.readouterr()
+        assert ("event 0" in out, 1) == (True, err.count("did you mean 'user_id'?")), where
 
 
 def test_a_misspelt_field_is_said_while_following(tmp_path: Path) -> None:

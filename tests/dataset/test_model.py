@@ -26,6 +26,7 @@ from logbatch.transports.base import Batch
 from logbatch.transports.parquet import ParquetTransport
 
 DAY = 86_400
+KEEP = "levelno>=40"
 DAYS = 40  # that the whole may take at most, before today
 
 Record = tuple[str, int]
@@ -34,7 +35,10 @@ Record = tuple[str, int]
 def dated_batch(producer: str, first: int, last: int, now: float) -> Batch:
     """Make a batch of records of a moment; the same records are always the same."""
     moment = datetime.fromtimestamp(now, UTC).isoformat()
-    events = (event(f"{producer}/{n}", timestamp=moment) for n in range(first, last + 1))
+    events = (
+        event(f"{producer}/{n}", timestamp=moment, levelno=10 if n % 3 else 40)
+        for n in range(first, last + 1)
+    )
     return batch_of(producer, first, *events)
 
 
@@ -151,20 +155,22 @@ class Model(RuleBasedStateMachine):
         ago = max(time.time() - self.now, 0)
         Dataset(self.directory).compact(older_than=ago + days * DAY, cluster_by=cluster)
 
-    @rule(days=st.sampled_from([1, 5, 20]))
-    def retain(self, days: int) -> None:
+    @rule(days=st.sampled_from([1, 5, 20]), keep=st.sampled_from([None, KEEP]))
+    def retain(self, days: int, keep: str | None) -> None:
         """As by cron."""
-        self._retain(days)
-        self._note_retired(days)
+        self._retain(days, keep)
+        self._note_retired(days, keep)
 
-    def _retain(self, days: int) -> None:
+    def _retain(self, days: int, keep: str | None = None) -> None:
         ago = max(time.time() - self.now, 0)
-        Dataset(self.directory).retain(max_age=ago + days * DAY, trust_clock=True)
+        Dataset(self.directory).retain(max_age=ago + days * DAY, keep=keep, trust_clock=True)
 
-    def _note_retired(self, days: int) -> None:
+    def _note_retired(self, days: int, keep: str | None = None) -> None:
         """Whole files go, so of what is old enough some may be left."""
         there = self._read()
         for record, moment in list(self.expected.items()):
+            if keep is not None and record[1] % 3 == 0:
+                continue  # it stays
             if moment < self.now - days * DAY and record not in there:
                 del self.expected[record]
                 self.retired.add(record)
@@ -178,8 +184,8 @@ class Model(RuleBasedStateMachine):
         self.start_receiver()
 
     @rule(
-        changes=st.integers(0, 12),
-        what=st.sampled_from(["publish", "merge", "compact", "retain"]),
+        changes=st.integers(0, 30),
+        what=st.sampled_from(["publish", "merge", "compact", "retain", "keep"]),
         again=st.booleans(),
     )
     def kill(self, changes: int, what: str, again: bool) -> None:
@@ -190,12 +196,13 @@ class Model(RuleBasedStateMachine):
             "merge": self._merge,
             "compact": lambda: self._compact((), 0),
             "retain": lambda: self._retain(1),
+            "keep": lambda: self._retain(1, KEEP),
         }
         for _ in range(1 + again):
             with killed_after(changes):
                 work[what]()
-            if what == "retain":
-                self._note_retired(1)
+            if what in ("retain", "keep"):
+                self._note_retired(1, KEEP if what == "keep" else None)
             if what == "publish":
                 self.writer = self._open()
         if what == "publish":  # it is in the journal, which the next process finishes

@@ -58,6 +58,8 @@ def without_times(text: str) -> list[str]:
     text = re.sub(r"\d\d:\d\d:\d\d(\.\d+)?", "TIME", text)
     text = re.sub(r"\d{4}-\d\d-\d\d", "DATE", text)
     text = re.sub(r"\b[0-7][0-9a-z]{25}\b", "PRODUCER", text)
+    text = re.sub(r"^[0-7][0-9a-z]{9}(?= )", "RUN_ID", text, flags=re.MULTILINE)
+    text = re.sub(r"\b\d\.\d s\b", "SECONDS", text)
     return [line.rstrip() for line in text.strip().splitlines()]
 
 

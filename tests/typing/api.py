@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Unpack, assert_type
@@ -37,6 +37,7 @@ from logbatch import (
     TemporaryError,
     Transport,
 )
+from logbatch.capture import CompletedRun, RunOptions, run, run_async
 from logbatch.testing import CapturingTransport, ManualClock
 
 
@@ -266,6 +267,16 @@ def upkeep(logs: Dataset) -> None:
     assert_type(exported.files, tuple[Path, ...])
     logs.export("errors", format="parquet")
     logs.export()  # type: ignore[call-arg]
+
+
+async def runs(tell: Callable[[str], None], given: RunOptions) -> None:
+    """Commands, whose output is stored."""
+    done = run(["make", Path("all")], "parquet:logs", on_progress=tell, flush_interval=2.0)
+    assert_type(done.status, int)
+    assert_type(done.sizes, Mapping[str, int])
+    assert_type(await run_async(["make"], **given), CompletedRun)
+    await run_async(["make"], pyt=True)  # type: ignore[call-arg]
+    run("make all", flush_interva=2)  # type: ignore[call-arg]
 
 
 def contract(batch: Batch, transport: Transport, captured: CapturingTransport) -> None:
