@@ -107,8 +107,6 @@ class SqliteTransport(BaseTransport):
         if not os.path.lexists(self.path):
             return Ranges()
         # One that only reads cannot take up what a process that was killed left beside the file.
-        if not self.path.exists():
-            return Ranges()
         with writing(self.path, patience=self._wait()) as connection:
             prepare(connection)
             return find_ranges(connection, producer)
