@@ -22,6 +22,7 @@ _LOOK = 0.2  # seconds between two looks whether the child has ended though its 
 _LINGER = 2.0  # seconds for which what it left behind is listened to after its end
 
 _KEYS = "keys"
+_TYPED = 4096  # bytes of what is typed that are taken at once
 
 Report = Callable[[str, str], object]
 
@@ -35,6 +36,7 @@ class Pump:
         echo: The descriptors to which each stream is written as it came.
         wake: Called when there is more in the spool.
         wait_for_room: Called before each piece is read, with the position it will have.
+        interrupted: Returns whether somebody pressed Ctrl-C.
         report: Called (kind, text) where something goes wrong.
 
     Attributes:
@@ -49,18 +51,25 @@ class Pump:
         echo: Mapping[str, int],
         wake: Callable[[], object],
         wait_for_room: Callable[[int], object],
+        interrupted: Callable[[], bool],
         report: Report,
     ) -> None:
         self.lost = 0
+        self._keys = b""  # what was typed, and not passed on yet
         self._child = child
         self._spool = spool
         self._echo = dict(echo)
         self._wake = wake
         self._wait_for_room = wait_for_room
+        self._interrupted = interrupted
         self._report = report
 
     def run(self) -> None:
-        """Pass on all there is, until the child has ended and nobody writes any more."""
+        """Pass on all there is, until the child has ended and nobody writes any more.
+
+        Raises:
+            KeyboardInterrupt: Somebody pressed Ctrl-C; this may be called again.
+        """
         terminal = self._child.terminal
         with contextlib.ExitStack() as stack:
             selector = stack.enter_context(selectors.DefaultSelector())
@@ -74,10 +83,15 @@ class Pump:
         look = time.monotonic() + _LOOK
         ended: float | None = None
         while self._child.outputs:
-            for key, _ in selector.select(_LOOK):
+            if self._interrupted():
+                raise KeyboardInterrupt
+            for key, ready in selector.select(_LOOK):
                 if key.data == _KEYS:
+                    self._take_keys(selector)
+                    continue
+                if ready & selectors.EVENT_WRITE:
                     self._pass_on_keys(selector)
-                elif not self._pass_on(key.fd, key.data):
+                if ready & selectors.EVENT_READ and not self._pass_on(key.fd, key.data):
                     selector.unregister(key.fd)
                     self._child.close_output(key.fd)
             now = time.monotonic()
@@ -102,16 +116,37 @@ class Pump:
             " what that prints from now on is not kept",
         )
 
-    def _pass_on_keys(self, selector: selectors.BaseSelector) -> None:
-        """Pass on what was typed."""
-        assert self._child.terminal is not None
+    def _take_keys(self, selector: selectors.BaseSelector) -> None:
+        """Take what was typed; more is taken when the command's terminal has taken that."""
         try:
-            keys = os.read(KEYS, _READ)
-            os.write(self._child.terminal, keys)
+            self._keys = os.read(KEYS, _TYPED)
         except OSError:
-            keys = b""
-        if not keys:
-            selector.unregister(KEYS)
+            self._keys = b""
+        selector.unregister(KEYS)
+        self._watch_terminal(selector, bool(self._keys))
+
+    def _pass_on_keys(self, selector: selectors.BaseSelector) -> None:
+        """Pass on as much of what was typed as the command's terminal takes now."""
+        terminal = self._child.terminal
+        assert terminal is not None
+        os.set_blocking(terminal, False)  # or both would wait for one another
+        try:
+            self._keys = self._keys[os.write(terminal, self._keys) :]
+        except BlockingIOError:
+            return
+        except OSError:  # nobody has it open any more
+            self._keys = b""
+        finally:
+            os.set_blocking(terminal, True)
+        if not self._keys:
+            self._watch_terminal(selector, False)
+            selector.register(KEYS, selectors.EVENT_READ, _KEYS)
+
+    def _watch_terminal(self, selector: selectors.BaseSelector, has_keys: bool) -> None:
+        terminal = self._child.terminal
+        if terminal in self._child.outputs:
+            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if has_keys else 0)
+            selector.modify(terminal, wanted, self._child.outputs[terminal])
 
     def _pass_on(self, descriptor: int, stream: str) -> bool:
         """Pass on what is there of a stream; return whether there may be more."""

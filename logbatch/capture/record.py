@@ -101,12 +101,16 @@ class RunRecord:
             self._begun = recording, recorder
         return self._begun
 
-    def take(self, child: Child, echo: Mapping[str, int]) -> None:
+    def take(self, child: Child, echo: Mapping[str, int], interrupted: Callable[[], bool]) -> None:
         """Take what a command prints, until it has ended.
 
         Args:
             child: The command.
             echo: Where what it prints goes, too: descriptors, by stream.
+            interrupted: Returns whether somebody pressed Ctrl-C.
+
+        Raises:
+            KeyboardInterrupt: Somebody did; it may be called again.
         """
         _, recorder = self._begin(child.pid)
         pump = Pump(
@@ -115,6 +119,7 @@ class RunRecord:
             echo=echo,
             wake=recorder.wake,
             wait_for_room=recorder.wait_for_room,
+            interrupted=interrupted,
             report=self._batcher.report,
         )
         try:

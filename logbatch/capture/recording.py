@@ -121,6 +121,7 @@ class Recording:
         self._told_progress: str | None = None
         self._rows_fail = False
         self._has_row = False
+        self._cannot_read = False
 
     @property
     def taken(self) -> int:
@@ -164,6 +165,8 @@ class Recording:
         while self._take_events(ending.at) or (self._pending and self._wait_for_room()):
             if self._rows_are_due(ending.at):
                 self._take_rows(ending.at)
+        if self._cannot_read:
+            return False
         self._pending += self.converter.end()
         while not self._append_pending():
             if not self._wait_for_room():
@@ -287,7 +290,7 @@ class Recording:
         self._rows_fail = False
         while self._take_rows(ending.at):
             pass
-        if self._rows_fail:
+        if self._rows_fail or self._cannot_read:
             return False
         try:
             self._executions.finish(self._run.id, ended_at=ending.at, exit_code=ending.code)
@@ -302,7 +305,8 @@ class Recording:
         try:
             return self._reader.read(position, _STEP)
         except OSError as error:
-            self._report("spool", f"cannot read {self._spool} ({error.strerror})")
+            self._cannot_read = True
+            self._report("spool", f"cannot read {self._spool} ({error.strerror}); it stays")
             return []
 
     def _free(self) -> None:

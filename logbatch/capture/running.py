@@ -9,8 +9,9 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, Unpack
@@ -150,11 +151,12 @@ class Job:
             try:
                 self._pass_on_early(child)
                 lost = self._finish_lost_runs()
-                record.take(child, echo)
+                with noting_interrupts() as interrupted:
+                    record.take(child, echo, interrupted)
                 code = child.wait()
             except BaseException:
                 code = _put_an_end_to(child)
-                record.take(child, echo)  # what it had printed
+                record.take(child, echo, lambda: False)  # what it had printed
                 raise
             finally:
                 seconds = time.monotonic() - began
@@ -327,6 +329,28 @@ def in_words(command: Sequence[str]) -> str:
     """Return a command as one would type it in a shell; bytes of no character are escaped."""
     words = shlex.join(os.fsdecode(word) for word in command)
     return words.encode("utf-8", "backslashreplace").decode()
+
+
+@contextmanager
+def noting_interrupts() -> Iterator[Callable[[], bool]]:
+    """Have Ctrl-C noted, not raised in the middle of something that was read and not yet kept.
+
+    Yields:
+        What returns whether it was pressed.
+    """
+    noted: list[int] = []
+    is_ours = threading.current_thread() is threading.main_thread() and (
+        signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if is_ours:
+        signal.signal(signal.SIGINT, lambda number, _frame: noted.append(number))
+    try:
+        yield lambda: bool(noted)
+    finally:
+        if is_ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+    if noted:
+        raise KeyboardInterrupt
 
 
 def cannot_start(error: OSError) -> int:

@@ -186,6 +186,19 @@ def test_a_terminal(logs: Path, options: list[str]) -> None:
     ]
 
 
+def test_a_large_paste(logs: Path) -> None:
+    """All of it arrives, though the command echoes it and reads slowly."""
+    pasted = b"".join(b"line %d of what was pasted\n" % n for n in range(2000)) + b"\x04"
+    script = "stty -icanon -echo; echo ready; sleep 0.2; head -c 50000 | cksum"
+    words = command_line(logs, "sh", "-c", script, options=["--pty"])
+    shown, status = type_into(words, [(b"ready", pasted)])
+    expected = subprocess.run(
+        ["cksum"], input=pasted[:50000], capture_output=True, check=True
+    ).stdout.split()
+
+    assert 0 == status and expected[0] in shown
+
+
 @pytest.mark.parametrize("options", [[], ["--pty"]])
 def test_ctrl_c_in_a_terminal(logs: Path, options: list[str]) -> None:
     """It reaches the whole group, once."""
