@@ -301,8 +301,9 @@ def test_celery(tmp_path: Path) -> None:
     assert_one_run(rows(), 2)
 
 
-def test_pytest(tmp_path: Path) -> None:
+def test_pytest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pytest prints what it prints, and what is logged by the tests is stored."""
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     Path("test_it.py").write_text(
         "import logging, warnings\n"
         "def test_one(caplog):\n    logging.warning('one'); assert 'one' in caplog.text\n"
