@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
-import select
+import selectors
 import subprocess
 import sys
 import time
@@ -64,9 +64,11 @@ def type_into(words: Sequence[str], steps: Sequence[tuple[bytes, bytes]]) -> tup
     shown, status = b"", -1
     waiting = list(steps)
     deadline = time.monotonic() + 60
+    selector = selectors.DefaultSelector()
+    selector.register(terminal, selectors.EVENT_READ)
     try:
         while time.monotonic() < deadline:
-            if not select.select([terminal], [], [], 0.1)[0]:
+            if not selector.select(0.1):
                 continue
             try:
                 shown += os.read(terminal, 65536)
@@ -75,6 +77,7 @@ def type_into(words: Sequence[str], steps: Sequence[tuple[bytes, bytes]]) -> tup
             if waiting and waiting[0][0] in shown:
                 os.write(terminal, waiting.pop(0)[1])
     finally:
+        selector.close()
         os.close(terminal)
         _, status = os.waitpid(pid, 0)
     assert not waiting, shown
