@@ -81,13 +81,7 @@ class Job:
     Args:
         command: The program and its arguments.
         transport: As for `BatchHandler`.
-        pty: Whether it gets a terminal of its own.
-        echo: Whether what it prints is also printed here, as it comes.
-        progress: Regular expressions (RE2); a line in which one is found tells of progress.
-        on_progress: Called with each new text of progress, on another thread.
-        env: Its environment; None for this process's.
-        cwd: Its directory; None for this process's.
-        inline_bytes: How much of each stream stands in the row of the run; the rest is in chunks.
+        pty, echo, progress, on_progress, env, cwd, inline_bytes: As for `run`.
         run_id: Its id; None makes one.
         **options: Those of `BatchHandler`.
 
@@ -238,15 +232,7 @@ class Job:
 def run(
     command: Sequence[str | os.PathLike[str]],
     transport: str | Mapping[str, Any] | Transport | None = None,
-    *,
-    pty: bool = False,
-    echo: bool = True,
-    progress: Sequence[str] = (),
-    on_progress: Callable[[str], object] | None = None,
-    env: Mapping[str, str] | None = None,
-    cwd: str | Path | None = None,
-    inline_bytes: int = 1 << 20,
-    **options: Unpack[Options],
+    **options: Unpack[RunOptions],
 ) -> CompletedRun:
     """Run a command, store what it prints, and wait for its end.
 
@@ -273,19 +259,7 @@ def run(
         LogbatchError: What it prints could not be kept; it was not started.
         OSError: It cannot be started; that is recorded, too.
     """
-    job = Job(
-        command,
-        transport,
-        pty=pty,
-        echo=echo,
-        progress=progress,
-        on_progress=on_progress,
-        env=env,
-        cwd=cwd,
-        inline_bytes=inline_bytes,
-        **options,
-    )
-    return job.run()
+    return Job(command, transport, **options).run()
 
 
 async def run_async(

@@ -12,17 +12,15 @@ read-only or away is a `TemporaryError`; the batch stays in the journal.
 from __future__ import annotations
 
 import contextlib
-import inspect
 import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any
 
 from logbatch.disk import make_directory, sync_directory
 from logbatch.errors import TemporaryError
 from logbatch.identity import Ranges
-from logbatch.options import check_known
 from logbatch.storage.coverage import covered_by
 from logbatch.storage.finder import Finder
 from logbatch.storage.folders import changing
@@ -34,15 +32,14 @@ from logbatch.storage.segments import (
     list_folders,
     read_ranges,
 )
-from logbatch.transports.base import HIDDEN, BaseTransport, Batch
-from logbatch.transports.local import resolve, split_url
+from logbatch.transports.base import HIDDEN, Batch
+from logbatch.transports.local import LocalTransport
 from logbatch.transports.retaining import Retaining, read_policy
 
-_NO_OPTIONS = {"path", "columns"}  # of a URL
 _TRIES = 20  # times that a folder may be removed before a file is in it
 
 
-class DirectoryTransport(BaseTransport):
+class DirectoryTransport(LocalTransport):
     """Base of the transports to a directory.
 
     Args:
@@ -58,7 +55,7 @@ class DirectoryTransport(BaseTransport):
         remembered: Producers of which it is kept in mind what is written.
     """
 
-    kind: ClassVar[str]
+    names = "directory"
     writes_files = True
 
     def __init__(
@@ -67,8 +64,7 @@ class DirectoryTransport(BaseTransport):
         retain_age: str | float | None = None,
         retain_bytes: str | int | None = None,
     ) -> None:
-        self.path = resolve(path, "directory")
-        self.destination = f"{self.kind}:{self.path}"
+        super().__init__(path)
         self.journal_directory = self.path / HIDDEN
         self.now: Callable[[], float] = time.time
         self.remembered = 64
@@ -77,26 +73,6 @@ class DirectoryTransport(BaseTransport):
         self._unsynced: set[Path] = set()  # folders whose new names are perhaps not on the disk
         self._cleaned: set[Path] = set()
         self._retaining = _make_retaining(self.path, retain_age, retain_bytes)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        make, (kind, args, keywords) = super().__reduce__()
-        if args:
-            return make, (kind, (self.path, *args[1:]), keywords)
-        return make, (kind, args, {**keywords, "path": self.path})
-
-    @classmethod
-    def from_url(cls, url: str, **options: Any) -> Self:
-        """Make one of a URL: `kind:directory`, `kind:///directory`, `kind:directory?option=value`.
-
-        The directory stands there as it is, without `%20` and the like.  One whose name holds a
-        question mark needs the form of a dict.
-
-        Raises:
-            ValueError: The URL names no local directory, or an option is unknown.
-        """
-        location, given = split_url(cls.kind, url, "directory")
-        check_known(given, inspect.signature(cls).parameters.keys() - _NO_OPTIONS)
-        return cls(location, **{**given, **options})
 
     def send(self, batch: Batch) -> None:
         """Write those records of the batch that are not there yet, and bring them to the disk."""

@@ -13,24 +13,21 @@ that is in it, and a new one is begun.
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from logbatch.gil import Yielder
 from logbatch.identity import Ranges
-from logbatch.options import check_known
 from logbatch.storage.events import find_ranges, insert, prepare
 from logbatch.storage.sqlite import PATIENCE, writing
-from logbatch.transports.base import HIDDEN, BaseTransport, Batch
-from logbatch.transports.local import resolve, split_url
+from logbatch.transports.base import HIDDEN, Batch
+from logbatch.transports.local import LocalTransport
 from logbatch.transports.retaining import read_policy
 from logbatch.transports.trimming import Trimming
 
 
-class SqliteTransport(BaseTransport):
+class SqliteTransport(LocalTransport):
     """Writes each batch as rows of a table.
 
     Args:
@@ -46,6 +43,8 @@ class SqliteTransport(BaseTransport):
         ValueError: An option is out of range.
     """
 
+    kind = "sqlite"
+    names = "file"
     writes_files = True
     defaults: ClassVar[Mapping[str, Any]] = {
         "flush_interval": 1.0,
@@ -59,31 +58,16 @@ class SqliteTransport(BaseTransport):
         retain_age: str | float | None = None,
         retain_bytes: str | int | None = None,
     ) -> None:
-        self.path = _resolve(path)
-        self.destination = f"sqlite:{self.path}"
+        if path == ":memory:":
+            raise ValueError(
+                "path=':memory:' must name a file: what is in memory ends with a batch"
+            )
+        super().__init__(path)
+        if not self.path.name:
+            raise ValueError(f"path={path!r} must name a file")
         self.journal_directory = self.path.with_name(f".{self.path.name}{HIDDEN}")
         policy = read_policy(retain_age, retain_bytes)
         self._trimming = Trimming(self.path, policy) if policy.max_age or policy.max_bytes else None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        make, (kind, args, keywords) = super().__reduce__()
-        if args:
-            return make, (kind, (self.path, *args[1:]), keywords)
-        return make, (kind, args, {**keywords, "path": self.path})
-
-    @classmethod
-    def from_url(cls, url: str, **options: Any) -> Self:
-        """Make one of a URL: `sqlite:file`, `sqlite:///file`, `sqlite:file?option=value`.
-
-        The file stands there as it is, without `%20` and the like.  One whose name holds a question
-        mark needs the form of a dict.
-
-        Raises:
-            ValueError: The URL names no local file, or an option is unknown.
-        """
-        location, given = split_url("sqlite", url, "file")
-        check_known(given, inspect.signature(cls).parameters.keys() - {"path"})
-        return cls(location, **{**given, **options})
 
     def send(self, batch: Batch) -> None:
         """Insert the records of the batch that are not there yet, in one transaction."""
@@ -121,12 +105,3 @@ class SqliteTransport(BaseTransport):
     def _wait(self) -> float:
         """Return how long others may be waited for."""
         return PATIENCE if self.patience is None else min(PATIENCE, self.patience)
-
-
-def _resolve(path: Any) -> Path:
-    if path == ":memory:":
-        raise ValueError("path=':memory:' must name a file: what is in memory ends with a batch")
-    resolved = resolve(path, "file")
-    if not resolved.name:
-        raise ValueError(f"path={path!r} must name a file")
-    return resolved
