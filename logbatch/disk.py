@@ -1,8 +1,7 @@
-"""Files on the disk: private, locked, synced, atomic, and never taken for another.
+"""Files on the disk: private, locked, synced and atomic.
 
 What is created here is readable by this user only, and no link is followed to it.  `publish` makes
-a file appear at once and whole.  An application may close our descriptors (a daemon closes all),
-and their numbers come to mean files of its own: `OwnFile` looks before it uses or closes one.
+a file appear at once and whole.  What becomes of its descriptor: `logbatch.descriptors`.
 No descriptor is inherited by a program that is run: `os.open` sees to that (PEP 446).
 """
 
@@ -17,10 +16,11 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from logbatch.descriptors import above_streams
 from logbatch.locks import lock_file
 
 if sys.platform != "win32":
-    import fcntl
+    pass
 
 STALE = 3600.0  # seconds after which nobody is still about to lock a file
 
@@ -76,24 +76,6 @@ def open_file(path: Path, flags: int = os.O_RDONLY) -> int:
     return descriptor
 
 
-@contextlib.contextmanager
-def above_streams() -> Iterator[None]:
-    """Keep what is opened in the block from being taken for a standard stream that is closed.
-
-    A daemon closes them.  What it prints afterwards must not go into a file of ours.
-    """
-    held: list[int] = []
-    try:
-        with contextlib.suppress(OSError):
-            while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
-                held.append(number)
-            os.close(number)
-        yield
-    finally:
-        for number in held:
-            os.close(number)
-
-
 def _give_away(descriptor: int, parent: Path) -> None:
     """Give what root has just created to the user whose directory it is in.
 
@@ -106,79 +88,6 @@ def _give_away(descriptor: int, parent: Path) -> None:
         status = os.stat(parent)
         if status.st_uid != 0:
             os.fchown(descriptor, status.st_uid, status.st_gid)
-
-
-def _identify(descriptor: int) -> tuple[int, int, int]:
-    status = os.fstat(descriptor)
-    # A reader of ours may have the same file open, under a number that once was the writer's.
-    flags = 0 if sys.platform == "win32" else fcntl.fcntl(descriptor, fcntl.F_GETFL)
-    return status.st_dev, status.st_ino, flags & getattr(os, "O_ACCMODE", 0)
-
-
-Identity = tuple[int, int, int, int]
-
-
-def identify(status: os.stat_result) -> Identity:
-    """Return what tells a file from another one under the same name."""
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
-class OwnFile:
-    """A descriptor of ours, and what tells it from another that has got its number.
-
-    Args:
-        number: The descriptor.
-    """
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self._identity = _identify(number)
-
-    def is_open(self) -> bool:
-        """Return whether the number still means our file."""
-        return self.is_open_as(self.number)
-
-    def is_open_as(self, number: int) -> bool:
-        """Return whether another number means our file, opened as ours was."""
-        try:
-            return number >= 0 and _identify(number) == self._identity
-        except OSError:
-            return False
-
-    def is_named(self, path: Path) -> bool:
-        """Return whether our file still has this name: anybody may remove or replace it."""
-        try:
-            status = os.lstat(path)
-        except PermissionError:  # we are another user by now: has it a name at all?
-            return self.is_open() and os.fstat(self.number).st_nlink > 0
-        except OSError:
-            return False
-        return (status.st_dev, status.st_ino) == self._identity[:2]
-
-    def size(self) -> int | None:
-        """Return how large it is; None where it is not open any more."""
-        return os.fstat(self.number).st_size if self.is_open() else None
-
-    def owner(self) -> int | None:
-        """Return the user whose file it is; None where it is not open any more."""
-        return os.fstat(self.number).st_uid if self.is_open() else None
-
-    def check(self) -> int:
-        """Return the number.
-
-        Raises:
-            OSError: It does not mean our file any more.
-        """
-        if not self.is_open():
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        return self.number
-
-    def close(self) -> None:
-        """Close the descriptor if it is still ours."""
-        if self.is_open():
-            with contextlib.suppress(OSError):
-                os.close(self.number)
-        self.number = -1
 
 
 # ------------------------------------------------------------------ locks

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from logbatch import disk
-from logbatch.disk import OwnFile, SyncError
+from logbatch.descriptors import OwnFile
+from logbatch.disk import SyncError
 from logbatch.locks import lock, lock_file, unlock
 
 EIO = OSError(errno.EIO, os.strerror(errno.EIO))

@@ -17,7 +17,7 @@ import pytest
 # Lowest first.  A module may import those of lower layers and, as long as no circle comes of it,
 # of its own.  `name.*` is a package with all that is in it; the exact name wins.
 LAYERS = [
-    ["epoch", "errors", "forks", "levels", "locks", "native", "version"],
+    ["descriptors", "epoch", "errors", "forks", "levels", "locks", "native", "version"],
     ["storage", "storage.columns"],
     ["events.lazy", "events.values", "events.encoder", "identity"],
     ["batching.triggers", "batching.backoff"],

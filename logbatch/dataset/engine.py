@@ -29,7 +29,7 @@ from logbatch.dataset.listing import Damaged, Vanished
 from logbatch.dataset.snapshot import Part, Spans, Taken
 from logbatch.dataset.source import Source
 from logbatch.dataset.stopping import result_of
-from logbatch.disk import Identity, identify
+from logbatch.descriptors import Identity, identify
 
 if TYPE_CHECKING:
     import duckdb

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from logbatch.dataset.listing import Damaged, Vanished
-from logbatch.disk import Identity, identify
+from logbatch.descriptors import Identity, identify
 from logbatch.storage.arrow import schema as make_schema
 from logbatch.storage.columns import COLUMNS
 

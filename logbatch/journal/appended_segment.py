@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from logbatch.disk import OwnFile, sync_directory, sync_file
+from logbatch.descriptors import OwnFile
+from logbatch.disk import sync_directory, sync_file
 from logbatch.journal.segment import Write, copy_lines, new_file, read_part
 
 

@@ -20,8 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from logbatch.descriptors import OwnFile
 from logbatch.disk import (
-    OwnFile,
     create_file,
     is_left_over,
     make_directory,

@@ -15,7 +15,8 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
-from logbatch.disk import OwnFile, above_streams, enlarge, sync_file
+from logbatch.descriptors import OwnFile, above_streams
+from logbatch.disk import enlarge, sync_file
 
 _open: set[MappedFile] = set()
 

@@ -14,7 +14,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from logbatch.disk import OwnFile, allocate, create_file
+from logbatch.descriptors import OwnFile
+from logbatch.disk import allocate, create_file
 from logbatch.journal.mapped_file import MappedFile
 from logbatch.journal.segment import Write, copy_lines
 from logbatch.locks import lock_file

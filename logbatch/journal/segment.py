@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from logbatch.disk import OwnFile, create_file, open_file, sync_file, write_all
+from logbatch.descriptors import OwnFile
+from logbatch.disk import create_file, open_file, sync_file, write_all
 from logbatch.locks import lock_file
 
 Write = Callable[[bytes], object]

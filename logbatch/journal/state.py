@@ -20,7 +20,8 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple
 
-from logbatch.disk import OwnFile, create_file, open_file, sync_file
+from logbatch.descriptors import OwnFile
+from logbatch.disk import create_file, open_file, sync_file
 from logbatch.journal.names import new_state_path
 from logbatch.journal.owner import Owner
 from logbatch.locks import lock_file

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from logbatch import forks
-from logbatch.disk import Identity, identify
+from logbatch.descriptors import Identity, identify
 from logbatch.identity import LAST_SEQUENCE, Ranges, is_producer, new_producer
 
 KEY = b"logbatch"

@@ -16,7 +16,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from logbatch.disk import identify, is_temporary, open_file, sync_directory
+from logbatch.descriptors import identify
+from logbatch.disk import is_temporary, open_file, sync_directory
 from logbatch.identity import LAST_SEQUENCE, Ranges
 from logbatch.locks import lock_file
 from logbatch.storage.bounds import Steps

@@ -16,7 +16,7 @@ from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from logbatch.disk import Identity, identify
+from logbatch.descriptors import Identity, identify
 from logbatch.identity import Ranges
 from logbatch.journal.names import find_journals
 from logbatch.storage.bounds import Bounds, Steps, Unreadable, estimate, measure

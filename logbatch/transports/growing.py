@@ -10,7 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from logbatch.disk import OwnFile, create_file, sync_file, write_all
+from logbatch.descriptors import OwnFile
+from logbatch.disk import create_file, sync_file, write_all
 from logbatch.locks import lock_file
 from logbatch.storage.line import salvage
 from logbatch.transports.base import Batch
