@@ -30,7 +30,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if self.response.status_code == 101:  # else there is no application to tell
-            self.scope["extensions"][_KEY] = {"drop": self._drop}  # type: ignore[index]
+            self.scope["extensions"][_KEY] = {"drop": self._drop}
 
     def pause_writing(self) -> None:
         super().pause_writing()
