@@ -28,6 +28,11 @@ export function short(n) {
   return `${n < 99.5 ? Number(n.toPrecision(2)) : Math.round(n)}${units[at]}`;
 }
 
+/** All digits, as long as they are few. @param {number} n @returns {string} `12,345`, `1.2M` */
+export function brief(n) {
+  return n < 100_000 ? count(n) : short(n);
+}
+
 /** @param {number} share from 0 to 1 @returns {string} */
 export function percent(share) {
   const value = share * 100;

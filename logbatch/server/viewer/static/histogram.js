@@ -25,6 +25,7 @@ export class Histogram extends EventTarget {
   #data = null;
   #cursor = null;
   #anchor = null;
+  #dragged = false;
 
   /**
    * @param {HTMLElement} root
@@ -44,6 +45,7 @@ export class Histogram extends EventTarget {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", this.draw);
     marks.addEventListener("change", this.draw);
     root.addEventListener("pointerdown", (event) => this.#press(event));
+    root.addEventListener("click", (event) => this.#pick(event));
     root.addEventListener("pointermove", (event) => this.#hover(event));
     root.addEventListener("pointerleave", () => this.#rest());
     root.addEventListener("keydown", (event) => this.#key(event));
@@ -199,18 +201,20 @@ export class Histogram extends EventTarget {
     const over = (done) => {
       this.#root.removeEventListener("pointermove", moved);
       this.#band.hidden = true;
-      if (done.type === "pointerup") this.#choose(from, to);
+      this.#dragged = Math.abs(to - from) >= DRAGGED;
+      if (this.#dragged && done.type === "pointerup") this.#tell("zoom", this.#timesOf(this.#binAt(from), this.#binAt(to)));
     };
     this.#root.addEventListener("pointermove", moved);
     this.#root.addEventListener("pointerup", over, { once: true });
     this.#root.addEventListener("pointercancel", over, { once: true });
   }
 
-  #choose(from, to) {
-    if (Math.abs(to - from) >= DRAGGED) return this.#tell("zoom", this.#timesOf(this.#binAt(from), this.#binAt(to)));
+  #pick(event) {
+    if (!this.#data?.counts.length || this.#dragged) return;
+    const x = event.clientX - this.#root.getBoundingClientRect().left;
     const { start, width, counts } = this.#data;
-    const time = Math.round(start + (from / this.#root.clientWidth) * width * counts.length);
-    this.#tell("pick", { ...this.#timesOf(this.#binAt(from)), time, x: from });
+    const time = Math.round(start + (x / this.#root.clientWidth) * width * counts.length);
+    this.#tell("pick", { ...this.#timesOf(this.#binAt(x)), time, x });
   }
 
   #showBand(one, other) {
