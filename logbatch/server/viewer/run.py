@@ -20,7 +20,8 @@ from logbatch.server.guard import BUSY, RETRY_AFTER, make_protocol
 from logbatch.server.limits import Limits, Refusal
 from logbatch.server.serving import Ready, bind, run_server, telling
 from logbatch.server.viewer.access import Door
-from logbatch.server.viewer.app import Viewer, refusal
+from logbatch.server.viewer.answers import refusal
+from logbatch.server.viewer.app import Viewer
 from logbatch.server.viewer.protocol import LONGEST, SocketProtocol
 from logbatch.server.viewer.room import Room
 from logbatch.trouble import Trouble
