@@ -132,7 +132,8 @@ def test_sql(view: StartViewer) -> None:
     found = sql(
         viewer,
         "SELECT min(timestamp) AS a, 1 AS a, 2**60::BIGINT AS b, 'NaN'::DOUBLE AS c,"
-        " [1, NULL] AS d, {'x': 0.5::DOUBLE} AS e, DATE '2026-01-02' AS f, INTERVAL 1 DAY AS g, '\\x00'::BLOB AS h,"
+        " [1, NULL] AS d, {'x': 0.5::DOUBLE} AS e, DATE '2026-01-02' AS f,"
+        " INTERVAL 1 DAY AS g, '\\x00'::BLOB AS h,"
         " min(attributes) AS i FROM logs",
     )
     assert ["a", "a_1", *"bcdefghi"] == found["names"]
