@@ -27,6 +27,8 @@ from logbatch.transports.base import Batch, Receipt, Transport
 from logbatch.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from logbatch.dataset.analysis.errors import ErrorGroup, ErrorGroups
+    from logbatch.dataset.analysis.patterns import Pattern, Patterns
     from logbatch.dataset.filter.language import Filter
     from logbatch.dataset.reader import Dataset
 
@@ -39,10 +41,14 @@ __all__ = [
     "DatasetError",
     "DatasetWarning",
     "DeniedError",
+    "ErrorGroup",
+    "ErrorGroups",
     "Filter",
     "FilterError",
     "LogbatchError",
     "Options",
+    "Pattern",
+    "Patterns",
     "QueryError",
     "Ranges",
     "Receipt",
@@ -65,6 +71,14 @@ def __getattr__(name: str) -> Any:
         from logbatch.dataset.filter.language import Filter
 
         return Filter
+    if name in ("ErrorGroup", "ErrorGroups"):
+        from logbatch.dataset.analysis import errors
+
+        return getattr(errors, name)
+    if name in ("Pattern", "Patterns"):
+        from logbatch.dataset.analysis import patterns
+
+        return getattr(patterns, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

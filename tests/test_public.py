@@ -11,7 +11,9 @@ import logbatch
 NAMES = [
     *("Batch", "BatchHandler", "BatchProcessor", "BatchUnsupportedError"),
     *("Dataset", "DatasetError", "DatasetWarning", "DeniedError"),
-    *("Filter", "FilterError", "LogbatchError", "Options", "QueryError", "Ranges", "Receipt"),
+    *("ErrorGroup", "ErrorGroups"),
+    *("Filter", "FilterError", "LogbatchError", "Options", "Pattern", "Patterns"),
+    *("QueryError", "Ranges", "Receipt"),
     *("RejectedError", "Stats", "TemporaryError", "Transport", "TransportError"),
     *("__version__", "attach"),
 ]
