@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from logbatch.dataset.analysis.patterns import Pattern, Patterns
     from logbatch.dataset.filter.language import Filter
     from logbatch.dataset.reader import Dataset
+    from logbatch.dataset.reports import ProcessReport, ReportInterval
 
 __all__ = [
     "Batch",
@@ -49,10 +50,12 @@ __all__ = [
     "Options",
     "Pattern",
     "Patterns",
+    "ProcessReport",
     "QueryError",
     "Ranges",
     "Receipt",
     "RejectedError",
+    "ReportInterval",
     "Stats",
     "TemporaryError",
     "Transport",
@@ -79,6 +82,10 @@ def __getattr__(name: str) -> Any:
         from logbatch.dataset.analysis import patterns
 
         return getattr(patterns, name)
+    if name in ("ProcessReport", "ReportInterval"):
+        from logbatch.dataset import reports
+
+        return getattr(reports, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

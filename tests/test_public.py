@@ -13,8 +13,8 @@ NAMES = [
     *("Dataset", "DatasetError", "DatasetWarning", "DeniedError"),
     *("ErrorGroup", "ErrorGroups"),
     *("Filter", "FilterError", "LogbatchError", "Options", "Pattern", "Patterns"),
-    *("QueryError", "Ranges", "Receipt"),
-    *("RejectedError", "Stats", "TemporaryError", "Transport", "TransportError"),
+    *("ProcessReport", "QueryError", "Ranges", "Receipt"),
+    *("RejectedError", "ReportInterval", "Stats", "TemporaryError", "Transport", "TransportError"),
     *("__version__", "attach"),
 ]
 
