@@ -356,6 +356,7 @@ class Batcher:
     def leave_to_others(self) -> None:
         """Give up what could not be delivered, where no thread goes on trying."""
         self._worker.leave_to_others()
+        self._inbox.wake()  # the thread has nothing to do any more, and ends
 
     def report_left(self) -> None:
         """Report, when the process ends, where events are that could not be delivered."""
