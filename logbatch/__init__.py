@@ -29,6 +29,7 @@ from logbatch.version import VERSION as __version__
 if TYPE_CHECKING:
     from logbatch.dataset.filter.language import Filter
     from logbatch.dataset.reader import Dataset
+    from logbatch.dataset.reports import ProcessReport, ReportInterval
 
 __all__ = [
     "Batch",
@@ -43,10 +44,12 @@ __all__ = [
     "FilterError",
     "LogbatchError",
     "Options",
+    "ProcessReport",
     "QueryError",
     "Ranges",
     "Receipt",
     "RejectedError",
+    "ReportInterval",
     "Stats",
     "TemporaryError",
     "Transport",
@@ -65,6 +68,10 @@ def __getattr__(name: str) -> Any:
         from logbatch.dataset.filter.language import Filter
 
         return Filter
+    if name in ("ProcessReport", "ReportInterval"):
+        from logbatch.dataset import reports
+
+        return getattr(reports, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -11,8 +11,9 @@ import logbatch
 NAMES = [
     *("Batch", "BatchHandler", "BatchProcessor", "BatchUnsupportedError"),
     *("Dataset", "DatasetError", "DatasetWarning", "DeniedError"),
-    *("Filter", "FilterError", "LogbatchError", "Options", "QueryError", "Ranges", "Receipt"),
-    *("RejectedError", "Stats", "TemporaryError", "Transport", "TransportError"),
+    *("Filter", "FilterError", "LogbatchError", "Options"),
+    *("ProcessReport", "QueryError", "Ranges", "Receipt"),
+    *("RejectedError", "ReportInterval", "Stats", "TemporaryError", "Transport", "TransportError"),
     *("__version__", "attach"),
 ]
 

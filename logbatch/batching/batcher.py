@@ -20,6 +20,7 @@ from logbatch.batching.inbox import Inbox, Request
 from logbatch.batching.left import describe_left, describe_loss
 from logbatch.batching.lifetime import Patience, process
 from logbatch.batching.repeats import Collapser
+from logbatch.batching.reports import Reporter
 from logbatch.batching.session import FAR, Session, Tally
 from logbatch.batching.takeover import Takeover
 from logbatch.batching.triggers import FLOWING
@@ -105,7 +106,10 @@ class Batcher:
             self._trouble,
             self._clock,
         )
-        self._worker = Worker(self._flusher, self._inbox, transport, self._trouble, self._clock)
+        self._reporter = self._make_reporter()
+        self._worker = Worker(
+            self._flusher, self._inbox, transport, self._reporter, self._trouble, self._clock
+        )
         # Written under `_lock` by any thread.  `_session`, the current one, is read without it.
         self._lock = RLock()
         self._sessions: list[Session] = []  # all that are not yet in `_past`, the current one too
@@ -132,6 +136,11 @@ class Batcher:
             self._clock,
         )
 
+    def _make_reporter(self) -> Reporter | None:
+        if not self.options.report or self.directory is None:
+            return None
+        return Reporter(self.directory, self.transport, self.options, self.stats, self._clock)
+
     def _new_session(self) -> Session:
         session = Session(
             Journal(
@@ -144,6 +153,8 @@ class Batcher:
             )
         )
         self._sessions.append(session)
+        if self._reporter is not None:
+            self._reporter.begin(session)
         return session
 
     # ------------------------------------------------------------------ the caller's side

@@ -17,6 +17,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -28,7 +29,7 @@ from logbatch.dataset.footers import FIXED
 from logbatch.dataset.listing import Damaged, Vanished
 from logbatch.dataset.snapshot import Part, Spans, Taken
 from logbatch.dataset.source import Source
-from logbatch.dataset.stopping import result_of
+from logbatch.dataset.stopping import Stopped, result_of
 from logbatch.descriptors import Identity, identify
 
 if TYPE_CHECKING:
@@ -93,14 +94,19 @@ class Engine:
         import duckdb
 
         self.errors: tuple[type[Exception], ...] = (duckdb.Error, OSError, pa.ArrowException)
-        self._spilled = Path(tempfile.gettempdir(), f"logbatch-{secrets.token_hex(8)}")
+        spilled = Path(tempfile.gettempdir(), f"logbatch-{secrets.token_hex(8)}")
         limits = {
             "memory_limit": f"{memory}B",
-            "temp_directory": str(self._spilled) if spill else "",  # made only if need be
+            "temp_directory": str(spilled) if spill else "",  # made only if need be
         }
-        self.connection: duckdb.DuckDBPyConnection = duckdb.connect(
-            ":memory:", config={**_SETTINGS, **limits}
-        )
+        connection = duckdb.connect(":memory:", config={**_SETTINGS, **limits})
+        self._begin(connection, spilled, files)
+
+    def _begin(
+        self, connection: duckdb.DuckDBPyConnection, spilled: Path | None, files: int
+    ) -> None:
+        self.connection = connection
+        self._spilled = spilled
         self._pool = ThreadPoolExecutor(1, "logbatch-engine")
         self._working = threading.Lock()
         self._closed = False
@@ -111,6 +117,19 @@ class Engine:
         except BaseException:
             self.close()
             raise
+
+    def beside(self, *, files: int = _MANY) -> Engine:
+        """Return another that works at the same time, in the same memory, and ends before this one.
+
+        To close it, from any thread, ends what it is doing and disturbs no other.
+
+        Args:
+            files: How many files it is going to read, as for the first.
+        """
+        other = object.__new__(type(self))
+        other.errors = self.errors
+        other._begin(self.connection.cursor(), None, files)
+        return other
 
     def __enter__(self) -> Engine:
         return self
@@ -128,18 +147,28 @@ class Engine:
         finally:
             self._working.release()
             self._pool.shutdown()
-        shutil.rmtree(self._spilled, ignore_errors=True)
+        if self._spilled is not None:
+            shutil.rmtree(self._spilled, ignore_errors=True)
 
     def run(self, work: Callable[[], _T], timeout: float | None = None) -> _T:
         """Have its thread do something, and wait until it has ended, whatever happens meanwhile.
 
         Raises:
             TimeoutError: The time was up.
-            Stopped: Nobody wants the answer any more.
+            Stopped: Nobody wants the answer any more, or it was closed.
         """
-        answer = self._pool.submit(self._do, work)
+        try:
+            answer = self._pool.submit(self._do, work)
+        except RuntimeError:  # it takes nothing any more
+            raise Stopped from None
         try:
             return result_of(answer, timeout)
+        except CancelledError:
+            raise Stopped from None
+        except self.errors:
+            if self._closed:
+                raise Stopped from None
+            raise
         finally:
             while wait([answer], 0).not_done:
                 self.connection.interrupt()
@@ -166,9 +195,25 @@ class Engine:
         self.execute(f"SET VARIABLE {name} = {literal_list(paths)}")
         return f"getvariable('{name}')"
 
-    def table(self, query: str) -> pa.Table:
-        """Return the whole answer to a query."""
-        return self.run(lambda: self._reader(query).read_all())
+    def name_table(self, table: pa.Table) -> str:
+        """Return a name by which a query reads a table."""
+        name = f"table_{next(self._numbers)}"
+        self.run(lambda: self.connection.register(name, table))
+        return name
+
+    def forget(self, name: str) -> None:
+        """Let go of a table that was named."""
+        with suppress(Stopped):  # it is closed, and has forgotten it
+            self.run(lambda: self.connection.unregister(name))
+
+    def table(self, query: str, timeout: float | None = None) -> pa.Table:
+        """Return the whole answer to a query.
+
+        Raises:
+            TimeoutError: The time was up.
+            Stopped: Nobody wants the answer any more, or it was closed.
+        """
+        return self.run(lambda: self._reader(query).read_all(), timeout)
 
     def batches(self, query: str) -> Iterator[pa.RecordBatch]:
         """Yield the answer to a query as it comes."""

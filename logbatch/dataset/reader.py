@@ -19,6 +19,7 @@ from logbatch.dataset.follow import Follower
 from logbatch.dataset.footers import FIXED
 from logbatch.dataset.listing import find_folders
 from logbatch.dataset.merge import ordered_rows
+from logbatch.dataset.processes import Processes
 from logbatch.dataset.query import run_query
 from logbatch.dataset.rows import Row
 from logbatch.dataset.snapshot import Snapshot
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 POLL = 0.1  # seconds between two looks of `follow`
 
 
-class Dataset(Upkeep):
+class Dataset(Upkeep, Processes):
     """A directory that logbatch writes, or wrote, to.
 
     Each call looks at the directory as it is at that moment: published files, and what processes

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 _T = TypeVar("_T")
@@ -48,6 +49,16 @@ def until(rows: Iterator[_T], stop: Stop) -> Iterator[_T]:
         finally:
             _current.stop = before
         yield row
+
+
+@contextmanager
+def stopping(stop: Stop) -> Iterator[None]:
+    """Have what this thread looks for in a `with` end when `stop` says so, by `Stopped`."""
+    before, _current.stop = _current.stop, stop
+    try:
+        yield
+    finally:
+        _current.stop = before
 
 
 def check() -> None:

@@ -144,11 +144,27 @@ class Search:
         promoted = source.promoted(parts) if where.paths or not _is_fixed(schema) else []
         typed = _typed_columns(promoted, where)
         extra = pa.schema([pa.field(name, arrow_type(kind)) for name, kind in typed.items()])
-        self._names = ", ".join(map(quoted_name, schema.names))
+        self._names = names_of(schema)
         full = pa.schema([*schema, *(f for f in extra if f.name not in schema.names)])
         alike = not source.unlike and (_is_fixed(full) or len(promoted) == 1)
         self._reading = Reading(full, alike, engine.list_files)
         self._where, self._unsure = condition(where.root, typed)
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the engine decides all rows."""
+        return not self._unsure
+
+    def sure(self, parts: Sequence[Part], schema: pa.Schema, within: str = "TRUE") -> str:
+        """Return SQL for the rows that match for certain, of these columns."""
+        if self._unsure:
+            within = f"{within} AND NOT {self._unsure}"
+        return self._reading.parts(parts, names_of(schema), f"{within} AND {self._where}")
+
+    def unsure(self, parts: Sequence[Part], within: str = "TRUE") -> str:
+        """Return SQL for the rows of which `where` must be asked; there may be such."""
+        where = f"{within} AND {self._where} AND {self._unsure}"
+        return self._reading.parts(parts, self._names, where)
 
     def query(self, parts: Sequence[Part], within: str = "TRUE", *, mark: bool = True) -> str:
         """Return it as SQL.
@@ -161,6 +177,11 @@ class Search:
         flag = f", {self._unsure} AS {quoted_name(_UNSURE)}" if mark and self._unsure else ""
         where = f"{within} AND {self._where}"
         return self._reading.parts(parts, self._names + flag, where)
+
+
+def names_of(schema: pa.Schema) -> str:
+    """Return the columns of a schema as they stand behind a SELECT."""
+    return ", ".join(map(quoted_name, schema.names))
 
 
 def _is_fixed(schema: pa.Schema) -> bool:

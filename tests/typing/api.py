@@ -130,6 +130,7 @@ def every_option() -> Iterator[object]:
         redact=["password"],
         redact_patterns=[r"\d{16}", re.compile("x")],
         collapse_repeats=True,
+        report=False,
         on_error=lambda kind, text, error: None,
         compression="zstd",
     )

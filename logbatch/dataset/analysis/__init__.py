@@ -1,0 +1,1 @@
+"""What a log tells as a whole: volume over time, frequent values, errors, patterns."""

@@ -1,0 +1,194 @@
+"""`Matches`: what matches a filter, wherever it stands, as one relation of DuckDB's."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from make import (
+    DAY,
+    START,
+    A,
+    B,
+    P,
+    Q,
+    Waiting,
+    event,
+    lines,
+    make_batch,
+    publish,
+    publish_events,
+    write_compacted,
+)
+
+from logbatch.dataset.engine import Engine
+from logbatch.dataset.filter.language import Filter
+from logbatch.dataset.matching import Matches
+from logbatch.dataset.reader import Dataset
+from logbatch.dataset.source import Source
+from logbatch.dataset.stopping import Stopped, stopping
+from logbatch.epoch import to_microseconds
+from logbatch.errors import QueryError
+
+SLOW = "SELECT count(*) FROM range(10000000) a, range(10000000) b WHERE a.range < b.range"
+FILTERS = [
+    *("", "level>=ERROR", "user_id=1", "n>=10 n<120", "message~/7$/", "path~é", "user.list~7"),
+    *("user.id=*", 'attributes~"[7"', "-user~1", "since=2026-11-21T10:00:30", "level=1"),
+]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
+    """Small files, a compacted one that holds some of their records, JSON Lines, a journal."""
+    path = tmp_path_factory.mktemp("logs")
+    publish(path, *(make_batch(n, n + 9, A) for n in range(0, 60, 10)))
+    publish(path, make_batch(55, 80, A))  # overlaps with the one before
+    write_compacted(path / DAY, make_batch(20, 44, A), make_batch(0, 99, P), group=16)
+    publish(path, make_batch(0, 70, B), kind="jsonl")
+    publish(path, make_batch(0, 9, Q))
+    waiting = [Waiting(Q, 5, lines(5, 30))]
+    return Source(path, lambda _: waiting)
+
+
+def rows(source: Source, where: str) -> set[tuple[str, int]]:
+    """Look at every record in Python."""
+    dataset = Dataset(source.directory)
+    dataset._source.read_pending = source.read_pending
+    found = Filter.parse(where)
+    return {(row["producer"], row["sequence"]) for row in dataset.rows() if found.matches(row)}
+
+
+def matching(
+    source: Source,
+    where: str,
+    engine: Engine | None = None,
+    start: int | None = None,
+    end: int | None = None,
+) -> Sequence[tuple[str, int]]:
+    """Ask for the identities of what matches."""
+    columns = ["producer", "sequence"]
+    given = source, source.snapshot(), Filter.parse(where), columns, engine
+    with Matches(*given, start=start, end=end) as matches:
+        table = matches.table("SELECT * FROM {matches} ORDER BY ALL")
+        assert columns == table.column_names
+        counted = matches.table("SELECT count(*) AS n FROM {matches}")
+        assert [{"n": len(table)}] == counted.to_pylist()
+    return [(row["producer"], row["sequence"]) for row in table.to_pylist()]
+
+
+@pytest.mark.parametrize("where", FILTERS)
+def test_the_relation_is_what_matches(source: Source, where: str) -> None:
+    """Each record once, whether the engine can decide it or not."""
+    assert sorted(rows(source, where)) == matching(source, where)
+
+
+def test_a_range_of_time_is_half_open(source: Source) -> None:
+    """From its start on, and without its end; one beyond all calendars is no error."""
+    start, end = (to_microseconds(START + timedelta(seconds=n)) for n in (10, 20))
+    numbers = range(10, 20)
+    expected = sorted((p, n) for p, n in rows(source, "") if n in numbers)
+    assert expected == matching(source, "", start=start, end=end)
+    assert expected == matching(source, "attributes~1 or n>=0", start=start, end=end)
+    everything = sorted(rows(source, ""))
+    assert everything == matching(source, "", start=-(1 << 70), end=1 << 70)
+    assert [] == matching(source, "", start=1 << 70)
+    assert [] == matching(source, "", end=-(1 << 70))
+
+
+def test_a_promoted_column(tmp_path: Path) -> None:
+    """It can be asked about like any other; it is null where a record has none."""
+    publish(tmp_path, make_batch(0, 9), columns={"user_id": "int64"})
+    publish(tmp_path, make_batch(10, 19))
+    source = Source(tmp_path)
+    with Matches(source, source.snapshot(), Filter(), ["user_id"]) as matches:
+        found = matches.table("SELECT user_id, count(*) FROM {matches} GROUP BY 1 ORDER BY 1")
+    assert [(0, 4), (1, 3), (2, 3), (None, 10)] == [
+        tuple(row.values()) for row in found.to_pylist()
+    ]
+
+
+def test_nothing_is_a_relation_too(tmp_path: Path) -> None:
+    """Of an empty directory."""
+    assert [] == matching(Source(tmp_path), "user_id=1")
+
+
+def test_much_that_is_not_parquet_goes_to_the_disk_and_from_it(
+    tmp_path: Path, temporary: Path
+) -> None:
+    """It is there while it is asked about."""
+    long = "x" * 500_000
+    publish_events(tmp_path / "logs", *(event(f"{n} {long}") for n in range(90)), kind="jsonl")
+    source = Source(tmp_path / "logs")
+    columns = ["message", "sequence"]
+    with Matches(source, source.snapshot(), Filter(), columns) as matches:
+        assert [] != list(temporary.iterdir())
+        found = matches.table("SELECT count(*) AS n, max(sequence) AS last FROM {matches}")
+        assert [{"n": 90, "last": 89}] == found.to_pylist()
+    assert [] == list(temporary.iterdir())
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    """One for a whole process."""
+    with Engine() as made:
+        yield made
+
+
+def test_a_given_engine_stays_open_and_forgets(source: Source, engine: Engine) -> None:
+    """Asked again and again it holds nothing of what was before."""
+    for where in ("", "user_id=1", ""):
+        assert sorted(rows(source, where)) == matching(source, where, engine)
+    found = engine.table("SELECT count(*) AS n FROM duckdb_views() WHERE NOT internal")
+    assert [{"n": 0}] == found.to_pylist()
+
+
+def test_engines_beside_one_another(source: Source, engine: Engine) -> None:
+    """One that is closed ends what it does at once, and leaves the others alone."""
+    ended: list[BaseException] = []
+
+    def ask(beside: Engine) -> None:
+        try:
+            beside.table(SLOW)
+        except Stopped as error:
+            ended.append(error)
+
+    with engine.beside() as slow, engine.beside() as quick:
+        thread = threading.Thread(target=ask, args=(slow,), name="test-slow")
+        thread.start()
+        assert sorted(rows(source, "level=ERROR")) == matching(source, "level=ERROR", quick)
+        slow.close()
+        thread.join(20)
+        assert [Stopped] == [type(error) for error in ended]
+        with pytest.raises(Stopped):
+            slow.table("SELECT 1")
+        assert sorted(rows(source, "user_id=1")) == matching(source, "user_id=1", quick)
+    assert sorted(rows(source, "user_id=1")) == matching(source, "user_id=1", engine)
+
+
+def test_an_event_ends_a_question(engine: Engine) -> None:
+    """As it ends a search."""
+    stop = threading.Event()
+    timer = threading.Timer(0.1, stop.set)
+    timer.start()
+    with pytest.raises(Stopped), stopping(stop):
+        engine.table(SLOW)
+    timer.join()
+    assert 1 == engine.table("SELECT 1").num_rows
+
+
+def test_the_time_is_limited(source: Source) -> None:
+    """What takes longer ends, and says so; whatever it was doing."""
+    given = source, source.snapshot(), Filter(), ["sequence"]
+    began = time.monotonic()
+    with Matches(*given, timeout=1) as matches:
+        with pytest.raises(QueryError, match="stopped after 1 s"):
+            matches.table(SLOW)
+        with pytest.raises(QueryError, match="stopped after 1 s"):
+            matches.table("SELECT 1")
+    assert time.monotonic() - began < 20
+    with pytest.raises(QueryError, match="stopped"), Matches(*given, timeout=1e-9):
+        pass
