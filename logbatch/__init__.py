@@ -28,6 +28,7 @@ from logbatch.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from logbatch.dataset.filter.language import Filter
+    from logbatch.dataset.marks import Mark
     from logbatch.dataset.reader import Dataset
     from logbatch.dataset.reports import ProcessReport, ReportInterval
 
@@ -43,6 +44,7 @@ __all__ = [
     "Filter",
     "FilterError",
     "LogbatchError",
+    "Mark",
     "Options",
     "ProcessReport",
     "QueryError",
@@ -68,6 +70,10 @@ def __getattr__(name: str) -> Any:
         from logbatch.dataset.filter.language import Filter
 
         return Filter
+    if name == "Mark":
+        from logbatch.dataset.marks import Mark
+
+        return Mark
     if name in ("ProcessReport", "ReportInterval"):
         from logbatch.dataset import reports
 

@@ -11,7 +11,7 @@ import logbatch
 NAMES = [
     *("Batch", "BatchHandler", "BatchProcessor", "BatchUnsupportedError"),
     *("Dataset", "DatasetError", "DatasetWarning", "DeniedError"),
-    *("Filter", "FilterError", "LogbatchError", "Options"),
+    *("Filter", "FilterError", "LogbatchError", "Mark", "Options"),
     *("ProcessReport", "QueryError", "Ranges", "Receipt"),
     *("RejectedError", "ReportInterval", "Stats", "TemporaryError", "Transport", "TransportError"),
     *("__version__", "attach"),
