@@ -27,6 +27,8 @@ from logbatch.transports.base import Batch, Receipt, Transport
 from logbatch.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from logbatch.dataset.analysis.errors import ErrorGroup, ErrorGroups
+    from logbatch.dataset.analysis.patterns import Pattern, Patterns
     from logbatch.dataset.filter.language import Filter
     from logbatch.dataset.marks import Mark
     from logbatch.dataset.reader import Dataset
@@ -41,11 +43,15 @@ __all__ = [
     "DatasetError",
     "DatasetWarning",
     "DeniedError",
+    "ErrorGroup",
+    "ErrorGroups",
     "Filter",
     "FilterError",
     "LogbatchError",
     "Mark",
     "Options",
+    "Pattern",
+    "Patterns",
     "ProcessReport",
     "QueryError",
     "Ranges",
@@ -70,6 +76,14 @@ def __getattr__(name: str) -> Any:
         from logbatch.dataset.filter.language import Filter
 
         return Filter
+    if name in ("ErrorGroup", "ErrorGroups"):
+        from logbatch.dataset.analysis import errors
+
+        return getattr(errors, name)
+    if name in ("Pattern", "Patterns"):
+        from logbatch.dataset.analysis import patterns
+
+        return getattr(patterns, name)
     if name == "Mark":
         from logbatch.dataset.marks import Mark
 

@@ -11,7 +11,8 @@ import logbatch
 NAMES = [
     *("Batch", "BatchHandler", "BatchProcessor", "BatchUnsupportedError"),
     *("Dataset", "DatasetError", "DatasetWarning", "DeniedError"),
-    *("Filter", "FilterError", "LogbatchError", "Mark", "Options"),
+    *("ErrorGroup", "ErrorGroups"),
+    *("Filter", "FilterError", "LogbatchError", "Mark", "Options", "Pattern", "Patterns"),
     *("ProcessReport", "QueryError", "Ranges", "Receipt"),
     *("RejectedError", "ReportInterval", "Stats", "TemporaryError", "Transport", "TransportError"),
     *("__version__", "attach"),

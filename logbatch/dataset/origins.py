@@ -18,15 +18,14 @@ from logbatch.dataset.source import Source
 from logbatch.dataset.tables import split
 
 VERSION = "service.version"
-"""The attribute, of a record or of its `resource`, that has the version of a service."""
+"""The attribute that has the version of a service."""
 
 _KNOWN = 100_000  # producers that are kept in mind
 _LONGEST = 200  # characters of a version
 
 _FIRST = f"""
     SELECT producer, sequence, service, host, process,
-        left(coalesce(TRY(attributes->>'$."{VERSION}"'),
-            TRY(attributes->'resource'->>'$."{VERSION}"')), {_LONGEST}) AS version,
+        left(TRY(attributes->>'$."{VERSION}"'), {_LONGEST}) AS version,
         coalesce(TRY(attributes->>'resource'), TRY(attributes->>'scope')) IS NOT NULL AS foreign_
     FROM {{matches}} WHERE sequence IN ({{numbers}})
 """
@@ -117,10 +116,9 @@ def _holding(parts: Iterable[Part], firsts: Mapping[str, int]) -> list[Part]:
 def _of_line(line: bytes) -> Origin:
     fields = as_object(line.decode(errors="replace"))
     attributes = as_object(fields.get("attributes"))
-    resource = as_object(attributes.get("resource"))
     process = fields.get("process")
     is_foreign = "resource" in attributes or "scope" in attributes or not isinstance(process, int)
-    version = attributes.get(VERSION, resource.get(VERSION))
+    version = attributes.get(VERSION)
     return Origin(
         _text(fields.get("service")),
         str(version)[:_LONGEST] if isinstance(version, str | int | float) else None,
