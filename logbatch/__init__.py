@@ -27,6 +27,8 @@ from logbatch.transports.base import Batch, Receipt, Transport
 from logbatch.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from logbatch.dataset.analysis.facets import Facet
+    from logbatch.dataset.analysis.histogram import Histogram
     from logbatch.dataset.filter.language import Filter
     from logbatch.dataset.reader import Dataset
 
@@ -39,8 +41,10 @@ __all__ = [
     "DatasetError",
     "DatasetWarning",
     "DeniedError",
+    "Facet",
     "Filter",
     "FilterError",
+    "Histogram",
     "LogbatchError",
     "Options",
     "QueryError",
@@ -61,6 +65,14 @@ def __getattr__(name: str) -> Any:
         from logbatch.dataset.reader import Dataset
 
         return Dataset
+    if name == "Facet":
+        from logbatch.dataset.analysis.facets import Facet
+
+        return Facet
+    if name == "Histogram":
+        from logbatch.dataset.analysis.histogram import Histogram
+
+        return Histogram
     if name == "Filter":
         from logbatch.dataset.filter.language import Filter
 

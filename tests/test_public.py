@@ -11,7 +11,7 @@ import logbatch
 NAMES = [
     *("Batch", "BatchHandler", "BatchProcessor", "BatchUnsupportedError"),
     *("Dataset", "DatasetError", "DatasetWarning", "DeniedError"),
-    *("Filter", "FilterError", "LogbatchError", "Options", "QueryError", "Ranges", "Receipt"),
+    *("Facet", "Filter", "FilterError", "Histogram", "LogbatchError", "Options", "QueryError", "Ranges", "Receipt"),
     *("RejectedError", "Stats", "TemporaryError", "Transport", "TransportError"),
     *("__version__", "attach"),
 ]
