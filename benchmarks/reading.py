@@ -2,8 +2,7 @@
 
     python benchmarks/reading.py DIR [--records 3000000] [--files 1824] [--rounds 5]
 
-DIR keeps the data: the records of one process in many small files (`small`), as a busy service
-leaves them, and the same in a few large ones, sorted and with typed columns (`compacted`).  Both
+DIR keeps the data of `records.py`: the same in many small files and in a few large ones.  Both
 contenders answer in turn, round after round, each with a new connection and a new `Dataset`, within
 one process; the figures are the medians.  `tail` is a process of its own.  Memory is the most that
 a process that asks only this question ever held, Python, Arrow and DuckDB included.
@@ -12,36 +11,20 @@ a process that asks only this question ever held, Python, Arrow and DuckDB inclu
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
-import os
-import random
-import shutil
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
-import msgspec
-import pyarrow as pa
-import pyarrow.parquet as pq
+from records import make
 
 import logbatch
-from logbatch.identity import Ranges, new_producer
-from logbatch.storage.arrow import table_from_lines
-from logbatch.storage.coverage import KEY, Coverage, compacted_name, encode_coverage
-
-STEP = 125  # microseconds between two records
-LOGGERS = [f"shop.{a}.{b}" for a in ("web", "db", "pay", "auth") for b in ("api", "pool", "core")]
-TYPED = {"user_id": "int64", "session_id": "string", "ms": "float64", "status": "int64"}
-LARGE = 1_000_000  # records of a compacted file
-GROUP = 61_440  # of a row group in it
 
 
 class Question(NamedTuple):
@@ -93,71 +76,6 @@ def main() -> None:
         make(base, options.records, options.files)
     for number, kind in enumerate(("small", "compacted")):
         report(base / kind, number, options.rounds)
-
-
-# ------------------------------------------------------------------ data
-
-
-def make(base: Path, records: int, files: int) -> None:
-    """Write the same records as many small files and as a few large ones."""
-    shutil.rmtree(base, ignore_errors=True)
-    producer, start = new_producer(), datetime.now(UTC)
-    day = f"date={start:%Y-%m-%d}"
-    small, large = base / "small" / day, base / "unfinished" / day
-    small.mkdir(parents=True)
-    large.mkdir(parents=True)
-    rng = random.Random(1)
-    edges = [records * n // files for n in range(files + 1)]
-    gathered: list[pa.Table] = []
-    for first, stop in itertools.pairwise(edges):
-        lines = b"".join(_line(start, n, rng) for n in range(first, stop))
-        table = table_from_lines(lines, producer, first, TYPED)
-        path = small / f"{producer}-{first}-{stop - 1}.parquet"
-        pq.write_table(table.drop_columns(list(TYPED)), path, compression="zstd")
-        written = (start + timedelta(microseconds=STEP * stop)).timestamp()
-        os.utime(path, (written, written))
-        gathered.append(table)
-        if sum(map(len, gathered)) >= LARGE or stop == records:
-            _write_large(large, producer, pa.concat_tables(gathered), stop - 1)
-            gathered.clear()
-    large.parent.rename(base / "compacted")
-
-
-def _line(start: datetime, number: int, rng: random.Random) -> bytes:
-    moment = start + timedelta(microseconds=STEP * number)
-    failed = rng.random() < 0.01
-    path, took = f"/items/{rng.randrange(5000)}", rng.expovariate(0.05)
-    event = {
-        "timestamp": f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}",
-        "level": "ERROR" if failed else "INFO",
-        "levelno": 40 if failed else 20,
-        "logger": rng.choice(LOGGERS),
-        "message": f"GET {path} took {took:.3f} ms",
-        "template": "%s %s took %.3f ms",
-        "pathname": "/srv/shop/app.py",
-        "lineno": rng.randrange(300),
-        "func_name": "handle",
-        "process": 7,
-        "thread": 1,
-        "thread_name": "MainThread",
-        "service": "shop",
-        "host": "web-1",
-        "attributes": {
-            "user_id": rng.randrange(10_000),
-            "session_id": f"{rng.randrange(1 << 40):x}",
-            "ms": round(took, 3),
-            "path": path,
-            "status": rng.choice((200, 200, 200, 404, 500)),
-        },
-    }
-    return msgspec.json.encode(event) + b"\n"
-
-
-def _write_large(folder: Path, producer: str, table: pa.Table, last: int) -> None:
-    coverage = Coverage({producer: Ranges([(last + 1 - len(table), last)])})
-    table = table.replace_schema_metadata({KEY: encode_coverage(coverage)})
-    path = folder / compacted_name()
-    pq.write_table(table, path, compression="zstd", row_group_size=GROUP)
 
 
 # ------------------------------------------------------------------ asking

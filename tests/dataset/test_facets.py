@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from make import START, batch_of, event, publish, publish_events, P
+from make import START, P, batch_of, event, publish, publish_events
 from mixed import make_mixed
 
-from logbatch import Dataset, Facet
+from logbatch import Dataset, Facet, Filter
 from logbatch.dataset.filter.comparisons import find
 
 Rows = Sequence[dict[str, Any]]
@@ -79,17 +79,19 @@ def test_attributes(mixed: Dataset, where: str) -> None:
 
 def test_a_click_finds_what_was_counted(mixed: Dataset) -> None:
     """A value as a filter has it finds as many records; a logger finds those below it as well."""
+    rows = list(mixed.rows())
     for facet in mixed.facets(fields=("service", "process"), attributes=1000):
         for value, number in facet.values:
             quoted = json.dumps(str(value), ensure_ascii=False)
             if "\\u" in quoted or "\\" in facet.field or value == "null":
                 continue
             name = '"' + facet.field.replace('"', '\\"') + '"'
-            assert number == len(list(mixed.rows(f"{name}={quoted}"))), (facet.field, value)
+            matches = Filter.parse(f"{name}={quoted}").matches
+            assert number == sum(map(matches, rows)), (facet.field, value)
 
 
 def test_what_most_records_have_comes_first(tmp_path: Path) -> None:
-    """Behind what was asked for, which comes though no record has it; and no more than asked for."""
+    """Behind what was asked for, which comes though no record has it."""
     events = [event(attributes={"a": n, **({"b": 1} if n % 2 else {}), "z": 1}) for n in range(9)]
     publish_events(tmp_path, *events)
     logs = Dataset(tmp_path)
@@ -100,7 +102,7 @@ def test_what_most_records_have_comes_first(tmp_path: Path) -> None:
     assert Facet("attributes.b", (("1", 4),), 1, 5, 9, True) == found[1]
     assert ["a", "z", "b"] == [facet.field for facet in logs.facets(fields=())]
     assert ["b"] == [facet.field for facet in logs.facets(fields=("b",), attributes=0)]
-    assert [] == logs.facets(fields=(), attributes=0) or () == logs.facets(fields=(), attributes=0)
+    assert () == logs.facets(fields=(), attributes=0)
 
 
 def test_attributes_are_counted_in_the_newest(tmp_path: Path) -> None:
@@ -125,8 +127,8 @@ SCALARS = (
     st.none()
     | st.booleans()
     | st.integers(-(2**63), 2**64 - 1)
-    | st.sampled_from([0.5, -1.25, 1e300, "1", "null", "true", '"', "\0", "é", "{}"])
-    | st.text(max_size=3)
+    | st.sampled_from([0.5, -1.25, 1e10, "1", "null", "true", '"', "\0", "é", "{}"])
+    | st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"]), max_size=3)
 )
 VALUES = st.recursive(
     SCALARS,
@@ -137,8 +139,8 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=4), max_size=6))
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=4), min_size=1))
 def test_any_attributes(
     tmp_path_factory: pytest.TempPathFactory, given: Sequence[dict[str, Any]]
 ) -> None:
@@ -160,6 +162,9 @@ def test_mistakes(tmp_path: Path) -> None:
     logs = Dataset(tmp_path)
     with pytest.raises(TypeError, match="must be a list of names"):
         logs.facets(fields="level")
-    for given in ({"limit": -1}, {"attributes": -1}, {"sample": 0}):
-        with pytest.raises(ValueError, match="or more"):
-            logs.facets(**given)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="limit=-1 must be 0 or more"):
+        logs.facets(limit=-1)
+    with pytest.raises(ValueError, match="attributes=-1 must be 0 or more"):
+        logs.facets(attributes=-1)
+    with pytest.raises(ValueError, match="sample=0 must be 1 or more"):
+        logs.facets(sample=0)

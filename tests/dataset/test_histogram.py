@@ -27,19 +27,15 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return make_mixed(tmp_path_factory.mktemp("logs"), timedelta(milliseconds=1))
 
 
-@pytest.fixture(scope="module")
-def rows(mixed: Dataset) -> Rows:
-    """All of it."""
-    return list(mixed.rows())
-
-
 def assert_right(found: Histogram, rows: Rows) -> None:
     """Each bin holds what is in it, and nothing is outside."""
     assert len(rows) == found.total
     levels = {row["level"]: row["levelno"] for row in rows}
     assert sorted(levels, key=lambda name: levels[name]) == list(found.levels)
     assert found.end - found.start >= found.width * (len(found.counts) - 1)
-    expected = Counter(((row["timestamp"] - found.start) // found.width, row["level"]) for row in rows)
+    expected = Counter(
+        ((row["timestamp"] - found.start) // found.width, row["level"]) for row in rows
+    )
     counted = {
         (number, level): count
         for number, counts in enumerate(found.counts)
@@ -50,12 +46,13 @@ def assert_right(found: Histogram, rows: Rows) -> None:
 
 
 @pytest.mark.parametrize("where", FILTERS)
-@pytest.mark.parametrize("bins", [1, 2, 7, 100, 5000])
-def test_it_counts_what_matches(mixed: Dataset, where: str, bins: int) -> None:
+def test_it_counts_what_matches(mixed: Dataset, where: str) -> None:
     """From the first year to the last."""
-    found = mixed.histogram(where, bins=bins)
-    assert len(found.counts) <= bins
-    assert_right(found, list(mixed.rows(where)))
+    rows = list(mixed.rows(where))
+    for bins in (1, 7, 5000):
+        found = mixed.histogram(where, bins=bins)
+        assert len(found.counts) <= bins
+        assert_right(found, rows)
 
 
 MOMENTS = st.none() | st.builds(
@@ -66,13 +63,12 @@ MOMENTS = st.none() | st.builds(
 )
 
 
-@settings(max_examples=30)
+@settings(max_examples=15, deadline=None)
 @given(MOMENTS, MOMENTS, st.integers(1, 300))
-def test_any_range(
-    mixed: Dataset, rows: Rows, start: datetime | None, end: datetime | None, bins: int
-) -> None:
+def test_any_range(mixed: Dataset, start: datetime | None, end: datetime | None, bins: int) -> None:
     """It is half-open, and has no more bins than asked for."""
     low, high = start or datetime.min.replace(tzinfo=UTC), end or datetime.max.replace(tzinfo=UTC)
+    rows = mixed.rows()
     some = [r for r in rows if low <= r["timestamp"] and (r["timestamp"] < high or end is None)]
     found = mixed.histogram(start=start, end=end, bins=bins)
     assert len(found.counts) <= bins

@@ -18,7 +18,7 @@ WIDTHS = (
     *(_MINUTE * n for n in (1, 2, 5, 10, 15, 30)),
     *(_HOUR * n for n in (1, 2, 3, 6, 12)),
     *(_DAY * n for n in (1, 2, 7, 14, 28, 91, 182)),
-    *(_YEAR * n for n in (*_DECADES, 1000, 10_000)),
+    *(_YEAR * n for n in (*_DECADES, 1000, 20_000)),
 )
 """Microseconds, ascending."""
 
