@@ -18,6 +18,7 @@ export class Columns extends EventTarget {
   #state;
   #root;
   #widths;
+  #words = [];
 
   /** @param {import("./state.js").State} state @param {HTMLElement} root where the widths apply */
   constructor(state, root) {
@@ -45,6 +46,11 @@ export class Columns extends EventTarget {
     return el("div", { class: "row titles", role: "row", "aria-rowindex": 1 }, ...cells);
   }
 
+  /** Have words of messages stand out. @param {string[]} words in lower case */
+  highlight(words) {
+    this.#words = words;
+  }
+
   /** Make an empty line. */
   line() {
     const cells = this.names.map((name) => el("span", { class: "cell", role: "gridcell", data: { column: name } }));
@@ -70,7 +76,7 @@ export class Columns extends EventTarget {
 
   #fillCell(cell, row, name) {
     if (name === "timestamp") this.#fillTime(cell, row.timestamp);
-    else if (name === "message") fillMessage(cell, row);
+    else if (name === "message") fillMessage(cell, row, this.#words);
     else if (name === "level") setText(cell, line(row.level));
     else fillValue(cell, row[name]);
   }
@@ -139,10 +145,33 @@ export class Columns extends EventTarget {
   }
 }
 
-function fillMessage(cell, row) {
+function fillMessage(cell, row, words) {
   const text = line(row.message ?? "");
-  if (!row.exception_type) return setText(cell, text);
-  cell.replaceChildren(text, el("span", { class: "exception" }, line(row.exception_type)));
+  if (!row.exception_type && !words.length) return setText(cell, text);
+  const exception = row.exception_type ? [el("span", { class: "exception" }, line(row.exception_type))] : [];
+  cell.replaceChildren(...withMarks(text, words), ...exception);
+}
+
+/** Cut a text where words begin and end that stand out. */
+function withMarks(text, words) {
+  const small = text.toLowerCase();
+  if (!words.length || small.length !== text.length) return [text];
+  const found = [];
+  let from = 0;
+  while (from < text.length) {
+    const [at, word] = firstOf(small, words, from);
+    if (at < 0) break;
+    found.push(text.slice(from, at), el("mark", {}, text.slice(at, at + word.length)));
+    from = at + word.length;
+  }
+  return [...found, text.slice(from)];
+}
+
+function firstOf(text, words, from) {
+  return words.reduce((best, word) => {
+    const at = text.indexOf(word, from);
+    return at >= 0 && (best[0] < 0 || at < best[0]) ? [at, word] : best;
+  }, [-1, ""]);
 }
 
 function fillValue(cell, value) {

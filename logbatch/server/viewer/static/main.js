@@ -88,7 +88,9 @@ function wireDetail(state, events) {
       const { Detail } = await import("./detail.js");
       detail ??= new Detail(state, close);
     }
-    detail.open(state.view.row);
+    const row = await detail.open(state.view.row);
+    const here = list.cursor === null ? null : store.at(list.cursor);
+    if (row && (!here || keyOf(here) !== keyOf(row))) events.goTo(keyOf(row), row.timestamp);
   };
   events.addEventListener("select", (event) => openRow(event.detail));
   list.addEventListener("cursor", () => {
