@@ -28,6 +28,8 @@ from logbatch.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from logbatch.dataset.analysis.errors import ErrorGroup, ErrorGroups
+    from logbatch.dataset.analysis.facets import Facet
+    from logbatch.dataset.analysis.histogram import Histogram
     from logbatch.dataset.analysis.patterns import Pattern, Patterns
     from logbatch.dataset.filter.language import Filter
     from logbatch.dataset.reader import Dataset
@@ -44,8 +46,10 @@ __all__ = [
     "DeniedError",
     "ErrorGroup",
     "ErrorGroups",
+    "Facet",
     "Filter",
     "FilterError",
+    "Histogram",
     "LogbatchError",
     "Options",
     "Pattern",
@@ -70,6 +74,14 @@ def __getattr__(name: str) -> Any:
         from logbatch.dataset.reader import Dataset
 
         return Dataset
+    if name == "Facet":
+        from logbatch.dataset.analysis.facets import Facet
+
+        return Facet
+    if name == "Histogram":
+        from logbatch.dataset.analysis.histogram import Histogram
+
+        return Histogram
     if name == "Filter":
         from logbatch.dataset.filter.language import Filter
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from logbatch.dataset import bridges
+from logbatch.dataset.analysis.api import Analysis
 from logbatch.dataset.analysis.grouping import Grouping
 from logbatch.dataset.bridges import TakenFile
 from logbatch.dataset.fields import UnknownField, unknown_fields
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 POLL = 0.1  # seconds between two looks of `follow`
 
 
-class Dataset(Upkeep, Grouping, Processes):
+class Dataset(Upkeep, Analysis, Grouping, Processes):
     """A directory that logbatch writes, or wrote, to.
 
     Each call looks at the directory as it is at that moment: published files, and what processes

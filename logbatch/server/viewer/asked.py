@@ -28,7 +28,8 @@ from logbatch.server.limits import Refusal
 from logbatch.server.viewer import pages, wire
 from logbatch.server.viewer.answers import refusal, respond
 from logbatch.server.viewer.exports import MEDIA, Exports
-from logbatch.server.viewer.messages import MOST_ROWS, Export, OneRow, Question, Typing
+from logbatch.server.viewer.messages import MOST_ROWS, Export, OneRow, Question, Some, Typing
+from logbatch.server.viewer.processes import describe_processes, list_runs, show_run
 from logbatch.server.viewer.room import Crew, Room
 from logbatch.server.viewer.words import Words
 from logbatch.storage.columns import COLUMNS
@@ -69,6 +70,9 @@ class Asked:
             "/api/row": self._row,
             "/api/complete": self._complete,
             "/api/export": self._export,
+            "/api/pipeline": self._pipeline,
+            "/api/runs": self._list_runs,
+            "/api/runs/{run}": self._show_run,
         }
         routes = [
             Route(path, self._answered(each), methods=["GET"]) for path, each in found.items()
@@ -86,6 +90,7 @@ class Asked:
                 "columns": list(COLUMNS),
                 "promoted": [name for name in schema if name not in COLUMNS],
                 "has_runs": self._room.runs.exists(),
+                "now": time.time_ns() // 1_000,
                 "problems": self._room.problems(),
             }
         )
@@ -100,7 +105,7 @@ class Asked:
         )
         if row is None:
             raise Refusal(404, "this record is not there, or not there any more")
-        return respond(wire.full(row))
+        return respond({"row": wire.full(row)})
 
     async def _complete(self, request: Request) -> Response:
         typed = _read(request, Typing)
@@ -115,6 +120,23 @@ class Asked:
         response = StreamingResponse(body, media_type=MEDIA[wanted.form])
         response.headers["content-disposition"] = f'attachment; filename="{_safe(name)}"'
         return response
+
+    async def _pipeline(self, request: Request) -> Response:
+        directory = self._room.directory
+        found = await self._ask(request, lambda: describe_processes(directory))
+        return respond({"processes": found})
+
+    async def _list_runs(self, request: Request) -> Response:
+        wanted = _read(request, Some)
+        found = await self._ask(request, lambda: list_runs(self._room.runs, wanted.limit))
+        return respond({"runs": found})
+
+    async def _show_run(self, request: Request) -> Response:
+        run = request.path_params["run"]
+        found = await self._ask(request, lambda: show_run(self._room.runs, run))
+        if found is None:
+            raise Refusal(404, "this run is not there, or not there any more")
+        return respond(found)
 
     async def _sql(self, request: Request) -> Response:
         find_media_type(request, {JSON})

@@ -25,7 +25,7 @@ from logbatch.storage.columns import COLUMNS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_LONG = 2_000  # characters of a text in a row
+_LONG = 1_000  # characters of a text in a row
 _SHORT = 40  # to which they are cut at least
 _MOST = 4 << 20  # bytes of the rows in one message, about
 _EXACT = 1 << 53
@@ -105,11 +105,11 @@ def full(row: Row) -> dict[str, Any]:
 def answer(table: pa.Table, most: int) -> dict[str, Any]:
     """Return the first rows of an answer to SQL, a list for each column; `more` tells of others."""
     shown = table.slice(0, most)
-    columns = [plain(values_of(column), depth=_DEPTH + 1) for column in shown.columns]
     return {
-        "names": unique(table.column_names),
+        "columns": unique(table.column_names),
         "types": [str(kind) for kind in table.schema.types],
-        "columns": columns,
+        "values": [plain(values_of(column), depth=_DEPTH + 1) for column in shown.columns],
+        "count": len(shown),
         "more": len(table) > most,
     }
 

@@ -1,6 +1,7 @@
 /** The event that is open: every field of it, and the way to those that belong to it. */
 
 import { ask } from "./api.js";
+import { withColumn } from "./columnmenu.js";
 import { byId, el, replace } from "./dom.js";
 import { ago, block, iso, line, stamp, zoneName } from "./format.js";
 import { addTerm, termFor } from "./language.js";
@@ -124,8 +125,7 @@ export class Detail extends EventTarget {
   }
 
   #addColumn(name) {
-    const names = this.#state.view.cols.split(",");
-    if (!names.includes(name) && !name.includes(",")) this.#state.set({ cols: [...names.slice(0, -1), name, names.at(-1)].join(",") });
+    if (!name.includes(",")) this.#state.set({ cols: withColumn(this.#state.view.cols.split(","), name).join(",") });
   }
 
   async #showContext(row) {

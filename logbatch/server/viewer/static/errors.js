@@ -3,7 +3,7 @@
 import { ask } from "./api.js";
 import { sparkline } from "./chart.js";
 import { byId, el, replace } from "./dom.js";
-import { ago, block, count, counted, iso, line, short, stamp } from "./format.js";
+import { ago, block, brief, count, counted, iso, line, stamp } from "./format.js";
 import { addTerm, termFor } from "./language.js";
 import { choice, Panel } from "./panel.js";
 import { resolveTime } from "./state.js";
@@ -87,7 +87,7 @@ export class Errors extends Panel {
           el("span", { class: "text" }, line(group.message ?? "").slice(0, 400)),
           el("span", { class: "culprit dim" }, line(group.culprit ?? ""))),
         sparkline(group.counts, { label: `${count(group.count)} between ${stamp(this.#range.start ?? group.first, tz)} and ${stamp(this.#range.end ?? group.last, tz)}` }),
-        el("span", { class: "count num", title: count(group.count) }, short(group.count)),
+        el("span", { class: "count num", title: count(group.count) }, brief(group.count)),
         el("span", { class: "seen num" }, el("span", { title: `last ${stamp(group.last, tz)}` }, ago(group.last)), el("span", { class: "dim", title: `first ${stamp(group.first, tz)}` }, `since ${ago(group.first).replace(" ago", "")}`)),
       ));
     if (open) item.append(this.#more(group));

@@ -4,7 +4,7 @@ import { Columns } from "./columns.js";
 import { openColumnMenu } from "./columnmenu.js";
 import { byId, el, setText } from "./dom.js";
 import { Facets } from "./facets.js";
-import { count, counted, line, short } from "./format.js";
+import { brief, count, counted, line, short } from "./format.js";
 import { Histogram } from "./histogram.js";
 import { openMarkBox } from "./markbox.js";
 import { RowList } from "./rows.js";
@@ -222,7 +222,7 @@ export class Events extends EventTarget {
     setText(byId("total"), known ? counted(Math.max(total, this.#total + this.#live), "event") : "counting…");
     const names = [...this.#levelCounts].filter(([, many]) => many).sort(([one], [other]) => this.#levels.number(other) - this.#levels.number(one));
     byId("levels").replaceChildren(...names.slice(0, 8).map(([name, many]) =>
-      el("span", {}, el("i", { class: "swatch", data: { kind: this.#levels.kind(name) } }), `${line(name)} ${many < 10_000 ? count(many) : short(many)}`)));
+      el("span", {}, el("i", { class: "swatch", data: { kind: this.#levels.kind(name) } }), `${line(name)} ${brief(many)}`)));
     const fresh = this.#live - this.#pausedAt;
     const resume = byId("resume");
     resume.hidden = this.list.following || fresh <= 0;

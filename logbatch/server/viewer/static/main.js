@@ -22,6 +22,7 @@ import { TimeRange } from "./timerange.js";
 import { hideProblem, showInfo, showProblem, wireTopbar } from "./topbar.js";
 
 const AGES_EVERY = 1000; // milliseconds between two updates of relative times
+const AGAIN_AFTER = 3000; // milliseconds after which a view is asked for again that the server gave up
 const DETAIL_AFTER = 90; // milliseconds that a cursor rests before its event is opened
 
 function start() {
@@ -72,8 +73,10 @@ function wireFilter(state, connection, filter, events) {
     hideProblem();
   });
   connection.addEventListener("error", ({ detail }) => {
-    if (detail.where === "filter") filter.fail(detail.message, detail.position);
-    else showProblem(detail.message);
+    if (detail.where === "filter") return filter.fail(detail.message, detail.position);
+    showProblem(detail.message);
+    const { generation } = connection;
+    if (detail.where === "server") setTimeout(() => generation === connection.generation && events.open(), AGAIN_AFTER);
   });
   connection.addEventListener("notice", ({ detail }) => showProblem(detail.text));
 }

@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { byId, el, replace } from "./dom.js";
-import { ago, count, counted, iso, line, percent, short, stamp } from "./format.js";
+import { ago, brief, count, counted, iso, line, percent, short, stamp } from "./format.js";
 import { addTerm, termFor } from "./language.js";
 import { choice, Panel } from "./panel.js";
 import { openRanges, readRanges } from "./ranges.js";
@@ -105,7 +105,7 @@ function termOf(pattern) {
 }
 
 function number(many) {
-  return el("td", { class: "num", title: count(many) }, many === null || many === undefined ? "–" : short(many));
+  return el("td", { class: "num", title: count(many) }, many === null || many === undefined ? "–" : brief(many));
 }
 
 function rate(perSecond) {
