@@ -15,19 +15,22 @@ const APART = new Set(["timestamp", "level", "levelno", "message", "attributes",
 const MESSAGE = 20_000; // characters shown at once
 const AROUND = 30; // events before and after
 
-/** Dispatches `close`. */
-export class Detail extends EventTarget {
+export class Detail {
   #root = byId("detail");
   #state;
+  #close;
   #asked = null;
   #row = null;
 
-  /** @param {import("./state.js").State} state */
-  constructor(state) {
-    super();
+  /**
+   * @param {import("./state.js").State} state
+   * @param {() => void} close what closes it
+   */
+  constructor(state, close) {
     this.#state = state;
+    this.#close = close;
     this.#root.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") this.dispatchEvent(new Event("close"));
+      if (event.key === "Escape") this.#close();
     });
     state.addEventListener("change", ({ detail }) => {
       if (detail.changed.has("tz") && this.#row) this.#show(this.#row);
@@ -73,7 +76,7 @@ export class Detail extends EventTarget {
   }
 
   #top(title, actions, levelno) {
-    const close = el("button", { type: "button", class: "icon quiet", id: "detail-close", "aria-label": "Close", title: "Close (esc)", onclick: () => this.dispatchEvent(new Event("close")) }, "×");
+    const close = el("button", { type: "button", class: "icon quiet", id: "detail-close", "aria-label": "Close", title: "Close (esc)", onclick: () => this.#close() }, "×");
     return el("div", { class: "top", data: { kind: kindOf(levelno) } },
       el("h2", {}, title), el("span", { class: "space" }),
       ...actions.map(([id, text, act]) => el("button", { type: "button", id, onclick: act }, text)), close);

@@ -34,6 +34,15 @@ export function termFor(field, value) {
   return `${quoteName(field)}=${quoteValue(value)}`;
 }
 
+/**
+ * The term for events of a pattern: those of a template or, where none is stored, of a message.
+ * @param {string} template @param {string} example a message of it
+ */
+export function termForPattern(template, example) {
+  const term = termFor("template", template);
+  return template === example ? `(${term} or ${termFor("message", template)})` : term;
+}
+
 /** @typedef {{text: string, start: number, end: number}} Piece */
 
 /**
