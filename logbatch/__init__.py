@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from logbatch.dataset.analysis.histogram import Histogram
     from logbatch.dataset.analysis.patterns import Pattern, Patterns
     from logbatch.dataset.filter.language import Filter
+    from logbatch.dataset.marks import Mark
     from logbatch.dataset.reader import Dataset
     from logbatch.dataset.reports import ProcessReport, ReportInterval
 
@@ -51,6 +52,7 @@ __all__ = [
     "FilterError",
     "Histogram",
     "LogbatchError",
+    "Mark",
     "Options",
     "Pattern",
     "Patterns",
@@ -94,6 +96,10 @@ def __getattr__(name: str) -> Any:
         from logbatch.dataset.analysis import patterns
 
         return getattr(patterns, name)
+    if name == "Mark":
+        from logbatch.dataset.marks import Mark
+
+        return Mark
     if name in ("ProcessReport", "ReportInterval"):
         from logbatch.dataset import reports
 

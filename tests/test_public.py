@@ -12,7 +12,7 @@ NAMES = [
     *("Batch", "BatchHandler", "BatchProcessor", "BatchUnsupportedError"),
     *("Dataset", "DatasetError", "DatasetWarning", "DeniedError"),
     *("ErrorGroup", "ErrorGroups", "Facet", "Filter", "FilterError", "Histogram"),
-    *("LogbatchError", "Options", "Pattern", "Patterns", "ProcessReport"),
+    *("LogbatchError", "Mark", "Options", "Pattern", "Patterns", "ProcessReport"),
     *("QueryError", "Ranges", "Receipt"),
     *("RejectedError", "ReportInterval", "Stats", "TemporaryError", "Transport", "TransportError"),
     *("__version__", "attach"),

@@ -20,6 +20,7 @@ from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.follow import Follower
 from logbatch.dataset.footers import FIXED
 from logbatch.dataset.listing import find_folders
+from logbatch.dataset.marks import Marks
 from logbatch.dataset.merge import ordered_rows
 from logbatch.dataset.processes import Processes
 from logbatch.dataset.query import run_query
@@ -61,6 +62,7 @@ class Dataset(Upkeep, Analysis, Grouping, Processes):
         self.path = Path(path)
         find_folders(self.path)
         self._source = Source(self.path.absolute())
+        self._marks = Marks(self._source)
 
     def __repr__(self) -> str:
         return f"Dataset({str(self.path)!r})"
