@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from logbatch.dataset.engine import Engine
+from logbatch.dataset.listing import Damaged, Vanished
 from logbatch.dataset.snapshot import Snapshot
-from logbatch.dataset.source import Source
+from logbatch.dataset.source import TRIES, Source
 from logbatch.dataset.stopping import Stop, check, stopping
 from logbatch.storage.executions import FILE
 
@@ -106,6 +107,19 @@ class Room:
         """
         with self._looking:
             return self.source.snapshot()
+
+    def retry(self, read: Callable[[Snapshot], _T]) -> _T:
+        """Read a snapshot, and a new one as often as that turns out to be out of date.
+
+        Raises:
+            DatasetError: The directory cannot be read, or changes faster than it can be.
+        """
+        left = TRIES
+        while True:
+            try:
+                return read(self.snapshot())
+            except (Vanished, Damaged) as error:
+                left = self.source.note(error, left)
 
     def public(self, text: str) -> str:
         """Return a text without where the directory, or a temporary file, is."""
