@@ -1,7 +1,7 @@
 /** Fields and their most frequent values: a click includes, shift-click excludes. */
 
 import { el, setText } from "./dom.js";
-import { count, counted, line, short } from "./format.js";
+import { brief, count, counted, line, short } from "./format.js";
 import { excludedValues, includedValues, stateOf, toggleExclude, toggleInclude } from "./language.js";
 
 const COUNTED_EVERY = 400; // milliseconds between two updates of the live counts
@@ -88,7 +88,7 @@ export class Facets extends EventTarget {
     const beyond = Math.max(0, facet.distinct - facet.values.length);
     const note = facet.exact ? "" : `counted in the newest ${counted(facet.of, "event")} that match`;
     return el("section", { class: "facet", data: { field: facet.field }, "aria-label": line(facet.field) },
-      el("h3", { title: note }, el("span", { class: "name" }, line(facet.field)), el("span", { class: "dim" }, beyond ? `${short(facet.distinct)} values` : facet.exact ? "" : "sample")),
+      el("h2", { title: note }, el("span", { class: "name" }, line(facet.field)), el("span", { class: "dim" }, beyond ? `${short(facet.distinct)} values` : facet.exact ? "" : "sample")),
       el("ul", {}, ...shown.map((value) => this.#value(facet.field, value))),
       hidden > 0 && el("button", { type: "button", class: "link more", data: { more: facet.field } }, `${hidden} more`),
     );
@@ -119,7 +119,7 @@ export class Facets extends EventTarget {
       const most = Math.max(1, ...many);
       items.forEach((item, at) => {
         const [share, , number] = item.firstChild.children;
-        setText(number, many[at] ? (many[at] < 100_000 ? count(many[at]) : short(many[at])) : "");
+        setText(number, many[at] ? brief(many[at]) : "");
         number.title = count(many[at]);
         share.style.width = `${(many[at] / most) * 100}%`;
       });
