@@ -22,6 +22,7 @@ from starlette.routing import Route
 
 from logbatch.dataset.query import run_query
 from logbatch.dataset.stopping import Stopped
+from logbatch.epoch import to_datetime
 from logbatch.errors import DatasetError, FilterError, LogbatchError
 from logbatch.server.access import JSON, find_media_type
 from logbatch.server.limits import Refusal
@@ -41,11 +42,13 @@ from logbatch.server.viewer.messages import (
     OneRow,
     Patterns,
     Question,
+    Search,
     Some,
     Typing,
 )
 from logbatch.server.viewer.processes import describe_processes, list_runs, show_run
 from logbatch.server.viewer.room import Crew, Room
+from logbatch.server.viewer.statistics import describe_mark
 from logbatch.server.viewer.words import Words
 from logbatch.storage.columns import COLUMNS
 from logbatch.trouble import Trouble, describe
@@ -88,6 +91,7 @@ class Asked:
             "/api/patterns": self._patterns,
             "/api/complete": self._complete,
             "/api/export": self._export,
+            "/api/marks": self._marks,
             "/api/pipeline": self._pipeline,
             "/api/runs": self._list_runs,
             "/api/runs/{run}": self._show_run,
@@ -150,6 +154,12 @@ class Asked:
         response = StreamingResponse(body, media_type=MEDIA[wanted.form])
         response.headers["content-disposition"] = f'attachment; filename="{_safe(name)}"'
         return response
+
+    async def _marks(self, request: Request) -> Response:
+        wanted = _read(request, Search)
+        start, end = (None if at is None else to_datetime(at) for at in (wanted.start, wanted.end))
+        found = await self._ask(request, lambda: self._room.dataset.marks(start, end))
+        return respond({"marks": list(map(describe_mark, found))})
 
     async def _pipeline(self, request: Request) -> Response:
         directory = self._room.directory

@@ -61,8 +61,11 @@ def near(room: Room, pinned: Pinned, asked: Asked, page: Page) -> list[Row]:
 def _newest(room: Room, snapshot: Snapshot, asked: Asked, offset: int, count: int) -> list[Row]:
     where = narrow(asked.where, asked.start, asked.end)
     limit = offset + count
-    rows = ordered_rows(room.source, snapshot, where, limit=limit, newest_first=True)
-    return list(islice(rows, offset, limit))
+    with room.engine.beside() as engine:
+        rows = ordered_rows(
+            room.source, snapshot, where, limit=limit, newest_first=True, engine=engine
+        )
+        return list(islice(rows, offset, limit))
 
 
 def anywhere(
@@ -114,4 +117,5 @@ def find_row(room: Room, producer: str, sequence: int) -> Row | None:
     """
     snapshot = room.snapshot().within({producer: Ranges([(sequence, sequence)])})
     where = Filter.parse(f"producer={write_value(producer)} sequence={sequence}")
-    return next(ordered_rows(room.source, snapshot, where), None)
+    with room.engine.beside() as engine:
+        return next(ordered_rows(room.source, snapshot, where, engine=engine), None)

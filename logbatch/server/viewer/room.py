@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from logbatch.dataset.engine import Engine
 from logbatch.dataset.listing import Damaged, Vanished
+from logbatch.dataset.reader import Dataset
 from logbatch.dataset.snapshot import Snapshot
 from logbatch.dataset.source import TRIES, Source
 from logbatch.dataset.stopping import Stop, check, stopping
@@ -72,6 +73,7 @@ class Room:
         directory: The same.
         runs: The file with the record of runs, which need not be there.
         source: What reads the directory.
+        dataset: The same for who needs no more than that.
         engine: The database.
         rows: Who reads rows.
         statistics: Who counts.
@@ -83,6 +85,7 @@ class Room:
         self.directory = directory
         self.runs = directory / FILE
         self.source = Source(directory)
+        self.dataset = Dataset(directory)
         self.engine = Engine(_MEMORY)
         self._looking = threading.Lock()
         self.rows = Crew("rows", 4)

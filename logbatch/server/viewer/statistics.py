@@ -9,14 +9,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any, NamedTuple
-
-import msgspec
 
 from logbatch.dataset.analysis.facets import Facet
 from logbatch.dataset.analysis.summary import Summary, Wanted, summarise
 from logbatch.dataset.analysis.timeline import Timeline
 from logbatch.dataset.filter.language import Filter
+from logbatch.dataset.marks import Mark
 from logbatch.epoch import to_microseconds
 from logbatch.server.viewer import wire
 from logbatch.server.viewer.pinned import Pinned
@@ -47,20 +47,26 @@ class Statistics(NamedTuple):
     """What is known of a view.
 
     Attributes:
-        message: It, encoded for the page.
+        told: It, as the page is told.
         total: How many records match.
         start: Microseconds since 1970 at which a bar of the histogram begins.
         width: The width of one.
         fields: Of which the frequent values are told.
         timeline: Where in time the n-th record is.
+        marks: What happened to the processes that log; None where that is not known yet.
     """
 
-    message: msgspec.Raw
+    told: dict[str, Any]
     total: int
     start: int
     width: int
     fields: tuple[str, ...]
     timeline: Timeline
+    marks: Sequence[Mark] | None = None
+
+    def message(self) -> dict[str, Any]:
+        """Return what the page is told."""
+        return {**self.told, "marks": list(map(describe_mark, self.marks or ()))}
 
 
 class Known:
@@ -84,7 +90,7 @@ class Known:
             return self._known.get(key)
 
     def compute(self, pinned: Pinned, asked: Asked) -> Statistics:
-        """Find out, and remember.
+        """Find statistics out.
 
         Raises:
             DatasetError: The directory cannot be read.
@@ -106,19 +112,21 @@ class Known:
                     timeout=_SECONDS,
                 )
             )
-        found = _make(summary, time.monotonic() - began)
+        return _make(summary, time.monotonic() - began)
+
+    def keep(self, pinned: Pinned, asked: Asked, found: Statistics) -> None:
+        """Remember statistics."""
         with self._lock:
             self._known[pinned.mark, asked] = found
             while len(self._known) > _KEPT:
                 self._known.popitem(last=False)
-        return found
 
 
 def _make(summary: Summary, seconds: float) -> Statistics:
     histogram = summary.histogram
     start = to_microseconds(histogram.start)
     width = max(round(histogram.width.total_seconds() * _MICROSECOND), 1)
-    message = {
+    told = {
         "total": summary.total,
         "levels": summary.levels,
         "histogram": {
@@ -131,8 +139,13 @@ def _make(summary: Summary, seconds: float) -> Statistics:
         "seconds": round(seconds, 3),
     }
     fields = tuple(facet.field for facet in summary.facets)
-    encoded = msgspec.Raw(wire.encode(message))
-    return Statistics(encoded, summary.total, start, width, fields, summary.timeline)
+    return Statistics(told, summary.total, start, width, fields, summary.timeline)
+
+
+def describe_mark(mark: Mark) -> dict[str, Any]:
+    """Return a mark as the page is told."""
+    found = {"kind": mark.kind, "service": mark.service, "text": mark.text}
+    return {"time": to_microseconds(mark.time), **found}
 
 
 def _describe(facet: Facet) -> dict[str, Any]:

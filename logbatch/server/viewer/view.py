@@ -15,7 +15,9 @@ from typing import Any
 
 import msgspec
 
+from logbatch.dataset.marks import Mark
 from logbatch.dataset.rows import Row
+from logbatch.epoch import to_datetime
 from logbatch.errors import FilterError, LogbatchError
 from logbatch.server.viewer import pages, wire
 from logbatch.server.viewer.following import Behind, Following, Inbox
@@ -24,8 +26,9 @@ from logbatch.server.viewer.messages import Look, Mistake, Page, as_mistake
 from logbatch.server.viewer.outbox import Outbox
 from logbatch.server.viewer.pinned import Pinned
 from logbatch.server.viewer.room import Room
-from logbatch.server.viewer.statistics import Asked, Known, Statistics
+from logbatch.server.viewer.statistics import Asked, Known, Statistics, describe_mark
 
+_MARKS = 0.2  # seconds that statistics wait for them
 _PAGES = 32  # that may be asked for at one time
 
 
@@ -60,6 +63,7 @@ class View:
         self._stop = threading.Event()
         self._wanted: asyncio.Queue[Page] = asyncio.Queue(_PAGES)
         self._counted: asyncio.Future[Statistics] = self._loop.create_future()
+        self._marks: asyncio.Future[Sequence[Mark]] = self._loop.create_future()
         self._inbox = Inbox()
         self._news = asyncio.Event()
         self._is_behind = False
@@ -90,32 +94,37 @@ class View:
         finally:
             self._stop.set()
             self._counted.cancel()
+            self._marks.cancel()
             if self._listening is not None:
                 self._poller.leave(self._listening)
 
     async def _show(self, asked: Asked) -> None:
-        pinned, message = await self._room.rows.do(self._stop, partial(self._first, asked))
+        pinned, known, message = await self._room.rows.do(self._stop, partial(self._first, asked))
+        if known is not None:
+            self._know(known)
         self._outbox.put(message, self.generation)
         self._looked()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._count(pinned, asked))
+            if not self._counted.done():
+                group.create_task(self._mark(asked))
+                group.create_task(self._count(pinned, asked))
             group.create_task(self._send_pages(pinned, asked))
             if self._look.follow:
                 group.create_task(self._follow(Following(asked, pinned.covered)))
 
-    def _first(self, asked: Asked) -> tuple[Pinned, bytes]:
-        """Return where each record is, and the first message."""
+    def _first(self, asked: Asked) -> tuple[Pinned, Statistics | None, bytes]:
+        """Return where each record is, what is known already, and the first message."""
         if self._look.follow:  # before the snapshot: see `live`
             self._listening = self._poller.listen(self._told)
         pinned = Pinned(self._room, self._room.snapshot())
         first = pinned.read(partial(self._first_page, asked))
         fields: dict[str, Any] = {"total": None}
-        if (statistics := self._known.find(pinned, asked)) is not None:
-            fields = {"total": statistics.total, "stats": statistics.message}
-            self._loop.call_soon_threadsafe(self._know, statistics)
+        statistics = self._known.find(pinned, asked)
+        if statistics is not None:
+            fields = {"total": statistics.total, "stats": statistics.message()}
         rows = wire.columnar(first.rows, self._look.columns)
         fields |= {"offset": 0, "count": len(first.rows), "rows": rows, "more": first.more}
-        return pinned, self._encode("rows", **fields)
+        return pinned, statistics, self._encode("rows", **fields)
 
     def _first_page(self, asked: Asked, snapshot: Any) -> pages.First:
         return pages.first(self._room, snapshot, asked, self._look.count)
@@ -123,8 +132,6 @@ class View:
     # ------------------------------------------------------------------ statistics
 
     async def _count(self, pinned: Pinned, asked: Asked) -> None:
-        if self._counted.done():
-            return
         compute = partial(self._known.compute, pinned, asked)
         try:
             statistics = await self._room.statistics.do(self._stop, compute)
@@ -133,9 +140,25 @@ class View:
             self._counted.exception()  # told here, to whoever waits or not
             self._mistake(Mistake("server", self._room.public(str(error))))
             return
+        await asyncio.wait((self._marks,), timeout=_MARKS)
+        if self._marks.done():
+            statistics = statistics._replace(marks=self._marks.result())
+        self._known.keep(pinned, asked, statistics)
         self._know(statistics)
-        self._send("stats", stats=statistics.message)
+        self._send("stats", stats=statistics.message())
         self._looked()
+
+    async def _mark(self, asked: Asked) -> None:
+        """Find the marks; where that takes longer than the statistics, send them behind these."""
+        start, end = (None if at is None else to_datetime(at) for at in (asked.start, asked.end))
+        find = partial(self._room.dataset.marks, start, end)
+        try:
+            found = await self._room.asked.do(self._stop, find)
+        except LogbatchError:  # of which the statistics tell, too
+            found = ()
+        if self._counted.done():
+            self._send("marks", marks=list(map(describe_mark, found)))
+        self._marks.set_result(found)
 
     def _know(self, statistics: Statistics) -> None:
         if not self._counted.done():
