@@ -74,7 +74,7 @@ export class Facets extends EventTarget {
   /** Values of the facet, and those that only the filter names. */
   #valuesOf(facet) {
     const values = facet.values.map(([value]) => value);
-    const texts = new Set(values.map(String));
+    const texts = new Set(values.map((value) => String(this.#inFilter(facet.field, value))));
     const q = this.#state.view.q;
     const named = [...includedValues(q, facet.field), ...excludedValues(q, facet.field)];
     return [...values, ...named.filter((text) => !texts.has(text))];
@@ -96,7 +96,7 @@ export class Facets extends EventTarget {
 
   #value(field, value) {
     const key = keyFor(field, value);
-    const state = stateOf(this.#state.view.q, field, value);
+    const state = stateOf(this.#state.view.q, field, this.#inFilter(field, value));
     const text = value === null ? "missing" : value === "" ? "empty" : line(typeof value === "object" ? JSON.stringify(value) : value);
     const isLevel = field === "level";
     return el("li", { data: { key } },
@@ -110,6 +110,10 @@ export class Facets extends EventTarget {
       ),
       el("button", { type: "button", class: "icon exclude", tabindex: -1, "aria-label": `Exclude ${text}`, title: "not these" }, state === "exclude" ? "+" : "−"),
     );
+  }
+
+  #inFilter(field, value) {
+    return field === "level" && typeof value === "string" ? this.#levels.inFilter(value) : value;
   }
 
   #recount() {
@@ -154,7 +158,7 @@ export class Facets extends EventTarget {
 
   #choose(item, exclude) {
     const [field, value] = JSON.parse(item.dataset.key);
-    const filter = (exclude ? toggleExclude : toggleInclude)(this.#state.view.q, field, value);
+    const filter = (exclude ? toggleExclude : toggleInclude)(this.#state.view.q, field, this.#inFilter(field, value));
     this.dispatchEvent(new CustomEvent("filter", { detail: filter }));
   }
 }
