@@ -19,10 +19,10 @@ if TYPE_CHECKING:
         ConsoleMessage,
         Dialog,
         Locator,
-        LocatorAssertions,
         Page,
         Request,
     )
+    from playwright.sync_api._generated import LocatorAssertions
 
 _PROGRAM = Path(__file__).parent / "programs" / "asked.py"
 _LISTEN = """
