@@ -181,7 +181,7 @@ def test_django_with_its_reloader(tmp_path: Path) -> None:
         assert "one" in server.ask("items/1")
         (before,) = wait_for_rows("logger=django.shop", 1)
         # The reloader compares a file with what it has seen of it; this server answers before that.
-        wait_for_rows('logger=django.utils.autoreload "urls.py first seen"', 1)
+        wait_for_rows(f'logger=django.utils.autoreload "{Path.cwd().name}/urls.py first seen"', 1)
         Path("urls.py").write_text(DJANGO["urls.py"].replace("one", "two"))
         wait_until(lambda: "two" in (server.try_to_ask("items/2") or ""), "the reload", every=0.2)
         found = wait_for_rows('logger=django.shop "item 2"', 1)
