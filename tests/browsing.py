@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -162,3 +163,30 @@ class App:
 
 
 StartApp = Callable[..., App]
+
+
+# ------------------------------------------------------------------ what is on the page
+
+
+def lines_of(page: Page) -> Locator:
+    """Return the lines of events that are in the document, the titles not."""
+    return page.locator("#rows .row[data-key]")
+
+
+def messages_on(page: Page) -> list[str]:
+    """Return the messages that are to be seen, the oldest first."""
+    cells = page.locator("#rows .row[data-key] [data-column=message]")
+    return cells.all_inner_texts()
+
+
+def search(page: Page, where: str) -> None:
+    """Type a filter, and take it."""
+    page.fill("#filter", where)
+    page.press("#filter", "Escape")  # no completion
+    page.press("#filter", "Enter")
+
+
+def total_on(page: Page) -> int:
+    """Return how many events the page says there are."""
+    digits = re.sub(r"\D", "", page.inner_text("#total"))
+    return int(digits or -1)
