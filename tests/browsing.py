@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import subprocess
 import sys
@@ -30,6 +29,9 @@ _LISTEN = """
 addEventListener("securitypolicyviolation", (event) =>
     console.error(`policy violated: ${event.violatedDirective} ${event.blockedURI}`));
 """
+_TWO_FRAMES = (
+    "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+)
 
 
 def expect(locator: Locator) -> LocatorAssertions:
@@ -156,10 +158,11 @@ class App:
         self.process.stdin.write(json.dumps({"message": message, **asked}) + "\n")
         self.process.stdin.flush()
 
-    def end(self) -> None:
-        """Let it end, which publishes all it has logged."""
-        self.process.communicate(timeout=PATIENCE)
-        assert 0 == self.process.returncode
+    def end(self) -> int:
+        """Let it end, which publishes all it has logged; return its exit code."""
+        if self.process.poll() is None:
+            self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode
 
 
 StartApp = Callable[..., App]
@@ -186,7 +189,7 @@ def search(page: Page, where: str) -> None:
     page.press("#filter", "Enter")
 
 
-def total_on(page: Page) -> int:
-    """Return how many events the page says there are."""
-    digits = re.sub(r"\D", "", page.inner_text("#total"))
-    return int(digits or -1)
+def settle(page: Page) -> None:
+    """Wait until what a movement has brought into sight is there."""
+    page.evaluate(_TWO_FRAMES)
+    expect(page.locator("#rows .row.loading")).to_have_count(0)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from browsing import App, OpenTabs, StartApp, StartView, Tabs, View
+from shop import make_shop
 from waiting import PATIENCE
 
 if TYPE_CHECKING:
@@ -79,12 +80,29 @@ def view() -> Iterator[StartView]:
         return started[-1]
 
     yield start
-    for each in started:
-        was_alive = each.process.poll() is None
-        code = each.end()
+    codes = [(each, each.process.poll() is None, each.end()) for each in started]
+    for each, was_alive, code in codes:
         said = each.log.read_text()
         assert "Traceback" not in said, said
         assert not was_alive or 0 == code, said
+
+
+@pytest.fixture(scope="session")
+def shop_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The log of the shop, which no test changes."""
+    directory = tmp_path_factory.mktemp("shop") / "shop-logs"
+    make_shop(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def shop(shop_directory: Path) -> Iterator[View]:
+    """A viewer of it, for all tests that only look."""
+    started = View(shop_directory)
+    yield started
+    assert 0 == started.end()
+    said = started.log.read_text()
+    assert "Traceback" not in said, said
 
 
 # ------------------------------------------------------------------ an application
@@ -100,6 +118,4 @@ def app() -> Iterator[StartApp]:
         return started[-1]
 
     yield start
-    for each in started:
-        if each.process.poll() is None:
-            each.end()
+    assert [0] * len(started) == [each.end() for each in started]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from browsing import OpenTabs, StartApp, StartView, expect, lines_of, messages_on
+from browsing import OpenTabs, StartApp, StartView, expect, lines_of, messages_on, settle
 from servers import free_port
 from waiting import wait_until
 
@@ -62,7 +62,7 @@ def test_who_reads_is_not_disturbed(
     page.mouse.wheel(0, -1500)
     expect(page.locator("#follow")).to_have_attribute("aria-pressed", "false")
     expect(page.get_by_text("request 300", exact=True)).to_have_count(0)
-    page.wait_for_function("() => !document.querySelector('#rows .row.loading')")
+    settle(page)
     read = messages_on(page)
 
     shop.log("late %d", times=5)
