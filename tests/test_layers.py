@@ -49,7 +49,10 @@ HEAVY = {
     "pyarrow",
     "requests",
     "rich",
+    "starlette",
     "structlog",
+    "uvicorn",
+    "websockets",
 }
 
 

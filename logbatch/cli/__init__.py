@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 _TOOLS = (
     *("click", "rich", "duckdb"),
-    *("starlette", "uvicorn", "h11", "prometheus_client", "opentelemetry", "google"),
+    *("starlette", "uvicorn", "h11", "websockets", "prometheus_client", "opentelemetry", "google"),
 )
 
 

@@ -20,7 +20,7 @@ from logbatch.errors import LogbatchError
 from logbatch.version import VERSION
 
 _COMMANDS = (
-    *("run", "runs", "demo", "tail", "query", "stats", "export"),
+    *("run", "runs", "demo", "view", "tail", "query", "stats", "export"),
     *("verify", "compact", "retain", "recover", "replay", "serve"),
 )
 _CLOSED_PIPE = 141  # 128 + SIGPIPE, as the shell reports it for other tools
@@ -55,6 +55,8 @@ def _load(name: str) -> click.Command:
             from logbatch.cli.run import command
         case "demo":
             from logbatch.cli.demo import command
+        case "view":
+            from logbatch.cli.view import command
         case "tail":
             from logbatch.cli.tail import command
         case "query":

@@ -41,7 +41,7 @@ def ending(arguments: Sequence[str]) -> Iterator[None]:
 def goes_on(arguments: Sequence[str]) -> bool:
     """Return whether a command does not end by itself."""
     match arguments:
-        case ["serve", *_]:
+        case ["serve" | "view", *_]:
             return True
         case ["compact", *rest]:
             return "--watch" in rest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from logbatch.cli.directory import A_PATH, parse_directory
+from logbatch.cli.view import resolve
 from logbatch.server.limits import Limits
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def command(
             path.absolute(),
             host,
             port,
-            tuple(map(_resolve, tokens)),
+            tuple(map(resolve, tokens)),
             _choose_format(directory, named, kind),
             allowed_hosts,
             tls_cert,
@@ -176,13 +176,3 @@ def _name_option(text: str) -> str:
         return text
     name = names.get(found[1], found[1].replace("_", "-"))
     return f"--{name}{text[found.end() :]}"
-
-
-def _resolve(token: str) -> str:
-    """Return the token itself, also of `env:NAME`."""
-    name = token.removeprefix("env:")
-    if name == token:
-        return token
-    if not os.environ.get(name):
-        raise click.ClickException(f"--token env:{name}: this variable is not set")
-    return os.environ[name]

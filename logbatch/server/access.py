@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Collection
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 
 from logbatch.server.limits import Refusal
 from logbatch.server.tokens import Tokens
@@ -28,11 +28,12 @@ LINES = frozenset(
 )
 PROTOBUF = "application/x-protobuf"
 
+_SCHEMES = {"ws": "http", "wss": "https"}  # a page's origin is never that of a socket
 _OWN = frozenset(("same-origin", "none"))  # of `Sec-Fetch-Site`; none: typed in by the user
 
 
 class Access:
-    """The rules of one receiver.
+    """The rules of one server.
 
     Args:
         tokens: The tokens that are accepted.
@@ -46,23 +47,28 @@ class Access:
         self._any_host = not allowed_hosts and not is_loopback(host)
         self._hosts = {name.lower().strip("[]") for name in allowed_hosts}
 
-    def check_site(self, request: Request) -> None:
+    def check_site(self, request: HTTPConnection, *, follows_link: bool = False) -> None:
         """Refuse what a page of another site sends.
+
+        Args:
+            request: The request, or what a socket begins with.
+            follows_link: Whether it is enough that the user has followed a link of another site.
 
         Raises:
             Refusal: It comes from elsewhere, or calls us by another's name (403).
         """
         host = request.headers.get("host", "")
         if host and not self._is_ours(_without_port(host)):
-            raise Refusal(403, "this receiver does not go by the name in Host")
+            raise Refusal(403, "this server does not go by the name in Host")
+        scheme = _SCHEMES.get(request.scope["scheme"], request.scope["scheme"])
         origin = request.headers.get("origin")
-        if origin is not None and origin.lower() != f"{request.scope['scheme']}://{host}".lower():
+        if origin is not None and origin.lower() != f"{scheme}://{host}".lower():
             raise Refusal(403, "pages of other sites may not send here")
         site = request.headers.get("sec-fetch-site")
-        if site is not None and site.strip().lower() not in _OWN:
+        if site is not None and site.strip().lower() not in _OWN and not follows_link:
             raise Refusal(403, "pages of other sites may not send here")
 
-    def find_token(self, request: Request) -> bytes | None:
+    def find_token(self, request: HTTPConnection) -> bytes | None:
         """Return the token that a request came with; None where none is asked for.
 
         Raises:

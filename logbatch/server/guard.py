@@ -17,6 +17,7 @@ import struct
 import sys
 from collections.abc import Sequence
 
+import h11
 from starlette.types import ASGIApp
 
 from logbatch.server.limits import Limits
@@ -71,9 +72,10 @@ class GuardedProtocol(DeadlineProtocol):
     app_of_surplus: ASGIApp
     troubles: Trouble
     _surplus = False
-    _unread: asyncio.TimerHandle | None = None
+    _watch: Watch
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._watch = Watch(transport, self.loop, self.body_seconds)
         self._surplus = len(self.connections) >= self.most
         if self._surplus:
             self.app = self.app_of_surplus
@@ -93,21 +95,28 @@ class GuardedProtocol(DeadlineProtocol):
         if self.cycle is not before and _is_ambiguous(self.headers):
             self.headers.append(_CLOSE)  # as if the client had asked for it
 
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        if self._surplus:  # it would be handed to the application past `app_of_surplus`
+            self._turn_away()
+        else:
+            self._watch.stop()
+            super().handle_websocket_upgrade(event)
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._watch_answers()
+        self._watch.start()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._watch_answers()
+        self._watch.start()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._stop_watching()
-        self._watch_answers()
+        self._watch.stop()
+        self._watch.start()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_watching()
+        self._watch.stop()
         super().connection_lost(exc)
 
     # ------------------------------------------------------------------ too many
@@ -117,35 +126,57 @@ class GuardedProtocol(DeadlineProtocol):
             self._turn_away()
         else:
             super()._headers_too_slow()
-            self._watch_answers()
+            self._watch.start()
 
     def _turn_away(self) -> None:
         self._stop_awaiting()
         if not self.transport.is_closing():
             self.transport.write(_ANSWER)
             self.transport.close()
-            self._watch_answers()
+            self._watch.start()
 
-    # ------------------------------------------------------------------ answers that nobody reads
 
-    def _watch_answers(self) -> None:
-        if self._unread is None and self.transport.get_write_buffer_size() > 0:
-            self._unread = self.loop.call_later(self.body_seconds, self._drop_unread)
+class Watch:
+    """Drops a connection on which nothing of what was sent is read for some time.
 
-    def _stop_watching(self) -> None:
-        if self._unread is not None:
-            self._unread.cancel()
-            self._unread = None
+    Args:
+        transport: The connection.
+        loop: Its event loop.
+        seconds: How long that may go on.
+    """
 
-    def _drop_unread(self) -> None:
-        self._unread = None
-        if self.transport.get_write_buffer_size() == 0:
-            return
-        connection = self.transport.get_extra_info("socket")
-        if connection is not None:  # else the system would go on to offer what it has
-            with contextlib.suppress(OSError):
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
-        self.transport.abort()
+    def __init__(
+        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, seconds: float
+    ) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._seconds = seconds
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin to count, if anything is still to be sent, and that was not begun before."""
+        if self._timer is None and self._transport.get_write_buffer_size() > 0:
+            self._timer = self._loop.call_later(self._seconds, self._end)
+
+    def stop(self) -> None:
+        """Count no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _end(self) -> None:
+        self._timer = None
+        if self._transport.get_write_buffer_size() > 0:
+            drop(self._transport)
+
+
+def drop(transport: asyncio.Transport) -> None:
+    """Close a connection at once, with what was still to be sent."""
+    connection = transport.get_extra_info("socket")
+    if connection is not None:  # else the system would go on to offer what it has
+        with contextlib.suppress(OSError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+    transport.abort()
 
 
 def _is_ambiguous(headers: Sequence[tuple[bytes, bytes]]) -> bool:

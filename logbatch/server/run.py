@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
-import logging
 import os
-import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +25,13 @@ from logbatch.server.guard import make_protocol
 from logbatch.server.limits import Limits
 from logbatch.server.metrics import Metrics
 from logbatch.server.normalise import DEFAULT_LEVEL
+from logbatch.server.serving import Ready, bind, run_server, telling
 from logbatch.server.store import Store
 from logbatch.server.tokens import Bindings, Tokens
 from logbatch.transports.jsonl import JsonlTransport
 from logbatch.transports.parquet import ParquetTransport
 from logbatch.transports.retaining import read_policy
 from logbatch.trouble import Trouble, describe
-
-Ready = Callable[[str, Callable[[], None]], object]
 
 FOLDER = ".receiver"
 """Where a receiver keeps its lock and its bindings, in the directory that it writes to."""
@@ -120,7 +116,11 @@ def serve(settings: Settings, ready: Ready) -> None:
 
 
 def _serve(settings: Settings, ready: Ready, trouble: Trouble) -> None:
-    with _bind(settings) as listener, _lock(settings.directory), _logging(trouble):
+    with (
+        bind(settings.host, settings.port) as listener,
+        _lock(settings.directory),
+        telling(trouble),
+    ):
         receiver, upkeep = _build(settings, trouble)
         try:
             with upkeep:
@@ -191,21 +191,7 @@ def _run(
         reason = error.strerror or error
         hint = "" if settings.private_key else "; does the file hold the key, too?"
         raise LogbatchError(f"the certificate or its key cannot be used: {reason}{hint}") from error
-    server = uvicorn.Server(config)
-
-    async def run() -> None:
-        serving = asyncio.ensure_future(server.serve(sockets=[listener]))
-        while not server.started and not serving.done():
-            await asyncio.sleep(0.005)
-        if server.started:
-            ready(_url(settings, listener), stop)
-        await serving
-
-    def stop() -> None:
-        server.should_exit = True
-
-    with _on_sigterm(stop):
-        asyncio.run(run())
+    run_server(config, listener, ready, _is_secure(settings))
 
 
 def _configure(settings: Settings, receiver: Receiver, trouble: Trouble) -> uvicorn.Config:
@@ -226,44 +212,8 @@ def _configure(settings: Settings, receiver: Receiver, trouble: Trouble) -> uvic
     )
 
 
-@contextlib.contextmanager
-def _on_sigterm(stop: Callable[[], None]) -> Iterator[None]:
-    """Have SIGTERM stop the server, also before it listens to signals and once it does no more."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda _number, _frame: stop())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _url(settings: Settings, listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    scheme = "https" if settings.certificate else "http"
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-
-
-@contextlib.contextmanager
-def _bind(settings: Settings) -> Iterator[socket.socket]:
-    try:
-        found = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-    except OSError as error:
-        raise LogbatchError(f"host {settings.host!r}: {error.strerror}") from error
-    family, _, _, _, address = found[0]
-    # asyncio sends without delay (TCP_NODELAY) only where the protocol is named.
-    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(address)
-            listener.listen(1024)
-        except OSError as error:
-            where = f"{settings.host}:{settings.port}"
-            raise LogbatchError(f"cannot listen on {where}: {error.strerror}") from error
-        yield listener
+def _is_secure(settings: Settings) -> bool:
+    return settings.certificate is not None
 
 
 @contextlib.contextmanager
@@ -337,35 +287,3 @@ class _Upkeep:
         """Remove what is too old, for a moment; return the seconds until the next one."""
         with self._store.locked() as writer:
             return writer.retain()
-
-
-@contextlib.contextmanager
-def _logging(trouble: Trouble) -> Iterator[None]:
-    """Have what uvicorn and asyncio warn of on stderr: one line, whatever stands in it, and rarely.
-
-    Each bad request is a warning, and anybody can send as many as they like.
-    """
-    logs = [logging.getLogger(name) for name in ("uvicorn", "asyncio")]
-    before = [(log, log.handlers[:], log.level, log.propagate) for log in logs]
-    for log in logs:
-        log.handlers[:], log.propagate = [_Told(trouble)], False
-        log.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for log, log.handlers[:], level, log.propagate in before:
-            log.setLevel(level)
-
-
-class _Told(logging.Handler):
-    """Says what is logged, of one kind at most one line a minute."""
-
-    def __init__(self, trouble: Trouble) -> None:
-        super().__init__()
-        self._trouble = trouble
-
-    def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage().strip().partition("\n")[0]
-        error = record.exc_info[1] if record.exc_info else None
-        kind = f"{record.name}:{record.lineno}"  # one for each place that logs
-        self._trouble.say(kind, f"{text}: {describe(error)}" if error else text, error)

@@ -18,7 +18,7 @@ from logbatch.cli import commands, main
 from logbatch.errors import DatasetError
 
 COMMANDS = (
-    *("run", "runs", "demo", "tail", "query", "stats", "export"),
+    *("run", "runs", "demo", "view", "tail", "query", "stats", "export"),
     *("verify", "compact", "retain", "recover", "replay", "serve"),
 )
 

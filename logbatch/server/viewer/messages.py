@@ -1,0 +1,110 @@
+"""What comes over the socket of the page, checked while it is decoded."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from logbatch.dataset.filter.language import Filter
+from logbatch.epoch import FIRST, LAST, to_text
+from logbatch.errors import FilterError
+from logbatch.server.limits import Refusal
+
+MOST_ROWS = 10_000
+"""Rows in one message at the most."""
+
+ALWAYS = ("producer", "sequence", "timestamp", "level", "levelno")
+"""Columns that rows always have."""
+
+_Moment = Annotated[int, Meta(ge=FIRST, le=LAST)]
+_Name = Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class Look(msgspec.Struct, tag="view"):
+    """The client wants to see something; what it saw before is of no use any more.
+
+    Attributes:
+        generation: Its number, greater than any before.
+        where: The filter.
+        start: The first microsecond since 1970 that is shown; None for the beginning.
+        end: The first that is not; None for no end.
+        columns: Columns of rows, or paths of attributes.
+        count: Rows of the first page.
+        bins: How many bars the histogram should have.
+        follow: Whether what is logged from now on is to be shown.
+    """
+
+    generation: Annotated[int, Meta(ge=0, le=1 << 53)]
+    where: Annotated[str, Meta(max_length=20_000)] = ""
+    start: _Moment | None = None
+    end: _Moment | None = None
+    columns: Annotated[tuple[_Name, ...], Meta(max_length=100)] = ("logger", "message")
+    count: Annotated[int, Meta(ge=1, le=MOST_ROWS)] = 200
+    bins: Annotated[int, Meta(ge=1, le=2_000)] = 120
+    follow: bool = False
+
+    def filter(self) -> Filter:
+        """Return what is asked for: the filter, and the range of time.
+
+        Raises:
+            FilterError: The text has a mistake.
+        """
+        return narrow(self.where, self.start, self.end)
+
+
+class Page(msgspec.Struct, tag="page"):
+    """The client wants other rows of what it sees.
+
+    Attributes:
+        generation: Of which view.
+        offset: How many newer rows there are.
+        count: How many rows are wanted.
+    """
+
+    generation: int
+    offset: Annotated[int, Meta(ge=0, le=1 << 53)]
+    count: Annotated[int, Meta(ge=1, le=MOST_ROWS)]
+
+
+class Mistake(msgspec.Struct, tag="error"):
+    """What is told to the client where something cannot be done.
+
+    Attributes:
+        where: `filter`, `view` or `server`.
+        message: In one sentence.
+        generation: Of which view; None for no certain one.
+        position: Where in the filter the mistake begins.
+    """
+
+    where: Literal["filter", "view", "server"]
+    message: str
+    generation: int | None = None
+    position: int | None = None
+
+
+decode = msgspec.json.Decoder(Look | Page).decode
+"""Decode what came; raises `msgspec.MsgspecError`."""
+
+
+def narrow(where: str, start: int | None, end: int | None) -> Filter:
+    """Make a filter of its text and a range of time.
+
+    Raises:
+        FilterError: The text has a mistake.
+    """
+    found = Filter.parse(where)
+    since = None if start is None else to_text(start)
+    until = None if end is None else to_text(end)
+    return found & Filter.build(since=since, until=until)
+
+
+def as_mistake(error: FilterError, generation: int | None = None) -> Mistake:
+    """Tell where a filter is wrong."""
+    return Mistake("filter", error.reason, generation, error.position)
+
+
+def as_refusal(error: FilterError) -> Refusal:
+    """Refuse a request whose filter is wrong."""
+    return Refusal(400, error.reason, more={"position": error.position})
