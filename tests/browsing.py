@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -98,7 +99,9 @@ class View:
             command += ["--port", "0"]
         self.log = directory.parent / f"{directory.name}.view.log"
         with self.log.open("ab") as said:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True)
+            self.process = subprocess.Popen(
+                command, cwd=directory.parent, stdout=subprocess.PIPE, stderr=said, text=True
+            )
         assert self.process.stdout is not None
         for line in self.process.stdout:
             if "http://" in line:
@@ -187,6 +190,21 @@ def search(page: Page, where: str) -> None:
     page.fill("#filter", where)
     page.press("#filter", "Escape")  # no completion
     page.press("#filter", "Enter")
+
+
+def expect_total(page: Page, number: int) -> None:
+    """Wait until the page says that it has so many events."""
+    expect(page.locator("#total")).to_have_text(
+        re.compile(rf"^{number:,} event{'s' * (number != 1)}$")
+    )
+
+
+def open_shop(tabs: OpenTabs, shop: View, query: str = "", **options: Any) -> Page:
+    """Open the shop's log, and wait for its numbers."""
+    options.setdefault("viewport", {"width": 1400, "height": 800})
+    page = tabs(timezone_id="UTC", **options).open(f"{shop.url}&{query}")
+    expect(page.locator("#total")).to_contain_text("event")
+    return page
 
 
 def settle(page: Page) -> None:

@@ -13,8 +13,10 @@ from browsing import (
     StartView,
     View,
     expect,
+    expect_total,
     lines_of,
     messages_on,
+    open_shop,
     search,
 )
 from make import numbered, publish_events
@@ -33,21 +35,6 @@ _SCROLL = "(e, share) => { e.scrollTop = share * (e.scrollHeight - e.clientHeigh
 def count(directory: Path, where: str) -> int:
     """Count what matches, as Python does."""
     return Dataset(directory).to_table(where).num_rows
-
-
-def expect_total(page: Page, number: int) -> None:
-    """Wait until the page says that it has so many events."""
-    expect(page.locator("#total")).to_have_text(
-        re.compile(rf"^{number:,} event{'s' * (number != 1)}$")
-    )
-
-
-def open_shop(tabs: OpenTabs, shop: View, query: str = "", **options: Any) -> Page:
-    """Open the shop's log, and wait for its numbers."""
-    options.setdefault("viewport", {"width": 1400, "height": 800})
-    page = tabs(timezone_id="UTC", **options).open(f"{shop.url}&{query}")
-    expect(page.locator("#total")).to_contain_text("event")
-    return page
 
 
 @pytest.mark.parametrize(
