@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,7 +135,7 @@ def test_a_wide_window_has_everything_at_once(tabs: OpenTabs, shop: View) -> Non
     boxes = [page.locator(part).bounding_box() for part in ("#facets", "#rows", "#detail")]
     edges = [(box["x"], box["x"] + box["width"]) for box in boxes if box is not None]
     assert edges == sorted(edges)
-    assert all(one[1] <= other[0] + 1 for one, other in zip(edges, edges[1:], strict=False))
+    assert all(one[1] <= other[0] + 1 for one, other in itertools.pairwise(edges))
     assert lines_of(page).count() > 40
 
 
