@@ -30,6 +30,9 @@ _LISTEN = """
 addEventListener("securitypolicyviolation", (event) =>
     console.error(`policy violated: ${event.violatedDirective} ${event.blockedURI}`));
 """
+_REFUSED = (
+    "Failed to load resource: the server responded with a status of 4"  # what was wrong to ask
+)
 _TWO_FRAMES = (
     "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 )
@@ -68,7 +71,7 @@ class Tabs:
         dialog.dismiss()
 
     def _heard(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
+        if message.type in ("error", "warning") and not message.text.startswith(_REFUSED):
             self.faults.append(f"on the console: {message.text}")
 
     def _asked(self, request: Request) -> None:
