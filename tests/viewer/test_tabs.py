@@ -122,7 +122,7 @@ def test_what_changed_between_two_times(tabs: OpenTabs, view: StartView, tmp_pat
         *logged("rising %d", 0, 600, 60),
         *logged("rising %d", 600, 1200, 2),
     )
-    ranges = "2026-11-21T10:00:00Z,2026-11-21T10:10:00Z,2026-11-21T10:10:00Z,2026-11-21T10:20:00Z"
+    ranges = "2026-11-21T10:00:00Z/2026-11-21T10:10:00Z/2026-11-21T10:10:00Z/2026-11-21T10:20:00Z"
     page = tabs(timezone_id="UTC").open(view(tmp_path / "logs").url)
     panel = go(page, "Patterns")
     rows = panel.locator("tbody tr")
