@@ -52,21 +52,6 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def tabs(chromium: Browser) -> Iterator[OpenTabs]:
-    """Make windows, in whose tabs no script fails, nothing is blocked, and nobody else is asked."""
-    made: list[Tabs] = []
-
-    def make(**options: Any) -> Tabs:
-        made.append(Tabs(chromium, **options))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.context.close()
-    assert [] == [fault for each in made for fault in each.faults]
-
-
 # ------------------------------------------------------------------ the server
 
 
@@ -119,3 +104,24 @@ def app() -> Iterator[StartApp]:
 
     yield start
     assert [0] * len(started) == [each.end() for each in started]
+
+
+# ------------------------------------------------------------------ its tabs
+
+
+@pytest.fixture
+def tabs(chromium: Browser, view: StartView, app: StartApp) -> Iterator[OpenTabs]:
+    """Make windows, in whose tabs no script fails, nothing is blocked, and nobody else is asked.
+
+    They close before the servers and the applications of the test end.
+    """
+    made: list[Tabs] = []
+
+    def make(**options: Any) -> Tabs:
+        made.append(Tabs(chromium, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.context.close()
+    assert [] == [fault for each in made for fault in each.faults]

@@ -218,8 +218,8 @@ def test_what_is_typed_is_text(tabs: OpenTabs, server: View) -> None:
     for name in ("q", "from", "to", "tab", "cols", "tz", "time", "row", "since", "run", "sql"):
         for payload in PAYLOADS[:20:5]:
             page.goto(f"{server.base}?{name}={quote(payload)}")
-            expect(page.locator("#status")).to_have_attribute("data-state", "open")
+            expect(page.locator("#status")).to_have_attribute("data-state", "live")
             check(page)
     page.goto(f"{server.base}#{PAYLOADS[8]}")
-    expect(page.locator("#status")).to_have_attribute("data-state", "open")
+    expect(page.locator("#status")).to_have_attribute("data-state", "live")
     check(page)

@@ -114,8 +114,9 @@ def test_two_tabs_see_the_same(
     tabs: OpenTabs, view: StartView, app: StartApp, tmp_path: Path
 ) -> None:
     """Each with its own filter, one after another or at the same time."""
-    shop = app(tmp_path / "logs")
+    (tmp_path / "logs").mkdir()
     server = view(tmp_path / "logs")
+    shop = app(tmp_path / "logs")
     window = tabs()
     everything = window.open(server.url)
     errors = window.open(f"{server.base}?q=level%3E%3DERROR")
@@ -147,7 +148,7 @@ def test_a_server_that_is_started_again_is_found(
     expect(page.locator("#status")).to_have_attribute("data-state", "lost")
     shop.log("meanwhile")
     view(tmp_path / "logs", *given)
-    expect(page.locator("#status")).to_have_attribute("data-state", "open")
+    expect(page.locator("#status")).to_have_attribute("data-state", "live")
     expect(lines_of(page)).to_have_count(2)
     shop.log("after")
     expect(lines_of(page)).to_have_count(3)
@@ -161,9 +162,10 @@ def test_a_burst_is_counted_to_the_last_event(
     tabs: OpenTabs, view: StartView, app: StartApp, tmp_path: Path
 ) -> None:
     """However fast they come: the count is exact, and the newest is shown."""
+    (tmp_path / "logs").mkdir()
     shop = app(tmp_path / "logs")
     page = tabs().open(view(tmp_path / "logs").url)
-    expect(page.locator("#status")).to_have_attribute("data-state", "open")
+    expect(page.locator("#status")).to_have_attribute("data-state", "live")
     shop.log("burst %d", times=20_000)
     shop.log("the last one")
     expect(lines_of(page).last).to_contain_text("the last one")

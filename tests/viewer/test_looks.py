@@ -68,7 +68,7 @@ def open_looked_at(tabs: OpenTabs, shop: View, width: int, scheme: str, query: s
     page = tabs(viewport=viewport, color_scheme=scheme, timezone_id="UTC").open(
         f"{shop.url}&{query}"
     )
-    expect(page.locator("#status")).to_have_attribute("data-state", "open")
+    expect(page.locator("#status")).to_have_attribute("data-state", "live")
     return page
 
 
