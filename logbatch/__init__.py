@@ -27,8 +27,11 @@ from logbatch.transports.base import Batch, Receipt, Transport
 from logbatch.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from logbatch.dataset.analysis.errors import ErrorGroup, ErrorGroups
+    from logbatch.dataset.analysis.patterns import Pattern, Patterns
     from logbatch.dataset.filter.language import Filter
     from logbatch.dataset.reader import Dataset
+    from logbatch.dataset.reports import ProcessReport, ReportInterval
 
 __all__ = [
     "Batch",
@@ -39,14 +42,20 @@ __all__ = [
     "DatasetError",
     "DatasetWarning",
     "DeniedError",
+    "ErrorGroup",
+    "ErrorGroups",
     "Filter",
     "FilterError",
     "LogbatchError",
     "Options",
+    "Pattern",
+    "Patterns",
+    "ProcessReport",
     "QueryError",
     "Ranges",
     "Receipt",
     "RejectedError",
+    "ReportInterval",
     "Stats",
     "TemporaryError",
     "Transport",
@@ -65,6 +74,18 @@ def __getattr__(name: str) -> Any:
         from logbatch.dataset.filter.language import Filter
 
         return Filter
+    if name in ("ErrorGroup", "ErrorGroups"):
+        from logbatch.dataset.analysis import errors
+
+        return getattr(errors, name)
+    if name in ("Pattern", "Patterns"):
+        from logbatch.dataset.analysis import patterns
+
+        return getattr(patterns, name)
+    if name in ("ProcessReport", "ReportInterval"):
+        from logbatch.dataset import reports
+
+        return getattr(reports, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

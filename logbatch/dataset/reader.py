@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from logbatch.dataset import bridges
+from logbatch.dataset.analysis.grouping import Grouping
 from logbatch.dataset.bridges import TakenFile
 from logbatch.dataset.fields import UnknownField, unknown_fields
 from logbatch.dataset.filter.language import Filter
@@ -19,6 +20,7 @@ from logbatch.dataset.follow import Follower
 from logbatch.dataset.footers import FIXED
 from logbatch.dataset.listing import find_folders
 from logbatch.dataset.merge import ordered_rows
+from logbatch.dataset.processes import Processes
 from logbatch.dataset.query import run_query
 from logbatch.dataset.rows import Row
 from logbatch.dataset.snapshot import Snapshot
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 POLL = 0.1  # seconds between two looks of `follow`
 
 
-class Dataset(Upkeep):
+class Dataset(Upkeep, Grouping, Processes):
     """A directory that logbatch writes, or wrote, to.
 
     Each call looks at the directory as it is at that moment: published files, and what processes

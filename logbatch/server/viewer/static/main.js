@@ -1,0 +1,138 @@
+/** Puts the page together. */
+
+import { ask } from "./api.js";
+import { Connection } from "./connection.js";
+import { Detail } from "./detail.js";
+import { byId } from "./dom.js";
+import { Errors } from "./errors.js";
+import { Events } from "./events.js";
+import { FilterBox } from "./filterbox.js";
+import { openHelp } from "./help.js";
+import { listenForKeys } from "./keys.js";
+import { Levels } from "./levels.js";
+import { Marks } from "./marks.js";
+import { Patterns } from "./patterns.js";
+import { Pipeline } from "./pipeline.js";
+import { keyOf } from "./rowstore.js";
+import { Runs } from "./runs.js";
+import { Sql } from "./sql.js";
+import { State } from "./state.js";
+import { Tabs } from "./tabs.js";
+import { TimeRange } from "./timerange.js";
+import { hideProblem, showInfo, showProblem, wireTopbar } from "./topbar.js";
+
+const AGES_EVERY = 1000; // milliseconds between two updates of relative times
+const AGAIN_AFTER = 3000; // milliseconds after which a view is asked for again that the server gave up
+const DETAIL_AFTER = 90; // milliseconds that a cursor rests before its event is opened
+
+function start() {
+  const state = new State();
+  const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+  const connection = new Connection(`${scheme}//${location.host}/api/live`);
+  const shared = { levels: new Levels(), marks: new Marks(), range: new TimeRange(state) };
+  const filter = new FilterBox();
+  const events = new Events(state, connection, shared);
+  const detail = new Detail(state);
+  wireTopbar(state, connection);
+  wireFilter(state, connection, filter, events);
+  wireDetail(state, events, detail);
+  events.open();
+  const tabs = new Tabs(state, {
+    errors: new Errors(state, shared.marks),
+    patterns: new Patterns(state, shared.marks, shared.levels),
+    pipeline: new Pipeline(),
+    runs: new Runs(state),
+    sql: new Sql(state),
+  });
+  wireKeys(state, events, filter, shared, tabs);
+  events.addEventListener("say", (event) => (byId("announcer").textContent = event.detail));
+  setInterval(() => state.view.time === "rel" && !document.hidden && events.list.redraw(), AGES_EVERY);
+  inform(events, shared.marks);
+}
+
+async function inform(events, marks) {
+  try {
+    const info = await ask("info");
+    showInfo(info);
+    events.inform(info);
+    marks.open(info.directory);
+  } catch (error) {
+    showProblem(error.message);
+  }
+}
+
+function wireFilter(state, connection, filter, events) {
+  filter.set(state.view.q);
+  filter.addEventListener("filter", ({ detail }) => {
+    if (detail === state.view.q) events.open();
+    else state.set({ q: detail, row: "" });
+  });
+  state.addEventListener("change", ({ detail }) => detail.changed.has("q") && filter.set(state.view.q));
+  events.addEventListener("told", () => {
+    filter.fine();
+    hideProblem();
+  });
+  connection.addEventListener("error", ({ detail }) => {
+    if (detail.where === "filter") return filter.fail(detail.message, detail.position);
+    showProblem(detail.message);
+    const { generation } = connection;
+    if (detail.where === "server") setTimeout(() => generation === connection.generation && events.open(), AGAIN_AFTER);
+  });
+  connection.addEventListener("notice", ({ detail }) => showProblem(detail.text));
+}
+
+function wireDetail(state, events, detail) {
+  const { list, store } = events;
+  let timer = 0;
+  const openRow = (row) => row && state.set({ row: keyOf(row) }, { replace: Boolean(state.view.row) });
+  const close = () => {
+    state.set({ row: "" });
+    byId("rows").focus();
+  };
+  events.addEventListener("select", (event) => openRow(event.detail));
+  list.addEventListener("cursor", () => {
+    clearTimeout(timer);
+    if (state.view.row && list.cursor !== null) timer = setTimeout(() => openRow(store.at(list.cursor)), DETAIL_AFTER);
+  });
+  detail.addEventListener("close", close);
+  state.addEventListener("change", (event) => event.detail.changed.has("row") && detail.open(state.view.row));
+  if (state.view.row) detail.open(state.view.row);
+}
+
+function wireKeys(state, events, filter, { marks }, tabs) {
+  const { list, store } = events;
+  const inEvents = (act) => () => (document.body.dataset.tab === "events" ? act() : undefined);
+  const move = (by) => inEvents(() => list.move(by()));
+  listenForKeys({
+    "/": () => filter.focus(),
+    "?": openHelp,
+    j: move(() => 1),
+    ArrowDown: move(() => 1),
+    k: move(() => -1),
+    ArrowUp: move(() => -1),
+    PageDown: move(() => list.page),
+    PageUp: move(() => -list.page),
+    Home: inEvents(() => store.end > store.first && list.place(store.first)),
+    End: inEvents(() => store.end > store.first && list.place(store.end - 1)),
+    G: inEvents(() => store.end > store.first && list.place(store.end - 1)),
+    g: inEvents(() => store.end > store.first && list.place(store.first)),
+    Enter: inEvents(() => list.cursor !== null && list.dispatchEvent(new Event("open"))),
+    f: inEvents(() => events.toggleFollow()),
+    z: () => byId("zoom-out").click(),
+    c: () => document.getElementById("detail-context")?.click(),
+    t: () => state.set({ time: state.view.time === "rel" ? "abs" : "rel" }, { replace: true }),
+    m: inEvents(() => {
+      const row = list.cursor === null ? null : store.at(list.cursor);
+      marks.add(row?.timestamp ?? Date.now() * 1000, "");
+    }),
+    Escape: () => {
+      byId("facets").classList.remove("open");
+      if (state.view.row) state.set({ row: "" });
+      else list.place(null);
+    },
+    ...Object.fromEntries([..."123456"].map((key, at) => [key, () => tabs.go(at)])),
+  });
+  byId("help-button").addEventListener("click", openHelp);
+}
+
+start();
