@@ -59,10 +59,10 @@ def take(browser: Browser, url: str, scheme: str, seconds: float) -> None:
         color_scheme="dark" if scheme == "dark" else "light",
     )
     page.goto(url)
-    page.wait_for_selector("#rows .row[data-kind=error]")
+    page.wait_for_selector("#rows .row[data-key]")
     page.wait_for_timeout(seconds * 1000)
-    failed = page.locator("#rows .row[data-kind=error]", has_text="Error").last
-    failed.click()
+    page.locator("#follow").click()  # what is clicked must not move
+    page.locator("#rows .row[data-kind=error]", has_text="ZeroDivisionError").last.click()
     page.wait_for_selector("#detail .trace")
     page.locator("#follow").click()
     page.wait_for_timeout(1500)

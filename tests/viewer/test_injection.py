@@ -77,7 +77,7 @@ PAYLOADS = (
     "<textarea></textarea><img src=x onerror=alert(1)>",
     "<title></title><script>alert(1)</script>",
     "&lt;script&gt;alert(1)&lt;/script&gt;",
-    "\u003cscript\u003ealert(1)\u003c/script\u003e",
+    "\\u003cscript\\u003ealert(1)\\u003c/script\\u003e",
     "${alert(1)}`;alert(1);//",
     "{{constructor.constructor('alert(1)')()}}",
     "__proto__",
@@ -110,7 +110,8 @@ _UNFOLD = "() => document.querySelectorAll('details').forEach((each) => { each.o
 KINDS = (
     "html head meta title link script body header footer nav main aside section form dialog div"
     " span p button input label ul ol li dl dt dd h1 h2 h3 h4 table thead tbody tfoot tr th td"
-    " caption a b i code pre kbd strong em small time details summary select option textarea img"
+    " caption figure figcaption br hr a b i code pre kbd strong em small time details summary"
+    " select option textarea img"
     " noscript datalist fieldset legend output progress meter mark canvas"
     " svg path rect line g polyline circle text"
 )
