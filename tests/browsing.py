@@ -33,6 +33,11 @@ addEventListener("securitypolicyviolation", (event) =>
 _REFUSED = (
     "Failed to load resource: the server responded with a status of 4"  # what was wrong to ask
 )
+_LINES = "#rows .row[data-key]:not([data-key=''])"
+_MESSAGES = f"""
+() => [...document.querySelectorAll("{_LINES} [data-column=message]")]
+    .map((each) => each.firstChild?.data ?? "")
+"""
 _TWO_FRAMES = (
     "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 )
@@ -178,14 +183,14 @@ StartApp = Callable[..., App]
 
 
 def lines_of(page: Page) -> Locator:
-    """Return the lines of events that are in the document, the titles not."""
-    return page.locator("#rows .row[data-key]")
+    """Return the lines of events that are in the document, and are filled."""
+    return page.locator(_LINES)
 
 
 def messages_on(page: Page) -> list[str]:
-    """Return the messages that are to be seen, the oldest first."""
-    cells = page.locator("#rows .row[data-key] [data-column=message]")
-    return cells.all_inner_texts()
+    """Return the messages that are to be seen, the oldest first, without their exceptions."""
+    found: list[str] = page.evaluate(_MESSAGES)
+    return found
 
 
 def search(page: Page, where: str) -> None:
