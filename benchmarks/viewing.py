@@ -252,19 +252,21 @@ def watch(browser: Browser, directory: Path, rate: float, seconds: float) -> Non
             command = [sys.executable, "-c", APPLICATION, str(copy), str(rate), str(seconds)]
             subprocess.run(command, check=True)
             page.evaluate("() => { seen.counting = false; }")
-            page.wait_for_timeout(1000)  # what is still on its way
+            logged = int(rate * seconds)
+            _wait(page, f"note => note.last === 'GET /items/{logged - 1}'")
             found: dict[str, Any] = page.evaluate("() => seen")
             memory = server.megabytes()
     appends = [note for note in found["received"] if note["type"] == "append"]
     frames, delays = sorted(found["frames"]), sorted(found["delays"])
-    shown, logged = len(delays), int(rate * seconds)
     print(f"\n{rate:,.0f} events a second for {seconds:g} s, beside {directory.name}")
     print(f"{'frames a second':34}{1e3 / statistics.mean(frames):7.1f}{'':13}{60:7}")
     print(f"{'frames longer than 20 ms':34}{_share(frames, 20):7.1%}")
     print(f"{'call to screen, p50':34}{_quantile(delays, 0.5):7.0f} ms")
     print(f"{'call to screen, p95':34}{_quantile(delays, 0.95):7.0f} ms{'':10}{500:7} ms")
+    anew = sum(note["type"] == "rows" for note in found["received"])
+    print(f"{'views asked anew':34}{anew:7}")
     print(f"{'messages a second':34}{len(appends) / seconds:7.1f}{'':13}{10:7}")
-    print(f"{'events shown of those logged':34}{shown / logged:7.1%}")
+    print(f"{'events that came at once':34}{len(delays) / logged:7.1%}")
     print(f"{'memory of the server, at most':34}{memory:7.0f} MB{'':10}{500:7} MB")
 
 

@@ -1,6 +1,6 @@
 // Runs in the page before its own scripts: notes when something was sent, came, and was on screen.
 // `seen.frames` are the times between two frames while `seen.counting`.
-const seen = { sent: [], received: [], delays: [], frames: [], counting: false };
+const seen = { sent: [], received: [], delays: [], newest: 0, frames: [], counting: false };
 globalThis.seen = seen;
 
 const afterPaint = (act) =>
@@ -16,13 +16,14 @@ const take = (text) => {
   note.hasStatistics = message.type === "stats" || Boolean(message.stats);
   note.rows = message.rows?.timestamp?.length ?? 0;
   note.size = text.length;
+  note.last = message.rows?.message?.at(-1);
   seen.received.push(note);
+  const called = message.type === "page" ? [] : (message.rows?.timestamp ?? []);
+  const fresh = called.filter((time) => time > seen.newest);
+  seen.newest = Math.max(seen.newest, called.at(-1) ?? 0);
   afterPaint((now) => {
     note.painted = now;
-    if (message.type !== "append") return;
-    for (const called of message.rows.timestamp) {
-      seen.delays.push(performance.timeOrigin + now - called / 1000);
-    }
+    for (const time of fresh) seen.delays.push(performance.timeOrigin + now - time / 1000);
   });
 };
 
