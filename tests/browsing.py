@@ -36,7 +36,8 @@ _REFUSED = (
 _LINES = "#rows .row[data-key]:not([data-key=''])"
 _MESSAGES = f"""
 () => [...document.querySelectorAll("{_LINES} [data-column=message]")]
-    .map((each) => each.firstChild?.data ?? "")
+    .map((each) => [...each.childNodes].filter((part) => part.className !== "exception")
+        .map((part) => part.textContent).join(""))
 """
 _TWO_FRAMES = (
     "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
