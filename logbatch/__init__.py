@@ -28,8 +28,11 @@ from logbatch.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from logbatch.dataset.analysis.errors import ErrorGroup, ErrorGroups
+    from logbatch.dataset.analysis.facets import Facet
+    from logbatch.dataset.analysis.histogram import Histogram
     from logbatch.dataset.analysis.patterns import Pattern, Patterns
     from logbatch.dataset.filter.language import Filter
+    from logbatch.dataset.marks import Mark
     from logbatch.dataset.reader import Dataset
     from logbatch.dataset.reports import ProcessReport, ReportInterval
 
@@ -44,9 +47,12 @@ __all__ = [
     "DeniedError",
     "ErrorGroup",
     "ErrorGroups",
+    "Facet",
     "Filter",
     "FilterError",
+    "Histogram",
     "LogbatchError",
+    "Mark",
     "Options",
     "Pattern",
     "Patterns",
@@ -70,6 +76,14 @@ def __getattr__(name: str) -> Any:
         from logbatch.dataset.reader import Dataset
 
         return Dataset
+    if name == "Facet":
+        from logbatch.dataset.analysis.facets import Facet
+
+        return Facet
+    if name == "Histogram":
+        from logbatch.dataset.analysis.histogram import Histogram
+
+        return Histogram
     if name == "Filter":
         from logbatch.dataset.filter.language import Filter
 
@@ -82,6 +96,10 @@ def __getattr__(name: str) -> Any:
         from logbatch.dataset.analysis import patterns
 
         return getattr(patterns, name)
+    if name == "Mark":
+        from logbatch.dataset.marks import Mark
+
+        return Mark
     if name in ("ProcessReport", "ReportInterval"):
         from logbatch.dataset import reports
 

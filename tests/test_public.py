@@ -11,9 +11,9 @@ import logbatch
 NAMES = [
     *("Batch", "BatchHandler", "BatchProcessor", "BatchUnsupportedError"),
     *("Dataset", "DatasetError", "DatasetWarning", "DeniedError"),
-    *("ErrorGroup", "ErrorGroups"),
-    *("Filter", "FilterError", "LogbatchError", "Options", "Pattern", "Patterns"),
-    *("ProcessReport", "QueryError", "Ranges", "Receipt"),
+    *("ErrorGroup", "ErrorGroups", "Facet", "Filter", "FilterError", "Histogram"),
+    *("LogbatchError", "Mark", "Options", "Pattern", "Patterns", "ProcessReport"),
+    *("QueryError", "Ranges", "Receipt"),
     *("RejectedError", "ReportInterval", "Stats", "TemporaryError", "Transport", "TransportError"),
     *("__version__", "attach"),
 ]

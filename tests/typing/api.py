@@ -29,7 +29,9 @@ from logbatch import (
     Dataset,
     DeniedError,
     ErrorGroup,
+    Facet,
     Filter,
+    Histogram,
     Options,
     Pattern,
     Ranges,
@@ -266,6 +268,21 @@ def grouped(logs: Dataset) -> None:
         assert_type(pattern.ratio, float | None)
     logs.patterns(compare=(None, now))  # type: ignore[arg-type]
     assert_type(str(Filter.equals("template", "it's %s") & Filter.equals("trace_id", None)), str)
+
+
+def counted(logs: Dataset) -> None:
+    """Volume over time, and frequent values."""
+    now = datetime.now(UTC)
+    volume = logs.histogram("level>=ERROR", start=now, end=now, bins=10, timeout=None)
+    assert_type(volume, Histogram)
+    assert_type(volume.total, int)
+    assert_type(volume.counts[0][0], int)
+    for facet in logs.facets(fields=["level"], limit=3, attributes=0, sample=1000, start=now):
+        assert_type(facet, Facet)
+        assert_type(facet.distinct + facet.missing + facet.of, int)
+        assert_type(facet.values, Sequence[tuple[Any, int]])
+    volume.total = 5  # type: ignore[misc]
+    logs.histogram(start="now")  # type: ignore[arg-type]
 
 
 def bridges(logs: Dataset) -> None:

@@ -74,7 +74,7 @@ export class Facets extends EventTarget {
   /** Values of the facet, and those that only the filter names. */
   #valuesOf(facet) {
     const values = facet.values.map(([value]) => value);
-    const texts = new Set(values.map(String));
+    const texts = new Set(values.map((value) => String(this.#inFilter(facet.field, value))));
     const q = this.#state.view.q;
     const named = [...includedValues(q, facet.field), ...excludedValues(q, facet.field)];
     return [...values, ...named.filter((text) => !texts.has(text))];
@@ -88,7 +88,7 @@ export class Facets extends EventTarget {
     const beyond = Math.max(0, facet.distinct - facet.values.length);
     const note = facet.exact ? "" : `counted in the newest ${counted(facet.of, "event")} that match`;
     return el("section", { class: "facet", data: { field: facet.field }, "aria-label": line(facet.field) },
-      el("h3", { title: note }, el("span", { class: "name" }, line(facet.field)), el("span", { class: "dim" }, beyond ? `${short(facet.distinct)} values` : facet.exact ? "" : "sample")),
+      el("h2", { title: note }, el("span", { class: "name" }, line(facet.field)), el("span", { class: "dim" }, beyond ? `${short(facet.distinct)} values` : facet.exact ? "" : "sample")),
       el("ul", {}, ...shown.map((value) => this.#value(facet.field, value))),
       hidden > 0 && el("button", { type: "button", class: "link more", data: { more: facet.field } }, `${hidden} more`),
     );
@@ -96,7 +96,7 @@ export class Facets extends EventTarget {
 
   #value(field, value) {
     const key = keyFor(field, value);
-    const state = stateOf(this.#state.view.q, field, value);
+    const state = stateOf(this.#state.view.q, field, this.#inFilter(field, value));
     const text = value === null ? "missing" : value === "" ? "empty" : line(typeof value === "object" ? JSON.stringify(value) : value);
     const isLevel = field === "level";
     return el("li", { data: { key } },
@@ -110,6 +110,10 @@ export class Facets extends EventTarget {
       ),
       el("button", { type: "button", class: "icon exclude", tabindex: -1, "aria-label": `Exclude ${text}`, title: "not these" }, state === "exclude" ? "+" : "−"),
     );
+  }
+
+  #inFilter(field, value) {
+    return field === "level" && typeof value === "string" ? this.#levels.inFilter(value) : value;
   }
 
   #recount() {
@@ -154,7 +158,7 @@ export class Facets extends EventTarget {
 
   #choose(item, exclude) {
     const [field, value] = JSON.parse(item.dataset.key);
-    const filter = (exclude ? toggleExclude : toggleInclude)(this.#state.view.q, field, value);
+    const filter = (exclude ? toggleExclude : toggleInclude)(this.#state.view.q, field, this.#inFilter(field, value));
     this.dispatchEvent(new CustomEvent("filter", { detail: filter }));
   }
 }
