@@ -6,7 +6,16 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from browsing import OpenTabs, StartApp, StartView, View, expect, expect_total, open_shop
+from browsing import (
+    OpenTabs,
+    StartApp,
+    StartView,
+    View,
+    expect,
+    expect_total,
+    lines_of,
+    open_shop,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
