@@ -21,6 +21,13 @@ from playwright.sync_api import Browser, sync_playwright
 PICTURES = Path(__file__).parent
 WIDTH, HEIGHT = 1360, 800
 MOST = 200_000  # bytes of a picture
+RATE = 25  # events a second: one that failed is in sight most of the time
+# Stop to follow once there is one, which then does not move any more.
+STOP = """() => {
+    const isThere = document.querySelector("#rows .row .exception");
+    if (isThere) document.querySelector("#follow").click();
+    return Boolean(isThere);
+}"""
 LOGBATCH = (sys.executable, "-m", "logbatch")
 
 
@@ -31,9 +38,9 @@ def main() -> None:
     seconds = parser.parse_args().seconds
     with tempfile.TemporaryDirectory() as place:
         logs = Path(place) / "shop-logs"
-        demo = [*LOGBATCH, "demo", "--seconds", str(seconds + 60), "--rate", "60"]
-        shop = subprocess.Popen([*demo, "--directory", logs], stdout=subprocess.DEVNULL)
-        view = [*LOGBATCH, "view", logs, "--port", "0"]
+        demo = [*LOGBATCH, "demo", "--seconds", str(seconds + 60), "--rate", str(RATE)]
+        shop = subprocess.Popen([*demo, "--directory", str(logs)], stdout=subprocess.DEVNULL)
+        view = [*LOGBATCH, "view", str(logs), "--port", "0"]
         viewer = subprocess.Popen(view, stdout=subprocess.PIPE, text=True)
         assert viewer.stdout is not None
         url = next(line[line.index("http://") :] for line in viewer.stdout if "http://" in line)
@@ -61,8 +68,8 @@ def take(browser: Browser, url: str, scheme: str, seconds: float) -> None:
     page.goto(url)
     page.wait_for_selector("#rows .row[data-key]")
     page.wait_for_timeout(seconds * 1000)
-    page.locator("#follow").click()  # what is clicked must not move
-    page.locator("#rows .row[data-kind=error]", has_text="ZeroDivisionError").last.click()
+    page.wait_for_function(STOP)
+    page.locator("#rows .row", has=page.locator(".exception")).last.click()
     page.wait_for_selector("#detail .trace")
     page.locator("#follow").click()
     page.wait_for_timeout(1500)
