@@ -241,8 +241,8 @@ def _read(path: Path, size: int) -> tuple[bytes, bytes]:
     try:
         with open(open_file(path), "rb") as file:
             first = file.read(HEADER)
-            end = file.seek(0, os.SEEK_END)
-            return first, os.pread(file.fileno(), size, max(end - size, 0))
+            file.seek(max(file.seek(0, os.SEEK_END) - size, 0))
+            return first, file.read(size)
     except OSError:
         return b"", b""
 
