@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
+from typing import Annotated, Any, get_type_hints
 
 import msgspec
+from msgspec.structs import astuple
 
 from logbatch.batching.report_file import (
     HEADER,
@@ -35,16 +37,33 @@ MOST_FILES = 2000  # reports that are read, of those that changed last
 MOST_BYTES = 8 << 20  # of all of them; of the rest only the newest samples are read
 _TAIL = 8 << 10  # bytes that are read of these
 _LAST_SECOND = 253_402_300_799.0  # of the year 9999
-_TOO_MUCH = 1e15  # of anything that is counted
+_TOO_MUCH = 10**15  # of anything that is counted
 
-_decode = msgspec.json.Decoder(Stats).decode
+_Count = Annotated[int, msgspec.Meta(ge=0, le=_TOO_MUCH)]
+_Amount = Annotated[float, msgspec.Meta(ge=0, le=_TOO_MUCH)]
+_Time = Annotated[float, msgspec.Meta(ge=0, le=_LAST_SECOND)]
+_POSSIBLE: dict[Any, Any] = {
+    int: _Count,
+    float: _Amount,
+    int | None: _Count | None,
+    float | None: _Amount | None,
+    str | None: str | None,
+    Mapping[str, int]: dict[str, _Count],
+    Mapping[str, float]: dict[str, _Amount],
+}
+"""What nobody can have counted is none of ours: negative numbers, and such that cannot be added."""
 
-
-class _When(msgspec.Struct):
-    time: float
-
-
-_decode_time = msgspec.json.Decoder(_When).decode
+_NAMES = [field.name for field in fields(Stats)]
+_HINTS = get_type_hints(Stats)
+_BEGIN = Stats()
+_Sample = msgspec.defstruct(
+    "_Sample",
+    [
+        ("time", _Time),
+        *((name, _POSSIBLE[_HINTS[name]], getattr(_BEGIN, name)) for name in _NAMES),
+    ],
+)
+_decode = msgspec.json.Decoder(_Sample).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,24 +292,6 @@ def _parse(content: bytes) -> Iterator[tuple[datetime, Stats]]:
     for line in content.split(b"\n")[:-1]:  # what is not ended is being written, or was cut off
         if line.startswith(b'{"time":'):
             with contextlib.suppress(msgspec.MsgspecError, ValueError, RecursionError):
-                time, stats = _decode_time(line).time, _decode(line)
-                if 0 <= time <= _LAST_SECOND and _is_possible(stats):
-                    yield to_datetime(int(time * 1_000_000)), stats
-
-
-def _is_possible(stats: Stats) -> bool:
-    """Return whether nothing is negative, or more than anybody can count."""
-    numbers = [each for each in _values(stats) if isinstance(each, int | float)]
-    return all(0 <= each <= _TOO_MUCH for each in numbers)
-
-
-def _values(stats: Stats) -> Iterator[object]:
-    for name in _NUMBERS:
-        value = getattr(stats, name)
-        if isinstance(value, dict):
-            yield from value.values()
-        else:
-            yield value
-
-
-_NUMBERS = [name for name in Stats.__dataclass_fields__ if name != "last_error"]
+                time, *values = astuple(_decode(line))
+                stats = Stats(**dict(zip(_NAMES, values, strict=True)))
+                yield to_datetime(int(time * 1_000_000)), stats
