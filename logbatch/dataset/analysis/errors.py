@@ -36,7 +36,7 @@ from logbatch.storage.columns import COLUMNS
 MOST = 3000
 """Kinds that are taken apart, those with the most records first; the others are only counted."""
 
-_ERRORS = Filter.parse("exception_type=* or level>=ERROR")
+_ERRORS = Filter.parse("exception_type=* or levelno>=40")
 _HALF = 16_000  # characters of the beginning and of the end of a stack trace that are looked at
 _OUTSIDE = -1  # the bin of what is outside of the range
 

@@ -178,7 +178,7 @@ class _Names:
     def __init__(self, paths: Iterable[str], root: Sequence[str] | None) -> None:
         self._root = root
         directories = {tuple(_parts(path)[:-1]) for path in paths}
-        self._common = _common(directories) if len(directories) > 1 else None
+        self._common = (_common(directories) or None) if len(directories) > 1 else None
 
     def of(self, path: str) -> str:
         """Return the name of a file."""
@@ -190,7 +190,7 @@ class _Names:
             return path[at:].replace("\\", "/")
         parts = _parts(path)
         for start in (self._root, self._common):
-            if start and tuple(parts[: len(start)]) == tuple(start):
+            if start is not None and tuple(parts[: len(start)]) == tuple(start):
                 return "/".join(parts[len(start) :])
         return "/".join(parts[-2:] if _is_package(parts[-2:-1]) else parts[-1:])
 

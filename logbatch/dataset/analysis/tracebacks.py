@@ -65,7 +65,8 @@ def _read(text: str) -> list[Raised]:
     reader = _Reader()
     for line in _lines(text):
         reader.feed(line)
-    return reader.found if any(each.frames for each in reader.found) else []
+    found = [each for each in reader.found if each.type is not None or each.frames]
+    return found if any(each.frames for each in found) else []
 
 
 def _lines(text: str) -> list[str]:
@@ -84,10 +85,13 @@ class _Reader:
         self._at_start = True  # whether an exception may begin on the next line
         self._in_frames = False
         self._in_group = False
+        self._is_torn = False  # whether the next line has lost its beginning
 
     def feed(self, line: str) -> None:
         """Read the next line."""
-        if line.startswith(_CUT):
+        if self._is_torn:
+            self._is_torn = False
+        elif line.startswith(_CUT):
             self._go_on_after_cut()
         elif _SEPARATOR.match(line):
             self._in_group = _MEMBER.search(line) is not None
@@ -99,7 +103,7 @@ class _Reader:
 
     def _read_frame(self, line: str) -> None:
         frame = _FRAME.fullmatch(line) if len(line) < _LONGEST else None
-        if frame is not None:
+        if frame is not None and _CUT not in line:
             self.found[-1].add(*frame.groups())
         elif line and not line.startswith(" "):
             self._in_frames = False
@@ -122,6 +126,8 @@ class _Reader:
 
     def _go_on_after_cut(self) -> None:
         """Go on behind the middle that was cut out, where frames may follow, or a message."""
-        if self.found and self._in_frames and self.found[-1].frames:
-            self.found[-1].frames.popitem()  # its name may be cut
-        self._begin()
+        self._is_torn = True
+        if not self._in_frames:
+            self._begin()
+        elif self.found[-1].frames:
+            self.found[-1].frames.popitem()  # its name may be torn

@@ -1,12 +1,12 @@
 /** The tab of events: what the server sends goes to the list, the histogram and the facets. */
 
 import { Columns } from "./columns.js";
-import { openColumnMenu } from "./columnmenu.js";
-import { byId, el, setText } from "./dom.js";
+import { byId } from "./dom.js";
 import { Facets } from "./facets.js";
-import { brief, count, counted, line, short } from "./format.js";
+import { counted } from "./format.js";
 import { Histogram } from "./histogram.js";
-import { openMarkBox } from "./markbox.js";
+import { bareWords } from "./language.js";
+import { Numbers } from "./numbers.js";
 import { RowList } from "./rows.js";
 import { CHUNK, keyOf, RowStore } from "./rowstore.js";
 import { isRelative, resolveTime } from "./state.js";
@@ -14,6 +14,7 @@ import { isRelative, resolveTime } from "./state.js";
 const ASKS_ANEW = new Set(["q", "from", "to", "cols"]); // parts of a view that the server must know of
 const GROWN = 0.25; // the histogram is made anew when it has become longer by so much
 const TOTAL_EVERY = 250; // milliseconds between two updates of live numbers
+const RENEWED_EVERY = 15_000;
 const ANNOUNCE_AFTER = 1000;
 
 /** Dispatches `select` (detail: the row or null), `say` (detail: a text) and `told` (the server answered a view). */
@@ -23,6 +24,7 @@ export class Events extends EventTarget {
   #levels;
   #marks;
   #range;
+  #numbers;
   #total = 0;
   #live = 0;
   #pausedAt = 0;
@@ -33,6 +35,10 @@ export class Events extends EventTarget {
   #numbersTimer = 0;
   #announceTimer = 0;
   #info = null;
+  #snapshot = null; // the histogram without what came live
+  #counted = null; // becomes done when the numbers of the view are there
+  #isCounted = () => {};
+  #opened = 0;
   #fields = [];
 
   /**
@@ -47,19 +53,24 @@ export class Events extends EventTarget {
     this.#levels = levels;
     this.#marks = marks;
     this.#range = range;
+    this.#numbers = new Numbers(levels);
     this.store = new RowStore((offset, many) => connection.page(offset, many));
     this.columns = new Columns(state, byId("rows"));
     this.list = new RowList(byId("rows"), this.store, this.columns);
     this.histogram = new Histogram(byId("histogram"), state, levels, marks);
     this.facets = new Facets(byId("facets"), state, levels);
+    this.columns.highlight(bareWords(state.view.q));
     this.#listen();
     this.#wireButtons();
+    setInterval(() => this.#renew(), RENEWED_EVERY);
   }
 
   /** Ask the server for the view. */
   open() {
     const { from, to, q } = this.#state.view;
     const now = Date.now() * 1000;
+    this.#opened = now;
+    this.#counted = new Promise((resolve) => (this.#isCounted = resolve));
     this.#connection.open({
       where: q,
       start: resolveTime(from, now),
@@ -93,14 +104,15 @@ export class Events extends EventTarget {
     this.store.addEventListener("full", () => this.list.following && this.open());
     this.facets.addEventListener("filter", ({ detail }) => this.#state.set({ q: detail }));
     this.histogram.addEventListener("zoom", ({ detail }) => this.#range.zoom(detail.start, detail.end));
-    this.histogram.addEventListener("pick", ({ detail }) => openMarkBox(byId("histogram"), detail, this.#state, this.#marks, this.#range));
+    this.histogram.addEventListener("pick", ({ detail }) => this.#pick(detail));
     this.histogram.addEventListener("say", ({ detail }) => this.#say(detail));
   }
 
   #wireButtons() {
+    this.#showLive();
     byId("follow").addEventListener("click", () => this.toggleFollow());
     byId("resume").addEventListener("click", () => this.toggleFollow(true));
-    byId("columns").addEventListener("click", (event) => openColumnMenu(event.currentTarget, this.#state, this.fields));
+    byId("columns").addEventListener("click", () => this.#chooseColumns());
     byId("facets-button").addEventListener("click", (event) => {
       const open = byId("facets").classList.toggle("open");
       event.currentTarget.setAttribute("aria-expanded", String(open));
@@ -113,16 +125,47 @@ export class Events extends EventTarget {
     this.list.follow(on);
   }
 
+  async #chooseColumns() {
+    const { openColumnMenu } = await import("./columnmenu.js");
+    openColumnMenu(byId("columns"), this.#state, this.fields);
+  }
+
+  async #pick(place) {
+    const { openMarkBox } = await import("./markbox.js");
+    openMarkBox(byId("histogram"), place, { state: this.#state, marks: this.#marks, range: this.#range, goTo: (time) => this.goTo("", time) });
+  }
+
+  /** A range that moves with the clock has moved on. */
+  #renew() {
+    const { from, to } = this.#state.view;
+    if (to || document.hidden || !this.list.following || !this.#snapshot?.width) return;
+    const length = isRelative(from) ? this.#opened - resolveTime(from, this.#opened) : this.#snapshot.width * this.#snapshot.counts.length;
+    if (Date.now() * 1000 - this.#opened > Math.max(RENEWED_EVERY * 1000, length * GROWN)) this.open();
+  }
+
+  /** Put the cursor on an event, wherever it is, or on the first at that time. @param {string} key @param {number} time */
+  async goTo(key, time) {
+    await this.#counted;
+    const { seek, seekRow } = await import("./seek.js");
+    const asked = this.#connection.generation;
+    const place = key ? await seekRow(this.store, this.#snapshot, key, time) : await seek(this.store, this.#snapshot, time);
+    if (place === null || asked !== this.#connection.generation) return;
+    this.list.follow(false);
+    this.list.place(place, { centred: true });
+  }
+
   #changed(changed) {
     if ([...changed].some((name) => ASKS_ANEW.has(name))) {
       if (changed.has("cols")) this.list.showColumns();
       this.open();
     }
+    this.columns.highlight(bareWords(this.#state.view.q));
     if (changed.has("tz") || changed.has("time")) {
       this.list.redraw();
       this.histogram.draw();
     }
     if (changed.has("q")) this.facets.refresh();
+    if (changed.has("to")) this.#showLive();
   }
 
   #rows(message) {
@@ -151,8 +194,7 @@ export class Events extends EventTarget {
     if (!isSame) this.list.restart();
     else if (!following) this.list.shift(before - (message.stats?.total ?? this.store.size));
     else if (cursor) this.list.place(this.store.find(cursor));
-    if (!isSame) this.#loosen();
-    this.#showEmpty();
+    if (!isSame) this.#numbers.loosen();
     this.#showNumbers();
   }
 
@@ -161,26 +203,21 @@ export class Events extends EventTarget {
     return row ? keyOf(row) : null;
   }
 
-  /** The numbers of another view are not those of this one; they go grey until the new ones come. */
-  #loosen() {
-    byId("panel-events").classList.add("counting");
-  }
-
   #stats(stats) {
     if (this.#waiting) this.#begin({ ...this.#waiting, stats, total: stats.total }, true);
-    byId("panel-events").classList.remove("counting");
     this.#total = stats.total;
     this.store.count(stats.total);
     for (const [name, number] of stats.levels) this.#levels.learn(name, number);
     this.#levelCounts = new Map(stats.levels.map(([name, , many]) => [name, many]));
     this.#fields = stats.facets.map((facet) => facet.field);
     const { histogram } = stats;
+    this.#snapshot = histogram;
+    this.#isCounted();
     if (histogram?.counts.length) this.histogram.show(histogram);
     else this.histogram.clear(stats.total ? "" : "no events in this range");
     this.#range.cover(histogram?.counts.length ? { start: histogram.start, end: histogram.start + histogram.width * histogram.counts.length } : null);
     this.#marks.tell(stats.marks ?? []);
     this.facets.show(stats.facets);
-    this.#showEmpty();
     this.#showNumbers();
     for (const message of this.#held.splice(0)) this.#append(message);
     clearTimeout(this.#announceTimer);
@@ -200,41 +237,20 @@ export class Events extends EventTarget {
     }
     this.histogram.add(message.histogram);
     this.facets.add(message.facets);
-    this.#showSampled(message.sampled);
+    this.#numbers.showSampled(message.sampled);
     this.#numbersTimer ||= setTimeout(() => {
       this.#numbersTimer = 0;
       this.#showNumbers();
-      this.#showEmpty();
-    }, TOTAL_EVERY);
+      }, TOTAL_EVERY);
     const limit = Math.max(10, GROWN * this.histogram.room);
     if (this.list.following && this.histogram.grown > limit) this.open();
   }
 
-  #showSampled(sampled) {
-    const field = byId("sampled");
-    field.hidden = !sampled;
-    if (sampled) setText(field, `too fast to show all: ${short(sampled.shown)} of ${short(sampled.of)} rows; the counts are exact`);
-  }
-
   #showNumbers() {
-    const known = this.store.isCounted;
-    const total = (known ? this.store.size : 0) + this.#live;
-    setText(byId("total"), known ? counted(Math.max(total, this.#total + this.#live), "event") : "counting…");
-    const names = [...this.#levelCounts].filter(([, many]) => many).sort(([one], [other]) => this.#levels.number(other) - this.#levels.number(one));
-    byId("levels").replaceChildren(...names.slice(0, 8).map(([name, many]) =>
-      el("span", {}, el("i", { class: "swatch", data: { kind: this.#levels.kind(name) } }), `${line(name)} ${brief(many)}`)));
-    const fresh = this.#live - this.#pausedAt;
-    const resume = byId("resume");
-    resume.hidden = this.list.following || fresh <= 0;
-    setText(resume, `${count(fresh)} new ↓`);
-  }
-
-  #showEmpty() {
-    const empty = byId("empty");
-    const { q, from, to } = this.#state.view;
-    empty.hidden = this.store.end > this.store.first || !this.store.isCounted;
-    const narrowed = q || from || to;
-    setText(empty, narrowed ? "Nothing matches.\nOther words, or a wider range?" : "There is nothing in this directory yet.\nWhat is logged appears here by itself.");
+    const { store, list } = this;
+    const total = store.isCounted ? Math.max(store.size, this.#total) + this.#live : null;
+    this.#numbers.show({ total, levels: this.#levelCounts, fresh: list.following ? 0 : this.#live - this.#pausedAt });
+    this.#numbers.showEmpty(store.end === store.first && store.isCounted, this.#state.view);
   }
 
   #followed() {
@@ -242,6 +258,12 @@ export class Events extends EventTarget {
     byId("follow").setAttribute("aria-pressed", String(following));
     if (!following) this.#pausedAt = this.#live;
     this.#showNumbers();
+  }
+
+  /** What is over has nothing new to follow. */
+  #showLive() {
+    const { to } = this.#state.view;
+    byId("follow").hidden = Boolean(to) && !isRelative(to);
   }
 
   #select() {

@@ -88,7 +88,7 @@ export class Facets extends EventTarget {
     const beyond = Math.max(0, facet.distinct - facet.values.length);
     const note = facet.exact ? "" : `counted in the newest ${counted(facet.of, "event")} that match`;
     return el("section", { class: "facet", data: { field: facet.field }, "aria-label": line(facet.field) },
-      el("h3", { title: note }, el("span", { class: "name" }, line(facet.field)), el("span", { class: "dim" }, beyond ? `${short(facet.distinct)} values` : facet.exact ? "" : "sample")),
+      el("h2", { title: note }, el("span", { class: "name" }, line(facet.field)), el("span", { class: "dim" }, beyond ? `${short(facet.distinct)} values` : facet.exact ? "" : "sample")),
       el("ul", {}, ...shown.map((value) => this.#value(facet.field, value))),
       hidden > 0 && el("button", { type: "button", class: "link more", data: { more: facet.field } }, `${hidden} more`),
     );

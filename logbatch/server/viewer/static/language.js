@@ -34,6 +34,15 @@ export function termFor(field, value) {
   return `${quoteName(field)}=${quoteValue(value)}`;
 }
 
+/**
+ * The term for events of a pattern: those of a template or, where none is stored, of a message.
+ * @param {string} template @param {string} example a message of it
+ */
+export function termForPattern(template, example) {
+  const term = termFor("template", template);
+  return template === example ? `(${term} or ${termFor("message", template)})` : term;
+}
+
 /** @typedef {{text: string, start: number, end: number}} Piece */
 
 /**
@@ -191,4 +200,13 @@ export function excludedValues(text, field) {
 function unquoted(value) {
   const inner = /^(["'])(.*)\1$/s.exec(value)?.[2] ?? value;
   return inner.replace(/\\(.)/gs, "$1");
+}
+
+/** The words of a filter that are looked for in messages. @param {string} text @returns {string[]} in lower case */
+export function bareWords(text) {
+  return pieces(text).flatMap(({ text: piece }) => {
+    if (/^\(.*\)$/s.test(piece)) return bareWords(piece.slice(1, -1));
+    if (/^(["']).+\1$/s.test(piece)) return [unquoted(piece).toLowerCase()];
+    return KEYWORD.test(piece) || /^-|[=<>~()]/.test(piece) || piece.length < 2 ? [] : [unquoted(piece).toLowerCase()];
+  });
 }

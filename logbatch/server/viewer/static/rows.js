@@ -114,9 +114,10 @@ export class RowList extends EventTarget {
     return Math.max(1, Math.floor(this.#visible) - 1);
   }
 
-  /** Put the cursor on a row, or nowhere. @param {number|null} place */
-  place(place) {
+  /** Put the cursor on a row, or nowhere. @param {number|null} place @param {{centred?: boolean}} [options] */
+  place(place, { centred = false } = {}) {
     this.#cursor = place;
+    if (place !== null && centred) this.#top = place - Math.floor(this.#visible / 3);
     if (place !== null) this.#reveal(place);
     this.dispatchEvent(new Event("cursor"));
     this.render();
@@ -137,6 +138,7 @@ export class RowList extends EventTarget {
     const style = getComputedStyle(this.#root);
     this.#rowHeight = parseFloat(style.getPropertyValue("--row")) || 22;
     this.#headHeight = this.#head.offsetHeight;
+    if (!this.#root.clientHeight) return; // another tab is shown
     this.#height = Math.max(0, this.#root.clientHeight - this.#headHeight);
     this.#window.style.height = `${this.#root.clientHeight}px`;
     this.render();
@@ -145,7 +147,7 @@ export class RowList extends EventTarget {
   #scrolled() {
     const at = this.#root.scrollTop;
     const moved = at - this.#last;
-    if (Math.abs(moved) < 1) return;
+    if (Math.abs(moved) < 1 || !this.#root.clientHeight) return;
     this.#last = at;
     const { first, end } = this.#store;
     const bar = this.#bar();

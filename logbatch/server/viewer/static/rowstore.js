@@ -11,6 +11,7 @@ export const CHUNK = 200;
 const KEPT = 150; // chunks that are remembered
 const ASKED = 2; // requests under way at the same time
 const PATIENCE = 10_000; // milliseconds after which a request that nobody answered is made again
+const RETRY = 50; // milliseconds after which somebody who waits for a row looks again
 const LIVE_ROWS = 50_000, LIVE_TEXT = 30_000_000; // what is kept of live rows: rows, characters
 
 /** @typedef {{producer: string, sequence: number, timestamp: number, level: string, levelno: number} & Record<string, any>} Row */
@@ -116,6 +117,19 @@ export class RowStore extends EventTarget {
       if (at >= 0) return -1 - (number * CHUNK + at);
     }
     return null;
+  }
+
+  /** Return a row of the snapshot once it is here; undefined where it does not come. @param {number} place @returns {Promise<Row|undefined>} */
+  async load(place) {
+    const until = performance.now() + PATIENCE;
+    while (this.at(place) === undefined && performance.now() < until) {
+      this.want(place, place + 1);
+      await new Promise((resolve) => {
+        const timer = setTimeout(resolve, RETRY);
+        this.addEventListener("change", () => resolve(clearTimeout(timer)), { once: true });
+      });
+    }
+    return this.at(place);
   }
 
   /** See to it that the rows from one place to before another come, and others do not get in their way. @param {number} from @param {number} to */
