@@ -17,7 +17,10 @@ const TOTAL_EVERY = 250; // milliseconds between two updates of live numbers
 const RENEWED_EVERY = 15_000;
 const ANNOUNCE_AFTER = 1000;
 
-/** Dispatches `select` (detail: the row or null), `say` (detail: a text) and `told` (the server answered a view). */
+/**
+ * Dispatches `select` (detail: the row or null), `say` (detail: a text), `told` (the server answered
+ * a view) and `fresh` (it was another view than before).
+ */
 export class Events extends EventTarget {
   #state;
   #connection;
@@ -191,8 +194,10 @@ export class Events extends EventTarget {
     this.store.reset(message);
     this.#live = 0;
     this.#pausedAt = 0;
-    if (!isSame) this.list.restart();
-    else if (!following) this.list.shift(before - (message.stats?.total ?? this.store.size));
+    if (!isSame) {
+      this.list.restart();
+      this.dispatchEvent(new Event("fresh"));
+    } else if (!following) this.list.shift(before - (message.stats?.total ?? this.store.size));
     else if (cursor) this.list.place(this.store.find(cursor));
     if (!isSame) this.#numbers.loosen();
     this.#showNumbers();
