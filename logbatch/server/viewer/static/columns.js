@@ -93,7 +93,7 @@ export class Columns extends EventTarget {
 
   #title(name) {
     const grip = el("span", {
-      class: "grip", role: "separator", tabindex: 0, "aria-orientation": "vertical", "aria-label": `Width of ${name}`,
+      class: "grip", role: "separator", tabindex: 0, "aria-orientation": "vertical", "aria-valuenow": this.#widths.get(name) ?? WIDTHS[name] ?? USUAL, "aria-valuemin": NARROWEST, "aria-valuemax": WIDEST, "aria-label": `Width of ${name}`,
       title: "Drag, or use the arrow keys",
       onpointerdown: (event) => this.#drag(event, name),
       onkeydown: (event) => this.#nudge(event, name),
@@ -131,6 +131,10 @@ export class Columns extends EventTarget {
     this.dispatchEvent(new Event("resize"));
   }
 
+  #grip(name) {
+    return this.#root.querySelector(`.titles [data-column="${CSS.escape(name)}"] .grip`);
+  }
+
   #apply() {
     const names = this.names;
     const rest = names.includes("message") && !this.#widths.has("message") ? "message" : names.at(-1);
@@ -140,6 +144,7 @@ export class Columns extends EventTarget {
     });
     const least = names.map((name) => this.#widths.get(name) ?? (name === rest ? 24 : (WIDTHS[name] ?? USUAL) || 60));
     const wide = least.reduce((sum, width) => sum + width + GAP, 0);
+    names.forEach((name, at) => this.#grip(name)?.setAttribute("aria-valuenow", String(Math.round(least[at]))));
     this.#root.style.setProperty("--tracks", tracks.join(" "));
     this.#root.style.setProperty("--least", `calc(${wide}ch + 20px)`);
   }

@@ -65,7 +65,10 @@ function wireFilter(state, connection, filter, events) {
     hideProblem();
   });
   connection.addEventListener("error", ({ detail }) => {
-    if (detail.where === "filter") return filter.fail(detail.message, detail.position);
+    if (detail.where === "filter") {
+      events.fail();
+      return filter.fail(detail.message, detail.position);
+    }
     showProblem(detail.message);
     const { generation } = connection;
     if (detail.where === "server") setTimeout(() => generation === connection.generation && events.open(), AGAIN_AFTER);
@@ -77,6 +80,7 @@ function wireDetail(state, events) {
   const { list, store } = events;
   let timer = 0;
   let detail = null;
+  let shown = null;
   const openRow = (row) => row && state.set({ row: keyOf(row) }, { replace: Boolean(state.view.row) });
   const close = () => {
     state.set({ row: "" });
@@ -88,10 +92,15 @@ function wireDetail(state, events) {
       const { Detail } = await import("./detail.js");
       detail ??= new Detail(state, close);
     }
-    const row = await detail.open(state.view.row);
-    const here = list.cursor === null ? null : store.at(list.cursor);
-    if (row && (!here || keyOf(here) !== keyOf(row))) events.goTo(keyOf(row), row.timestamp);
+    shown = null;
+    shown = await detail.open(state.view.row);
+    find();
   };
+  const find = () => {
+    const here = list.cursor === null ? null : store.at(list.cursor);
+    if (shown && (!here || keyOf(here) !== keyOf(shown))) events.goTo(keyOf(shown), shown.timestamp);
+  };
+  events.addEventListener("fresh", find);
   events.addEventListener("select", (event) => openRow(event.detail));
   list.addEventListener("cursor", () => {
     clearTimeout(timer);
