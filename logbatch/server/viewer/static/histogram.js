@@ -19,7 +19,7 @@ export class Histogram extends EventTarget {
   #canvas = el("canvas", { "aria-hidden": "true" });
   #band = el("div", { class: "band", hidden: true });
   #tip = el("div", { class: "tip", hidden: true });
-  #none = el("div", { class: "none", hidden: true });
+  #none = el("div", { class: "none" }, "counting…");
   #data = null;
   #cursor = null;
   #anchor = null;

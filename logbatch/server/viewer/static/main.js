@@ -65,7 +65,10 @@ function wireFilter(state, connection, filter, events) {
     hideProblem();
   });
   connection.addEventListener("error", ({ detail }) => {
-    if (detail.where === "filter") return filter.fail(detail.message, detail.position);
+    if (detail.where === "filter") {
+      events.fail();
+      return filter.fail(detail.message, detail.position);
+    }
     showProblem(detail.message);
     const { generation } = connection;
     if (detail.where === "server") setTimeout(() => generation === connection.generation && events.open(), AGAIN_AFTER);
