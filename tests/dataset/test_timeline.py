@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from logbatch.dataset.analysis.summary import Summary, Wanted, summarise
 from logbatch.dataset.analysis.timeline import LARGE, Bin, Timeline, page
 from logbatch.dataset.engine import Engine
 from logbatch.dataset.filter.language import Filter
+from logbatch.dataset.stopping import Stopped, stopping
 from logbatch.epoch import to_microseconds
 from logbatch.identity import Ranges
 from logbatch.storage.arrow import table_from_lines
@@ -179,3 +182,22 @@ def test_an_engine_that_is_given_stays_open(mixed: Dataset) -> None:
     view = View(mixed, "user.id=3")
     with Engine() as engine:
         assert view.page(0, 5, engine) == view.page(0, 5, engine) == view.page(0, 5)
+
+
+def test_nobody_wants_it_any_more(mixed: Dataset) -> None:
+    """Statistics and pages end, by an event or by closing their engine, and leave others alone."""
+    source, snapshot = mixed._source, mixed._source.snapshot()
+    view, stop = View(mixed, "user.id=3"), threading.Event()
+    stop.set()
+    with Engine() as engine:
+        for end in ("stop", "close"):
+            own = engine.beside()
+            if end == "close":
+                own.close()
+            with stopping(stop) if end == "stop" else nullcontext():
+                with pytest.raises(Stopped):
+                    summarise(source, snapshot, Filter(), Wanted(), own)
+                with pytest.raises(Stopped):
+                    view.page(0, 5, own)
+            own.close()
+        assert 5 == view.page(0, 5, engine).num_rows

@@ -23,6 +23,7 @@ from logbatch.dataset.matching import Matches
 from logbatch.dataset.snapshot import Snapshot
 from logbatch.dataset.source import Source
 from logbatch.epoch import FIRST
+from logbatch.storage.arrays import make_array
 from logbatch.storage.columns import COLUMNS
 
 LARGE = 20_000  # records beside those of a page that may be in its window
@@ -209,9 +210,21 @@ def page(
     with Matches(*given, wanted, engine, **within) as matches:
         window = timeline.window(offset, count, counting(matches)) or NOTHING
         names = ", ".join(map(quoted_name, columns))
-        limit = f"LIMIT {window.records} OFFSET {window.older}"
-        query = f"SELECT {names} FROM {{matches}} {_ORDER} {limit}"
-        return matches.table(query, window.start, window.stop)
+        query = f"SELECT {names} FROM {{matches}} {_cut(window)}"
+        found = matches.table(query, window.start, window.stop)
+    return _reversed(found) if window.newer < window.older else found
+
+
+def _cut(window: Window) -> str:
+    """Return in SQL the order and the limits of the records of a window, from its nearer end."""
+    if window.newer < window.older:
+        keys = ", ".join(f"{key} DESC" for key in _KEYS)
+        return f"ORDER BY {keys} LIMIT {window.records} OFFSET {window.newer}"
+    return f"{_ORDER} LIMIT {window.records} OFFSET {window.older}"
+
+
+def _reversed(table: pa.Table) -> pa.Table:
+    return table.take(make_array(range(table.num_rows - 1, -1, -1), "int64"))
 
 
 def _is_far(source: Source, snapshot: Snapshot, timeline: Timeline, window: Window) -> bool:
