@@ -40,7 +40,7 @@ def _is_of_files(error: Exception) -> bool:
 
 
 def is_too_much(error: Exception) -> bool:
-    """Return whether a query failed for want of memory."""
+    """Return whether a query needs more memory than it may take."""
     import duckdb
 
     return isinstance(error, duckdb.OutOfMemoryException) or "Out of Memory" in str(error)

@@ -244,8 +244,8 @@ class Matches:
             blame(self._source, error, self._parquet)
             if is_too_much(error):
                 raise QueryError(
-                    "this takes more memory than there is for it; ask about fewer records,"
-                    " by a filter or a shorter time"
+                    "this needs more memory than there is for it; ask for less: a range of time,"
+                    " or fewer fields"
                 ) from error
             raise DatasetError(f"{self._source.directory} cannot be read: {error}") from error
 
