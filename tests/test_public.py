@@ -11,8 +11,9 @@ import logbatch
 NAMES = [
     *("Batch", "BatchHandler", "BatchProcessor", "BatchUnsupportedError"),
     *("Dataset", "DatasetError", "DatasetWarning", "DeniedError"),
-    *("Filter", "FilterError", "LogbatchError", "Options"),
-    *("ProcessReport", "QueryError", "Ranges", "Receipt"),
+    *("ErrorGroup", "ErrorGroups", "Facet", "Filter", "FilterError", "Histogram"),
+    *("LogbatchError", "Mark", "Options", "Pattern", "Patterns", "ProcessReport"),
+    *("QueryError", "Ranges", "Receipt"),
     *("RejectedError", "ReportInterval", "Stats", "TemporaryError", "Transport", "TransportError"),
     *("__version__", "attach"),
 ]

@@ -30,6 +30,7 @@ from logbatch.events.redact import Redactor
 from logbatch.forks import notice
 from logbatch.identity import new_producer
 from logbatch.journal import Journal, JournalFull, JournalStopped, Left
+from logbatch.journal.state import SUPPORTED
 from logbatch.native import RLock
 from logbatch.options import BatchOptions
 from logbatch.places import explain
@@ -137,7 +138,7 @@ class Batcher:
         )
 
     def _make_reporter(self) -> Reporter | None:
-        if not self.options.report or self.directory is None:
+        if not self.options.report or self.directory is None or not SUPPORTED:
             return None
         return Reporter(self.directory, self.transport, self.options, self.stats, self._clock)
 

@@ -315,6 +315,6 @@ def _sweep(folder: Path) -> None:
 def _has_ended(path: Path, directory: Path, journals: Mapping[str, Sequence[int]]) -> bool:
     with open(open_file(path), "rb") as file:
         header = parse_header(path, file.read(HEADER))
-        end = file.seek(0, os.SEEK_END)
-        last = os.pread(file.fileno(), len(_CLOSED), max(end - len(_CLOSED), 0))
+        file.seek(max(file.seek(0, os.SEEK_END) - len(_CLOSED), 0))
+        last = file.read()
     return header is None or is_closed(last) or header.is_gone(directory, journals)

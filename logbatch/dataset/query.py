@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from logbatch.dataset.engine import Engine, Reading, blame, is_installed, literal_list, reader_of
+from logbatch.dataset.blame import blame
+from logbatch.dataset.engine import Engine, Reading, is_installed, literal_list, reader_of
 from logbatch.dataset.filter.literals import quoted_name, quoted_text
 from logbatch.dataset.guard import check_tree
 from logbatch.dataset.pieces import size_of

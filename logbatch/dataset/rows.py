@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +25,11 @@ _decode_line = msgspec.json.Decoder(Line).decode
 _decode_any = msgspec.json.Decoder().decode
 
 
-def rows_of_table(table: pa.Table) -> Iterator[Row]:
-    """Yield the rows of a table that has the fixed columns."""
-    columns = [_values(table.column(name), name) for name in _NAMES]
+def rows_of_table(table: pa.Table, names: Sequence[str] = _NAMES) -> Iterator[Row]:
+    """Yield the rows of a table, with all fixed columns or with these of them."""
+    columns = [_values(table.column(name), name) for name in names]
     for values in zip(*columns, strict=True):
-        yield dict(zip(_NAMES, values, strict=True))
+        yield dict(zip(names, values, strict=True))
 
 
 def _values(column: Any, name: str) -> list[Any]:

@@ -182,6 +182,8 @@ def test_over_http_it_lies_with_the_journal(
     assert tmp_path in path.parents
     assert "http" == read(path)[0]["transport"]
     assert b"hidden" not in path.read_bytes()
+    (report,) = logbatch.Dataset(batcher.directory.parent).reports()
+    assert ("http", 1) == (report.transport, report.stats.pending)
 
 
 def test_a_producer_after_a_close_goes_on_counting(tmp_path: Path) -> None:

@@ -21,15 +21,35 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from logbatch.dataset.query import run_query
+from logbatch.dataset.reports import Reports
 from logbatch.dataset.stopping import Stopped
+from logbatch.epoch import to_datetime
 from logbatch.errors import DatasetError, FilterError, LogbatchError
 from logbatch.server.access import JSON, find_media_type
 from logbatch.server.limits import Refusal
 from logbatch.server.viewer import pages, wire
 from logbatch.server.viewer.answers import refusal, respond
 from logbatch.server.viewer.exports import MEDIA, Exports
-from logbatch.server.viewer.messages import MOST_ROWS, Export, OneRow, Question, Typing
+from logbatch.server.viewer.groups import (
+    describe_context,
+    describe_errors,
+    describe_patterns,
+)
+from logbatch.server.viewer.messages import (
+    MOST_ROWS,
+    Around,
+    Errors,
+    Export,
+    OneRow,
+    Patterns,
+    Question,
+    Search,
+    Some,
+    Typing,
+)
+from logbatch.server.viewer.processes import describe_processes, list_runs, show_run
 from logbatch.server.viewer.room import Crew, Room
+from logbatch.server.viewer.statistics import describe_mark
 from logbatch.server.viewer.words import Words
 from logbatch.storage.columns import COLUMNS
 from logbatch.trouble import Trouble, describe
@@ -57,6 +77,7 @@ class Asked:
         self._trouble = trouble
         self._words = Words(room)
         self._exports = Exports(room)
+        self._reports = Reports(room.directory)
 
     def close(self) -> None:
         """End what is under way."""
@@ -67,8 +88,15 @@ class Asked:
         found = {
             "/api/info": self._info,
             "/api/row": self._row,
+            "/api/context": self._context,
+            "/api/errors": self._errors,
+            "/api/patterns": self._patterns,
             "/api/complete": self._complete,
             "/api/export": self._export,
+            "/api/marks": self._marks,
+            "/api/pipeline": self._pipeline,
+            "/api/runs": self._list_runs,
+            "/api/runs/{run}": self._show_run,
         }
         routes = [
             Route(path, self._answered(each), methods=["GET"]) for path, each in found.items()
@@ -86,6 +114,7 @@ class Asked:
                 "columns": list(COLUMNS),
                 "promoted": [name for name in schema if name not in COLUMNS],
                 "has_runs": self._room.runs.exists(),
+                "now": time.time_ns() // 1_000,
                 "problems": self._room.problems(),
             }
         )
@@ -100,7 +129,19 @@ class Asked:
         )
         if row is None:
             raise Refusal(404, "this record is not there, or not there any more")
-        return respond(wire.full(row))
+        return respond({"row": wire.full(row)})
+
+    async def _context(self, request: Request) -> Response:
+        wanted = _read(request, Around)
+        return respond(await self._ask(request, lambda: describe_context(self._room, wanted)))
+
+    async def _errors(self, request: Request) -> Response:
+        wanted = _read(request, Errors)
+        return respond(await self._ask(request, lambda: describe_errors(self._room, wanted)))
+
+    async def _patterns(self, request: Request) -> Response:
+        wanted = _read(request, Patterns)
+        return respond(await self._ask(request, lambda: describe_patterns(self._room, wanted)))
 
     async def _complete(self, request: Request) -> Response:
         typed = _read(request, Typing)
@@ -111,10 +152,32 @@ class Asked:
     async def _export(self, request: Request) -> Response:
         wanted = _read(request, Export)
         name = f"{self._room.directory.name or 'logs'}.{wanted.form}"
-        body = self._exports.begin(wanted.form, wanted.filter())
+        body = self._exports.begin(wanted.form, wanted.narrow())
         response = StreamingResponse(body, media_type=MEDIA[wanted.form])
         response.headers["content-disposition"] = f'attachment; filename="{_safe(name)}"'
         return response
+
+    async def _marks(self, request: Request) -> Response:
+        wanted = _read(request, Search)
+        start, end = (None if at is None else to_datetime(at) for at in (wanted.start, wanted.end))
+        found = await self._ask(request, lambda: self._room.dataset.marks(start, end))
+        return respond({"marks": list(map(describe_mark, found))})
+
+    async def _pipeline(self, request: Request) -> Response:
+        found = await self._ask(request, lambda: describe_processes(self._reports.read()))
+        return respond({"processes": found})
+
+    async def _list_runs(self, request: Request) -> Response:
+        wanted = _read(request, Some)
+        found = await self._ask(request, lambda: list_runs(self._room.runs, wanted.limit))
+        return respond({"runs": found})
+
+    async def _show_run(self, request: Request) -> Response:
+        run = request.path_params["run"]
+        found = await self._ask(request, lambda: show_run(self._room.runs, run))
+        if found is None:
+            raise Refusal(404, "this run is not there, or not there any more")
+        return respond(found)
 
     async def _sql(self, request: Request) -> Response:
         find_media_type(request, {JSON})

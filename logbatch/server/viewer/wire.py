@@ -25,7 +25,7 @@ from logbatch.storage.columns import COLUMNS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_LONG = 2_000  # characters of a text in a row
+_LONG = 1_000  # characters of a text in a row
 _SHORT = 40  # to which they are cut at least
 _MOST = 4 << 20  # bytes of the rows in one message, about
 _EXACT = 1 << 53
@@ -49,6 +49,12 @@ def columnar(rows: Sequence[Row], names: Sequence[str]) -> msgspec.Raw:
     if len(found) > _MOST:
         found = _encode_rows(rows, wanted, max(_SHORT, _LONG * _MOST // len(found) // 2))
     return msgspec.Raw(found)
+
+
+def columns_for(names: Sequence[str]) -> list[str]:
+    """Return the fixed columns that `columnar` reads."""
+    fixed = (name if name in COLUMNS else "attributes" for name in names)
+    return list(dict.fromkeys((*ALWAYS, *fixed)))
 
 
 def _encode_rows(rows: Sequence[Row], names: Sequence[str], longest: int) -> bytes:
@@ -105,11 +111,11 @@ def full(row: Row) -> dict[str, Any]:
 def answer(table: pa.Table, most: int) -> dict[str, Any]:
     """Return the first rows of an answer to SQL, a list for each column; `more` tells of others."""
     shown = table.slice(0, most)
-    columns = [plain(values_of(column), depth=_DEPTH + 1) for column in shown.columns]
     return {
-        "names": unique(table.column_names),
+        "columns": unique(table.column_names),
         "types": [str(kind) for kind in table.schema.types],
-        "columns": columns,
+        "values": [plain(values_of(column), depth=_DEPTH + 1) for column in shown.columns],
+        "count": len(shown),
         "more": len(table) > most,
     }
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
+import os
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -16,6 +19,7 @@ from make import (
     START,
     A,
     B,
+    P,
     batch_of,
     event,
     make_batch,
@@ -25,7 +29,10 @@ from make import (
     write_compacted,
 )
 from viewers import Viewer
+from waiting import wait_until
 
+from logbatch import BatchHandler
+from logbatch.capture import run
 from logbatch.dataset.reader import Dataset
 from logbatch.epoch import to_microseconds
 
@@ -51,7 +58,7 @@ def test_one_record_whole(view: StartViewer, kind: str) -> None:
         write_compacted(viewer.directory / DAY, batch, make_batch(0, 9, B))
     else:
         publish(viewer.directory, batch, make_batch(0, 9, B), kind=kind)
-    found = viewer.get("/api/row", producer=A, sequence=7)
+    found = viewer.get("/api/row", producer=A, sequence=7)["row"]
     (row,) = Dataset(viewer.directory).rows(f"producer={A} sequence=7")
     assert to_microseconds(row.pop("timestamp")) == found.pop("timestamp")
     attributes = {"n": 7, "big": str(2**60), "small": str(-(2**60)), "a": "x" * 5000}
@@ -126,8 +133,8 @@ def test_sql(view: StartViewer) -> None:
     viewer = view()
     publish(viewer.directory, make_batch(0, 19))
     found = sql(viewer, "SELECT level, count(*) AS n FROM logs GROUP BY ALL ORDER BY ALL")
-    assert ["level", "n"] == found["names"]
-    assert [["ERROR", "INFO"], [4, 16]] == found["columns"]
+    assert ["level", "n"] == found["columns"]
+    assert [["ERROR", "INFO"], [4, 16]] == found["values"]
     assert found["more"] is False
     found = sql(
         viewer,
@@ -136,8 +143,8 @@ def test_sql(view: StartViewer) -> None:
         " INTERVAL 1 DAY AS g, '\\x00'::BLOB AS h,"
         " min(attributes) AS i FROM logs",
     )
-    assert ["a", "a_1", *"bcdefghi"] == found["names"]
-    values = [column[0] for column in found["columns"]]
+    assert ["a", "a_1", *"bcdefghi"] == found["columns"]
+    values = [column[0] for column in found["values"]]
     assert ["2026-11-21T10:00:00.000000Z", 1] == values[:2]
     assert ["nan", [1, None], {"x": 0.5}, "2026-01-02", "1 day"] == values[3:8]
     assert 0 == json.loads(values[9])["n"]
@@ -147,9 +154,9 @@ def test_sql_of_many_rows(view: StartViewer) -> None:
     """Ten thousand rows are sent, and that there are more is said."""
     viewer = view()
     found = sql(viewer, "SELECT * FROM range(10000)")
-    assert (10_000, False) == (len(found["columns"][0]), found["more"])
+    assert (10_000, False) == (len(found["values"][0]), found["more"])
     found = sql(viewer, "SELECT * FROM range(1000000000000)")
-    assert (10_000, True) == (len(found["columns"][0]), found["more"])
+    assert (10_000, True) == (len(found["values"][0]), found["more"])
 
 
 @pytest.mark.parametrize(
@@ -221,3 +228,101 @@ def test_help_that_is_a_filter(view: StartViewer) -> None:
             for value in values[:3]:
                 whole = word["text"] + value["text"]
                 assert viewer.ask("/api/export", params={"where": whole}).status_code == 200, whole
+
+
+def test_runs(view: StartViewer) -> None:
+    """What was run is listed, and shown with the end of what it printed."""
+    viewer = view()
+    assert [] == viewer.get("/api/runs")["runs"]
+    script = "import sys; print('é' * 50_000); print('end', file=sys.stderr); sys.exit(3)"
+    run([sys.executable, "-c", script], f"parquet:{viewer.directory}", echo=False)
+    assert viewer.get("/api/info")["has_runs"]
+    (found,) = viewer.get("/api/runs", limit=5)["runs"]
+    assert ("ended", 3, False) == (found["status"], found["exit_code"], found["live"])
+    assert found["started_at"] <= found["ended_at"]
+    shown = viewer.get(f"/api/runs/{found['id']}")
+    assert found == shown["run"]
+    assert shown["cut"]
+    printed = {part["stream"]: part["text"] for part in shown["output"]}
+    assert "end\n" == printed["stderr"]
+    assert printed["stdout"].endswith("éé\n")
+    assert 60_000 < sum(len(text.encode()) for text in printed.values()) < 70_000
+    assert 404 == viewer.ask("/api/runs/nothing").status_code
+    assert 400 == viewer.ask("/api/runs?limit=0").status_code
+
+
+def test_the_pipeline(view: StartViewer) -> None:
+    """What a process reports of its delivery is there, while it logs."""
+    viewer = view()
+    handler = BatchHandler(f"parquet:{viewer.directory}", service="shop")
+    try:
+        handler.handle(logging.makeLogRecord({"msg": "hello"}))
+        handler.flush()
+        wait_until(lambda: viewer.get("/api/pipeline")["processes"], "a report", every=0.05)
+        (found,) = viewer.get("/api/pipeline")["processes"]
+    finally:
+        handler.close()
+    assert ("shop", os.getpid(), True) == (found["service"], found["process"], found["alive"])
+    assert found["samples"][-1][1] == found["stats"]
+    assert {"accepted", "published", "pending"} <= found["stats"].keys()
+
+
+def test_what_is_around_a_record(view: StartViewer) -> None:
+    """The same thread's records around one, as rows are sent on the socket."""
+    viewer = view()
+    publish(viewer.directory, make_batch(0, 50))
+    found = viewer.get("/api/context", producer=P, sequence=20, before=2, after=3)["rows"]
+    assert [18, 19, 20, 21, 22, 23] == found["sequence"]
+    assert "message 18" == found["message"][0]
+    assert at(18) == found["timestamp"][0]
+    assert 503 == viewer.ask(f"/api/context?producer={P}&sequence=99").status_code
+    assert 400 == viewer.ask(f"/api/context?producer={P}&sequence=1&before=-1").status_code
+
+
+def test_errors(view: StartViewer) -> None:
+    """Kinds of errors, each with its newest example, and what is new since a time."""
+    viewer = view()
+    publish(viewer.directory, make_batch(0, 50))
+    found = viewer.get("/api/errors", where="n<30", end=at(28), since=at(3), bins=4)
+    (group,) = found["errors"]
+    assert 6 == group["count"] == sum(group["counts"]) == found["total"]
+    assert (at(0), at(25), False) == (group["first"], group["last"], group["is_new"])
+    assert "message 25" == group["example"]["message"]
+    assert {"n": 25}.items() <= group["example"]["attributes"].items()
+    assert 4 == len(group["counts"])
+    assert 400 == viewer.ask("/api/errors?where=(").status_code
+
+
+def test_patterns(view: StartViewer) -> None:
+    """Patterns, and what became of them from one range to another."""
+    viewer = view()
+    one = (numbered(n, template="one %d", message=f"one {n}") for n in range(40))
+    two = (numbered(n, template="two %d", message=f"two {n}") for n in range(40, 50))
+    publish(viewer.directory, batch_of(A, 0, *one, *two))
+    ranges = {"before": f"{at(0)},{at(40)}", "after": f"{at(40)},"}
+    found = viewer.get("/api/patterns", where="level=INFO", **ranges)
+    told = {each["template"]: each for each in found["patterns"]}
+    changes = {name: each["change"] for name, each in told.items()}
+    assert {"one %d": "gone", "two %d": "new"} == changes
+    assert (32, 0) == (told["one %d"]["before"], told["one %d"]["after"])
+    assert 40 == found["total"]
+    found = viewer.get("/api/patterns", start=at(46), end=at(49))
+    (pattern,) = found["patterns"]
+    assert ("two %d", 3, None) == (pattern["template"], pattern["count"], pattern["change"])
+    assert 400 == viewer.ask("/api/patterns?before=x&after=1,2").status_code
+
+
+def test_marks(view: StartViewer) -> None:
+    """Starts of processes are marks, beside the statistics and by themselves."""
+    viewer = view()
+    handler = BatchHandler(f"parquet:{viewer.directory}", service="shop")
+    handler.handle(logging.makeLogRecord({"msg": "hello"}))
+    handler.close()
+    found = viewer.get("/api/marks")["marks"]
+    assert found
+    assert {"time", "kind", "service", "text"} == found[0].keys()
+    with viewer.socket() as client:
+        client.look()
+        stats = client.until("stats")["stats"]
+        marks = stats["marks"] or client.until("marks")["marks"]
+    assert found == marks

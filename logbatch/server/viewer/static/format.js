@@ -28,6 +28,11 @@ export function short(n) {
   return `${n < 99.5 ? Number(n.toPrecision(2)) : Math.round(n)}${units[at]}`;
 }
 
+/** All digits, as long as they are few. @param {number} n @returns {string} `12,345`, `1.2M` */
+export function brief(n) {
+  return n < 100_000 ? count(n) : short(n);
+}
+
 /** @param {number} share from 0 to 1 @returns {string} */
 export function percent(share) {
   const value = share * 100;
@@ -71,7 +76,7 @@ function unit(seconds) {
 
 /** The parts of a time. @param {number} us @param {Zone} zone */
 export function parts(us, zone) {
-  const date = new Date(us / 1000);
+  const date = new Date(Math.floor(us / 1000));
   const utc = zone === "utc";
   return {
     year: utc ? date.getUTCFullYear() : date.getFullYear(),
@@ -135,8 +140,8 @@ function pad(n, width = 2) {
   return String(n).padStart(width, "0");
 }
 
-const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
-const HIDDEN_IN_BLOCK = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
+const KEPT_IN_BLOCK = new Set(["\n", "\t"]);
 
 /** A text of one line in which nothing is hidden: controls, and what turns the direction, are shown. @param {unknown} text */
 export function line(text) {
@@ -145,15 +150,18 @@ export function line(text) {
 
 /** The same for a text with line breaks and tabs. @param {unknown} text */
 export function block(text) {
-  return String(text).replace(/\r\n/g, "\n").replace(HIDDEN_IN_BLOCK, shown);
+  return String(text).replace(/\r\n/g, "\n").replace(HIDDEN, (character) => (KEPT_IN_BLOCK.has(character) ? character : shown(character)));
 }
 
+/** A character as Python writes it. */
 function shown(character) {
-  const code = character.charCodeAt(0);
+  const code = character.codePointAt(0);
   if (character === "\n") return "↵";
   if (character === "\t") return "  ";
-  if (code === 0x200d || code === 0x200c) return character; // they join the parts of an emoji, or of a word
-  if (code < 0x20) return String.fromCharCode(0x2400 + code);
-  if (code === 0x7f) return "␡";
-  return `‹${code.toString(16).toUpperCase().padStart(4, "0")}›`;
+  if (code < 0x100) return `\\x${hex(code, 2)}`;
+  return code < 0x10000 ? `\\u${hex(code, 4)}` : `\\U${hex(code, 8)}`;
+}
+
+function hex(code, width) {
+  return code.toString(16).padStart(width, "0");
 }
