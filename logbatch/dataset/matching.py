@@ -22,7 +22,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from logbatch import epoch
-from logbatch.dataset.blame import blame
+from logbatch.dataset.blame import blame, is_too_much
 from logbatch.dataset.engine import Engine, Reading, is_installed
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.filter.literals import quoted_name, quoted_time
@@ -242,6 +242,11 @@ class Matches:
             raise QueryError(f"the query was stopped after {self._timeout:g} s") from None
         except self._engine.errors as error:
             blame(self._source, error, self._parquet)
+            if is_too_much(error):
+                raise QueryError(
+                    "this needs more memory than there is for it; ask for less: a range of time,"
+                    " or fewer fields"
+                ) from error
             raise DatasetError(f"{self._source.directory} cannot be read: {error}") from error
 
     # ------------------------------------------------------------------ the relation

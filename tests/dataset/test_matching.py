@@ -192,3 +192,13 @@ def test_the_time_is_limited(source: Source) -> None:
     assert time.monotonic() - began < 20
     with pytest.raises(QueryError, match="stopped"), Matches(*given, timeout=1e-9):
         pass
+
+
+def test_more_memory_than_there_is_is_no_fault_of_the_files(source: Source) -> None:
+    """It is said as what it is, and the files stay where they are."""
+    given = source, source.snapshot(), Filter(), ["message"]
+    query = "SELECT count(*) FROM (SELECT DISTINCT message, range FROM {matches}, range(20000))"
+    with Engine(20_000_000, spill=False) as small, Matches(*given, small) as matches:  # noqa: SIM117
+        with pytest.raises(QueryError, match="more memory than there is"):
+            matches.table(query)
+    assert () == tuple(source.problems)
