@@ -150,7 +150,7 @@ export class Events extends EventTarget {
   /** There is nothing to show: the filter has a mistake. */
   fail() {
     this.#shownView = "";
-    this.store.reset({ rows: {}, more: false, total: 0 });
+    this.store.reset({ count: 0, rows: {}, more: false, total: 0 });
     this.histogram.clear("");
     this.facets.show([]);
     this.#levelCounts.clear();
