@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from browsing import OpenTabs, StartApp, StartView, expect, lines_of, messages_on, settle
+from make import A, P, batch_of, event, publish, publish_events
 from servers import free_port
 from waiting import wait_until
 
@@ -170,3 +171,29 @@ def test_a_burst_is_counted_to_the_last_event(
     shop.log("the last one")
     expect(lines_of(page).last).to_contain_text("the last one")
     expect(page.locator("#total")).to_contain_text("20,001")
+
+
+def test_a_range_that_ends_now_goes_on(
+    tabs: OpenTabs, view: StartView, app: StartApp, tmp_path: Path
+) -> None:
+    """What is older is not shown, what comes is."""
+    publish_events(tmp_path / "logs", event("a week ago"))
+    shop = app(tmp_path / "logs")
+    shop.log("just now")
+    page = tabs().open(f"{view(tmp_path / 'logs').url}&from=-15m")
+    expect(lines_of(page)).to_have_count(1)
+    expect(page.locator("#range")).to_contain_text("15 minutes")
+    shop.log("and now")
+    expect(lines_of(page)).to_have_count(2)
+    assert ["just now", "and now"] == messages_on(page)
+
+
+def test_a_restart_is_a_mark(tabs: OpenTabs, view: StartView, tmp_path: Path) -> None:
+    """A new process of the same service is something that errors can be new since."""
+    for producer in (P, A):
+        publish(tmp_path / "logs", batch_of(producer, 0, event("begun", service="shop", process=7)))
+    page = tabs().open(f"{view(tmp_path / 'logs').url}")
+    expect(lines_of(page)).to_have_count(2)
+    page.locator("#tab-errors").click()
+    since = page.get_by_label("New since")
+    expect(since.locator("option").filter(has_text="restart")).to_have_count(1)
