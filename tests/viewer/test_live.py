@@ -196,4 +196,4 @@ def test_a_restart_is_a_mark(tabs: OpenTabs, view: StartView, tmp_path: Path) ->
     expect(lines_of(page)).to_have_count(2)
     page.locator("#tab-errors").click()
     since = page.get_by_label("New since")
-    expect(since.locator("option").filter(has_text="restart")).to_have_count(1)
+    expect(since.locator("option").filter(has_text="began again")).to_have_count(1)
