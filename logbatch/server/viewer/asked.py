@@ -21,7 +21,6 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from logbatch.dataset.query import run_query
-from logbatch.dataset.reports import Reports
 from logbatch.dataset.stopping import Stopped
 from logbatch.epoch import to_datetime
 from logbatch.errors import DatasetError, FilterError, LogbatchError
@@ -77,7 +76,6 @@ class Asked:
         self._trouble = trouble
         self._words = Words(room)
         self._exports = Exports(room)
-        self._reports = Reports(room.directory)
 
     def close(self) -> None:
         """End what is under way."""
@@ -164,7 +162,7 @@ class Asked:
         return respond({"marks": list(map(describe_mark, found))})
 
     async def _pipeline(self, request: Request) -> Response:
-        found = await self._ask(request, lambda: describe_processes(self._reports.read()))
+        found = await self._ask(request, lambda: describe_processes(self._room.dataset.reports()))
         return respond({"processes": found})
 
     async def _list_runs(self, request: Request) -> Response:

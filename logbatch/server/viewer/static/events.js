@@ -1,5 +1,6 @@
 /** The tab of events: what the server sends goes to the list, the histogram and the facets. */
 
+import { wireBar } from "./bar.js";
 import { Columns } from "./columns.js";
 import { byId } from "./dom.js";
 import { Facets } from "./facets.js";
@@ -14,6 +15,7 @@ import { isRelative, resolveTime } from "./state.js";
 const ASKS_ANEW = new Set(["q", "from", "to", "cols"]); // parts of a view that the server must know of
 const GROWN = 0.25; // the histogram is made anew when it has become longer by so much
 const TOTAL_EVERY = 250; // milliseconds between two updates of live numbers
+const SETTLED = 2000; // before a view is asked for anew
 const RENEWED_EVERY = 15_000;
 const ANNOUNCE_AFTER = 1000;
 
@@ -34,6 +36,7 @@ export class Events extends EventTarget {
   #levelCounts = new Map();
   #waiting = null; // a first page that is shown when the numbers are there
   #held = []; // what came live meanwhile
+  #filling = false;
   #shownView = "";
   #numbersTimer = 0;
   #announceTimer = 0;
@@ -42,6 +45,7 @@ export class Events extends EventTarget {
   #counted = null; // becomes done when the numbers of the view are there
   #isCounted = () => {};
   #opened = 0;
+  #isNew = true;
   #fields = [];
 
   /**
@@ -57,14 +61,14 @@ export class Events extends EventTarget {
     this.#marks = marks;
     this.#range = range;
     this.#numbers = new Numbers(levels);
-    this.store = new RowStore((offset, many) => connection.page(offset, many));
+    this.store = new RowStore((offset, many) => !this.#waiting && connection.page(offset, many));
     this.columns = new Columns(state, byId("rows"));
     this.list = new RowList(byId("rows"), this.store, this.columns);
     this.histogram = new Histogram(byId("histogram"), state, levels, marks);
     this.facets = new Facets(byId("facets"), state, levels);
     this.columns.highlight(bareWords(state.view.q));
     this.#listen();
-    this.#wireButtons();
+    wireBar(this, state, { marks, range });
     setInterval(() => this.#renew(), RENEWED_EVERY);
   }
 
@@ -99,43 +103,21 @@ export class Events extends EventTarget {
     const on = (type, act) => this.#connection.addEventListener(type, (event) => act(event.detail));
     on("rows", (message) => this.#rows(message));
     on("stats", ({ stats }) => this.#stats(stats));
-    on("page", (message) => this.store.page(message));
+    on("page", (message) => this.#waiting || this.store.page(message)); // what waits has other places
     on("append", (message) => this.#append(message));
     this.#state.addEventListener("change", ({ detail }) => this.#changed(detail.changed));
     this.list.addEventListener("follow", () => this.#followed());
     this.list.addEventListener("open", () => this.#select());
-    this.store.addEventListener("full", () => this.list.following && this.open());
+    this.store.addEventListener("hole", () => this.#fill());
     this.facets.addEventListener("filter", ({ detail }) => this.#state.set({ q: detail }));
     this.histogram.addEventListener("zoom", ({ detail }) => this.#range.zoom(detail.start, detail.end));
-    this.histogram.addEventListener("pick", ({ detail }) => this.#pick(detail));
     this.histogram.addEventListener("say", ({ detail }) => this.#say(detail));
-  }
-
-  #wireButtons() {
-    this.#showLive();
-    byId("follow").addEventListener("click", () => this.toggleFollow());
-    byId("resume").addEventListener("click", () => this.toggleFollow(true));
-    byId("columns").addEventListener("click", () => this.#chooseColumns());
-    byId("facets-button").addEventListener("click", (event) => {
-      const open = byId("facets").classList.toggle("open");
-      event.currentTarget.setAttribute("aria-expanded", String(open));
-    });
   }
 
   /** Follow the newest rows, or stop that. @param {boolean} [on] */
   toggleFollow(on = !this.list.following) {
     if (on && this.store.isFull) this.open(); // what came meanwhile was not kept
     this.list.follow(on);
-  }
-
-  async #chooseColumns() {
-    const { openColumnMenu } = await import("./columnmenu.js");
-    openColumnMenu(byId("columns"), this.#state, this.fields);
-  }
-
-  async #pick(place) {
-    const { openMarkBox } = await import("./markbox.js");
-    openMarkBox(byId("histogram"), place, { state: this.#state, marks: this.#marks, range: this.#range, goTo: (time) => this.goTo("", time) });
   }
 
   /** A range that moves with the clock has moved on. */
@@ -157,6 +139,27 @@ export class Events extends EventTarget {
     this.list.place(place, { centred: true });
   }
 
+  /** Ask anew for what came live and was not kept, and stay where one reads. */
+  #fill() {
+    const row = this.list.following || this.#waiting ? null : this.list.topRow;
+    if (!row || this.#filling) return;
+    this.#filling = true;
+    this.open();
+    this.goTo(keyOf(row), row.timestamp).finally(() => (this.#filling = false));
+  }
+
+  /** There is nothing to show: the filter has a mistake. */
+  fail() {
+    this.#shownView = "";
+    this.store.reset({ count: 0, rows: {}, more: false, total: 0 });
+    this.histogram.clear("");
+    this.facets.show([]);
+    this.#levelCounts.clear();
+    this.#total = this.#live = 0;
+    this.#showNumbers();
+    this.#numbers.showMistake();
+  }
+
   #changed(changed) {
     if ([...changed].some((name) => ASKS_ANEW.has(name))) {
       if (changed.has("cols")) this.list.showColumns();
@@ -168,7 +171,6 @@ export class Events extends EventTarget {
       this.histogram.draw();
     }
     if (changed.has("q")) this.facets.refresh();
-    if (changed.has("to")) this.#showLive();
   }
 
   #rows(message) {
@@ -195,6 +197,7 @@ export class Events extends EventTarget {
     this.#live = 0;
     this.#pausedAt = 0;
     if (!isSame) {
+      this.#isNew = true;
       this.list.restart();
       this.dispatchEvent(new Event("fresh"));
     } else if (!following) this.list.shift(before - (message.stats?.total ?? this.store.size));
@@ -219,14 +222,16 @@ export class Events extends EventTarget {
     this.#snapshot = histogram;
     this.#isCounted();
     if (histogram?.counts.length) this.histogram.show(histogram);
-    else this.histogram.clear(stats.total ? "" : "no events in this range");
+    else this.histogram.clear("no events");
     this.#range.cover(histogram?.counts.length ? { start: histogram.start, end: histogram.start + histogram.width * histogram.counts.length } : null);
     this.#marks.tell(stats.marks ?? []);
     this.facets.show(stats.facets);
     this.#showNumbers();
     for (const message of this.#held.splice(0)) this.#append(message);
+    if (!this.#isNew) return;
+    this.#isNew = false;
     clearTimeout(this.#announceTimer);
-    this.#announceTimer = setTimeout(() => this.#say(`${counted(this.#total, "event")}`), ANNOUNCE_AFTER);
+    this.#announceTimer = setTimeout(() => this.#say(counted(this.#total, "event")), ANNOUNCE_AFTER);
   }
 
   #append(message) {
@@ -234,7 +239,7 @@ export class Events extends EventTarget {
       this.#held.push(message);
       return;
     }
-    this.store.append(message.rows);
+    this.store.append(message.rows, this.list.following);
     this.#live = message.total;
     for (const [name, number, many] of message.levels) {
       this.#levels.learn(name, number);
@@ -248,7 +253,8 @@ export class Events extends EventTarget {
       this.#showNumbers();
       }, TOTAL_EVERY);
     const limit = Math.max(10, GROWN * this.histogram.room);
-    if (this.list.following && this.histogram.grown > limit) this.open();
+    const isOld = Date.now() * 1000 - this.#opened > SETTLED * 1000;
+    if (this.list.following && isOld && this.histogram.grown > limit) this.open();
   }
 
   #showNumbers() {
@@ -263,12 +269,6 @@ export class Events extends EventTarget {
     byId("follow").setAttribute("aria-pressed", String(following));
     if (!following) this.#pausedAt = this.#live;
     this.#showNumbers();
-  }
-
-  /** What is over has nothing new to follow. */
-  #showLive() {
-    const { to } = this.#state.view;
-    byId("follow").hidden = Boolean(to) && !isRelative(to);
   }
 
   #select() {

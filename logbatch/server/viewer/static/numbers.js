@@ -37,6 +37,13 @@ export class Numbers {
     if (sampled) setText(field, `too fast to show all: ${short(sampled.shown)} of ${short(sampled.of)} rows; the counts are exact`);
   }
 
+  /** Say that nothing can be shown. */
+  showMistake() {
+    setText(byId("total"), "");
+    byId("empty").hidden = false;
+    setText(byId("empty"), "The filter has a mistake; it is marked above.");
+  }
+
   /** Say why there is nothing. @param {boolean} isEmpty @param {import("./state.js").View} view */
   showEmpty(isEmpty, { q, from, to }) {
     const empty = byId("empty");

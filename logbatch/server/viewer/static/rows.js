@@ -5,9 +5,9 @@
  * them by as many pixels; a large one, by the bar, goes to that share of the rows.
  */
 
-import { Bar } from "./bar.js";
 import { el, onFrame } from "./dom.js";
 import { keyOf } from "./rowstore.js";
+import { Bar } from "./scale.js";
 
 const JUMP = 4000; // pixels of one movement that is no longer a wheel's
 const SETTLED = 160; // milliseconds without movement after which the bar is put right
@@ -107,6 +107,11 @@ export class RowList extends EventTarget {
     if (first === end) return;
     const from = this.#cursor ?? (by > 0 ? Math.ceil(this.#top) - 1 : Math.floor(this.#top + this.#visible));
     this.place(Math.max(first, Math.min(end - 1, from + by)));
+  }
+
+  /** The first visible row that is here. */
+  get topRow() {
+    return this.#pool.find((line) => line.row)?.row;
   }
 
   /** Rows that fit into the window. */
