@@ -22,7 +22,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from logbatch import epoch
-from logbatch.dataset.blame import blame
+from logbatch.dataset.blame import blame, is_too_much
 from logbatch.dataset.engine import Engine, Reading, is_installed
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.filter.literals import quoted_name, quoted_time
@@ -201,8 +201,9 @@ class Matches:
             Vanished, Damaged: A file cannot be read.
             QueryError: It took too long.
         """
-        found = [self._range.within(each) for each in self._ranges_of_files()]
-        found = [each for each in (*found, *self._kept) if each.start < each.stop]
+        files = self._ranges_of_files() if self._search else ()
+        ranges = [*map(self._range.within, files), *self._kept]
+        found = [each for each in ranges if each.start < each.stop]
         if not found:
             return None
         whole = Range(min(each.start for each in found), max(each.stop for each in found))
@@ -242,6 +243,11 @@ class Matches:
             raise QueryError(f"the query was stopped after {self._timeout:g} s") from None
         except self._engine.errors as error:
             blame(self._source, error, self._parquet)
+            if is_too_much(error):
+                raise QueryError(
+                    "this needs more memory than there is for it; ask for less: a range of time,"
+                    " or fewer fields"
+                ) from error
             raise DatasetError(f"{self._source.directory} cannot be read: {error}") from error
 
     # ------------------------------------------------------------------ the relation

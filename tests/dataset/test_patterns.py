@@ -16,8 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from make import START, batch_of, event, publish
 
-from logbatch import BatchHandler, Dataset, FilterError, Pattern
+from logbatch import BatchHandler, Dataset, Filter, FilterError, Pattern, QueryError
 from logbatch.dataset.analysis.comparison import CHANCE, FEWEST, compare
+from logbatch.dataset.analysis.patterns import Asked, find_patterns
+from logbatch.dataset.engine import Engine
 from logbatch.identity import new_producer
 
 SECOND = timedelta(seconds=1)
@@ -120,6 +122,14 @@ def test_repeats_count_as_often_as_they_were(tmp_path: Path) -> None:
         each.template: each.count for each in logs.patterns()
     }
     assert 2 == len(list(logs.rows("repeated=*")))
+
+
+def test_too_little_memory(tmp_path: Path) -> None:
+    """It is said; what is on the disk counts as long as there is room."""
+    logs = store(tmp_path, *(said(f"t{n} {n * 'x'}", n) for n in range(3000)))
+    source, asked = logs._source, Asked(Filter())
+    with Engine(30_000_000, spill=False) as engine, pytest.raises(QueryError, match="more memory"):
+        find_patterns(source, logs.snapshot(), asked, engine)
 
 
 def changes(found: tuple[Pattern, ...]) -> dict[str, str | None]:
