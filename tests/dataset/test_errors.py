@@ -369,6 +369,9 @@ def trace_of(rng: random.Random) -> str:
         java = f"java.io.{rng.choice('AB')}: {rng.random()}"
         return f"{java}\n\tat shop.{rng.choice('fg')}(Shop.java:{rng.randrange(9)})"
     if rng.random() < 0.1:
+        head = "Fatal Python error: Aborted\n\nCurrent thread 0x1 (most recent call first):"
+        return f'{head}\n  File "/srv/shop/m{rng.randrange(3)}.py", line {rng.randrange(9)} in f'
+    if rng.random() < 0.1:
         return f"{rng.choice('ab')} failed {rng.randrange(9)} times"
     if rng.random() < 0.3:
         return python + last + CAUSE + trace_of(rng)
