@@ -197,13 +197,17 @@ class Batcher:
         return self._session.journal.producer
 
     def has_room(self, need: int, within: int) -> bool:
-        """Return whether events will find room.
+        """Return whether events will find room, in files unless the journal is in memory by choice.
 
         Args:
             need: Bytes of all of them.
             within: The most bytes that may wait then; or as many as are allowed, if those are less.
         """
         return self._session.writer.has_room(need, within)
+
+    def keeps_all(self) -> bool:
+        """Return whether all events that were appended survive this process, or none ever do."""
+        return self._session.writer.keeps_all()
 
     def _append(self, line: bytes, level: int) -> bool:
         """Append without looking at the event: it has been redacted, and is no repeat."""

@@ -15,6 +15,7 @@ import { isRelative, resolveTime } from "./state.js";
 const ASKS_ANEW = new Set(["q", "from", "to", "cols"]); // parts of a view that the server must know of
 const GROWN = 0.25; // the histogram is made anew when it has become longer by so much
 const TOTAL_EVERY = 250; // milliseconds between two updates of live numbers
+const SETTLED = 2000; // before a view is asked for anew
 const RENEWED_EVERY = 15_000;
 const ANNOUNCE_AFTER = 1000;
 
@@ -150,7 +151,7 @@ export class Events extends EventTarget {
   /** There is nothing to show: the filter has a mistake. */
   fail() {
     this.#shownView = "";
-    this.store.reset({ rows: {}, more: false, total: 0 });
+    this.store.reset({ count: 0, rows: {}, more: false, total: 0 });
     this.histogram.clear("");
     this.facets.show([]);
     this.#levelCounts.clear();
@@ -221,7 +222,7 @@ export class Events extends EventTarget {
     this.#snapshot = histogram;
     this.#isCounted();
     if (histogram?.counts.length) this.histogram.show(histogram);
-    else this.histogram.clear(stats.total ? "" : "no events in this range");
+    else this.histogram.clear("no events");
     this.#range.cover(histogram?.counts.length ? { start: histogram.start, end: histogram.start + histogram.width * histogram.counts.length } : null);
     this.#marks.tell(stats.marks ?? []);
     this.facets.show(stats.facets);
@@ -252,7 +253,8 @@ export class Events extends EventTarget {
       this.#showNumbers();
       }, TOTAL_EVERY);
     const limit = Math.max(10, GROWN * this.histogram.room);
-    if (this.list.following && this.histogram.grown > limit) this.open();
+    const isOld = Date.now() * 1000 - this.#opened > SETTLED * 1000;
+    if (this.list.following && isOld && this.histogram.grown > limit) this.open();
   }
 
   #showNumbers() {
