@@ -33,6 +33,7 @@ pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go t
 
 MOST = 2_000_000_000  # bytes of copies
 _FEW = 1 << 20  # bytes of news of a growing file that are copied anew for each snapshot
+_LITTLE = 1 << 18  # bytes of journals that are decoded as quickly as a copy is opened
 
 
 class _Copy(NamedTuple):
@@ -89,7 +90,9 @@ class Converted:
         self._folder.cleanup()
 
     def convert(self, snapshot: Snapshot) -> Snapshot:
-        """Return a snapshot of the same records in Parquet files only, as far as there is room.
+        """Return a snapshot of the same records in Parquet files, as far as there is room.
+
+        A little that is in journals stays there.
 
         Raises:
             Vanished, Damaged: A file cannot be read.
@@ -118,7 +121,8 @@ class Converted:
                 taken = ((part.segment.producer, left),)
                 news.append(_News(part._replace(taken=taken, whole=False), start or 0))
         tails = snapshot.tails
-        copy = self._copy_news(news, tails) if news or tails else None
+        many = news or sum(len(tail.lines) for tail in tails) > _LITTLE
+        copy = self._copy_news(news, tails) if many else None
         if copy is not None:
             every = tuple((producer, tuple(found)) for producer, found in copy.ranges.items())
             parts.append(Part(copy.segment, every))
