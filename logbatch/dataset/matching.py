@@ -201,8 +201,9 @@ class Matches:
             Vanished, Damaged: A file cannot be read.
             QueryError: It took too long.
         """
-        found = [self._range.within(each) for each in self._ranges_of_files()]
-        found = [each for each in (*found, *self._kept) if each.start < each.stop]
+        files = self._ranges_of_files() if self._search else ()
+        ranges = [*map(self._range.within, files), *self._kept]
+        found = [each for each in ranges if each.start < each.stop]
         if not found:
             return None
         whole = Range(min(each.start for each in found), max(each.stop for each in found))

@@ -10,7 +10,7 @@ import functools
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -212,8 +212,13 @@ def _read_parquet(part: Part, piece: Piece | None, schema: pa.Schema) -> pa.Tabl
 def read_tail(tail: Tail, schema: pa.Schema) -> pa.Table:
     """Make a table of what is taken from a journal."""
     found = tail.pieces()
-    tables = [_from_lines(b"\n".join([*ls, b""]), tail.producer, at, schema) for at, ls in found]
+    tables = [read_lines(ls, tail.producer, at, schema) for at, ls in found]
     return pa.concat_tables(tables)
+
+
+def read_lines(lines: Sequence[bytes], producer: str, first: int, schema: pa.Schema) -> pa.Table:
+    """Make a table of consecutive lines, each without its newline; a row of each."""
+    return _from_lines(b"\n".join([*lines, b""]), producer, first, schema)
 
 
 def _from_lines(lines: bytes, producer: str, first: int, schema: pa.Schema) -> pa.Table:

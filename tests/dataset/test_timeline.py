@@ -22,6 +22,7 @@ from logbatch.dataset.analysis.summary import Summary, Wanted, summarise
 from logbatch.dataset.analysis.timeline import LARGE, Bin, Timeline, page
 from logbatch.dataset.engine import Engine
 from logbatch.dataset.filter.language import Filter
+from logbatch.dataset.listing import Vanished
 from logbatch.dataset.stopping import Stopped, stopping
 from logbatch.epoch import to_microseconds
 from logbatch.identity import Ranges
@@ -140,6 +141,23 @@ def test_the_snapshot_stays(tmp_path: Path) -> None:
     view, rows = View(logs, ""), list(logs.rows(newest_first=True))
     publish_events(tmp_path, *(event(f"later {n}") for n in range(10)))
     assert_page(view, rows, 2, 5)
+
+
+def test_files_that_went_away(tmp_path: Path) -> None:
+    """Their records are found where they are now, by the same offsets."""
+    producer = publish_events(tmp_path, *(event(f"{n}") for n in range(20)))
+    publish_events(tmp_path, *(event(f"other {n}") for n in range(20)))
+    logs = Dataset(tmp_path)
+    view, rows = View(logs, ""), list(logs.rows(newest_first=True))
+    publish_events(tmp_path, event("later"))
+    logs.compact(older_than=0)
+    assert not list(tmp_path.glob(f"*/{producer}*"))
+    with pytest.raises(Vanished):
+        view.page(5, 20)
+    view.snapshot = view.source.snapshot().within(view.snapshot.covered)
+    assert_page(view, rows, 5, 20)
+    again = View(logs, "")
+    assert 41 == again.summary.total == logs.histogram().total
 
 
 @pytest.fixture(scope="module")

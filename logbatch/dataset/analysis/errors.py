@@ -210,7 +210,8 @@ def _gather(kinds: Kinds, counted: Sequence[Kind]) -> dict[str, _Group]:
 def _fingerprint(newest: Newest) -> Fingerprint:
     if newest.trace is not None:
         return of_exception(newest.type, newest.trace, newest.logger, newest.pathname)
-    return Fingerprint(of_template(newest.type, newest.logger, newest.text), (), None)
+    digest = of_template(newest.type, newest.logger, newest.text)
+    return Fingerprint(digest, newest.type, (), None)
 
 
 def _show(kinds: Kinds, groups: Sequence[_Group], wanted: Wanted) -> Iterator[ErrorGroup]:
@@ -226,7 +227,7 @@ def _show(kinds: Kinds, groups: Sequence[_Group], wanted: Wanted) -> Iterator[Er
             message = example["exception_message"]
         yield ErrorGroup(
             fingerprint=group.found.digest,
-            type=example["exception_type"],
+            type=group.found.type,
             message=message,
             frames=group.found.frames,
             culprit=group.found.culprit or _logged_at(example),

@@ -72,12 +72,14 @@ class Fingerprint(NamedTuple):
 
     Attributes:
         digest: The same for all errors of a kind; hexadecimal.
+        type: The exception's, as stored, or else as the stack trace has it.
         frames: File and function of the application's own frames, the outermost first; those of
             packages, or all, where none is.  Of an exception with others before it, its own.
         culprit: Where it arose, as `shop/web.py in handle`; None where nothing tells.
     """
 
     digest: str
+    type: str | None
     frames: tuple[Frame, ...]
     culprit: str | None
 
@@ -93,10 +95,10 @@ def of_exception(
         logger: That of the record.
         pathname: The file that the record was logged in.
     """
-    kind = _plain(kind)
+    given, kind = kind, _plain(kind)
     raised = read_traceback(trace)
     if not raised:
-        return Fingerprint(_digest("text", kind, _remains(trace)), (), None)
+        return Fingerprint(_digest("text", kind, _remains(trace)), given, (), None)
     main = next((each for each in reversed(raised) if not each.is_member), raised[-1])
     main.type = kind or main.type
     owner = min(_owner(path) for each in raised for path, _ in each.frames)
@@ -114,7 +116,7 @@ def of_exception(
     digest = _digest("exception", chain, sorted(members, key=repr))
     shown = own[raised.index(main)] or next(filter(None, reversed(own)))
     path, function = shown[-1]
-    return Fingerprint(digest, tuple(shown), _place(names.of(path), function))
+    return Fingerprint(digest, given or main.type, tuple(shown), _place(names.of(path), function))
 
 
 def of_template(kind: str | None, logger: str, text: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from logbatch.dataset.analysis import repeats
 from logbatch.dataset.analysis.fingerprints import VARIABLE
+from logbatch.dataset.analysis.tracebacks import CRASH, CRASHES
 from logbatch.dataset.filter.literals import among, quoted_text, quoted_time
 from logbatch.dataset.matching import Matches
 from logbatch.events.stacktrace import HEADER, STACK_HEADER
@@ -27,6 +28,7 @@ _REST = "#"  # what stands for a part of a text that varies
 _HAS_PLACES = r"%[-+#0-9.*]*[a-zA-Z(]|\{\w*\}"  # for arguments; else a text may hold values
 _PRINTED = quoted_text(  # frames, and the types of exceptions, in what Python printed
     r'(?m)^[ |]*(?:File "[^"\n]*", line [0-9]+[^\n]*|[A-Za-z_][\w.<>]*(?:: |:?$))'
+    rf"|^(?:{'|'.join(CRASHES)})[^\n]*"
 )
 _INDENTED = quoted_text(r"(?m)^[ \t]+[^\n]*")
 
@@ -38,7 +40,8 @@ THEN left(stacktrace, length(stacktrace) - length(exception_message)) ELSE stack
 # Lists are cast to texts: to join them takes twice as long as to find what is in them.
 _SHAPE = f"""
 CASE WHEN trace IS NULL THEN NULL
-WHEN contains(trace, {quoted_text(HEADER)}) THEN regexp_extract_all(trace, {_PRINTED})::VARCHAR
+WHEN contains(trace, {quoted_text(HEADER)}) OR contains(trace, {quoted_text(CRASH)})
+THEN regexp_extract_all(trace, {_PRINTED})::VARCHAR
 WHEN regexp_matches(trace, {_INDENTED})
 THEN regexp_replace(regexp_extract_all(trace, {_INDENTED})::VARCHAR, '[0-9]+', '{_REST}', 'g')
 ELSE regexp_replace(trace, '[0-9]+', '{_REST}', 'g') END

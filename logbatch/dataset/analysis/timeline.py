@@ -22,6 +22,7 @@ from logbatch.dataset.footers import FIXED
 from logbatch.dataset.matching import Matches
 from logbatch.dataset.snapshot import Snapshot
 from logbatch.dataset.source import Source
+from logbatch.dataset.tables import split
 from logbatch.epoch import FIRST
 from logbatch.storage.arrays import make_array
 from logbatch.storage.columns import COLUMNS
@@ -231,12 +232,8 @@ def _is_far(source: Source, snapshot: Snapshot, timeline: Timeline, window: Wind
     """Return whether many records that do not match are read to find a few that do."""
     if timeline.total > _FEW or not timeline.may_hold:
         return False
-    pieces = (
-        piece
-        for part in snapshot.parts
-        if part.segment.ext == "parquet" and source.knows(part)
-        for piece in source.footer(part).pieces
-    )
+    parquet, _ = split(snapshot.parts)
+    pieces = (piece for part in parquet for piece in source.footer(part).pieces)
     near = (each.rows for each in pieces if each.low < window.stop and each.high >= window.start)
     return sum(near) > _FAR
 

@@ -14,9 +14,9 @@ from functools import partial
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 
 from logbatch.dataset.marks import Mark
-from logbatch.dataset.rows import Row
 from logbatch.epoch import to_datetime
 from logbatch.errors import FilterError, LogbatchError
 from logbatch.server.viewer import pages, wire
@@ -110,7 +110,9 @@ class View:
                 group.create_task(self._count(pinned, asked))
             group.create_task(self._send_pages(pinned, asked))
             if self._look.follow:
-                group.create_task(self._follow(Following(asked, pinned.covered)))
+                group.create_task(
+                    self._follow(Following(asked, pinned.covered, self._look.columns))
+                )
 
     def _first(self, asked: Asked) -> tuple[Pinned, Statistics | None, bytes]:
         """Return where each record is, what is known already, and the first message."""
@@ -194,15 +196,15 @@ class View:
 
     # ------------------------------------------------------------------ what is new
 
-    def _told(self, rows: Sequence[Row] | None) -> None:
+    def _told(self, table: pa.Table | None) -> None:
         """Take what the poller tells, on its thread."""
-        self._loop.call_soon_threadsafe(self._keep, rows)
+        self._loop.call_soon_threadsafe(self._keep, table)
 
-    def _keep(self, rows: Sequence[Row] | None) -> None:
+    def _keep(self, table: pa.Table | None) -> None:
         try:
-            if rows is None:
+            if table is None:
                 raise Behind
-            self._inbox.put(rows)
+            self._inbox.put(table)
         except Behind:
             self._is_behind = True
         self._news.set()
@@ -224,8 +226,8 @@ class View:
                 self._outbox.put(message, self.generation)
                 await asyncio.sleep(max(0.0, began + EVERY - time.monotonic()))
 
-    def _append(self, following: Following, rows: Sequence[Row]) -> bytes | None:
-        found = following.look(rows)
+    def _append(self, following: Following, tables: Sequence[pa.Table]) -> bytes | None:
+        found = following.look(tables)
         if found is None:
             return None
         found["rows"] = wire.columnar(found["rows"], self._look.columns)

@@ -11,10 +11,8 @@ import { isRelative } from "./state.js";
 export function wireBar(events, state, { marks, range }) {
   byId("follow").addEventListener("click", () => events.toggleFollow());
   byId("resume").addEventListener("click", () => events.toggleFollow(true));
-  byId("facets-button").addEventListener("click", (event) => {
-    const open = byId("facets").classList.toggle("open");
-    event.currentTarget.setAttribute("aria-expanded", String(open));
-  });
+  byId("facets-button").addEventListener("click", () => openFacets(!byId("facets").classList.contains("open")));
+  byId("list").addEventListener("pointerdown", () => openFacets(false));
   byId("columns").addEventListener("click", async () => {
     const { openColumnMenu } = await import("./columnmenu.js");
     openColumnMenu(byId("columns"), state, events.fields);
@@ -25,6 +23,12 @@ export function wireBar(events, state, { marks, range }) {
   });
   state.addEventListener("change", ({ detail }) => detail.changed.has("to") && showLive(state));
   showLive(state);
+}
+
+/** Open the facets, or close them, where there is no room for them beside the list. @param {boolean} open */
+export function openFacets(open) {
+  byId("facets").classList.toggle("open", open);
+  byId("facets-button").setAttribute("aria-expanded", String(open));
 }
 
 /** What is over has nothing new to follow. */

@@ -30,7 +30,9 @@ export class Detail {
     this.#state = state;
     this.#close = close;
     this.#root.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") this.#close();
+      if (event.key !== "Escape") return;
+      event.stopPropagation();
+      this.#close();
     });
     state.addEventListener("change", ({ detail }) => {
       if (detail.changed.has("tz") && this.#row) this.#show(this.#row);

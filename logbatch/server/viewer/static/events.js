@@ -15,6 +15,7 @@ import { isRelative, resolveTime } from "./state.js";
 const ASKS_ANEW = new Set(["q", "from", "to", "cols"]); // parts of a view that the server must know of
 const GROWN = 0.25; // the histogram is made anew when it has become longer by so much
 const TOTAL_EVERY = 250; // milliseconds between two updates of live numbers
+const SETTLED = 2000; // before a view is asked for anew
 const RENEWED_EVERY = 15_000;
 const ANNOUNCE_AFTER = 1000;
 
@@ -34,6 +35,7 @@ export class Events extends EventTarget {
   #pausedAt = 0;
   #levelCounts = new Map();
   #waiting = null; // a first page that is shown when the numbers are there
+  #early = null; // what came live before the statistics, which do not count it
   #held = []; // what came live meanwhile
   #filling = false;
   #shownView = "";
@@ -103,6 +105,7 @@ export class Events extends EventTarget {
     on("rows", (message) => this.#rows(message));
     on("stats", ({ stats }) => this.#stats(stats));
     on("page", (message) => this.#waiting || this.store.page(message)); // what waits has other places
+    on("marks", ({ marks }) => this.#marks.tell(marks)); // they were not there when the statistics were
     on("append", (message) => this.#append(message));
     this.#state.addEventListener("change", ({ detail }) => this.#changed(detail.changed));
     this.list.addEventListener("follow", () => this.#followed());
@@ -192,6 +195,7 @@ export class Events extends EventTarget {
     const following = this.list.following;
     const cursor = this.#cursorKey();
     this.#waiting = null;
+    this.#early = message.stats ? null : [];
     this.store.reset(message);
     this.#live = 0;
     this.#pausedAt = 0;
@@ -221,10 +225,12 @@ export class Events extends EventTarget {
     this.#snapshot = histogram;
     this.#isCounted();
     if (histogram?.counts.length) this.histogram.show(histogram);
-    else this.histogram.clear(stats.total ? "" : "no events in this range");
+    else this.histogram.clear("no events");
     this.#range.cover(histogram?.counts.length ? { start: histogram.start, end: histogram.start + histogram.width * histogram.counts.length } : null);
     this.#marks.tell(stats.marks ?? []);
     this.facets.show(stats.facets);
+    for (const message of this.#early ?? []) this.#addCounts(message);
+    this.#early = null;
     this.#showNumbers();
     for (const message of this.#held.splice(0)) this.#append(message);
     if (!this.#isNew) return;
@@ -240,19 +246,26 @@ export class Events extends EventTarget {
     }
     this.store.append(message.rows, this.list.following);
     this.#live = message.total;
-    for (const [name, number, many] of message.levels) {
-      this.#levels.learn(name, number);
-      this.#levelCounts.set(name, (this.#levelCounts.get(name) ?? 0) + many);
-    }
+    this.#early?.push(message);
+    this.#addCounts(message);
     this.histogram.add(message.histogram);
-    this.facets.add(message.facets);
     this.#numbers.showSampled(message.sampled);
     this.#numbersTimer ||= setTimeout(() => {
       this.#numbersTimer = 0;
       this.#showNumbers();
-      }, TOTAL_EVERY);
+    }, TOTAL_EVERY);
     const limit = Math.max(10, GROWN * this.histogram.room);
-    if (this.list.following && this.histogram.grown > limit) this.open();
+    const isOld = Date.now() * 1000 - this.#opened > SETTLED * 1000;
+    const isCounted = this.#early === null; // else the numbers on their way would never come
+    if (this.list.following && isOld && isCounted && this.histogram.grown > limit) this.open();
+  }
+
+  #addCounts({ levels, facets }) {
+    for (const [name, number, many] of levels) {
+      this.#levels.learn(name, number);
+      this.#levelCounts.set(name, (this.#levelCounts.get(name) ?? 0) + many);
+    }
+    this.facets.add(facets);
   }
 
   #showNumbers() {
