@@ -176,7 +176,7 @@ def test_rows_and_facets_are_text(tabs: OpenTabs, server: View) -> None:
 
 def test_details_are_text(tabs: OpenTabs, server: View) -> None:
     """Of each event, with its context, exception and attributes unfolded."""
-    page = tabs(viewport={"width": 1600, "height": 1000}).open(f"{server.url}&q=levelno%3D40")
+    page = tabs(viewport={"width": 1600, "height": 1000}).open(f"{server.url}&q=lineno%3D1")
     expect(lines_of(page).last).to_be_visible()
     page.locator("#rows").focus()
     for _ in PAYLOADS:

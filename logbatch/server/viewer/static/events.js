@@ -150,16 +150,10 @@ export class Events extends EventTarget {
     this.goTo(keyOf(row), row.timestamp).finally(() => (this.#filling = false));
   }
 
-  /** There is nothing to show: the filter has a mistake. */
+  /** The filter has a mistake: what was shown before stays, but is not what was asked for. */
   fail() {
-    this.#shownView = "";
-    this.store.reset({ count: 0, rows: {}, more: false, total: 0 });
-    this.histogram.clear("");
-    this.facets.show([]);
-    this.#levelCounts.clear();
-    this.#total = this.#live = 0;
-    this.#showNumbers();
-    this.#numbers.showMistake();
+    this.#numbers.showMistake(this.store.end === this.store.first);
+    if (this.store.end === this.store.first) this.histogram.clear("");
   }
 
   #changed(changed) {
@@ -181,6 +175,7 @@ export class Events extends EventTarget {
     const isSame = shown === this.#shownView;
     this.#shownView = shown;
     this.dispatchEvent(new Event("told"));
+    this.#numbers.accept();
     if (isSame && !this.list.following && !message.stats) {
       this.#waiting = message; // what one reads stays where it is
       this.#held = [];
