@@ -218,9 +218,9 @@ def _is_package(directory: Sequence[str]) -> bool:
 
 def _find_root(raised: Sequence[Raised], logger: str, pathname: str | None) -> Sequence[str] | None:
     """Return the directory that modules are imported from, where something tells it."""
-    (path, function), *_ = next(each.frames for each in raised if each.frames)
-    if function == "<module>" and _owner(path) is Owner.APPLICATION:
-        return _parts(path)[:-1]  # nothing is below it, not even what runs a module by its name
+    for path, function in (next(iter(each.frames)) for each in raised if each.frames):
+        if function == "<module>" and _owner(path) is Owner.APPLICATION:
+            return _parts(path)[:-1]  # no other code ran it, not even what does so by its name
     parts = _parts(pathname or "")
     if not parts or _owner(pathname or "") is not Owner.APPLICATION:
         return None

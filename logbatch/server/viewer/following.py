@@ -15,7 +15,7 @@ import pyarrow.compute
 
 from logbatch.dataset.filter.comparisons import as_object, as_text, find
 from logbatch.dataset.footers import FIXED
-from logbatch.dataset.rows import Row, rows_of_table
+from logbatch.dataset.rows import rows_of_table
 from logbatch.epoch import FIRST
 from logbatch.identity import Ranges
 from logbatch.server.viewer.live import EVERY
@@ -35,6 +35,7 @@ _MOST = int(RATE * EVERY)
 _UNREAD = 10_000  # rows whose attributes wait to be counted
 _ROOM = 50_000  # rows that may wait to be looked at
 _COUNT: Any = [([], "count_all")]
+_ORDER: Any = [(name, "ascending") for name in ("timestamp", "producer", "sequence")]
 
 
 class Behind(Exception):
@@ -48,6 +49,9 @@ class Following:
         asked: What is shown.
         covered: Producer -> the sequences of those that were there before.
         columns: The columns of rows, or paths of attributes.
+
+    Attributes:
+        is_joined: Whether anybody began to log who did not before.
     """
 
     def __init__(self, asked: Asked, covered: Mapping[str, Ranges], columns: Sequence[str]) -> None:
@@ -55,6 +59,7 @@ class Following:
         self._covered = covered
         self._last = {name: max((b for _, b in r), default=-1) for name, r in covered.items()}
         self._columns = columns_for(columns)
+        self.is_joined = False
         self._bars: tuple[int, int] | None = None
         self._fields: Sequence[str] = FACETS
         self._unplaced: list[pa.Table] = []  # times and levels that have no bar yet
@@ -77,7 +82,7 @@ class Following:
         shown = _sample(found)
         sampled = {"shown": shown.num_rows, "of": found.num_rows}
         return {
-            "rows": self._rows(shown),
+            "rows": list(rows_of_table(shown, self._columns)),
             "total": self._total,
             "histogram": bars,
             "levels": [list(each) for each in _counted(found, "level", "levelno")],
@@ -85,18 +90,17 @@ class Following:
             "sampled": sampled if shown.num_rows < found.num_rows else None,
         }
 
-    def _rows(self, table: pa.Table) -> list[Row]:
-        keys: Any = [(name, "ascending") for name in ("timestamp", "producer", "sequence")]
-        return list(rows_of_table(table.sort_by(keys), self._columns))
-
     def _choose(self, tables: Sequence[pa.Table]) -> pa.Table:
         """Return the rows that match and were not there before, in the order of time."""
         chosen = [self._where.apply(self._leave_out(table)) for table in tables]
-        return pa.concat_tables([pa.Table.from_batches([], FIXED), *chosen])
+        return pa.concat_tables([pa.Table.from_batches([], FIXED), *chosen]).sort_by(_ORDER)
 
     def _leave_out(self, table: pa.Table) -> pa.Table:
         """Leave out what was there before."""
         firsts = table.group_by("producer").aggregate([("sequence", "min")]).to_pylist()
+        joined = {row["producer"] for row in firsts} - self._last.keys()
+        self._last |= dict.fromkeys(joined, -1)
+        self.is_joined = self.is_joined or bool(joined)
         if all(row["sequence_min"] > self._last.get(row["producer"], -1) for row in firsts):
             return table
         names: list[Any] = table.column("producer").to_pylist()
