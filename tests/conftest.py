@@ -39,6 +39,21 @@ _PREFIXES = ("LOGBATCH_", "OTEL_", "XDG_")
 _COLOURS = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS")
 _GRACE = 20.0  # seconds that a thread which was told to end has left to do so
 
+_MEMORY = "/dev/shm"  # where Linux keeps files in memory
+_ROOM = 2 << 30  # bytes that must be free there; tests take a tenth of it at a time
+
+
+def pytest_configure() -> None:
+    """Keep the files of tests in memory, if there is room and nobody has named another place.
+
+    To write thousands of small files to a disk, each at once, is a tenth of the time tests take.
+    """
+    if "TMPDIR" not in os.environ and os.access(_MEMORY, os.W_OK):
+        system = os.statvfs(_MEMORY)
+        may_run = not system.f_flag & os.ST_NOEXEC
+        if may_run and system.f_bavail * system.f_frsize >= _ROOM:
+            os.environ["TMPDIR"] = tempfile.tempdir = _MEMORY
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
