@@ -27,8 +27,14 @@ from logbatch.transports.base import Batch, Receipt, Transport
 from logbatch.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from logbatch.dataset.analysis.errors import ErrorGroup, ErrorGroups
+    from logbatch.dataset.analysis.facets import Facet
+    from logbatch.dataset.analysis.histogram import Histogram
+    from logbatch.dataset.analysis.patterns import Pattern, Patterns
     from logbatch.dataset.filter.language import Filter
+    from logbatch.dataset.marks import Mark
     from logbatch.dataset.reader import Dataset
+    from logbatch.dataset.reports import ProcessReport, ReportInterval
 
 __all__ = [
     "Batch",
@@ -39,14 +45,23 @@ __all__ = [
     "DatasetError",
     "DatasetWarning",
     "DeniedError",
+    "ErrorGroup",
+    "ErrorGroups",
+    "Facet",
     "Filter",
     "FilterError",
+    "Histogram",
     "LogbatchError",
+    "Mark",
     "Options",
+    "Pattern",
+    "Patterns",
+    "ProcessReport",
     "QueryError",
     "Ranges",
     "Receipt",
     "RejectedError",
+    "ReportInterval",
     "Stats",
     "TemporaryError",
     "Transport",
@@ -61,10 +76,34 @@ def __getattr__(name: str) -> Any:
         from logbatch.dataset.reader import Dataset
 
         return Dataset
+    if name == "Facet":
+        from logbatch.dataset.analysis.facets import Facet
+
+        return Facet
+    if name == "Histogram":
+        from logbatch.dataset.analysis.histogram import Histogram
+
+        return Histogram
     if name == "Filter":
         from logbatch.dataset.filter.language import Filter
 
         return Filter
+    if name in ("ErrorGroup", "ErrorGroups"):
+        from logbatch.dataset.analysis import errors
+
+        return getattr(errors, name)
+    if name in ("Pattern", "Patterns"):
+        from logbatch.dataset.analysis import patterns
+
+        return getattr(patterns, name)
+    if name == "Mark":
+        from logbatch.dataset.marks import Mark
+
+        return Mark
+    if name in ("ProcessReport", "ReportInterval"):
+        from logbatch.dataset import reports
+
+        return getattr(reports, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -212,10 +212,15 @@ def append_lines(path: Path, lines: bytes) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[int]:
+def replacing(path: Path, *, sync: bool = True) -> Iterator[int]:
     """Have a file written that appears at once and whole, in the place of one of this name.
 
     `sync_directory` is left to the caller.
+
+    Args:
+        path: The file.
+        sync: Whether it must be on the disk before it gets its name; a power failure may leave an
+            empty one otherwise.
 
     Yields:
         The descriptor of a private temporary file, which is renamed at the end of the block.
@@ -229,7 +234,8 @@ def replacing(path: Path) -> Iterator[int]:
         try:
             lock_file(descriptor)  # so that it is not taken for that of a dead process
             yield descriptor
-            sync_file(descriptor)
+            if sync:
+                sync_file(descriptor)
         finally:
             os.close(descriptor)
         os.rename(temporary, path)

@@ -71,6 +71,8 @@ class BatchHandler(Frontend, logging.Handler):  # type: ignore[misc]  # flush an
             Default none.
         collapse_repeats: Store a run of identical events as the first one and a count.  A process
             that is killed loses the count since it was last stored.  Default False.
+        report: Write `stats()` beside the journal once a second when it has changed, for whoever
+            looks at the directory.  Default True.
         on_error: A function of (kind, text, exception or None), called when something goes wrong,
             on the thread where it does.  What it raises is ignored.  Default None.
 

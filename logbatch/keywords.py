@@ -38,6 +38,7 @@ class Options(TypedDict, total=False):
     redact: str | Sequence[str] | Set[str]
     redact_patterns: str | Sequence[str | re.Pattern[str]]
     collapse_repeats: bool
+    report: bool
     on_error: OnError | None
 
     # Of files, and of HTTP too.

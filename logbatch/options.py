@@ -52,6 +52,7 @@ class BatchOptions:
     redact: tuple[str, ...] = ()
     redact_patterns: tuple[re.Pattern[str], ...] = ()
     collapse_repeats: bool = False
+    report: bool = True
     on_error: OnError | None = None
 
     def __post_init__(self) -> None:
@@ -299,6 +300,7 @@ _RULES: dict[str, Callable[[str, Any], Any]] = {
     "redact": _names,
     "redact_patterns": _patterns,
     "collapse_repeats": switch,
+    "report": switch,
     "on_error": _callable,
 }
 

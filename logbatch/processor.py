@@ -43,7 +43,8 @@ class BatchProcessor(Frontend):
             max_journal_bytes (1 GiB), max_value_bytes (1 MiB);
             words: flush_level ("ERROR"), durability ("process"), when_full ("drop_newest"),
             objects ("repr");
-            service, host, redact, redact_patterns, collapse_repeats (False), on_error;
+            service, host, redact, redact_patterns, collapse_repeats (False), report (True),
+            on_error;
             files: compression (Parquet "zstd", JSON Lines "none"), rotate_bytes (128 MiB),
             rotate_seconds (86,400), compact (True), compact_share (0.1), compact_bytes (32 MiB),
             retain_age, retain_bytes;

@@ -50,6 +50,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "redact": (),
         "redact_patterns": (),
         "collapse_repeats": False,
+        "report": True,
         "on_error": None,
     }
 

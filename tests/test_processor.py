@@ -143,4 +143,4 @@ structlog.get_logger().info("hello", n=1)
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
     assert ["hello"] == logbatch.Dataset(tmp_path / "logs").to_table()["message"].to_pylist()
-    assert [] == list((tmp_path / "logs" / ".journal").iterdir())
+    assert ["reports"] == [path.name for path in (tmp_path / "logs" / ".journal").iterdir()]

@@ -11,8 +11,10 @@ import logbatch
 NAMES = [
     *("Batch", "BatchHandler", "BatchProcessor", "BatchUnsupportedError"),
     *("Dataset", "DatasetError", "DatasetWarning", "DeniedError"),
-    *("Filter", "FilterError", "LogbatchError", "Options", "QueryError", "Ranges", "Receipt"),
-    *("RejectedError", "Stats", "TemporaryError", "Transport", "TransportError"),
+    *("ErrorGroup", "ErrorGroups", "Facet", "Filter", "FilterError", "Histogram"),
+    *("LogbatchError", "Mark", "Options", "Pattern", "Patterns", "ProcessReport"),
+    *("QueryError", "Ranges", "Receipt"),
+    *("RejectedError", "ReportInterval", "Stats", "TemporaryError", "Transport", "TransportError"),
     *("__version__", "attach"),
 ]
 

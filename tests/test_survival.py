@@ -85,8 +85,7 @@ def test_nothing_is_lost_and_nothing_twice(
     assert 0 == recovered.left
     if way in CLEAN:
         assert 0 == recovered.events
-    left = [path.name for path in (tmp_path / "logs" / ".journal").glob("*")]
-    assert [] == left
+    assert {"reports"} >= set(os.listdir(tmp_path / "logs" / ".journal"))
     kept = [row["attributes"]["n"] for row in Dataset(tmp_path / "logs").rows()]
     assert list(range(RECORDS)) == sorted(kept)
     assert verify(tmp_path / "logs").ok
@@ -119,7 +118,7 @@ def test_nothing_is_lost_and_nothing_twice_in_sqlite(tmp_path: Path, way: str, m
     assert 0 == recovered.left
     if way in CLEAN:
         assert 0 == recovered.events
-    assert [] == list((tmp_path / ".logs.db.journal").iterdir())
+    assert ["reports"] == os.listdir(tmp_path / ".logs.db.journal")
     with closing(sqlite3.connect(tmp_path / "logs.db")) as connection:
         found = connection.execute("SELECT json_extract(attributes, '$.n') FROM events")
         assert list(range(RECORDS)) == sorted(n for (n,) in found)

@@ -17,9 +17,10 @@ from logbatch.batching.counters import Counters
 from logbatch.batching.delivery import Delivery, delivering
 from logbatch.batching.flusher import Flusher
 from logbatch.batching.inbox import Inbox, Request
-from logbatch.batching.left import describe_left
-from logbatch.batching.lifetime import process
+from logbatch.batching.left import describe_left, describe_loss
+from logbatch.batching.lifetime import Patience, process
 from logbatch.batching.repeats import Collapser
+from logbatch.batching.reports import Reporter
 from logbatch.batching.session import FAR, Session, Tally
 from logbatch.batching.takeover import Takeover
 from logbatch.batching.triggers import FLOWING
@@ -37,16 +38,6 @@ from logbatch.transports.base import BaseTransport, journal_directory
 from logbatch.trouble import Trouble, describe
 
 _POLL = 0.01  # seconds between two looks for room, when a caller waits for it
-
-_FULL = (
-    "the journal is full (max_journal_bytes) of events that the destination has not accepted: {}"
-    " events are lost until it accepts some; stats().dropped counts them; check the destination"
-)
-_NO_FILE = (
-    "cannot create a journal file in {}, and the buffer in memory is full: new events are lost"
-    " until a file can be created or the destination accepts some; stats().dropped counts them;"
-    " free disk space or fix permissions"
-)
 
 
 class Batcher:
@@ -115,13 +106,18 @@ class Batcher:
             self._trouble,
             self._clock,
         )
-        self._worker = Worker(self._flusher, self._inbox, transport, self._trouble, self._clock)
+        self._reporter = self._make_reporter()
+        self._worker = Worker(
+            self._flusher, self._inbox, transport, self._reporter, self._trouble, self._clock
+        )
         # Written under `_lock` by any thread.  `_session`, the current one, is read without it.
         self._lock = RLock()
         self._sessions: list[Session] = []  # all that are not yet in `_past`, the current one too
         self._past = Tally()
         self._left: list[Left] = []  # of those in `_past`
         self._session = self._new_session()
+        # Written by who waits; read by any.
+        self._waited = Patience(options.close_timeout, self._clock())
 
     def _make_redactor(self) -> Redactor | None:
         options = self.options
@@ -140,6 +136,11 @@ class Batcher:
             self._clock,
         )
 
+    def _make_reporter(self) -> Reporter | None:
+        if not self.options.report or self.directory is None:
+            return None
+        return Reporter(self.directory, self.transport, self.options, self.stats, self._clock)
+
     def _new_session(self) -> Session:
         session = Session(
             Journal(
@@ -152,6 +153,8 @@ class Batcher:
             )
         )
         self._sessions.append(session)
+        if self._reporter is not None:
+            self._reporter.begin(session)
         return session
 
     # ------------------------------------------------------------------ the caller's side
@@ -232,7 +235,7 @@ class Batcher:
                     continue
                 unreported = session.drop_newest(str(full))
                 if unreported == 1:
-                    self._trouble.say("dropped", self._describe_loss(str(full)))
+                    self._trouble.say("dropped", describe_loss(str(full), self.directory))
                 if unreported:
                     return None
 
@@ -242,7 +245,9 @@ class Batcher:
             self._inbox.full = True
             self._wake(session, 0)
         if self.options.when_full == "drop_oldest" and session.drop_oldest("journal full"):
-            self._trouble.say("dropped", _FULL.format("the oldest"))
+            self._trouble.say(
+                "dropped", describe_loss("journal full", self.directory, "the oldest")
+            )
             return True
         if self.options.when_full == "block" and self._clock() < deadline:
             if self._worker.is_inside():
@@ -250,11 +255,6 @@ class Batcher:
             time.sleep(_POLL)
             return True
         return False
-
-    def _describe_loss(self, reason: str) -> str:
-        if reason == "no journal file":
-            return _NO_FILE.format(self.directory)
-        return _FULL.format("new")
 
     def _replace(self, ended: Session) -> None:
         """Begin the next session, unless somebody has."""
@@ -339,13 +339,17 @@ class Batcher:
 
     def _patience(self, timeout: float | None) -> float:
         timeout = self.options.close_timeout if timeout is None else max(timeout, 0.0)
-        return process.limit(timeout)
+        return process.limit(min(timeout, self.patience()) if process.ending else timeout)
+
+    def patience(self) -> float:
+        """Return how many seconds the end of the process may wait for what is left."""
+        return self._waited.left(self._clock())
 
     def _wait_for(self, requests: list[Request], timeout: float) -> bool:
         waiting = [request for request in requests if not request.look()]
         if not waiting:
             return True
-        started = self._clock()
+        started, sent = self._clock(), self._counters.batches
         self._inbox.ask(waiting)
         try:
             if self._worker.start():
@@ -355,12 +359,15 @@ class Batcher:
                 self._worker.drain(timeout)
         finally:
             self._inbox.withdraw(waiting)
-            process.spend(self._clock() - started)
+            now = self._clock()
+            process.spend(now - started)
+            self._waited.note(started, now, in_vain=self._counters.batches == sent)
         return all(request.look() for request in waiting)
 
     def leave_to_others(self) -> None:
         """Give up what could not be delivered, where no thread goes on trying."""
         self._worker.leave_to_others()
+        self._inbox.wake()  # the thread has nothing to do any more, and ends
 
     def report_left(self) -> None:
         """Report, when the process ends, where events are that could not be delivered."""

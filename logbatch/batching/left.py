@@ -1,4 +1,4 @@
-"""What is said, when a process ends, of events that could not be delivered."""
+"""What is said of events that find no room, and, when a process ends, of those that are left."""
 
 from __future__ import annotations
 
@@ -7,6 +7,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from logbatch.journal import Left
+
+_FULL = (
+    "the journal is full (max_journal_bytes) of events that the destination has not accepted: {}"
+    " events are lost until it accepts some; stats().dropped counts them; check the destination"
+)
+_NO_FILE = (
+    "cannot create a journal file in {}, and the buffer in memory is full: new events are lost"
+    " until a file can be created or the destination accepts some; stats().dropped counts them;"
+    " free disk space or fix permissions"
+)
+
+
+def describe_loss(reason: str, directory: Path | None, which: str = "new") -> str:
+    """Describe why events are lost, and until when.
+
+    Args:
+        reason: As `JournalFull` says it.
+        directory: Where journals are.
+        which: Of the events.
+    """
+    if reason == "no journal file":
+        return _NO_FILE.format(directory)
+    return _FULL.format(which)
 
 
 def describe_left(left: Sequence[Left], directory: Path | None) -> str | None:

@@ -12,7 +12,6 @@ from typing import Protocol
 from logbatch import forks
 from logbatch.forks import call_in_child, is_importing
 from logbatch.native import sleep
-from logbatch.options import BatchOptions
 
 WHILE_CONFIGURED = 0.1  # seconds waited at the most while `logging` is configured
 BEFORE_FORK = 5.0  # seconds that forks wait at the most for one import, or for Arrow
@@ -22,7 +21,8 @@ _LOOK = 0.002  # seconds between two looks whether that is at its end
 class Lasting(Protocol):
     """What is closed at the end, and starts afresh in a forked child."""
 
-    options: BatchOptions
+    def patience(self) -> float:
+        """Return how many seconds the end may wait for it."""
 
     def retire(self) -> None:
         """Begin to close, without waiting."""
@@ -38,6 +38,31 @@ class Lasting(Protocol):
 
     def after_fork(self) -> None:
         """Start afresh in a forked child."""
+
+
+class Patience:
+    """How long the end of the process may wait for one destination.
+
+    Where somebody has just waited and it accepted nothing, that is not waited for once more.
+
+    Args:
+        longest: Seconds, where nobody has.
+        now: The time, in seconds that only go forward.
+    """
+
+    def __init__(self, longest: float, now: float) -> None:
+        self._longest = longest
+        self._state = (longest, now)  # what was left, and when
+
+    def left(self, now: float) -> float:
+        """Return how many seconds may be waited."""
+        left, then = self._state
+        return min(left + now - then, self._longest)
+
+    def note(self, started: float, now: float, *, in_vain: bool) -> None:
+        """Note that somebody waited, and whether nothing was accepted meanwhile."""
+        left = self.left(started) - (now - started) if in_vain else self._longest
+        self._state = (max(left, 0.0), now)
 
 
 class Lifetime:
@@ -83,7 +108,7 @@ class Lifetime:
 
         `logging.shutdown` runs after every other function of atexit, and closes what is made here.
         """
-        self._patience = max((each.options.close_timeout for each in self.live()), default=0.0)
+        self._patience = max((each.patience() for each in self.live()), default=0.0)
         self.ending = True
         self.close_all()
         self._last_call = _LastCall(self)

@@ -24,6 +24,7 @@ from logbatch import forks
 from logbatch.batching.flusher import Flusher
 from logbatch.batching.inbox import Inbox
 from logbatch.batching.lifetime import process
+from logbatch.batching.reports import Reporter
 from logbatch.native import RLock, get_ident, start_thread
 from logbatch.transports.base import BaseTransport
 from logbatch.trouble import Trouble, describe
@@ -39,6 +40,7 @@ class Worker:
         flusher: Whose steps are run.
         inbox: Where callers leave what they want.
         transport: The destination.
+        reporter: What tells others how it goes; None where nothing does.
         trouble: Where failures are reported.
         clock: Seconds that only go forward.
 
@@ -52,12 +54,14 @@ class Worker:
         flusher: Flusher,
         inbox: Inbox,
         transport: BaseTransport,
+        reporter: Reporter | None,
         trouble: Trouble,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._flusher = flusher
         self._inbox = inbox
         self._transport = transport
+        self._reporter = reporter
         self._trouble = trouble
         self._clock = clock
         # Written under `_starting`, and by the thread itself as it ends; read by any.
@@ -124,7 +128,8 @@ class Worker:
                 with forks.holding_off():
                     self._transport.import_libraries()
                 self._has_imported = True
-            return self._flusher.step()
+            wait = self._flusher.step()
+            return wait if self._reporter is None else min(wait, self._reporter.step())
         except BaseException as error:
             text = f"internal error while delivering: {describe(error)}"
             fate = f"the events are kept; retrying in {_RETRY:.0f} s; report a bug if it goes on"
@@ -172,3 +177,5 @@ class Worker:
         """Give up what could not be delivered: it stays in the journal for the next process."""
         with self._working:
             self._flusher.leave_to_others()
+            if self._reporter is not None:
+                self._reporter.step()

@@ -2,84 +2,37 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 
 from logbatch.batching.batcher import Batcher
 from logbatch.capture.convert import Converter
+from logbatch.capture.description import Description, Ending
 from logbatch.capture.places import spools_of
-from logbatch.capture.recording import Ending, Recording
+from logbatch.capture.recording import Recording
 from logbatch.capture.spool import (
     find_spools,
-    read_marks,
     read_owner,
+    read_taken,
     remove_spool,
     taking_over,
 )
-from logbatch.disk import publish
 from logbatch.errors import LogbatchError
 from logbatch.events.event import LineEncoder
 from logbatch.handler import make_batcher
 from logbatch.identity import is_producer
-from logbatch.storage.executions import Execution, Executions
+from logbatch.keywords import Options
+from logbatch.storage.executions import Executions
 from logbatch.transports.base import BaseTransport
 from logbatch.transports.directory import DirectoryTransport
 
-_FILE = "run.json"
+Open = Callable[[Mapping[str, Any]], tuple[Batcher, LineEncoder]]
+"""Makes what takes events, and what encodes them, with options of a handler."""
 
-Open = Callable[[], tuple[Batcher, LineEncoder]]
 Report = Callable[[str, str], object]
-
-
-class Description(msgspec.Struct, frozen=True, kw_only=True):
-    """What must be known of a run to go on with it: `run.json` in its spool.
-
-    Attributes:
-        run_id: The run.
-        command: What is run, as one would type it in a shell.
-        started_at: When it began, in seconds since the epoch.
-        host: The machine.
-        pid: The process that was started.
-        producers: Under which its events go out, the newest last.
-        rows: The file of the record of runs; None where there is none.
-        keep_output: Whether that has the output, too.
-        progress: Regular expressions that find progress.
-    """
-
-    run_id: str
-    command: str
-    started_at: float
-    host: str
-    pid: int
-    producers: tuple[str, ...] = ()
-    rows: str | None = None
-    keep_output: bool = True
-    progress: tuple[str, ...] = ()
-
-    def write(self, spool: Path) -> None:
-        """Write it into a spool.
-
-        Raises:
-            OSError: The disk does not take it.
-        """
-        publish(spool / _FILE, [msgspec.json.encode(self)])
-
-    @classmethod
-    def read(cls, spool: Path) -> Description:
-        """Read it from a spool.
-
-        Raises:
-            ValueError: It is damaged.
-            OSError: It cannot be read.
-        """
-        return msgspec.json.decode((spool / _FILE).read_bytes(), type=cls)
-
-    def execution(self) -> Execution:
-        """Return the run as the record of runs has it."""
-        return Execution(self.run_id, self.command, self.started_at, self.host, self.pid)
 
 
 class Known(msgspec.Struct):
@@ -101,14 +54,14 @@ def finish_lost_runs(transport: BaseTransport, open_batcher: Open, report: Repor
 
     Args:
         transport: The destination of their events.
-        open_batcher: Returns what takes events, and what encodes them.
+        open_batcher: Makes what takes them.
         report: Called (kind, text) where something goes wrong.
 
     Returns:
         How many were finished.
     """
-    spools = find_spools(spools_of(transport)).values()
-    return sum(_finish(spool, transport, open_batcher, report) for spool in spools)
+    finisher = _Finisher(transport, open_batcher, report)
+    return sum(map(finisher.finish, find_spools(spools_of(transport)).values()))
 
 
 def recover_runs(transport: BaseTransport, report: Report) -> int:
@@ -118,72 +71,91 @@ def recover_runs(transport: BaseTransport, report: Report) -> int:
         transport: The destination.
         report: Called (kind, text) where something goes wrong.
     """
-    return finish_lost_runs(transport, lambda: make_batcher(transport, None, {}), report)
+
+    def open_batcher(options: Mapping[str, Any]) -> tuple[Batcher, LineEncoder]:
+        return make_batcher(transport, None, cast(Options, options))
+
+    return finish_lost_runs(transport, open_batcher, report)
 
 
-def _finish(spool: Path, transport: BaseTransport, open_batcher: Open, report: Report) -> bool:
-    with taking_over(spool) as ours:
-        if not ours:
-            return False
+class _Finisher:
+    """Finishes runs, one after the other."""
+
+    def __init__(self, transport: BaseTransport, open_batcher: Open, report: Report) -> None:
+        self._transport = transport
+        self._open_batcher = open_batcher
+        self._report = report
+        self._is_away = False
+
+    def finish(self, spool: Path) -> bool:
+        """Finish a run, if its process died; return whether it was."""
+        with taking_over(spool) as ours:
+            if not ours:
+                return False
+            try:
+                run = Description.read(spool)
+                if not is_producer(run.run_id):
+                    raise ValueError("it names no run")
+                batcher, encoder = self._open_batcher(run.making.options())
+            except FileNotFoundError:  # nothing was read yet
+                remove_spool(spool)
+                return False
+            except (ValueError, OSError) as error:
+                self._report("spool", f"cannot finish the run in {spool}: {error}")
+                return False
+            try:
+                finished = self._go_on(spool, run, batcher, encoder)
+            except (LogbatchError, OSError) as error:
+                self._report("spool", f"cannot finish the run in {spool}: {error}")
+                finished = False
+            finally:
+                closed = self._close(batcher)
+            finished = finished and (closed or batcher.directory is not None)
+            if finished:
+                remove_spool(spool)
+            return finished
+
+    def _close(self, batcher: Batcher) -> bool:
+        """Deliver the events; what is away is waited for once, and not for each run."""
+        closed = batcher.close(0.0 if self._is_away else None)
+        if not closed and batcher.directory is not None:
+            self._is_away = True
+            batcher.leave_to_others()
+        return closed
+
+    def _go_on(self, spool: Path, run: Description, batcher: Batcher, encoder: LineEncoder) -> bool:
+        known, taken = find_known(self._transport, run), read_taken(spool)
+        run = msgspec.structs.replace(run, producers=(*run.producers, batcher.producer))
+        run.write(spool)
+        converter = Converter(
+            encoder,
+            run.run_id,
+            run.command,
+            run.pid,
+            progress=run.progress,
+            starts=taken.marks,
+            after={name: max(line, known.lines.get(name, 0)) for name, line in taken.after.items()},
+        )
+        rows = None
+        if run.rows is not None:
+            rows = Executions(Path(run.rows), inline_bytes=run.inline_bytes)
+        recording = Recording(
+            spool,
+            run.execution(),
+            converter,
+            encoder,
+            batcher,
+            rows,
+            owner=read_owner(spool),
+            keep_output=run.keep_output,
+            report=self._report,
+            is_finished=True,
+            is_told=known.ended,
+        )
         try:
-            run = Description.read(spool)
-            if not is_producer(run.run_id):
-                raise ValueError("it names no run")
-        except FileNotFoundError:  # nothing was read yet
-            remove_spool(spool)
-            return False
-        except (ValueError, OSError) as error:
-            report("spool", f"cannot finish the run in {spool}: {error}")
-            return False
-        batcher, encoder = open_batcher()
-        try:
-            known = find_known(transport, run)
-            run = msgspec.structs.replace(run, producers=(*run.producers, batcher.producer))
-            run.write(spool)
-            finished = _go_on(spool, run, known, batcher, encoder, report)
-        except (LogbatchError, OSError) as error:
-            report("spool", f"cannot finish the run in {spool}: {error}")
-            return False
+            return recording.finish(Ending.read(spool) or Ending(code=known.code))
         finally:
-            closed = batcher.close()
-        if finished and (closed or batcher.directory is not None):
-            remove_spool(spool)
-        return finished
-
-
-def _go_on(
-    spool: Path,
-    run: Description,
-    known: Known,
-    batcher: Batcher,
-    encoder: LineEncoder,
-    report: Report,
-) -> bool:
-    converter = Converter(
-        encoder,
-        run.run_id,
-        run.command,
-        run.pid,
-        progress=run.progress,
-        starts=read_marks(spool),
-        after=known.lines,
-    )
-    recording = Recording(
-        spool,
-        run.execution(),
-        converter,
-        encoder,
-        batcher,
-        Executions(Path(run.rows)) if run.rows is not None else None,
-        owner=read_owner(spool),
-        keep_output=run.keep_output,
-        report=report,
-        is_finished=True,
-    )
-    try:
-        return recording.finish(Ending(time.time(), known.code), is_told=known.ended)
-    finally:
-        recording.close()
+            recording.close()
 
 
 def find_known(transport: BaseTransport, run: Description) -> Known:

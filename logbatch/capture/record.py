@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,11 +11,11 @@ import msgspec
 from logbatch.batching.batcher import Batcher
 from logbatch.capture.child import Child
 from logbatch.capture.convert import Converter
-from logbatch.capture.lost import Description
+from logbatch.capture.description import Description, Ending
 from logbatch.capture.places import spools_of
 from logbatch.capture.pump import Pump
 from logbatch.capture.recorder import Recorder
-from logbatch.capture.recording import Ending, Recording
+from logbatch.capture.recording import Recording
 from logbatch.capture.spool import Spool, remove_spool, spool_directory
 from logbatch.errors import LogbatchError
 from logbatch.events.event import LineEncoder
@@ -29,7 +30,6 @@ class RunRecord:
         make_converter: Returns what makes events of the output of a process.
         encoder: Encodes events.
         batcher: Takes them.
-        inline_bytes: How much of each stream stands in the row of the run.
         on_progress: Called with each new text of progress.
 
     Raises:
@@ -42,14 +42,12 @@ class RunRecord:
         make_converter: Callable[[int], Converter],
         encoder: LineEncoder,
         batcher: Batcher,
-        inline_bytes: int,
         on_progress: Callable[[str], object] | None,
     ) -> None:
         self._run = run
         self._make_converter = make_converter
         self._encoder = encoder
         self._batcher = batcher
-        self._inline_bytes = inline_bytes
         self._on_progress = on_progress
         self._begun: tuple[Recording, Recorder] | None = None
         self._lost = 0
@@ -88,7 +86,7 @@ class RunRecord:
                 self._make_converter(pid),
                 self._encoder,
                 self._batcher,
-                None if rows is None else Executions(rows, inline_bytes=self._inline_bytes),
+                None if rows is None else Executions(rows, inline_bytes=run.inline_bytes),
                 keep_output=run.keep_output,
                 report=self._batcher.report,
             )
@@ -134,9 +132,12 @@ class RunRecord:
             KeyboardInterrupt: Somebody does not want to wait for that; the rest stays.
         """
         recording, recorder = self._begin(0)
+        ending = ending._replace(lost=self._lost)
+        with contextlib.suppress(OSError):  # without it, it counts as lost if we are killed now
+            ending.write(self._spool.directory)
         stored = False
         try:
-            stored = recorder.finish(ending._replace(lost=self._lost)) and self._deliver()
+            stored = recorder.finish(ending) and self._deliver()
         finally:
             if stored:
                 remove_spool(self._spool.directory)

@@ -6,7 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from logbatch.capture.recording import Ending, Recording
+from logbatch.capture.description import Ending
+from logbatch.capture.recording import Recording
 from logbatch.trouble import describe
 
 _SHORT = 0.05  # seconds until the next look, while something waits for its time

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import msgspec
 
 from logbatch.batching.batcher import Batcher
 from logbatch.capture.chunk import STREAMS, Chunk
 from logbatch.capture.convert import Converter, Made
-from logbatch.capture.spool import Mark, MarksFile, SpoolReader
+from logbatch.capture.description import Ending
+from logbatch.capture.spool import Mark, SpoolReader, Taken, TakenFile
 from logbatch.capture.structured import Level
 from logbatch.errors import TemporaryError
 from logbatch.events.event import LineEncoder
@@ -35,6 +40,7 @@ _ROWS_LINES = 100  # lines that do not
 _PROGRESS_EVERY = 0.1  # seconds
 _RETRY = 0.25  # seconds until a row is tried again
 _SYNC_EVERY = 1.0  # seconds
+_SIGN_EVERY = 10.0  # seconds between two signs of life of a command that prints nothing
 _HELD = 256 << 20  # bytes of the spool that a line without an end may hold
 _BACKLOG = 64 << 20  # bytes of events that wait: what comes later waits in the spool
 _AT_ONCE = 1 << 30  # a level that no batch waits with
@@ -48,22 +54,6 @@ class _Piece(NamedTuple):
 
     position: int
     behind: int
-
-
-class Ending(NamedTuple):
-    """How a run ended.
-
-    Attributes:
-        at: When, in seconds since the epoch.
-        code: Its exit status, -n where signal n ended it; None where nobody knows.
-        seconds: How long it took; None where nobody knows.
-        lost: How many bytes of its output could not be kept.
-    """
-
-    at: float
-    code: int | None
-    seconds: float | None = None
-    lost: int = 0
 
 
 class Recording:
@@ -80,6 +70,7 @@ class Recording:
         keep_output: Whether the rows have the output, too.
         report: Called (kind, text) where something goes wrong.
         is_finished: Whether nobody fills the spool any more.
+        is_told: Whether there is known to be an event that says how the run ended.
     """
 
     def __init__(
@@ -95,6 +86,7 @@ class Recording:
         keep_output: bool = True,
         report: Callable[[str, str], object],
         is_finished: bool = False,
+        is_told: bool = False,
     ) -> None:
         self.converter = converter
         self.sizes = dict.fromkeys(STREAMS, 0)
@@ -107,14 +99,19 @@ class Recording:
         self._keep_output = keep_output and executions is not None
         self._report = report
         self._reader = SpoolReader(spool, is_finished=is_finished)
-        self._marks = MarksFile(spool)
+        self._notes = TakenFile(spool)
+        before = self._notes.read()
+        self._marks = before.marks
+        self._after = dict(before.after)  # the last line of each stream of which there are events
+        self._is_told = before.is_told or is_told
         self._pending: list[Made] = []  # events for which there was no room yet
         self._outstanding: dict[str, deque[_Piece]] = {stream: deque() for stream in STREAMS}
         # Positions in the spool.
         self._events_at = 0
         self._rows_at = 0
-        self._freed_at = 0
         # When there was something last, in seconds since the epoch.
+        self._seen = max(before.seen, run.started_at)
+        self._noted = self._seen
         self._rows_time = 0.0
         self._rows_lines = 0
         self._synced_time = 0.0
@@ -137,6 +134,9 @@ class Recording:
             now: Seconds since the epoch.
         """
         took = self._take_events(now)
+        self._seen = now
+        if not 0 <= now - self._noted < _SIGN_EVERY:
+            self._note()
         if self._rows_are_due(now):
             took = self._take_rows(now) or took
         if not 0 <= now - self._synced_time < _SYNC_EVERY:
@@ -153,33 +153,42 @@ class Recording:
         )
         return rows or bool(self._pending) or self.converter.waits_until() is not None
 
-    def finish(self, ending: Ending, *, is_told: bool = False) -> bool:
+    def finish(self, ending: Ending) -> bool:
         """Take what is left, and how the run ended; return whether all went through.
 
         What did not go through stays in the spool, for whoever comes later.
 
         Args:
             ending: How it ended.
-            is_told: Whether there is an event that says so.
         """
-        while self._take_events(ending.at) or (self._pending and self._wait_for_room()):
-            if self._rows_are_due(ending.at):
-                self._take_rows(ending.at)
-        if self._cannot_read:
+        all_events = self._finish_events(ending)
+        return self._finish_rows(ending) and all_events
+
+    def _finish_events(self, ending: Ending) -> bool:
+        now = self._end_of(ending)
+        while self._take_events(now) or (self._pending and self._wait_for_room()):
+            if self._rows_are_due(now):
+                self._take_rows(now)
+        if self._cannot_read or self._pending:
             return False
-        self._pending += self.converter.end()
+        self._pending = self.converter.end()
         while not self._append_pending():
             if not self._wait_for_room():
                 return False
-        if not is_told:
+        if not self._is_told:
             self._batcher.append(*self._last_event(ending))
-        self._note_marks()
-        return self._finish_rows(ending)
+            self._is_told = True
+        self._note()
+        return True
+
+    def _end_of(self, ending: Ending) -> float:
+        """Return when the run ended or, where nobody saw that, gave its last sign of life."""
+        return self._seen if ending.at is None else ending.at
 
     def close(self) -> None:
         """Let go of the files; they stay."""
         self._reader.close()
-        self._marks.close()
+        self._notes.close()
 
     # ------------------------------------------------------------------ events
 
@@ -194,33 +203,50 @@ class Recording:
             self._outstanding[chunk.stream].append(_Piece(self._events_at, size))
             self.sizes[chunk.stream] = size
             self._events_at = chunk.end
+            self._seen = max(self._seen, chunk.time)
         if not chunks:
             self._pending += self.converter.tick(now)
-        if self._pending and self._append_pending():
-            self._note_marks()
+        self._append_pending()
         return bool(chunks)
 
     def _append_pending(self) -> bool:
-        """Hand the events to the batcher; return whether it has room for them."""
-        if not self._batcher.has_room(sum(len(line) for line, _, _ in self._pending), _BACKLOG):
-            return False
-        wakes = max((_AT_ONCE if now else level for _, level, now in self._pending), default=0)
-        for line, _, _ in self._pending[:-1]:
-            self._batcher.append(line, 0)
-        for line, _, _ in self._pending[-1:]:
-            self._batcher.append(line, wakes)  # all of them are woken for at once
-        self._pending = []
-        return True
+        """Hand the events to the batcher; return whether it had room for all of them."""
+        waiting = len(self._pending)
+        while self._pending:
+            count, size = self._count_fitting()
+            if not self._batcher.has_room(size, _BACKLOG):
+                break
+            events, self._pending = self._pending[:count], self._pending[count:]
+            wakes = max(_AT_ONCE if now else level for _, level, now in events)
+            for line, _, _ in events[:-1]:
+                self._batcher.append(line, 0)
+            self._batcher.append(events[-1][0], wakes)  # all of them are woken for at once
+            if self._pending:
+                self._after.update(_last_lines(events))
+        if len(self._pending) < waiting:
+            self._note()
+        return not self._pending
+
+    def _count_fitting(self) -> tuple[int, int]:
+        """Return how many events go together, and their bytes: all, unless the journal is small."""
+        ends = list(accumulate(len(line) for line, _, _ in self._pending))
+        most = self._batcher.options.max_journal_bytes // 4
+        count = len(ends) if ends[-1] <= most else max(bisect_right(ends, most), 1)
+        return count, ends[count - 1]
 
     def _wait_for_room(self) -> bool:
         """Wait for the destination; return whether it takes anything at all."""
         before = self._batcher.stats().pending
         return self._batcher.flush() or self._batcher.stats().pending < before
 
-    def _note_marks(self) -> None:
-        starts = self.converter.starts()
+    def _note(self) -> None:
+        """Note how far the output has become events, and that this process lives."""
+        if not self._pending:  # what is pending is not noted, and is made again if we die
+            starts = self.converter.starts()
+            self._marks = {stream: Mark(*starts[stream]) for stream in STREAMS}
+        self._noted = self._seen
         with contextlib.suppress(OSError):  # after a crash a little more is looked at
-            self._marks.write({stream: Mark(*starts[stream]) for stream in STREAMS})
+            self._notes.write(Taken(self._marks, self._after, self._seen, self._is_told))
 
     def _last_event(self, ending: Ending) -> tuple[bytes, int]:
         text, (name, level) = describe(self._run.command, ending)
@@ -237,7 +263,7 @@ class Recording:
             attributes["signal"] = -ending.code
         if ending.lost:
             attributes["bytes_lost"] = ending.lost
-        moment = datetime.fromtimestamp(ending.at, UTC)
+        moment = datetime.fromtimestamp(self._end_of(ending), UTC)
         event = Event(moment, name, level, LOGGER, text, process=self._run.pid)
         event.attributes = attributes
         return self._encoder.event(event), level
@@ -288,12 +314,13 @@ class Recording:
         if self._executions is None:
             return True
         self._rows_fail = False
-        while self._take_rows(ending.at):
+        end = self._end_of(ending)
+        while self._take_rows(end):
             pass
         if self._rows_fail or self._cannot_read:
             return False
         try:
-            self._executions.finish(self._run.id, ended_at=ending.at, exit_code=ending.code)
+            self._executions.finish(self._run.id, ended_at=end, exit_code=ending.code)
         except TemporaryError as error:
             self._report("runs", str(error))
             return False
@@ -318,7 +345,8 @@ class Recording:
                     self._pending += self.converter.end(stream)
         with contextlib.suppress(OSError):  # it survives the end of this process all the same
             self._reader.sync(self._events_at)
-        self._reader.remove_before(min(taken, self._settled()))
+        if not self._pending:
+            self._reader.remove_before(min(taken, self._settled()))
 
     def _settled(self) -> int:
         """Return the position in the spool up to which all is in events."""
@@ -328,6 +356,15 @@ class Recording:
                 pieces.popleft()
         first = [pieces[0].position for pieces in self._outstanding.values() if pieces]
         return min(first, default=self._events_at)
+
+
+def _last_lines(events: Sequence[Made]) -> dict[str, int]:
+    """Return the last line of each stream that is in these events."""
+    found: dict[str, int] = {}
+    for line, _, _ in events:
+        attributes = msgspec.json.decode(line)["attributes"]
+        found[attributes["stream"]] = attributes["line"] + attributes.get("lines", 1) - 1
+    return found
 
 
 def shell_status(code: int) -> int:

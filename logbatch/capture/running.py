@@ -12,20 +12,23 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, Unpack
+from typing import Any, NamedTuple, TypeVar, Unpack, cast
 
+from logbatch.batching.batcher import Batcher
 from logbatch.capture.child import Child
 from logbatch.capture.convert import Converter
-from logbatch.capture.lost import Description, finish_lost_runs
+from logbatch.capture.description import Description, Ending, Making
+from logbatch.capture.lost import finish_lost_runs
 from logbatch.capture.places import record_of
 from logbatch.capture.record import RunRecord
-from logbatch.capture.recording import Ending, shell_status
+from logbatch.capture.recording import shell_status
 from logbatch.events.context import host_name, service_is_named
+from logbatch.events.event import LineEncoder
 from logbatch.handler import make_batcher
 from logbatch.identity import new_producer
 from logbatch.keywords import Options
+from logbatch.storage.executions import INLINE_BYTES
 from logbatch.transports.base import Transport
 
 _T = TypeVar("_T")
@@ -100,7 +103,7 @@ class Job:
         on_progress: Callable[[str], object] | None = None,
         env: Mapping[str, str] | None = None,
         cwd: str | Path | None = None,
-        inline_bytes: int = 1 << 20,
+        inline_bytes: int = INLINE_BYTES,
         run_id: str | None = None,
         **options: Unpack[Options],
     ) -> None:
@@ -114,8 +117,9 @@ class Job:
         self._text = in_words(self.command)
         if "service" not in options and not service_is_named():
             options["service"] = os.path.basename(os.fsdecode(self.command[0]))
-        self._open = partial(make_batcher, transport, None, options)
-        self._batcher, self._encoder = self._open()
+        self._options = options
+        self._transport = transport
+        self._batcher, self._encoder = self._open({})
         self._pty = pty
         self._echo = echo
         self._progress = tuple(progress)
@@ -203,16 +207,15 @@ class Job:
             producers=(batcher.producer,),
             rows=str(record_of(batcher.transport)),
             keep_output=not batcher.options.redacts,
+            inline_bytes=self._inline_bytes,
             progress=self._progress,
+            making=Making.of(batcher.options),
         )
-        return RunRecord(
-            description,
-            self._make_converter,
-            encoder,
-            batcher,
-            self._inline_bytes,
-            self._on_progress,
-        )
+        make = self._make_converter
+        return RunRecord(description, make, encoder, batcher, self._on_progress)
+
+    def _open(self, more: Mapping[str, Any]) -> tuple[Batcher, LineEncoder]:
+        return make_batcher(self._transport, None, cast(Options, {**self._options, **more}))
 
     def _make_converter(self, pid: int) -> Converter:
         return Converter(self._encoder, self.run_id, self._text, pid, progress=self._progress)

@@ -6,7 +6,9 @@ process; nothing is kept in memory, however far those who take it are behind.
 
 A spool is a directory, named after its run, in which are
 
-    owner        the process that fills it, as in a journal's state file, and locked by it
+    owner        the process that fills it, as in a journal's state file, and locked by it; empty
+                 when it has done what it could
+    run.json     what is run; `ending`, once it has ended, how (`capture/description.py`)
     marks        how far its output has become events: two slots in turn, so that one is whole
     <position>   segments, each named by the position of its first byte, in 20 digits
 
@@ -17,11 +19,12 @@ segments of the run.  A piece that was cut off by the end of the process counts 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,8 +36,8 @@ from logbatch.locks import lock_file
 _HEADER = struct.Struct("<BIdQ")  # which stream, how long, when read, offset in the stream
 _SEGMENT = 16 << 20  # bytes, but for the last piece
 _OWNER = 1024  # bytes
-_MARKS = struct.Struct("<QQQQQ")  # turn; offset and line of stdout, of stderr
-_SLOT = 64  # bytes of a slot: the marks and a checksum
+_TAKEN = struct.Struct("<QQQQQQQd?")  # turn; offset and line of each mark; after; when; is told
+_SLOT = 128  # bytes of a slot: this and a checksum
 _RUNS = "runs"
 _UNFINISHED = ".new-"
 
@@ -51,7 +54,20 @@ class Mark(NamedTuple):
     line: int = 1
 
 
-Marks = Mapping[str, Mark]
+class Taken(NamedTuple):
+    """What has been taken from a spool.
+
+    Attributes:
+        marks: How far each stream has become events.
+        after: The last line of each stream that is in an event, where that is behind the mark.
+        seen: When the process that fills it was last seen alive, in seconds since the epoch.
+        is_told: Whether there is an event that says how the run ended.
+    """
+
+    marks: Mapping[str, Mark]
+    after: Mapping[str, int]
+    seen: float = 0.0
+    is_told: bool = False
 
 
 def spool_directory(journals: Path, run_id: str) -> Path:
@@ -142,7 +158,9 @@ class Spool:
             raise
 
     def close(self) -> None:
-        """Let go of the files; they stay."""
+        """Let go of the files; they stay, and are nobody's, also while this process lives."""
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._owner, 0)
         os.close(self._segment)
         os.close(self._owner)
 
@@ -228,7 +246,7 @@ class SpoolReader:
     def remove_before(self, position: int) -> None:
         """Remove the segments that end at a position or before it; never the newest."""
         segments = self._segments()
-        for start, following in itertools.pairwise(segments):
+        for start, following in pairwise(segments):
             if following <= position:
                 (self._directory / f"{start:020}").unlink(missing_ok=True)
                 if (descriptor := self._files.pop(start, None)) is not None:
@@ -244,7 +262,7 @@ class SpoolReader:
 # ------------------------------------------------------------------ how far it has been taken
 
 
-class MarksFile:
+class TakenFile:
     """Keeps how far the streams of a run have become events, also when this process is killed.
 
     Args:
@@ -259,32 +277,30 @@ class MarksFile:
             self._file = open_file(path, os.O_RDWR)
         self._turn = self._read()[0]
 
-    def read(self) -> dict[str, Mark]:
+    def read(self) -> Taken:
         """Return what was written last."""
-        _, *numbers = self._read()
-        return {
-            stream: Mark(*numbers[2 * index : 2 * index + 2])
-            for index, stream in enumerate(STREAMS)
-        }
+        return self._read()[1]
 
-    def _read(self) -> tuple[int, ...]:
-        best: tuple[int, ...] = (0, *Mark(), *Mark())
+    def _read(self) -> tuple[int, Taken]:
+        found = 0, Taken(dict.fromkeys(STREAMS, Mark()), dict.fromkeys(STREAMS, 0))
         for slot in range(2):
             content = os.pread(self._file, _SLOT, slot * _SLOT)
-            numbers, rest = content[: _MARKS.size], content[_MARKS.size :]
-            if len(content) == _SLOT and zlib.crc32(numbers) == int.from_bytes(rest[:4], "little"):
-                best = max(best, _MARKS.unpack(numbers))
-        return best
+            values, rest = content[: _TAKEN.size], content[_TAKEN.size :]
+            if len(content) == _SLOT and zlib.crc32(values) == int.from_bytes(rest[:4], "little"):
+                found = max(found, _unpack(values), key=itemgetter(0))
+        return found
 
-    def write(self, marks: Marks) -> None:
+    def write(self, taken: Taken) -> None:
         """Replace what was written before.
 
         Raises:
             OSError: The disk does not take it.
         """
         self._turn += 1
-        numbers = _MARKS.pack(self._turn, *(each for stream in STREAMS for each in marks[stream]))
-        slot = numbers + zlib.crc32(numbers).to_bytes(4, "little")
+        marks = [number for stream in STREAMS for number in taken.marks[stream]]
+        after = [taken.after[stream] for stream in STREAMS]
+        values = _TAKEN.pack(self._turn, *marks, *after, taken.seen, taken.is_told)
+        slot = values + zlib.crc32(values).to_bytes(4, "little")
         os.pwrite(self._file, slot.ljust(_SLOT, b"\0"), self._turn % 2 * _SLOT)
 
     def close(self) -> None:
@@ -292,13 +308,20 @@ class MarksFile:
         os.close(self._file)
 
 
-def read_marks(directory: Path) -> dict[str, Mark]:
-    """Return what was written last of the marks of a spool."""
-    marks = MarksFile(directory)
+def _unpack(values: bytes) -> tuple[int, Taken]:
+    turn, *numbers, seen, is_told = _TAKEN.unpack(values)
+    marks = Mark(*numbers[:2]), Mark(*numbers[2:4])
+    after = zip(STREAMS, numbers[4:], strict=True)
+    return turn, Taken(dict(zip(STREAMS, marks, strict=True)), dict(after), seen, is_told)
+
+
+def read_taken(directory: Path) -> Taken:
+    """Return what is noted of what has been taken from a spool."""
+    file = TakenFile(directory)
     try:
-        return marks.read()
+        return file.read()
     finally:
-        marks.close()
+        file.close()
 
 
 # ------------------------------------------------------------------ the spools of the dead

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import textwrap
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from logbatch.cli.stored import measure
 from logbatch.cli.terminal import Terminal
 from logbatch.dataset.reader import Dataset
 
+_SECONDS = 6.0
 _TAIL_LINES = 12
 _FURNITURE = 8  # lines of a terminal that are not the tail's
 _TAIL_LEFT = 3  # records shown once more at the end
@@ -64,9 +66,7 @@ _QUESTIONS = (
 @click.option(
     "--seconds",
     type=click.FloatRange(0.1, 3600),
-    default=6.0,
-    show_default=True,
-    help="How long the application runs.",
+    help=f"How long the application runs.  [default: {_SECONDS:g}; with --view until Ctrl-C]",
 )
 @click.option(
     "--rate",
@@ -81,11 +81,16 @@ _QUESTIONS = (
     help="Where the log goes.  [default: a new directory among your logs]",
 )
 @click.option(
+    "--view", is_flag=True, help="Look at its log in the browser, live, for as long as it runs."
+)
+@click.option(
     "--clean",
     is_flag=True,
     help="Run nothing; remove the logs of earlier demos, or the one in --directory.",
 )
-def command(seconds: float, rate: float, directory: Path | None, clean: bool) -> None:
+def command(
+    seconds: float | None, rate: float, directory: Path | None, view: bool, clean: bool
+) -> None:
     """Run a small application for some seconds, and look at its log.
 
     It logs by logging and by structlog, from several threads, and one of its jobs fails.  The log
@@ -95,6 +100,7 @@ def command(seconds: float, rate: float, directory: Path | None, clean: bool) ->
     \b
     Examples:
       logbatch demo
+      logbatch demo --view
       logbatch demo --seconds 20 --rate 2000
       logbatch demo --directory ./demo-logs
       logbatch demo --clean
@@ -104,6 +110,10 @@ def command(seconds: float, rate: float, directory: Path | None, clean: bool) ->
         return
     terminal = Terminal()
     where = directory or demo_files.new_directory()
+    if view:
+        _view(terminal, where, directory, seconds, rate)
+        return
+    seconds = _SECONDS if seconds is None else seconds
     with demo_files.in_use(where) as is_marked, _told_if_interrupted(where):
         _introduce(terminal, where, seconds)
         recent, summaries = _run(terminal, where, seconds, rate)
@@ -115,6 +125,32 @@ def command(seconds: float, rate: float, directory: Path | None, clean: bool) ->
         _say_what_next(terminal, where)
         _summarise(terminal, summaries)
         _tell_how_to_clean(terminal, where, directory, is_marked)
+
+
+def _view(
+    terminal: Terminal, where: Path, directory: Path | None, seconds: float | None, rate: float
+) -> None:
+    """Let the shop work while its log is looked at in the browser."""
+    from logbatch.cli.view import open_page, view_beside
+
+    with demo_files.in_use(where) as is_marked:
+        with _told_if_interrupted(where), view_beside(where) as url:
+            click.echo(f"a small shop is at work; look at what it logs:\n{url}")
+            click.echo("Ctrl-C ends it" if seconds is None else f"it ends in {seconds:g} s")
+            open_page(url)
+            _work(where, seconds, rate)
+        _tell_how_to_clean(terminal, where, directory, is_marked)
+
+
+def _work(directory: Path, seconds: float | None, rate: float) -> None:
+    demo_app.configure(directory)
+    shop = demo_app.Shop(rate)
+    shop.open()
+    try:
+        threading.Event().wait(seconds)
+    finally:
+        shop.close()
+        demo_app.finish()
 
 
 def _clean(directory: Path | None) -> None:

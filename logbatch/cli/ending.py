@@ -45,6 +45,8 @@ def goes_on(arguments: Sequence[str]) -> bool:
             return True
         case ["compact", *rest]:
             return "--watch" in rest
+        case ["demo", *rest]:
+            return "--view" in rest
         case ["tail", *rest] | ["runs", "show", *rest]:
             return any(map(_FOLLOW.fullmatch, rest))
     return False

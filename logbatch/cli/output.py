@@ -17,7 +17,7 @@ from rich.text import Text
 
 from logbatch.cli.escape import escape, to_json, to_text
 from logbatch.cli.terminal import Terminal, new_table, plain_text
-from logbatch.epoch import to_datetime
+from logbatch.dataset.answers import unique, values_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -80,32 +80,7 @@ def rows_of(table: pa.Table) -> Iterator[tuple[Any, ...]]:
     """Yield the rows as tuples, as a name may be there twice; times with a zone are aware."""
     for at in range(0, len(table), _CHUNK):
         part = table.slice(at, _CHUNK)
-        yield from zip(*(_values(column) for column in part.columns), strict=True)
-
-
-def _values(column: Any) -> list[Any]:
-    import pyarrow as pa
-
-    kind = column.type
-    if pa.types.is_timestamp(kind) and kind.tz is not None:
-        # By hand: Arrow would look for a database of time zones, which not every machine has.
-        naive = column.cast(pa.timestamp("us", kind.tz), safe=False).cast(pa.int64())
-        return [None if at is None else to_datetime(at) for at in naive.to_pylist()]
-    if pa.types.is_timestamp(kind):
-        column = column.cast(pa.timestamp("us"), safe=False)
-    values: list[Any] = column.to_pylist()
-    return [_interval(*value) if isinstance(value, pa.MonthDayNano) else value for value in values]
-
-
-def _interval(months: int, days: int, nanoseconds: int) -> str:
-    """Write how long something lasts: `2 months 1 day 3:00:00.5`."""
-    amounts = ((months, "month"), (days, "day"))
-    words = [f"{n} {name}{'' if abs(n) == 1 else 's'}" for n, name in amounts if n]
-    seconds = abs(nanoseconds) // 1_000 / 1_000_000
-    if nanoseconds or not words:
-        clock = f"{int(seconds // 3600)}:{int(seconds // 60 % 60):02}:{seconds % 60:09.6f}"
-        words.append(("-" if nanoseconds < 0 else "") + clock.rstrip("0").rstrip("."))
-    return " ".join(words)
+        yield from zip(*(values_of(column) for column in part.columns), strict=True)
 
 
 def _write_json(table: pa.Table, file: TextIO, _safe: bool) -> None:
@@ -122,7 +97,7 @@ def _write_jsonl(table: pa.Table, file: TextIO, _safe: bool) -> None:
 
 
 def _json_lines(table: pa.Table) -> Iterator[str]:
-    names = _unique(table.column_names)
+    names = unique(table.column_names)
     for row in rows_of(table):
         found = dict(zip(names, row, strict=True))
         if isinstance(text := found.get("attributes"), str):
@@ -136,17 +111,6 @@ def _decoded(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    """Rename columns that have the same name: `n`, `n_1`."""
-    found: list[str] = []
-    for name in names:
-        number, free = 0, name
-        while free in found:
-            number, free = number + 1, f"{name}_{number + 1}"
-        found.append(free)
-    return found
 
 
 def _write_csv(table: pa.Table, file: TextIO, safe: bool) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from logbatch.cli.directory import A_PATH, parse_directory
-from logbatch.cli.view import resolve
+from logbatch.cli.view import PORT, resolve, view_beside
 from logbatch.server.limits import Limits
 
 if TYPE_CHECKING:
@@ -74,6 +74,11 @@ def _limit(name: str, text: str) -> Callable[[_F], _F]:
 @click.option(
     "--retain-bytes", metavar="SIZE", help="The oldest files go until all take at most this: 5GB."
 )
+@click.option(
+    "--view",
+    is_flag=True,
+    help=f"Show the log in the browser as well, on port {PORT} of this machine; see `view`.",
+)
 @_limit("max_compressed_bytes", "Of a compressed body, as it is sent.")
 @_limit("max_body_bytes", "Of a plain body, an inflated one, or the lines made of it.")
 @_limit("max_records", "Entries in one request.")
@@ -95,6 +100,7 @@ def command(
     default_level: str,
     retain_age: str | None,
     retain_bytes: str | None,
+    view: bool,
     **limits: Any,
 ) -> None:
     """Receive records over HTTP, and write them to DIR.
@@ -137,11 +143,14 @@ def command(
             "warning: tokens and records arrive in plain text; --tls-cert encrypts them", err=True
         )
 
-    def announce(url: str, _stop: object) -> None:
-        with contextlib.suppress(OSError):  # a service may have no standard output
-            click.echo(_announce(settings, url))
+    with contextlib.ExitStack() as stack:
+        page = stack.enter_context(view_beside(settings.directory)) if view else None
 
-    serve(settings, announce)
+        def announce(url: str, _stop: object) -> None:
+            with contextlib.suppress(OSError):  # a service may have no standard output
+                click.echo(_announce(settings, url, page))
+
+        serve(settings, announce)
 
 
 def _choose_format(directory: str, named: str | None, asked: str | None) -> str:
@@ -157,14 +166,15 @@ def _choose_format(directory: str, named: str | None, asked: str | None) -> str:
     return named or asked or "jsonl"
 
 
-def _announce(settings: Settings, url: str) -> str:
+def _announce(settings: Settings, url: str, page: str | None) -> str:
     """Return what is shown when it is ready; the first line is for programs, too."""
     files = {"jsonl": "JSON Lines", "parquet": "Parquet"}[settings.format]
     return (
         f"listening on {url}\n"
         f"batches: {url}/v1/logs\n"
         f"OTLP:    {url}/otlp/v1/logs\n"
-        f"writing {files} files to {settings.directory}; Ctrl-C ends it"
+        + (f"page:    {page}\n" if page else "")
+        + f"writing {files} files to {settings.directory}; Ctrl-C ends it"
     )
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
 from logbatch.cli.directory import await_directory, directory_argument, find_directory
 
-_F = TypeVar("_F", bound=Callable[..., Any])
-
 PORT = 8322
+_SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 
 
 def resolve(token: str) -> str:
@@ -28,11 +27,37 @@ def resolve(token: str) -> str:
 
 
 def open_page(url: str) -> None:
-    """Open a page in the browser; where there is none, the URL that was printed must do."""
+    """Open a page in the browser; where there is none, the URL that was printed must do.
+
+    One in the terminal would take that over, and runs no script.
+    """
     import webbrowser
 
+    if sys.platform.startswith("linux") and not any(map(os.environ.get, _SCREENS)):
+        return
     with contextlib.suppress(webbrowser.Error, OSError):
         webbrowser.open(url)
+
+
+@contextlib.contextmanager
+def view_beside(directory: Path, *, port: int | None = None) -> Iterator[str]:
+    """Show a directory, which is made if it is not there, while something else is done.
+
+    Args:
+        directory: The directory.
+        port: Where; None takes the usual one, or any that is free if that is taken.
+
+    Yields:
+        The URL to open.
+    """
+    from logbatch.disk import make_directory
+    from logbatch.server.viewer.run import Settings, beside
+    from logbatch.trouble import Trouble
+
+    make_directory(directory)
+    settings = Settings(directory.absolute(), port=PORT if port is None else port)
+    with beside(settings, Trouble(), or_any_port=port is None) as url:
+        yield url
 
 
 @click.command("view")

@@ -27,6 +27,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+from logbatch.batching.report_file import remove_old
 from logbatch.dataset.compaction.inputs import count_names
 from logbatch.dataset.compaction.promote import AUTO, NONE
 from logbatch.dataset.compaction.run import compact_folder
@@ -218,6 +219,7 @@ def compact(
     find_folders(directory)  # else the lock would make the directory
     with maintaining(directory, "logbatch compact"):
         clean(directory / JOURNAL)
+        remove_old(directory / JOURNAL)
         return _run(directory, options, moment, executor, tell)
 
 

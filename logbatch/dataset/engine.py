@@ -10,7 +10,6 @@ a time that is up, and a consumer that wants no more interrupt it.
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import tempfile
@@ -26,11 +25,8 @@ import pyarrow as pa
 
 from logbatch.dataset.filter.literals import quoted_text
 from logbatch.dataset.footers import FIXED
-from logbatch.dataset.listing import Damaged, Vanished
 from logbatch.dataset.snapshot import Part, Spans, Taken
-from logbatch.dataset.source import Source
 from logbatch.dataset.stopping import Stopped, result_of
-from logbatch.descriptors import Identity, identify
 
 if TYPE_CHECKING:
     import duckdb
@@ -43,6 +39,7 @@ MEMORY = 400_000_000
 BATCH = 10_000  # rows of a result that are taken at a time
 _ASK_AGAIN = 0.01  # seconds after which it is interrupted once more; it may not have begun before
 _MANY = 50  # files that are better put into a variable
+_LISTS = 64  # of them that are kept for other queries
 _TOGETHER = 100  # ranges in one pair of parentheses: DuckDB limits how deep an expression is
 
 _IDENTITY = pa.schema([FIXED.field("producer"), FIXED.field("sequence")])
@@ -111,6 +108,7 @@ class Engine:
         self._working = threading.Lock()
         self._closed = False
         self._numbers = count()
+        self._lists: dict[tuple[Path, ...], str] = {}  # in the order of their last use
         try:
             keep = "true" if files < _MANY else "false"
             self.execute(f"SET TimeZone = 'UTC'; SET parquet_metadata_cache = {keep}")
@@ -180,9 +178,9 @@ class Engine:
                 raise CancelledError
             return work()
 
-    def execute(self, statement: str) -> None:
-        """Have a statement carried out."""
-        self.run(lambda: self.connection.execute(statement))
+    def execute(self, statement: str, timeout: float | None = None) -> None:
+        """Have a statement carried out; raise as `table` does."""
+        self.run(lambda: self.connection.execute(statement), timeout)
 
     def list_files(self, paths: Sequence[Path]) -> str:
         """Return an expression for a list of files.
@@ -191,9 +189,26 @@ class Engine:
         """
         if len(paths) < _MANY:
             return literal_list(paths)
-        name = f"files_{next(self._numbers)}"
-        self.execute(f"SET VARIABLE {name} = {literal_list(paths)}")
+        key = tuple(paths)
+        name = self._lists.pop(key, None)
+        if name is None:
+            name = f"files_{next(self._numbers)}"
+            self.execute(f"SET VARIABLE {name} = {literal_list(paths)}")
+        self._lists[key] = name
+        if len(self._lists) > _LISTS:
+            self.execute(f"RESET VARIABLE {self._lists.pop(next(iter(self._lists)))}")
         return f"getvariable('{name}')"
+
+    def keep(self, query: str, timeout: float | None = None) -> str:
+        """Return the name of a table with the answer to a query; raise as `table` does."""
+        name = f"kept_{next(self._numbers)}"
+        self.execute(f"CREATE TEMPORARY TABLE {name} AS {query}", timeout)
+        return name
+
+    def drop(self, name: str) -> None:
+        """Let go of a table that was kept."""
+        with suppress(Stopped):  # it is closed, and has none
+            self.execute(f"DROP TABLE {name}")
 
     def name_table(self, table: pa.Table) -> str:
         """Return a name by which a query reads a table."""
@@ -311,74 +326,3 @@ def _is_within(spans: Spans) -> str:
     tests = [f"sequence BETWEEN {first} AND {last}" for first, last in spans]
     groups = (tests[at : at + _TOGETHER] for at in range(0, len(tests), _TOGETHER))
     return "(" + " OR ".join("(" + " OR ".join(group) + ")" for group in groups) + ")"
-
-
-# ------------------------------------------------------------------ what goes wrong
-
-
-def blame(source: Source, error: Exception, parts: Sequence[Part]) -> None:
-    """Find the files because of which a query failed; nothing, where it was none of them.
-
-    Raises:
-        Vanished, Damaged: There are such.
-    """
-    text = str(error)
-    named = [part for part in parts if str(part.path) in text]
-    for part in named or parts:
-        if not os.path.exists(part.path):
-            raise Vanished(str(part.path)) from error
-    if not _is_of_files(error):
-        return
-    _note_damaged(source, named or parts)
-    if named:  # it is there again, or has other columns than those that were looked at
-        source.unlike = True
-        raise Vanished(str(named[0].path)) from error
-
-
-def _is_of_files(error: Exception) -> bool:
-    """Return whether a file may be what cannot be read, and not the query what is too much."""
-    import duckdb
-
-    return not isinstance(error, (duckdb.OutOfMemoryException, duckdb.InterruptException))
-
-
-def _note_damaged(source: Source, parts: Sequence[Part]) -> None:
-    """Try files one by one, first their ends, and take note of all that are damaged."""
-    for look in (source.footer, _read_through):
-        damaged: Damaged | None = None
-        for part in parts:
-            try:
-                look(part)
-            except Damaged as error:
-                source.note(error, 1)
-                damaged = error
-        if damaged is not None:
-            raise damaged
-
-
-def _read_through(part: Part) -> None:
-    """Read a whole file.
-
-    Raises:
-        Vanished, Damaged: It cannot be read.
-    """
-    import duckdb
-
-    before = _identity(part.path)
-    with duckdb.connect(":memory:") as connection:
-        try:
-            connection.sql(
-                f"SELECT max(hash(COLUMNS(*))) FROM read_parquet([{quoted_text(str(part.path))}])"
-            ).fetchall()
-        except (duckdb.Error, OSError) as error:
-            if before is None or before != _identity(part.path):  # perhaps it is there again
-                raise Vanished(str(part.path)) from error
-            raise Damaged(part.path, str(error).partition("\n")[0]) from error
-
-
-def _identity(path: Path) -> Identity | None:
-    """Return what tells a file from another that has its name later; None if it is not there."""
-    try:
-        return identify(os.stat(path))
-    except FileNotFoundError:
-        return None

@@ -7,25 +7,29 @@ filter itself was asked.  Where it is large it is a temporary Parquet file.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
 from logbatch import epoch
-from logbatch.dataset.engine import Engine, Reading, blame, is_installed
+from logbatch.dataset.blame import blame
+from logbatch.dataset.engine import Engine, Reading, is_installed
 from logbatch.dataset.filter.language import Filter
-from logbatch.dataset.filter.literals import quoted_name, quoted_time
+from logbatch.dataset.filter.literals import quoted_time
 from logbatch.dataset.footers import FIXED
 from logbatch.dataset.pieces import conform
-from logbatch.dataset.snapshot import Snapshot
+from logbatch.dataset.snapshot import Part, Snapshot
 from logbatch.dataset.source import Source
+from logbatch.dataset.stopping import check
 from logbatch.dataset.tables import Search, names_of, read_rest, split, with_columns
 from logbatch.errors import DatasetError, QueryError
 from logbatch.storage.arrays import make_scalar
@@ -34,6 +38,61 @@ from logbatch.storage.columns import COLUMNS
 pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
 
 _SPOOL = 1 << 25  # bytes of a table from which on it is put into a temporary file
+
+
+class Range(NamedTuple):
+    """A range of time: microseconds since 1970, from `start` on and before `stop`."""
+
+    start: float = -math.inf
+    stop: float = math.inf
+
+    @classmethod
+    def build(cls, start: int | None, end: int | None) -> Range:
+        """Make one of which either end may be missing."""
+        return cls(-math.inf if start is None else start, math.inf if end is None else end)
+
+    @classmethod
+    def of_filter(cls, where: Filter) -> Range:
+        """Return that outside of which nothing matches."""
+        first, last = where.period
+        return cls.build(first, None if last is None else last + 1)
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there are times that are not in it."""
+        return self != Range()
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether it has both ends."""
+        return math.isfinite(self.start) and math.isfinite(self.stop)
+
+    def within(self, other: Range) -> Range:
+        """Return what is in both."""
+        return Range(max(self.start, other.start), min(self.stop, other.stop))
+
+    def condition(self) -> str:
+        """Return in SQL that a row is in it."""
+        tests = []
+        if self.start > epoch.FIRST:
+            late = self.start > epoch.LAST
+            tests.append("FALSE" if late else f"timestamp >= {quoted_time(int(self.start))}")
+        if self.stop <= epoch.LAST:
+            early = self.stop <= epoch.FIRST
+            tests.append("FALSE" if early else f"timestamp < {quoted_time(int(self.stop))}")
+        return " AND ".join(tests) or "TRUE"
+
+    def apply(self, table: pa.Table) -> pa.Table:
+        """Keep the rows of a table that are in it."""
+        times = table.column("timestamp").cast(pa.int64())
+        if self.start > epoch.FIRST:
+            first = make_scalar(int(min(self.start, epoch.LAST + 1)), "int64")
+            table = table.filter(pc.greater_equal(times, first))
+            times = table.column("timestamp").cast(pa.int64())
+        if self.stop <= epoch.LAST:
+            stop = make_scalar(int(max(self.stop, epoch.FIRST)), "int64")
+            table = table.filter(pc.less(times, stop))
+        return table
 
 
 class Matches:
@@ -72,11 +131,14 @@ class Matches:
         self._where = where
         self._columns = list(columns)
         self._given = engine
-        self._range = start, end
+        self._range = Range.build(start, end).within(Range.of_filter(where))
         self._timeout = timeout
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._stack = ExitStack()
         self._parquet, self._others = split(snapshot.parts)
+        self._search: Search | None = None
+        self._beside: list[str] = []  # queries for what was kept
+        self._kept: list[Range] = []  # when that was
 
     def __enter__(self) -> Matches:
         """Find out what DuckDB cannot.
@@ -89,7 +151,7 @@ class Matches:
             given, files = self._given, len(self._parquet)
             self._engine = given or self._stack.enter_context(Engine(files=files))
             with self._blaming():
-                self._relation = self._make_relation()
+                self._prepare()
         except BaseException:
             self._stack.close()
             raise
@@ -98,15 +160,20 @@ class Matches:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def table(self, query: str) -> pa.Table:
-        """Answer a query; `{matches}` in it is the relation of the columns.
+    def table(self, query: str, start: int | None = None, end: int | None = None) -> pa.Table:
+        """Answer a query.
+
+        Args:
+            query: `{matches}` in it is the relation of the columns.
+            start: Only what is not before, of which only the files are read then.
+            end: Only what is before.
 
         Raises:
             Vanished, Damaged: A file cannot be read.
             QueryError: It took too long.
         """
         with self._blaming():
-            return self._engine.table(self._put_into(query), self._left())
+            return self._engine.table(self._put_into(query, start, end), self._left())
 
     def batches(self, query: str) -> Iterator[pa.RecordBatch]:
         """Yield the answer to a query as it comes; raise as `table` does."""
@@ -115,8 +182,42 @@ class Matches:
                 self._left()
                 yield batch
 
-    def _put_into(self, query: str) -> str:
-        return query.replace("{matches}", f"({self._relation})")
+    def keep(self, query: str, start: int | None = None, end: int | None = None) -> str:
+        """Keep the answer to a query until the end, as a table that other queries may read.
+
+        Returns its name; takes and raises what `table` does.
+        """
+        with self._blaming():
+            name = self._engine.keep(self._put_into(query, start, end), self._left())
+        self._stack.callback(self._engine.drop, name)
+        return name
+
+    def bounds(self) -> tuple[int, int] | None:
+        """Return two times between which all are, in microseconds since 1970; None if none are.
+
+        Raises:
+            Vanished, Damaged: A file cannot be read.
+            QueryError: It took too long.
+        """
+        found = [self._range.within(each) for each in self._ranges_of_files()]
+        found = [each for each in (*found, *self._kept) if each.start < each.stop]
+        if not found:
+            return None
+        whole = Range(min(each.start for each in found), max(each.stop for each in found))
+        if not whole.is_finite:
+            times = "min(epoch_us(timestamp)) AS first, max(epoch_us(timestamp)) AS last"
+            (row,) = self.table(f"SELECT {times} FROM {{matches}}").to_pylist()
+            return None if row["first"] is None else (row["first"], row["last"])
+        return int(whole.start), int(whole.stop) - 1
+
+    def _ranges_of_files(self) -> Iterator[Range]:
+        for part in self._parquet:
+            check()
+            for piece in self._source.footer(part).pieces:
+                yield Range(piece.low, piece.high + 1)
+
+    def _put_into(self, query: str, start: int | None = None, end: int | None = None) -> str:
+        return query.replace("{matches}", f"({self._relation(Range.build(start, end))})")
 
     def _left(self) -> float | None:
         """Return the seconds that are left.
@@ -143,41 +244,52 @@ class Matches:
 
     # ------------------------------------------------------------------ the relation
 
-    def _make_relation(self) -> str:
-        schema = self._schema()
-        wider = with_columns(schema, {*self._where.columns, "timestamp"})
-        reads, tables = [], [self._read_rest(wider)]
-        if self._parquet:
-            search = Search(self._engine, self._source, self._parquet, wider, self._where)
-            within = self._within()
-            reads.append(search.sure(self._parquet, schema, within))
-            if not search.is_sure:
-                tables.append(self._decide(search.unsure(self._parquet, within), wider))
-        beside = self._keep((table for each in tables for table in each), schema)
-        return " UNION ALL ".join([*reads, *beside] or [self._name_table([], schema)])
+    def _relation(self, within: Range) -> str:
+        names = names_of(self._schema)
+        both = self._range.within(within)
+        parts = self._parts(both)
+        reads = []
+        if parts and self._search is not None:
+            reads.append(self._search.sure(parts, self._schema, both.condition()))
+        for each in self._beside:
+            reads.append(f"SELECT {names} FROM ({each}) WHERE {within.condition()}")
+        return " UNION ALL ".join(reads)
 
-    def _schema(self) -> pa.Schema:
+    def _parts(self, within: Range) -> list[Part]:
+        """Leave out files that have nothing in a range, as far as that is known."""
+        if not within.is_limited:
+            return self._parquet
+        return [part for part in self._parquet if self._may_be_in(part, within)]
+
+    def _may_be_in(self, part: Part, within: Range) -> bool:
+        if not self._source.knows(part):
+            return True
+        pieces = self._source.footer(part).pieces
+        return any(each.low < within.stop and each.high >= within.start for each in pieces)
+
+    # ------------------------------------------------------------------ what stands beside files
+
+    def _prepare(self) -> None:
         fixed = COLUMNS.keys() >= set(self._columns)
         known = FIXED if fixed else self._source.schema(self._snapshot.parts)
-        return pa.schema([known.field(name) for name in self._columns])
-
-    def _within(self) -> str:
-        """Return the condition that a row is in the range of time."""
-        start, end = self._range
-        tests = []
-        if start is not None and start > epoch.FIRST:
-            late = start > epoch.LAST
-            tests.append("FALSE" if late else f"timestamp >= {quoted_time(start)}")
-        if end is not None and end <= epoch.LAST:
-            early = end <= epoch.FIRST
-            tests.append("FALSE" if early else f"timestamp < {quoted_time(end)}")
-        return " AND ".join(tests) or "TRUE"
+        self._schema = pa.schema([known.field(name) for name in self._columns])
+        stored = with_columns(self._schema, ["timestamp"])
+        wider = with_columns(stored, self._where.columns)
+        tables = [self._read_rest(wider)]
+        if self._parquet:
+            search = Search(self._engine, self._source, self._parquet, wider, self._where)
+            self._search = search
+            parts = self._parts(self._range)
+            if parts and not search.is_sure:
+                query = search.unsure(parts, self._range.condition())
+                tables.append(self._decide(query, wider))
+        self._keep_beside(chain.from_iterable(tables), stored)
 
     def _read_rest(self, schema: pa.Schema) -> Iterator[pa.Table]:
         """Yield what matches in JSON Lines and in journals."""
         for table in read_rest(self._source, self._snapshot._replace(parts=self._others), schema):
             self._left()
-            yield self._where.apply(_between(table, *self._range))
+            yield self._where.apply(self._range.apply(table))
 
     def _decide(self, query: str, schema: pa.Schema) -> Iterator[pa.Table]:
         """Yield what matches of the rows of which the engine cannot tell."""
@@ -185,47 +297,34 @@ class Matches:
             self._left()
             yield self._where.apply(conform(pa.Table.from_batches([batch]), schema))
 
-    def _keep(self, tables: Iterator[pa.Table], schema: pa.Schema) -> list[str]:
-        """Keep rows beside the files, and return a query for them, if there are any."""
+    def _keep_beside(self, tables: Iterator[pa.Table], schema: pa.Schema) -> None:
+        """Keep rows beside the files; an empty table where there is nothing else to ask."""
         kept: list[pa.Table] = []
         size = 0
-        for table in tables:
+        for table in map(self._noted, tables):
             if table.num_rows:
                 kept.append(table.select(schema.names))
                 size += kept[-1].nbytes
             if size > _SPOOL:
-                return [self._spool(kept, tables, schema)]
-        return [self._name_table(kept, schema)] if kept else []
+                self._beside.append(self._spool(kept, map(self._noted, tables), schema))
+                return
+        table = pa.concat_tables([pa.Table.from_batches([], schema), *kept])
+        name = self._engine.name_table(table)
+        self._stack.callback(self._engine.forget, name)
+        self._beside.append(f"FROM {name}")
+
+    def _noted(self, table: pa.Table) -> pa.Table:
+        """Note when the rows were."""
+        times = table.column("timestamp").cast(pa.int64())
+        if len(times):
+            found = pc.min_max(times).as_py()
+            self._kept.append(Range(found["min"], found["max"] + 1))
+        return table
 
     def _spool(self, kept: Iterable[pa.Table], more: Iterable[pa.Table], schema: pa.Schema) -> str:
         folder = self._stack.enter_context(TemporaryDirectory(prefix="logbatch-"))
         path = Path(folder, "rest.parquet")
         with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-            for tables in (kept, more):
-                for table in tables:
-                    writer.write_table(table.select(schema.names))
+            for table in chain(kept, more):
+                writer.write_table(table.select(schema.names))
         return Reading(schema, alike=True).files([path], names_of(schema))
-
-    def _name_table(self, tables: list[pa.Table], schema: pa.Schema) -> str:
-        """Make a table known to the engine."""
-        table = pa.concat_tables([pa.Table.from_batches([], schema), *tables])
-        name = self._engine.name_table(table)
-        self._stack.callback(self._engine.forget, name)
-        return f"SELECT {names_of(schema)} FROM {quoted_name(name)}"
-
-
-def _between(table: pa.Table, start: int | None, end: int | None) -> pa.Table:
-    """Keep the rows of a range of time."""
-    times = table.column("timestamp").cast(pa.int64())
-    masks = []
-    if start is not None:
-        masks.append(pc.greater_equal(times, make_scalar(_clip(start), "int64")))
-    if end is not None:
-        masks.append(pc.less(times, make_scalar(_clip(end), "int64")))
-    for mask in masks[1:]:
-        masks[0] = pc.and_(masks[0], mask)
-    return table.filter(masks[0]) if masks else table
-
-
-def _clip(edge: int) -> int:
-    return min(max(edge, -(1 << 63)), (1 << 63) - 1)

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from logbatch.dataset.engine import Engine, Reading, blame, is_installed, literal_list, reader_of
+from logbatch.dataset.blame import blame
+from logbatch.dataset.engine import Engine, Reading, is_installed, literal_list, reader_of
 from logbatch.dataset.filter.literals import quoted_name, quoted_text
 from logbatch.dataset.guard import check_tree
 from logbatch.dataset.pieces import size_of
@@ -42,12 +43,27 @@ SET enable_external_access = false; SET lock_configuration = true; BEGIN TRANSAC
 """
 
 
-def run_query(source: Source, query: str, *, memory_limit: str, timeout: float | None) -> pa.Table:
-    """Answer a query; see `Dataset.sql`."""
+def run_query(
+    source: Source,
+    query: str,
+    *,
+    memory_limit: str,
+    timeout: float | None,
+    most: int | None = None,
+) -> pa.Table:
+    """Answer a query; see `Dataset.sql`.
+
+    Args:
+        source: What is asked.
+        query: One SELECT.
+        memory_limit: The most memory that the query and its result may each take.
+        timeout: The most seconds it may take; None for any number.
+        most: The first so many rows are enough; the others are not even computed, if that can be.
+    """
     limit = parse_size(memory_limit)
     if timeout is not None and not timeout > 0:
         raise ValueError(f"timeout={timeout!r} must be a number of seconds above 0, or None")
-    return source.retry(lambda snapshot: _run(source, snapshot, query, limit, timeout))
+    return source.retry(lambda snapshot: _run(source, snapshot, query, limit, timeout, most))
 
 
 def parse_size(text: str) -> int:
@@ -67,7 +83,12 @@ def parse_size(text: str) -> int:
 
 
 def _run(
-    source: Source, snapshot: Snapshot, query: str, limit: int, timeout: float | None
+    source: Source,
+    snapshot: Snapshot,
+    query: str,
+    limit: int,
+    timeout: float | None,
+    most: int | None,
 ) -> pa.Table:
     parquet, others = split(snapshot.parts)
     schema, alike = source.columns(parquet)
@@ -90,7 +111,7 @@ def _run(
         try:
             engine.execute(f"CREATE VIEW logs AS {' UNION ALL '.join(reads)}")
             _lock(engine, paths)
-            return engine.run(lambda: _fetch(connection, statement, limit), timeout)
+            return engine.run(lambda: _fetch(connection, statement, limit, most), timeout)
         except TimeoutError:
             raise QueryError(f"the query was stopped after {timeout:g} s") from None
         except engine.errors as error:
@@ -165,22 +186,27 @@ def select_of(schema: pa.Schema) -> str:
 
 
 def _fetch(
-    connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement, limit: int
+    connection: duckdb.DuckDBPyConnection,
+    statement: duckdb.Statement,
+    limit: int,
+    most: int | None,
 ) -> pa.Table:
     relation: Any = connection.sql(statement)
     if relation is None:
         raise QueryError("only SELECT is allowed; this gives no rows")
     reader = reader_of(relation)
-    batches, size = [], 0
+    batches, size, rows = [], 0, 0
     for batch in reader:
-        size += batch.nbytes
+        size, rows = size + batch.nbytes, rows + batch.num_rows
         if size > limit:
             raise QueryError(
                 f"the result takes more than the memory limit of {limit / 1e6:,.0f} MB;"
                 " ask for fewer rows or columns, or raise the limit"
             )
         batches.append(batch)
-    return pa.Table.from_batches(batches, reader.schema)
+        if most is not None and rows >= most:
+            break
+    return pa.Table.from_batches(batches, reader.schema)[:most]
 
 
 def _told(error: Exception, limit: int) -> QueryError:

@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from logbatch.dataset import bridges
+from logbatch.dataset.analysis.api import Analysis
+from logbatch.dataset.analysis.grouping import Grouping
 from logbatch.dataset.bridges import TakenFile
 from logbatch.dataset.fields import UnknownField, unknown_fields
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.follow import Follower
 from logbatch.dataset.footers import FIXED
 from logbatch.dataset.listing import find_folders
+from logbatch.dataset.marks import Marks
 from logbatch.dataset.merge import ordered_rows
+from logbatch.dataset.processes import Processes
 from logbatch.dataset.query import run_query
 from logbatch.dataset.rows import Row
 from logbatch.dataset.snapshot import Snapshot
@@ -37,7 +41,7 @@ if TYPE_CHECKING:
 POLL = 0.1  # seconds between two looks of `follow`
 
 
-class Dataset(Upkeep):
+class Dataset(Upkeep, Analysis, Grouping, Processes):
     """A directory that logbatch writes, or wrote, to.
 
     Each call looks at the directory as it is at that moment: published files, and what processes
@@ -58,6 +62,7 @@ class Dataset(Upkeep):
         self.path = Path(path)
         find_folders(self.path)
         self._source = Source(self.path.absolute())
+        self._marks = Marks(self._source)
 
     def __repr__(self) -> str:
         return f"Dataset({str(self.path)!r})"

@@ -15,6 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+from logbatch.batching.report_file import remove_old
 from logbatch.dataset.compaction.staging import PREFIX, Change, Place, change_folder, clean
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.keeping import (
@@ -176,6 +177,7 @@ class _Run:
         gone, aged = self._split(plan)
         if not self._wanted.dry_run:
             clean(self._root / JOURNAL)
+            remove_old(self._root / JOURNAL)
             note_looks(self._root, plan)
             remove_empty_folders(self._root)
         self._remove(plan, gone)

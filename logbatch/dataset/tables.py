@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from logbatch.dataset.engine import Engine, Reading, blame, is_installed
+from logbatch.dataset.blame import blame
+from logbatch.dataset.engine import Engine, Reading, is_installed
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.filter.literals import quoted_name
 from logbatch.dataset.filter.sql import condition

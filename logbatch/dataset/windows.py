@@ -15,7 +15,8 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from logbatch import epoch
-from logbatch.dataset.engine import Engine, blame
+from logbatch.dataset.blame import blame
+from logbatch.dataset.engine import Engine
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.filter.literals import quoted_time
 from logbatch.dataset.footers import FIXED, Piece

@@ -180,3 +180,17 @@ def service_name() -> str:
     script = PurePath(sys.argv[0] if getattr(sys, "argv", None) else "")
     name = script.parent.name if script.name == "__main__.py" else script.stem
     return name if name and not name.startswith("-") else "python"
+
+
+def service_version() -> str | None:
+    """Return the version of this program, where `OTEL_RESOURCE_ATTRIBUTES` says it.
+
+    Source: https://opentelemetry.io/docs/specs/otel/resource/sdk/#specifying-resource-information-via-an-environment-variable
+    """
+    for pair in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","):
+        name, _, value = pair.partition("=")
+        if name.strip() == "service.version" and value.strip():
+            from urllib.parse import unquote  # only who says it needs that
+
+            return unquote(value.strip())
+    return None

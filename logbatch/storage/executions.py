@@ -37,7 +37,8 @@ FILE = "runs.db"
 
 STREAMS = ("stdout", "stderr")
 
-_INLINE = 1 << 20
+INLINE_BYTES = 1 << 20
+"""How much of each stream stands in the row of a run, unless somebody says so."""
 
 
 def to_moment(seconds: float) -> str:
@@ -85,7 +86,7 @@ class Executions:
     """
 
     def __init__(
-        self, path: Path, *, inline_bytes: int = _INLINE, patience: float = PATIENCE
+        self, path: Path, *, inline_bytes: int = INLINE_BYTES, patience: float = PATIENCE
     ) -> None:
         self._path = path
         self._inline_bytes = inline_bytes

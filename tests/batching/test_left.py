@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from children import Child, own_mounts
 
 from logbatch import BatchHandler, Dataset
 from logbatch.batching.left import describe_left
+from logbatch.batching.lifetime import Patience, process
 from logbatch.errors import TemporaryError
 from logbatch.journal import Left, read_pending
 from logbatch.testing import CapturingTransport
@@ -142,6 +144,35 @@ def test_while_they_wait_in_memory_they_are_not_said_to_be_in_the_journal(tmp_pa
     logger.info("a")
     end(handler, [])
     assert any("cannot be reached; events wait in memory;" in text for text in told)
+
+
+def test_what_was_waited_for_in_vain_is_not_waited_for_again(tmp_path: Path) -> None:
+    """Regression: a program that closes what is away, and ends, waited twice `close_timeout`."""
+
+    def work() -> None:
+        handler = BatchHandler(Away(tmp_path), on_error=lambda *_: None, close_timeout=0.6)
+        logger = logging.Logger("left")
+        logger.addHandler(handler)
+        logger.info("a")
+        assert not handler.flush(0.4) and not handler.close()
+        started = time.monotonic()
+        process.end()
+        logging.shutdown()
+        assert time.monotonic() - started < 0.3
+
+    Child(work).wait()
+
+
+def test_how_long_the_end_may_wait() -> None:
+    """Less by what was just waited in vain; all of it where that was long ago."""
+    patience = Patience(5.0, 100.0)
+    assert 5.0 == patience.left(100.0)
+    patience.note(100.0, 102.0, in_vain=True)
+    assert 3.0 == patience.left(102.0)
+    patience.note(102.0, 110.0, in_vain=True)
+    assert (0.0, 1.0, 5.0) == tuple(map(patience.left, (110.0, 111.0, 500.0)))
+    patience.note(111.0, 112.0, in_vain=False)
+    assert 5.0 == patience.left(112.0)
 
 
 def can_mount() -> bool:

@@ -113,7 +113,7 @@ def test_who_starts_the_thread_does_not_wait_for_the_journal() -> None:
 
     inbox = Inbox()
     inbox.closing = True
-    worker = Worker(Idle(), inbox, CapturingTransport(), Trouble())  # type: ignore[arg-type]
+    worker = Worker(Idle(), inbox, CapturingTransport(), None, Trouble())  # type: ignore[arg-type]
     worker.start()
     wait_until(lambda: waited and not worker.running)
 

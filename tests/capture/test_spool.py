@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from logbatch.capture.chunk import STREAMS, Chunk
 from logbatch.capture.spool import (
     Mark,
-    MarksFile,
     Spool,
     SpoolReader,
+    Taken,
+    TakenFile,
     find_spools,
     remove_spool,
     spool_directory,
@@ -130,16 +131,18 @@ def test_a_piece_that_was_cut_off(tmp_path: Path, kept: int) -> None:
 
 def test_marks(tmp_path: Path) -> None:
     """The newest that is whole counts."""
-    marks = MarksFile(tmp_path)
-    assert {"stdout": Mark(0, 1), "stderr": Mark(0, 1)} == marks.read()
-    one = {"stdout": Mark(10, 2), "stderr": Mark(0, 1)}
-    two = {"stdout": Mark(90, 7), "stderr": Mark(30, 3)}
+    marks = TakenFile(tmp_path)
+    none = {"stdout": 0, "stderr": 0}
+    assert Taken({"stdout": Mark(0, 1), "stderr": Mark(0, 1)}, none) == marks.read()
+    one = Taken({"stdout": Mark(10, 2), "stderr": Mark(0, 1)}, none, 17.5)
+    after = {"stdout": 9, "stderr": 4}
+    two = Taken({"stdout": Mark(90, 7), "stderr": Mark(30, 3)}, after, 18.5, is_told=True)
     marks.write(one)
     assert one == marks.read()
     marks.write(two)
     assert two == marks.read()
     marks.close()
-    again = MarksFile(tmp_path)
+    again = TakenFile(tmp_path)
     assert two == again.read()
     content = bytearray((tmp_path / "marks").read_bytes())
     content[3] ^= 1  # the second turn is in the first slot

@@ -39,7 +39,7 @@ def value_of(text: str) -> Any:
     if re.fullmatch(r"[\d.]+", number):
         value = float(number) * UNITS.get(unit, 1)
         return value
-    return {"none": None, "False": False, "ERROR": 40}.get(number, number)
+    return {"none": None, "False": False, "True": True, "ERROR": 40}.get(number, number)
 
 
 def test_every_option_is_documented() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Unpack, assert_type
 
@@ -28,8 +28,12 @@ from logbatch import (
     BatchUnsupportedError,
     Dataset,
     DeniedError,
+    ErrorGroup,
+    Facet,
     Filter,
+    Histogram,
     Options,
+    Pattern,
     Ranges,
     Receipt,
     RejectedError,
@@ -130,6 +134,7 @@ def every_option() -> Iterator[object]:
         redact=["password"],
         redact_patterns=[r"\d{16}", re.compile("x")],
         collapse_repeats=True,
+        report=False,
         on_error=lambda kind, text, error: None,
         compression="zstd",
     )
@@ -246,6 +251,38 @@ def reading(logs: Dataset) -> None:
     assert_type(report.problems, tuple[str, ...])
     assert_type(report.before.rows + report.after.bytes, int)
     logs.compact(to=b"parquet")  # type: ignore[arg-type]
+
+
+def grouped(logs: Dataset) -> None:
+    """Alike records are put together, and one is shown among those around it."""
+    now = datetime.now(UTC)
+    errors = logs.errors("logger=app", start=now, since=now, limit=5, bins=10, timeout=None)
+    assert_type(errors[0], ErrorGroup)
+    assert_type(errors.left_out, int)
+    assert_type([group.frames for group in errors], list[tuple[tuple[str, str], ...]])
+    assert_type(logs.context(errors[0].example, before=1), Sequence[dict[str, Any]])
+    logs.context(("01m8", 5), after=3)
+    logs.context("01m8")  # type: ignore[arg-type]
+    for pattern in logs.patterns(compare=((None, now), (now, None)), limit=3):
+        assert_type(pattern, Pattern)
+        assert_type(pattern.ratio, float | None)
+    logs.patterns(compare=(None, now))  # type: ignore[arg-type]
+    assert_type(str(Filter.equals("template", "it's %s") & Filter.equals("trace_id", None)), str)
+
+
+def counted(logs: Dataset) -> None:
+    """Volume over time, and frequent values."""
+    now = datetime.now(UTC)
+    volume = logs.histogram("level>=ERROR", start=now, end=now, bins=10, timeout=None)
+    assert_type(volume, Histogram)
+    assert_type(volume.total, int)
+    assert_type(volume.counts[0][0], int)
+    for facet in logs.facets(fields=["level"], limit=3, attributes=0, sample=1000, start=now):
+        assert_type(facet, Facet)
+        assert_type(facet.distinct + facet.missing + facet.of, int)
+        assert_type(facet.values, Sequence[tuple[Any, int]])
+    volume.total = 5  # type: ignore[misc]
+    logs.histogram(start="now")  # type: ignore[arg-type]
 
 
 def bridges(logs: Dataset) -> None:

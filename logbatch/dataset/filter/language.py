@@ -23,10 +23,12 @@ The meaning is the same for a record as a dict (`matches`) and for an Arrow tabl
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from logbatch.dataset.filter.comparisons import HAS, MATCHES, as_text
 from logbatch.dataset.filter.parser import parse
 from logbatch.dataset.filter.terms import Mistake, make_term
 from logbatch.dataset.filter.tree import (
@@ -37,10 +39,13 @@ from logbatch.dataset.filter.tree import (
     Term,
     all_of,
     make_check,
+    negate,
     period_of,
     terms_of,
 )
+from logbatch.epoch import to_microseconds, to_text
 from logbatch.errors import FilterError
+from logbatch.levels import number_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -108,6 +113,31 @@ class Filter:
         parsed = where if isinstance(where, Filter) else cls.parse(where or "", now)
         return cls(all_of([parsed.root, *terms]))
 
+    @classmethod
+    def equals(cls, name: str, value: object) -> Filter:
+        """Return the filter for the records that have exactly this value in a field.
+
+        Its text, `str(…)`, can be put beside others: that is how to write a value of which nothing
+        is known.  A logger also means those below it, and a number the text that it is written as.
+
+        Args:
+            name: A column, or an attribute.
+            value: A text, a number, a boolean or a time; None for records without any.
+
+        Raises:
+            FilterError: There can be no such value.
+        """
+        if value is None:
+            return cls(negate(_given(name, HAS, None, datetime.now(UTC))))
+        text = value if isinstance(value, str) else _written(value)
+        if name == "level" and number_of(text) is None:  # one that only its program knows
+            exactly = f"(?-i)^{re.escape(text)}$"
+            return cls(_given(name, MATCHES, exactly, datetime.now(UTC)))
+        found = cls(_given(name, "=", text, datetime.now(UTC)))
+        if text == "null":  # which also stands for there being none
+            return found & cls(_given(name, HAS, None, datetime.now(UTC)))
+        return found
+
     def __and__(self, other: Filter) -> Filter:
         return Filter(all_of([self.root, other.root]))
 
@@ -167,8 +197,16 @@ class Filter:
         return table.filter(self.mask(table)) if self else table
 
 
+def _written(value: object) -> str:
+    """Return a value that is no text as a filter has it."""
+    if isinstance(value, datetime):
+        return to_text(to_microseconds(value))
+    return as_text(value)
+
+
 def _given(name: str, operator: str, value: str | None, now: datetime) -> Term:
+    values = () if operator == HAS else (value or "",)
     try:
-        return make_term(name, operator, value or "", now=now)
+        return make_term(name, operator, *values, now=now)
     except Mistake as mistake:
         raise FilterError(str(mistake), value or "", 0) from None

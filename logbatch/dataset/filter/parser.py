@@ -17,13 +17,13 @@ from logbatch.dataset.filter.terms import Mistake, make_term
 from logbatch.dataset.filter.tree import EVERYTHING, NAME, Node, Term, all_of, any_of, negate
 from logbatch.errors import FilterError
 
-_SIGNS = re.compile(r"[=<>~][=<>~!]*|!(?=[=<>~])[=<>~!]*")
-_COMMA = re.compile(",")
+SIGNS = re.compile(r"[=<>~][=<>~!]*|!(?=[=<>~])[=<>~!]*")
+COMMA = re.compile(",")
 _KEYWORD = re.compile(r"(and|or|not)(?=[\s()]|$)", re.IGNORECASE)
 _EXPRESSION = re.compile(r"/((?:[^\\/]|\\.)*)/", re.DOTALL)
 _OTHER_KEYWORDS = {"&&": "and", "&": "and", "||": "or", "|": "or"}
 _WRITTEN = [sign for sign in OPERATORS if sign not in (MATCHES, HAS)]
-_QUOTES = "\"'"
+QUOTES = "\"'"
 _DEPTH = 50  # parentheses inside one another, so that neither reading nor asking goes too deep
 
 
@@ -178,7 +178,7 @@ class _Parser:
         return found
 
     def _term(self) -> Node:
-        word = self._word(_SIGNS)
+        word = self._word(SIGNS)
         self.bare = self._at_end()
         if self.bare:
             self._check_bare(word)
@@ -210,10 +210,10 @@ class _Parser:
             raise self._error(f'{hint}"{word.text}" in quotes is text', word.start)
 
     def _values(self) -> list[_Word]:
-        values = [self._value(_COMMA)]
+        values = [self._value(COMMA)]
         while self._next() == ",":
             self.at += 1
-            values.append(self._value(_COMMA))
+            values.append(self._value(COMMA))
         for value in values:
             if value.start == value.stop:
                 reason = 'a value is missing beside the comma; "," in quotes is text'
@@ -231,7 +231,7 @@ class _Parser:
     def _word(self, stop: re.Pattern[str] | None) -> _Word:
         """Read a word in quotes, or up to a space, a ) or what is to stop it."""
         start = self.at
-        if self._next() and self._next() in _QUOTES:
+        if self._next() and self._next() in QUOTES:
             return self._quoted(start)
         piece = []
         while not self._at_end() and not (stop and stop.match(self.text, self.at)):
@@ -272,7 +272,7 @@ class _Parser:
         return self.text[self.at - 1]
 
     def _operator(self, name: _Word) -> _Word:
-        signs = _SIGNS.match(self.text, self.at)
+        signs = SIGNS.match(self.text, self.at)
         if signs is None:
             raise self._error("a space is missing after the closing quote", self.at)
         if not name.text:

@@ -35,7 +35,8 @@ Period = tuple[int | None, int | None]
 NAME = re.compile(r"[\w@$]([\w.:@/$-]*\w)?")
 """A name that needs no quotes."""
 
-_SIMPLE = re.compile(r"[^\s\\'\"=<>!~(),*/[{-][^\s\\'\"=<>!~(),]*")  # a value that needs none
+SIMPLE = re.compile(r"[^\s\\'\"=<>!~(),*/[{-][^\s\\'\"=<>!~(),]*")
+"""A value that needs none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +70,10 @@ class Term:
         return only
 
     def __str__(self) -> str:
-        start = _quoted(self.name, NAME) + self.operator
+        start = quoted(self.name, NAME) + self.operator
         if self.operator == MATCHES:
             return f"{start}{with_escaped_slashes(self.values[0])}/"
-        return start + ",".join(_quoted(value, _SIMPLE) for value in self.values)
+        return start + ",".join(quoted(value, SIMPLE) for value in self.values)
 
     def read(self, row: Mapping[str, Any]) -> Any:
         """Return the value that is compared, from a record; None if it is missing."""
@@ -221,7 +222,8 @@ def _in_parentheses(node: Node) -> str:
     return f"({node})" if isinstance(node, And | Or) else str(node)
 
 
-def _quoted(text: str, simple: re.Pattern[str]) -> str:
+def quoted(text: str, simple: re.Pattern[str]) -> str:
+    """Return a name or a value as it is written: in quotes, unless it is a simple one."""
     if simple.fullmatch(text):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

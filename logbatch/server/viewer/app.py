@@ -22,10 +22,11 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from logbatch.server.access import JSON
 from logbatch.server.limits import Refusal
-from logbatch.server.viewer import session, wire
+from logbatch.server.viewer import session
 from logbatch.server.viewer.access import HEADERS, Door
+from logbatch.server.viewer.answers import refusal
+from logbatch.server.viewer.asked import Asked
 from logbatch.server.viewer.live import Poller
 from logbatch.server.viewer.room import Room
 from logbatch.trouble import Trouble
@@ -54,11 +55,13 @@ class Viewer:
         self._door = door
         self._trouble = trouble
         self._poller = Poller(room, trouble)
+        self._asked = Asked(room, trouble)
         inside = Starlette(
             routes=[
                 Route("/", self._page, methods=["GET"]),
                 Mount("/static", StaticFiles(directory=STATIC, check_dir=False)),
                 WebSocketRoute("/api/live", self._live),
+                *self._asked.routes(),
             ],
             exception_handlers={HTTPException: self._not_found},
         )
@@ -68,6 +71,7 @@ class Viewer:
     def close(self) -> None:
         """End what goes on."""
         self._poller.close()
+        self._asked.close()
         self._room.close()
 
     async def _page(self, _request: Request) -> Response:
@@ -120,12 +124,3 @@ class _Guarded:
         if is_page and error.status == HTTPStatus.UNAUTHORIZED:
             return HTMLResponse(_LOCKED, error.status)
         return refusal(error)
-
-
-def refusal(error: Refusal) -> Response:
-    """Make an answer of a refusal."""
-    body = wire.encode({"error": error.reason, "position": None, **error.more})
-    response = Response(body, error.status, media_type=JSON)
-    if error.retry_after is not None:
-        response.headers["retry-after"] = str(error.retry_after)
-    return response

@@ -10,7 +10,6 @@ from msgspec import Meta
 from logbatch.dataset.filter.language import Filter
 from logbatch.epoch import FIRST, LAST, to_text
 from logbatch.errors import FilterError
-from logbatch.server.limits import Refusal
 
 MOST_ROWS = 10_000
 """Rows in one message at the most."""
@@ -84,6 +83,64 @@ class Mistake(msgspec.Struct, tag="error"):
     position: int | None = None
 
 
+class Search(msgspec.Struct):
+    """What most requests have in their URL.
+
+    Attributes:
+        where: The filter.
+        start: The first microsecond since 1970; None for the beginning.
+        end: The first that is not wanted; None for no end.
+    """
+
+    where: Annotated[str, Meta(max_length=20_000)] = ""
+    start: _Moment | None = None
+    end: _Moment | None = None
+
+    def filter(self) -> Filter:
+        """Return what is asked for: the filter, and the range of time.
+
+        Raises:
+            FilterError: The text has a mistake.
+        """
+        return narrow(self.where, self.start, self.end)
+
+
+class Export(Search):
+    """A file is wanted.
+
+    Attributes:
+        form: Which (`format` in the URL).
+    """
+
+    form: Literal["csv", "jsonl", "parquet"] = msgspec.field(default="csv", name="format")
+
+
+class OneRow(msgspec.Struct):
+    """One record is wanted, by who wrote it and its number."""
+
+    producer: Annotated[str, Meta(max_length=100)]
+    sequence: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+
+
+class Typing(msgspec.Struct):
+    """Help is wanted with a filter, at a place in it."""
+
+    text: Annotated[str, Meta(max_length=20_000)] = ""
+    at: int = 0
+
+
+class Some(msgspec.Struct):
+    """The newest few of something are wanted."""
+
+    limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
+
+
+class Question(msgspec.Struct):
+    """SQL is to be answered."""
+
+    query: Annotated[str, Meta(max_length=50_000)]
+
+
 decode = msgspec.json.Decoder(Look | Page).decode
 """Decode what came; raises `msgspec.MsgspecError`."""
 
@@ -103,8 +160,3 @@ def narrow(where: str, start: int | None, end: int | None) -> Filter:
 def as_mistake(error: FilterError, generation: int | None = None) -> Mistake:
     """Tell where a filter is wrong."""
     return Mistake("filter", error.reason, generation, error.position)
-
-
-def as_refusal(error: FilterError) -> Refusal:
-    """Refuse a request whose filter is wrong."""
-    return Refusal(400, error.reason, more={"position": error.position})

@@ -5,10 +5,12 @@ from __future__ import annotations
 from itertools import islice
 from typing import NamedTuple
 
+from logbatch.dataset.filter.completion import write_value
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.merge import ordered_rows
 from logbatch.dataset.rows import Row
 from logbatch.dataset.snapshot import Snapshot
+from logbatch.identity import Ranges
 from logbatch.server.viewer.room import Room
 
 
@@ -44,6 +46,18 @@ def page(room: Room, snapshot: Snapshot, where: Filter, offset: int, count: int)
     """
     found = _newest(room, snapshot, where, offset + count)
     return found[offset:][::-1]
+
+
+def find_row(room: Room, producer: str, sequence: int) -> Row | None:
+    """Read one record; None where it is not there.
+
+    Raises:
+        DatasetError: The directory cannot be read.
+        Stopped: Nobody wants it any more.
+    """
+    snapshot = room.snapshot().within({producer: Ranges([(sequence, sequence)])})
+    where = Filter.parse(f"producer={write_value(producer)} sequence={sequence}")
+    return next(ordered_rows(room.source, snapshot, where), None)
 
 
 def _newest(room: Room, snapshot: Snapshot, where: Filter, limit: int) -> list[Row]:

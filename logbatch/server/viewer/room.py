@@ -8,6 +8,8 @@ statistics.
 from __future__ import annotations
 
 import asyncio
+import os
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,16 +17,48 @@ from pathlib import Path
 from typing import TypeVar
 
 from logbatch.dataset.engine import Engine
-from logbatch.dataset.reader import Dataset
 from logbatch.dataset.snapshot import Snapshot
 from logbatch.dataset.source import Source
-from logbatch.dataset.stopping import Stop, stopping
+from logbatch.dataset.stopping import Stop, check, stopping
+from logbatch.storage.executions import FILE
 
 _T = TypeVar("_T")
 
 _MEMORY = 250_000_000  # bytes for all that DuckDB does
-_ROWS = 4  # threads that read rows
-_REST = 2  # threads for statistics, and one each for whatever else takes long
+
+
+class Crew:
+    """Some threads that do one kind of work.
+
+    Args:
+        name: Of the threads.
+        size: How many there are.
+    """
+
+    def __init__(self, name: str, size: int) -> None:
+        self._pool = ThreadPoolExecutor(size, f"logbatch-{name}")
+
+    async def do(self, stop: Stop, work: Callable[[], _T]) -> _T:
+        """Have something done, until `stop` says so.
+
+        Raises:
+            Stopped: It did.
+        """
+
+        def run() -> _T:
+            with stopping(stop):
+                check()
+                return work()
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, run)
+
+    def end(self) -> None:
+        """Begin nothing more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def wait(self) -> None:
+        """Wait until all that was begun has ended."""
+        self._pool.shutdown()
 
 
 class Room:
@@ -32,25 +66,37 @@ class Room:
 
     Args:
         directory: The directory.
+
+    Attributes:
+        directory: The same.
+        runs: The file with the record of runs, which need not be there.
+        source: What reads the directory.
+        engine: The database.
+        rows: Who reads rows.
+        statistics: Who counts.
+        asked: Who finds out whatever else is asked.
+        query: Who answers SQL, one query at a time: each may take as much memory as all else.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.dataset = Dataset(directory)
+        self.runs = directory / FILE
         self.source = Source(directory)
         self.engine = Engine(_MEMORY)
         self._looking = threading.Lock()
-        self._rows = ThreadPoolExecutor(_ROWS, "logbatch-rows")
-        self._statistics = ThreadPoolExecutor(_REST, "logbatch-statistics")
-        self._asked = ThreadPoolExecutor(_REST, "logbatch-asked")
+        self.rows = Crew("rows", 4)
+        self.statistics = Crew("statistics", 2)
+        self.asked = Crew("asked", 4)
+        self.query = Crew("query", 1)
 
     def close(self) -> None:
         """End what goes on."""
-        for pool in (self._rows, self._statistics, self._asked):
-            pool.shutdown(wait=False, cancel_futures=True)
+        crews = (self.rows, self.statistics, self.asked, self.query)
+        for crew in crews:
+            crew.end()
+        for crew in crews:  # whoever asked is gone by now, and has told them to stop
+            crew.wait()
         self.engine.close()
-        for pool in (self._rows, self._statistics, self._asked):
-            pool.shutdown()
 
     def snapshot(self) -> Snapshot:
         """Look at the directory; one thread after another, as they share what they remember.
@@ -61,32 +107,12 @@ class Room:
         with self._looking:
             return self.source.snapshot()
 
-    async def read(self, stop: Stop, work: Callable[[], _T]) -> _T:
-        """Have rows read, until `stop` says so."""
-        return await _run(self._rows, stop, work)
-
-    async def count(self, stop: Stop, work: Callable[[], _T]) -> _T:
-        """Have statistics computed, until `stop` says so."""
-        return await _run(self._statistics, stop, work)
-
-    async def ask(self, stop: Stop, work: Callable[[], _T]) -> _T:
-        """Have anything else found out, until `stop` says so."""
-        return await _run(self._asked, stop, work)
-
     def public(self, text: str) -> str:
-        """Return a text without where the directory is."""
-        return text.replace(f"{self.directory}/", "").replace(
-            str(self.directory), self.directory.name or "the directory"
-        )
+        """Return a text without where the directory, or a temporary file, is."""
+        for path in (str(self.directory), tempfile.gettempdir()):
+            text = text.replace(f"{path}{os.sep}", "").replace(path, os.path.basename(path))
+        return text
 
     def problems(self, after: int = 0) -> Sequence[str]:
         """Return what is wrong with the directory, from a number on."""
         return [self.public(each) for each in self.source.problems[after:]]
-
-
-async def _run(pool: ThreadPoolExecutor, stop: Stop, work: Callable[[], _T]) -> _T:
-    def do() -> _T:
-        with stopping(stop):
-            return work()
-
-    return await asyncio.get_running_loop().run_in_executor(pool, do)

@@ -14,13 +14,15 @@ from urllib.parse import urlencode
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
+from logbatch.errors import LogbatchError
 from logbatch.server.access import is_loopback
 from logbatch.server.allocators import return_what_is_freed
 from logbatch.server.guard import BUSY, RETRY_AFTER, make_protocol
 from logbatch.server.limits import Limits, Refusal
 from logbatch.server.serving import Ready, bind, run_server, telling
 from logbatch.server.viewer.access import Door
-from logbatch.server.viewer.app import Viewer, refusal
+from logbatch.server.viewer.answers import refusal
+from logbatch.server.viewer.app import Viewer
 from logbatch.server.viewer.protocol import LONGEST, SocketProtocol
 from logbatch.server.viewer.room import Room
 from logbatch.trouble import Trouble
@@ -77,8 +79,13 @@ def serve(settings: Settings, ready: Ready) -> None:
 
 
 @contextlib.contextmanager
-def beside(settings: Settings, trouble: Trouble) -> Iterator[str]:
+def beside(settings: Settings, trouble: Trouble, *, or_any_port: bool = False) -> Iterator[str]:
     """Show a directory while something else is done, on a thread of its own.
+
+    Args:
+        settings: What to do.
+        trouble: Told about faults.
+        or_any_port: Whether another port does where that of the settings is taken.
 
     Yields:
         The URL to open.
@@ -103,7 +110,7 @@ def beside(settings: Settings, trouble: Trouble) -> Iterator[str]:
         finally:
             is_ready.set()
 
-    with bind(settings.host, settings.port) as listener, telling(trouble):
+    with _bind(settings, or_any_port) as listener, telling(trouble):
         thread = threading.Thread(target=work, args=(listener,), name="logbatch-viewer")
         thread.start()
         try:
@@ -115,6 +122,18 @@ def beside(settings: Settings, trouble: Trouble) -> Iterator[str]:
             for _, stop in told:
                 stop()
             thread.join()
+
+
+@contextlib.contextmanager
+def _bind(settings: Settings, or_any_port: bool) -> Iterator[socket.socket]:
+    with contextlib.ExitStack() as stack:
+        try:
+            listener = stack.enter_context(bind(settings.host, settings.port))
+        except LogbatchError:
+            if not or_any_port:
+                raise
+            listener = stack.enter_context(bind(settings.host, 0))
+        yield listener
 
 
 def _serve(settings: Settings, listener: socket.socket, ready: Ready, trouble: Trouble) -> None:

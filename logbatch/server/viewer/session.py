@@ -97,7 +97,7 @@ class Session:
         if self._showing is not None:
             self._showing.cancel()
         self._outbox.supersede(look.generation)
-        view = self._view = View(self._room, self._poller, look, self._outbox)
+        view = self._view = View(self._room, self._poller, look, self._outbox, self._tell_problems)
         self._showing = asyncio.ensure_future(self._run(view))
 
     async def _run(self, view: View) -> None:
@@ -108,7 +108,6 @@ class Session:
         except* Exception as group:
             for error in group.exceptions:
                 self._report(error, view.generation)
-        self._tell_problems()
 
     def _report(self, error: Exception, generation: int | None = None) -> None:
         """Tell the client what could not be done, and stderr what is a fault of ours."""

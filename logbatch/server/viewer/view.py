@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -36,13 +36,22 @@ class View:
         poller: Tells what is new.
         look: What is wanted.
         outbox: Where messages go.
+        looked: Called when the directory has been read, and may have turned out to have problems.
     """
 
-    def __init__(self, room: Room, poller: Poller, look: Look, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        room: Room,
+        poller: Poller,
+        look: Look,
+        outbox: Outbox,
+        looked: Callable[[], object],
+    ) -> None:
         self._room = room
         self._poller = poller
         self._look = look
         self._outbox = outbox
+        self._looked = looked
         self._loop = asyncio.get_running_loop()
         self._stop = threading.Event()
         self._asked: asyncio.Queue[Page] = asyncio.Queue(_PAGES)
@@ -78,8 +87,9 @@ class View:
                 self._poller.leave(self._listening)
 
     async def _show(self, where: Filter) -> None:
-        snapshot, first = await self._room.read(self._stop, partial(self._first, where))
+        snapshot, first = await self._room.rows.do(self._stop, partial(self._first, where))
         self._outbox.put(first, self.generation)
+        self._looked()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._send_pages(snapshot, where))
             if self._look.follow:
@@ -100,7 +110,7 @@ class View:
     async def _send_pages(self, snapshot: Snapshot, where: Filter) -> None:
         while True:
             page = await self._asked.get()
-            rows = await self._room.read(self._stop, partial(self._page, snapshot, where, page))
+            rows = await self._room.rows.do(self._stop, partial(self._page, snapshot, where, page))
             self._send("page", offset=page.offset, rows=rows)
 
     def _page(self, snapshot: Snapshot, where: Filter, page: Page) -> msgspec.Raw:
@@ -132,7 +142,7 @@ class View:
                 return
             began = time.monotonic()
             rows = self._inbox.take()
-            found = await self._room.read(self._stop, partial(self._append, following, rows))
+            found = await self._room.rows.do(self._stop, partial(self._append, following, rows))
             if found is not None:
                 self._outbox.put(found, self.generation)
                 await asyncio.sleep(max(0.0, began + EVERY - time.monotonic()))

@@ -10,17 +10,22 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from logbatch.dataset.answers import unique, values_of
 from logbatch.dataset.filter.comparisons import find
 from logbatch.dataset.rows import Row
 from logbatch.epoch import to_microseconds
 from logbatch.server.viewer.messages import ALWAYS
 from logbatch.storage.columns import COLUMNS
 
-_LONG = 2_000  # characters of a text in a row
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_LONG = 1_000  # characters of a text in a row
 _SHORT = 40  # to which they are cut at least
 _MOST = 4 << 20  # bytes of the rows in one message, about
 _EXACT = 1 << 53
@@ -97,6 +102,18 @@ def full(row: Row) -> dict[str, Any]:
     return {"timestamp": to_microseconds(row["timestamp"]), **found}
 
 
+def answer(table: pa.Table, most: int) -> dict[str, Any]:
+    """Return the first rows of an answer to SQL, a list for each column; `more` tells of others."""
+    shown = table.slice(0, most)
+    return {
+        "columns": unique(table.column_names),
+        "types": [str(kind) for kind in table.schema.types],
+        "values": [plain(values_of(column), depth=_DEPTH + 1) for column in shown.columns],
+        "count": len(shown),
+        "more": len(table) > most,
+    }
+
+
 def plain(value: Any, depth: int = _DEPTH) -> Any:
     """Return a value that every browser reads as it is meant."""
     match value:
@@ -112,9 +129,18 @@ def plain(value: Any, depth: int = _DEPTH) -> Any:
             return {_whole(str(key)): plain(each, depth - 1) for key, each in value.items()}
         case list() | tuple() if depth:
             return [plain(each, depth - 1) for each in value]
+        case datetime():
+            return to_time(value)
         case msgspec.Raw() | bytes():
             return bytes(value).decode("utf-8", "replace")
     return _whole(str(value))
+
+
+def to_time(moment: datetime) -> str:
+    """Return a time in ISO 8601, in UTC where it is aware."""
+    if moment.tzinfo is None:
+        return moment.isoformat(" ")
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def _whole(text: str) -> str:

@@ -7,6 +7,12 @@ import { DEFAULTS } from "./state.js";
 
 const HIDDEN = new Set(["attributes", "stacktrace", "levelno"]); // the detail shows them better
 
+/** Add a column, before the message where that stands last. @param {string[]} names @param {string} name @returns {string[]} */
+export function withColumn(names, name) {
+  if (names.includes(name)) return names;
+  return names.at(-1) === "message" ? [...names.slice(0, -1), name, "message"] : [...names, name];
+}
+
 /**
  * Let somebody choose columns.
  * @param {Element} anchor @param {import("./state.js").State} state @param {string[]} fields those that there are
@@ -22,7 +28,7 @@ export function openColumnMenu(anchor, state, fields) {
   const add = (event) => {
     event.preventDefault();
     const name = other.value.trim();
-    if (name && !name.includes(",")) choose([...chosen().filter((one) => one !== name), name]);
+    if (name && !name.includes(",")) choose(withColumn(chosen(), name));
     other.value = "";
   };
   const show = () => {
@@ -41,7 +47,7 @@ export function openColumnMenu(anchor, state, fields) {
 
 function item(name, at, names, choose) {
   const shown = at >= 0;
-  const toggle = () => choose(shown ? names.filter((other) => other !== name) : [...names, name]);
+  const toggle = () => choose(shown ? names.filter((other) => other !== name) : withColumn(names, name));
   const forward = () => choose([...names.slice(0, at - 1), name, names[at - 1], ...names.slice(at + 1)]);
   const id = `column-${name}`;
   return el("li", {},

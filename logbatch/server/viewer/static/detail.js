@@ -1,6 +1,7 @@
 /** The event that is open: every field of it, and the way to those that belong to it. */
 
 import { ask } from "./api.js";
+import { withColumn } from "./columnmenu.js";
 import { byId, el, replace } from "./dom.js";
 import { ago, block, iso, line, stamp, zoneName } from "./format.js";
 import { addTerm, termFor } from "./language.js";
@@ -14,19 +15,22 @@ const APART = new Set(["timestamp", "level", "levelno", "message", "attributes",
 const MESSAGE = 20_000; // characters shown at once
 const AROUND = 30; // events before and after
 
-/** Dispatches `close`. */
-export class Detail extends EventTarget {
+export class Detail {
   #root = byId("detail");
   #state;
+  #close;
   #asked = null;
   #row = null;
 
-  /** @param {import("./state.js").State} state */
-  constructor(state) {
-    super();
+  /**
+   * @param {import("./state.js").State} state
+   * @param {() => void} close what closes it
+   */
+  constructor(state, close) {
     this.#state = state;
+    this.#close = close;
     this.#root.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") this.dispatchEvent(new Event("close"));
+      if (event.key === "Escape") this.#close();
     });
     state.addEventListener("change", ({ detail }) => {
       if (detail.changed.has("tz") && this.#row) this.#show(this.#row);
@@ -72,7 +76,7 @@ export class Detail extends EventTarget {
   }
 
   #top(title, actions, levelno) {
-    const close = el("button", { type: "button", class: "icon quiet", id: "detail-close", "aria-label": "Close", title: "Close (esc)", onclick: () => this.dispatchEvent(new Event("close")) }, "×");
+    const close = el("button", { type: "button", class: "icon quiet", id: "detail-close", "aria-label": "Close", title: "Close (esc)", onclick: () => this.#close() }, "×");
     return el("div", { class: "top", data: { kind: kindOf(levelno) } },
       el("h2", {}, title), el("span", { class: "space" }),
       ...actions.map(([id, text, act]) => el("button", { type: "button", id, onclick: act }, text)), close);
@@ -124,8 +128,7 @@ export class Detail extends EventTarget {
   }
 
   #addColumn(name) {
-    const names = this.#state.view.cols.split(",");
-    if (!names.includes(name) && !name.includes(",")) this.#state.set({ cols: [...names.slice(0, -1), name, names.at(-1)].join(",") });
+    if (!name.includes(",")) this.#state.set({ cols: withColumn(this.#state.view.cols.split(","), name).join(",") });
   }
 
   async #showContext(row) {

@@ -3,8 +3,8 @@
 import { ask } from "./api.js";
 import { sparkline } from "./chart.js";
 import { byId, el, replace } from "./dom.js";
-import { ago, block, count, counted, iso, line, short, stamp } from "./format.js";
-import { addTerm, termFor } from "./language.js";
+import { ago, block, brief, count, counted, iso, line, stamp } from "./format.js";
+import { addTerm, termFor, termForPattern } from "./language.js";
 import { choice, Panel } from "./panel.js";
 import { resolveTime } from "./state.js";
 import { showTrace, shortPath } from "./trace.js";
@@ -83,11 +83,11 @@ export class Errors extends Panel {
     item.append(
       el("button", { type: "button", class: "headline", "aria-expanded": String(open), onclick: toggle },
         el("span", { class: "what" },
-          el("span", { class: "type" }, group.is_new && el("span", { class: "badge new" }, "new"), line(group.type ?? "error")),
+          el("span", { class: "type" }, group.is_new && el("span", { class: "badge new" }, "new"), line(group.type ?? group.example?.level ?? "error")),
           el("span", { class: "text" }, line(group.message ?? "").slice(0, 400)),
           el("span", { class: "culprit dim" }, line(group.culprit ?? ""))),
         sparkline(group.counts, { label: `${count(group.count)} between ${stamp(this.#range.start ?? group.first, tz)} and ${stamp(this.#range.end ?? group.last, tz)}` }),
-        el("span", { class: "count num", title: count(group.count) }, short(group.count)),
+        el("span", { class: "count num", title: count(group.count) }, brief(group.count)),
         el("span", { class: "seen num" }, el("span", { title: `last ${stamp(group.last, tz)}` }, ago(group.last)), el("span", { class: "dim", title: `first ${stamp(group.first, tz)}` }, `since ${ago(group.first).replace(" ago", "")}`)),
       ));
     if (open) item.append(this.#more(group));
@@ -96,17 +96,24 @@ export class Errors extends Panel {
 
   #more(group) {
     const example = group.example ?? {};
-    const show = () => this.#state.set({ tab: "events", q: addTerm(this.#state.view.q, termFor("exception_type", group.type)) });
+    const show = () => this.#state.set({ tab: "events", row: "", q: termsOf(group).reduce(addTerm, this.#state.view.q) });
     const open = () => this.#state.set({ tab: "events", row: `${example.producer}:${example.sequence}` });
     return el("div", { class: "more" },
       el("p", { class: "links" },
-        group.type && el("button", { type: "button", class: "show-events", onclick: show }, "Show its events"),
+        el("button", { type: "button", class: "show-events", onclick: show }, "Show its events"),
         example.producer && el("button", { type: "button", class: "show-example", onclick: open }, "Open the newest"),
         el("span", { class: "dim" }, `${counted(group.count, "event")}, first ${stamp(group.first, this.#state.view.tz).slice(0, 19)}`)),
       el("pre", { class: "message" }, block(example.message ?? group.message ?? "").slice(0, 4000)),
       example.exception_message ? el("p", { class: "reason" }, block(example.exception_message).slice(0, 2000)) : null,
       example.stacktrace ? showTrace(example.stacktrace) : frames(group.frames));
   }
+}
+
+/** What finds its events, and perhaps others: a fingerprint is no field. */
+function termsOf({ type, example }) {
+  if (type) return [termFor("exception_type", type)];
+  const pattern = example?.template ?? example?.message;
+  return ["level>=ERROR", ...(pattern ? [termForPattern(pattern, example.message)] : [])];
 }
 
 function frames(list) {

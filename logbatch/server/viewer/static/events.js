@@ -1,12 +1,10 @@
 /** The tab of events: what the server sends goes to the list, the histogram and the facets. */
 
 import { Columns } from "./columns.js";
-import { openColumnMenu } from "./columnmenu.js";
 import { byId, el, setText } from "./dom.js";
 import { Facets } from "./facets.js";
-import { count, counted, line, short } from "./format.js";
+import { brief, count, counted, line, short } from "./format.js";
 import { Histogram } from "./histogram.js";
-import { openMarkBox } from "./markbox.js";
 import { RowList } from "./rows.js";
 import { CHUNK, keyOf, RowStore } from "./rowstore.js";
 import { isRelative, resolveTime } from "./state.js";
@@ -93,14 +91,14 @@ export class Events extends EventTarget {
     this.store.addEventListener("full", () => this.list.following && this.open());
     this.facets.addEventListener("filter", ({ detail }) => this.#state.set({ q: detail }));
     this.histogram.addEventListener("zoom", ({ detail }) => this.#range.zoom(detail.start, detail.end));
-    this.histogram.addEventListener("pick", ({ detail }) => openMarkBox(byId("histogram"), detail, this.#state, this.#marks, this.#range));
+    this.histogram.addEventListener("pick", ({ detail }) => this.#pick(detail));
     this.histogram.addEventListener("say", ({ detail }) => this.#say(detail));
   }
 
   #wireButtons() {
     byId("follow").addEventListener("click", () => this.toggleFollow());
     byId("resume").addEventListener("click", () => this.toggleFollow(true));
-    byId("columns").addEventListener("click", (event) => openColumnMenu(event.currentTarget, this.#state, this.fields));
+    byId("columns").addEventListener("click", () => this.#chooseColumns());
     byId("facets-button").addEventListener("click", (event) => {
       const open = byId("facets").classList.toggle("open");
       event.currentTarget.setAttribute("aria-expanded", String(open));
@@ -111,6 +109,16 @@ export class Events extends EventTarget {
   toggleFollow(on = !this.list.following) {
     if (on && this.store.isFull) this.open(); // what came meanwhile was not kept
     this.list.follow(on);
+  }
+
+  async #chooseColumns() {
+    const { openColumnMenu } = await import("./columnmenu.js");
+    openColumnMenu(byId("columns"), this.#state, this.fields);
+  }
+
+  async #pick(place) {
+    const { openMarkBox } = await import("./markbox.js");
+    openMarkBox(byId("histogram"), place, this.#state, this.#marks, this.#range);
   }
 
   #changed(changed) {
@@ -222,7 +230,7 @@ export class Events extends EventTarget {
     setText(byId("total"), known ? counted(Math.max(total, this.#total + this.#live), "event") : "counting…");
     const names = [...this.#levelCounts].filter(([, many]) => many).sort(([one], [other]) => this.#levels.number(other) - this.#levels.number(one));
     byId("levels").replaceChildren(...names.slice(0, 8).map(([name, many]) =>
-      el("span", {}, el("i", { class: "swatch", data: { kind: this.#levels.kind(name) } }), `${line(name)} ${many < 10_000 ? count(many) : short(many)}`)));
+      el("span", {}, el("i", { class: "swatch", data: { kind: this.#levels.kind(name) } }), `${line(name)} ${brief(many)}`)));
     const fresh = this.#live - this.#pausedAt;
     const resume = byId("resume");
     resume.hidden = this.list.following || fresh <= 0;

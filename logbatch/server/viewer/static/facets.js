@@ -1,7 +1,7 @@
 /** Fields and their most frequent values: a click includes, shift-click excludes. */
 
 import { el, setText } from "./dom.js";
-import { count, counted, line, short } from "./format.js";
+import { brief, count, counted, line, short } from "./format.js";
 import { excludedValues, includedValues, stateOf, toggleExclude, toggleInclude } from "./language.js";
 
 const COUNTED_EVERY = 400; // milliseconds between two updates of the live counts
@@ -119,7 +119,7 @@ export class Facets extends EventTarget {
       const most = Math.max(1, ...many);
       items.forEach((item, at) => {
         const [share, , number] = item.firstChild.children;
-        setText(number, many[at] ? (many[at] < 100_000 ? count(many[at]) : short(many[at])) : "");
+        setText(number, many[at] ? brief(many[at]) : "");
         number.title = count(many[at]);
         share.style.width = `${(many[at] / most) * 100}%`;
       });

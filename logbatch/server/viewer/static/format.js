@@ -28,6 +28,11 @@ export function short(n) {
   return `${n < 99.5 ? Number(n.toPrecision(2)) : Math.round(n)}${units[at]}`;
 }
 
+/** All digits, as long as they are few. @param {number} n @returns {string} `12,345`, `1.2M` */
+export function brief(n) {
+  return n < 100_000 ? count(n) : short(n);
+}
+
 /** @param {number} share from 0 to 1 @returns {string} */
 export function percent(share) {
   const value = share * 100;
@@ -153,7 +158,9 @@ function shown(character) {
   if (character === "\n") return "↵";
   if (character === "\t") return "  ";
   if (code === 0x200d || code === 0x200c) return character; // they join the parts of an emoji, or of a word
-  if (code < 0x20) return String.fromCharCode(0x2400 + code);
-  if (code === 0x7f) return "␡";
-  return `‹${code.toString(16).toUpperCase().padStart(4, "0")}›`;
+  return code < 0x100 ? `\\x${hex(code, 2)}` : `\\u${hex(code, 4)}`;
+}
+
+function hex(code, width) {
+  return code.toString(16).padStart(width, "0");
 }

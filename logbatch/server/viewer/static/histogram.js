@@ -1,12 +1,10 @@
 /** Volume over time, stacked by level; drag to zoom, click for a mark. */
 
 import { el, onFrame } from "./dom.js";
-import { count, line, short, stamp, tick } from "./format.js";
+import { count, line, stamp } from "./format.js";
+import { paint, sum } from "./paint.js";
 
-const AXIS = 18; // pixels below the bars
-const TOP = 6;
 const DRAGGED = 4; // pixels of a movement that is no click
-const LEAST = 2; // pixels of what is there, however few they are
 const NEAR = 5; // pixels from a mark
 
 /**
@@ -25,6 +23,7 @@ export class Histogram extends EventTarget {
   #data = null;
   #cursor = null;
   #anchor = null;
+  #dragged = false;
 
   /**
    * @param {HTMLElement} root
@@ -44,6 +43,7 @@ export class Histogram extends EventTarget {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", this.draw);
     marks.addEventListener("change", this.draw);
     root.addEventListener("pointerdown", (event) => this.#press(event));
+    root.addEventListener("click", (event) => this.#pick(event));
     root.addEventListener("pointermove", (event) => this.#hover(event));
     root.addEventListener("pointerleave", () => this.#rest());
     root.addEventListener("keydown", (event) => this.#key(event));
@@ -92,82 +92,11 @@ export class Histogram extends EventTarget {
   }
 
   #draw() {
-    const { clientWidth: width, clientHeight: height } = this.#root;
-    const scale = devicePixelRatio || 1;
-    if (this.#canvas.width !== Math.round(width * scale)) this.#canvas.width = Math.round(width * scale);
-    if (this.#canvas.height !== Math.round(height * scale)) this.#canvas.height = Math.round(height * scale);
-    const pen = this.#canvas.getContext("2d");
-    pen.setTransform(scale, 0, 0, scale, 0, 0);
-    pen.clearRect(0, 0, width, height);
     const isEmpty = !this.#data?.counts.length;
     this.#none.hidden = !isEmpty;
-    if (isEmpty) return;
-    const style = getComputedStyle(this.#root);
-    const colour = (name) => style.getPropertyValue(name).trim();
-    this.#drawBars(pen, width, height - AXIS, colour);
-    this.#drawAxis(pen, width, height, colour);
-    this.#drawMarks(pen, width, height - AXIS, colour);
-    this.#describe();
-  }
-
-  #drawBars(pen, width, height, colour) {
-    const { counts, levels } = this.#data;
-    const order = levels.map((name, at) => ({ at, number: this.#levels.number(name), fill: colour(`--bar-${this.#levels.kind(name)}`) }));
-    order.sort((one, other) => other.number - one.number); // the worst stand at the bottom, where they compare
-    const most = Math.max(1, ...counts.map(sum));
-    const step = width / counts.length;
-    const gap = step >= 4 ? 1 : 0;
-    counts.forEach((bin, at) => {
-      let bottom = height;
-      for (const { at: level, fill } of order) {
-        if (!bin[level]) continue;
-        const tall = Math.max(LEAST, (bin[level] / most) * (height - TOP));
-        pen.fillStyle = fill;
-        pen.fillRect(at * step, bottom - tall, Math.max(1, step - gap), tall);
-        bottom -= tall;
-      }
-      if (at === this.#cursor) {
-        pen.strokeStyle = colour("--focus");
-        pen.strokeRect(at * step + 0.5, 1, Math.max(1, step - 1), height - 1);
-      }
-    });
-    pen.font = `11px ${getComputedStyle(this.#root).fontFamily}`;
-    pen.fillStyle = colour("--dim");
-    pen.textBaseline = "top";
-    pen.textAlign = "right";
-    pen.fillText(`max ${short(most)}`, width - 6, 3);
-  }
-
-  #drawAxis(pen, width, height, colour) {
-    const { start, width: binWidth, counts } = this.#data;
-    const range = binWidth * counts.length;
-    const every = range / Math.max(2, Math.floor(width / 130));
-    pen.fillStyle = colour("--line");
-    pen.fillRect(0, height - AXIS, width, 1);
-    pen.fillStyle = colour("--dim");
-    pen.textBaseline = "middle";
-    for (let at = every / 2; at < range; at += every) {
-      const bin = Math.floor(at / binWidth) * binWidth;
-      pen.textAlign = "center";
-      pen.fillText(tick(start + bin, this.#state.view.tz, range), (bin / range) * width, height - AXIS / 2 + 1);
-      pen.fillRect((bin / range) * width, height - AXIS, 1, 3);
-    }
-  }
-
-  #drawMarks(pen, width, height, colour) {
-    const colours = { restart: "--dim", start: "--dim", drop: "--error", deploy: "--good", mark: "--accent" };
-    for (const mark of this.#marks.all) {
-      const x = this.#xOf(mark.time, width);
-      if (x === null) continue;
-      pen.strokeStyle = pen.fillStyle = colour(colours[mark.kind] ?? "--accent");
-      pen.setLineDash(mark.own ? [] : [3, 2]);
-      pen.beginPath();
-      pen.moveTo(Math.round(x) + 0.5, 0);
-      pen.lineTo(Math.round(x) + 0.5, height);
-      pen.stroke();
-      pen.setLineDash([]);
-      pen.fillRect(x - 2, 0, 6, 5);
-    }
+    const marks = isEmpty ? [] : this.#marks.all.map((mark) => ({ ...mark, x: this.#xOf(mark.time) })).filter(({ x }) => x !== null);
+    paint(this.#canvas, this.#root, isEmpty ? null : { ...this.#data, cursor: this.#cursor, marks, zone: this.#state.view.tz, levelsOf: this.#levels });
+    if (!isEmpty) this.#describe();
   }
 
   #xOf(time, width = this.#root.clientWidth) {
@@ -199,18 +128,20 @@ export class Histogram extends EventTarget {
     const over = (done) => {
       this.#root.removeEventListener("pointermove", moved);
       this.#band.hidden = true;
-      if (done.type === "pointerup") this.#choose(from, to);
+      this.#dragged = Math.abs(to - from) >= DRAGGED;
+      if (this.#dragged && done.type === "pointerup") this.#tell("zoom", this.#timesOf(this.#binAt(from), this.#binAt(to)));
     };
     this.#root.addEventListener("pointermove", moved);
     this.#root.addEventListener("pointerup", over, { once: true });
     this.#root.addEventListener("pointercancel", over, { once: true });
   }
 
-  #choose(from, to) {
-    if (Math.abs(to - from) >= DRAGGED) return this.#tell("zoom", this.#timesOf(this.#binAt(from), this.#binAt(to)));
+  #pick(event) {
+    if (!this.#data?.counts.length || this.#dragged) return;
+    const x = event.clientX - this.#root.getBoundingClientRect().left;
     const { start, width, counts } = this.#data;
-    const time = Math.round(start + (from / this.#root.clientWidth) * width * counts.length);
-    this.#tell("pick", { ...this.#timesOf(this.#binAt(from)), time, x: from });
+    const time = Math.round(start + (x / this.#root.clientWidth) * width * counts.length);
+    this.#tell("pick", { ...this.#timesOf(this.#binAt(x)), time, x });
   }
 
   #showBand(one, other) {
@@ -285,10 +216,4 @@ export class Histogram extends EventTarget {
   #tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
-}
-
-function sum(counts) {
-  let all = 0;
-  for (const many of counts) all += many ?? 0;
-  return all;
 }

@@ -12,7 +12,6 @@ const KEYWORD = /^(?:and|or|not)$/i;
 /** Quote a value, where it needs that. @param {unknown} value @returns {string} */
 export function quoteValue(value) {
   const text = typeof value === "string" ? value : JSON.stringify(value);
-  if (typeof value === "string" && text === "null") return '"null"';
   return SIMPLE.test(text) && !KEYWORD.test(text) ? text : quoted(text);
 }
 
@@ -25,10 +24,23 @@ function quoted(text) {
   return `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
 }
 
-/** The term for a value: `service=shop`; null is where it is missing. @param {string} field @param {unknown} value */
+/**
+ * The term for a value: `service=shop`; null is where it is missing, which `=null` means also in quotes.
+ * @param {string} field @param {unknown} value
+ */
 export function termFor(field, value) {
+  if (value === "null") return `(${quoteName(field)}="null" ${quoteName(field)}=*)`;
   if (value === null || value === undefined) return `${quoteName(field)}=null`;
   return `${quoteName(field)}=${quoteValue(value)}`;
+}
+
+/**
+ * The term for events of a pattern: those of a template or, where none is stored, of a message.
+ * @param {string} template @param {string} example a message of it
+ */
+export function termForPattern(template, example) {
+  const term = termFor("template", template);
+  return template === example ? `(${term} or ${termFor("message", template)})` : term;
 }
 
 /** @typedef {{text: string, start: number, end: number}} Piece */
@@ -108,6 +120,7 @@ function withoutLooseAnd(words) {
 export function stateOf(text, field, value) {
   const term = termFor(field, value);
   if (hasTerm(text, `-${term}`)) return "exclude";
+  if (isWhole(value)) return hasTerm(text, term) ? "include" : "";
   return findValues(text, field)?.values.includes(valuePart(term)) ? "include" : "";
 }
 
@@ -119,11 +132,10 @@ export function stateOf(text, field, value) {
 export function toggleInclude(text, field, value) {
   const term = termFor(field, value);
   const cleared = removeTerm(text, `-${term}`);
+  if (isWhole(value)) return hasTerm(cleared, term) ? removeTerm(cleared, term) : addTerm(cleared, term);
   const found = findValues(cleared, field);
   const part = valuePart(term);
-  if (!found || value === null || found.values.includes("null")) {
-    return found?.values.includes(part) ? removeTerm(cleared, term) : addTerm(cleared, term);
-  }
+  if (!found || found.values.includes("null")) return addTerm(cleared, term);
   const values = found.values.includes(part) ? found.values.filter((other) => other !== part) : [...found.values, part];
   if (!values.length) return removeTerm(cleared, found.piece.text);
   const replaced = `${quoteName(field)}=${values.join(",")}`;
@@ -136,6 +148,11 @@ export function toggleExclude(text, field, value) {
   if (hasTerm(text, `-${term}`)) return removeTerm(text, `-${term}`);
   const without = stateOf(text, field, value) === "include" ? toggleInclude(text, field, value) : text;
   return addTerm(without, `-${term}`);
+}
+
+/** Whether the term of a value is not one among several of a field. */
+function isWhole(value) {
+  return value === null || value === undefined || value === "null";
 }
 
 function valuePart(term) {

@@ -2,26 +2,20 @@
 
 import { ask } from "./api.js";
 import { Connection } from "./connection.js";
-import { Detail } from "./detail.js";
 import { byId } from "./dom.js";
-import { Errors } from "./errors.js";
 import { Events } from "./events.js";
 import { FilterBox } from "./filterbox.js";
-import { openHelp } from "./help.js";
 import { listenForKeys } from "./keys.js";
 import { Levels } from "./levels.js";
 import { Marks } from "./marks.js";
-import { Patterns } from "./patterns.js";
-import { Pipeline } from "./pipeline.js";
 import { keyOf } from "./rowstore.js";
-import { Runs } from "./runs.js";
-import { Sql } from "./sql.js";
 import { State } from "./state.js";
 import { Tabs } from "./tabs.js";
 import { TimeRange } from "./timerange.js";
 import { hideProblem, showInfo, showProblem, wireTopbar } from "./topbar.js";
 
 const AGES_EVERY = 1000; // milliseconds between two updates of relative times
+const AGAIN_AFTER = 3000; // milliseconds after which a view is asked for again that the server gave up
 const DETAIL_AFTER = 90; // milliseconds that a cursor rests before its event is opened
 
 function start() {
@@ -31,17 +25,16 @@ function start() {
   const shared = { levels: new Levels(), marks: new Marks(), range: new TimeRange(state) };
   const filter = new FilterBox();
   const events = new Events(state, connection, shared);
-  const detail = new Detail(state);
   wireTopbar(state, connection);
   wireFilter(state, connection, filter, events);
-  wireDetail(state, events, detail);
+  wireDetail(state, events);
   events.open();
   const tabs = new Tabs(state, {
-    errors: new Errors(state, shared.marks),
-    patterns: new Patterns(state, shared.marks, shared.levels),
-    pipeline: new Pipeline(),
-    runs: new Runs(state),
-    sql: new Sql(state),
+    errors: async () => new (await import("./errors.js")).Errors(state, shared.marks),
+    patterns: async () => new (await import("./patterns.js")).Patterns(state, shared.marks, shared.levels),
+    pipeline: async () => new (await import("./pipeline.js")).Pipeline(),
+    runs: async () => new (await import("./runs.js")).Runs(state),
+    sql: async () => new (await import("./sql.js")).Sql(state),
   });
   wireKeys(state, events, filter, shared, tabs);
   events.addEventListener("say", (event) => (byId("announcer").textContent = event.detail));
@@ -72,28 +65,42 @@ function wireFilter(state, connection, filter, events) {
     hideProblem();
   });
   connection.addEventListener("error", ({ detail }) => {
-    if (detail.where === "filter") filter.fail(detail.message, detail.position);
-    else showProblem(detail.message);
+    if (detail.where === "filter") return filter.fail(detail.message, detail.position);
+    showProblem(detail.message);
+    const { generation } = connection;
+    if (detail.where === "server") setTimeout(() => generation === connection.generation && events.open(), AGAIN_AFTER);
   });
   connection.addEventListener("notice", ({ detail }) => showProblem(detail.text));
 }
 
-function wireDetail(state, events, detail) {
+function wireDetail(state, events) {
   const { list, store } = events;
   let timer = 0;
+  let detail = null;
   const openRow = (row) => row && state.set({ row: keyOf(row) }, { replace: Boolean(state.view.row) });
   const close = () => {
     state.set({ row: "" });
     byId("rows").focus();
+  };
+  const show = async () => {
+    if (!detail) {
+      if (!state.view.row) return;
+      const { Detail } = await import("./detail.js");
+      detail ??= new Detail(state, close);
+    }
+    detail.open(state.view.row);
   };
   events.addEventListener("select", (event) => openRow(event.detail));
   list.addEventListener("cursor", () => {
     clearTimeout(timer);
     if (state.view.row && list.cursor !== null) timer = setTimeout(() => openRow(store.at(list.cursor)), DETAIL_AFTER);
   });
-  detail.addEventListener("close", close);
-  state.addEventListener("change", (event) => event.detail.changed.has("row") && detail.open(state.view.row));
-  if (state.view.row) detail.open(state.view.row);
+  state.addEventListener("change", (event) => event.detail.changed.has("row") && show());
+  show();
+}
+
+async function openHelp() {
+  (await import("./help.js")).openHelp();
 }
 
 function wireKeys(state, events, filter, { marks }, tabs) {

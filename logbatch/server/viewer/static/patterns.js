@@ -2,8 +2,8 @@
 
 import { ask } from "./api.js";
 import { byId, el, replace } from "./dom.js";
-import { ago, count, counted, iso, line, percent, short, stamp } from "./format.js";
-import { addTerm, termFor } from "./language.js";
+import { ago, brief, count, counted, iso, line, percent, short, stamp } from "./format.js";
+import { addTerm, termForPattern } from "./language.js";
 import { choice, Panel } from "./panel.js";
 import { openRanges, readRanges } from "./ranges.js";
 import { resolveTime } from "./state.js";
@@ -88,7 +88,7 @@ export class Patterns extends Panel {
     const cells = compares
       ? [el("td", {}, el("span", { class: `badge ${pattern.change}` }, `${SIGNS[pattern.change] ?? ""} ${pattern.change}`)), number(pattern.before), number(pattern.after), el("td", { class: "num dim" }, ratio(pattern))]
       : [number(pattern.count), el("td", { class: "num share" }, el("i", { style: { width: `${pattern.share * 100}%` } }), percent(pattern.share)), el("td", { class: "num" }, rate(pattern.rate)), el("td", { class: "num dim", title: stamp(pattern.first, this.#state.view.tz) }, ago(pattern.first))];
-    const show = () => this.#state.set({ tab: "events", q: addTerm(this.#state.view.q, termOf(pattern)) });
+    const show = () => this.#state.set({ tab: "events", row: "", q: addTerm(this.#state.view.q, termForPattern(pattern.template, pattern.example)) });
     return el("tr", { data: { change: pattern.change ?? "" } }, ...cells,
       el("td", { class: "wide" },
         el("i", { class: "swatch", data: { kind: this.#levels.kind(pattern.level) }, title: line(pattern.level) }),
@@ -98,14 +98,8 @@ export class Patterns extends Panel {
   }
 }
 
-/** What finds the events of a pattern: by template or, where there is none, by message. */
-function termOf(pattern) {
-  const has = pattern.has_template ?? true;
-  return has ? termFor("template", pattern.template) : termFor("message", pattern.template);
-}
-
 function number(many) {
-  return el("td", { class: "num", title: count(many) }, many === null || many === undefined ? "–" : short(many));
+  return el("td", { class: "num", title: count(many) }, many === null || many === undefined ? "–" : brief(many));
 }
 
 function rate(perSecond) {

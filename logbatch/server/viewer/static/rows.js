@@ -1,15 +1,14 @@
 /**
  * The list of events: of millions of rows there are only the visible ones in the document.
  *
- * Browsers cap the height of an element, so above `TALLEST` the position of the scroll bar is
- * scaled to the place of the row.  A small movement, by a wheel or a finger, still moves the rows
- * by as many pixels; a large one, by the bar, goes to that share of the rows.
+ * Where the scroll bar is scaled to the rows, a small movement, by a wheel or a finger, still moves
+ * them by as many pixels; a large one, by the bar, goes to that share of the rows.
  */
 
+import { Bar } from "./bar.js";
 import { el, onFrame } from "./dom.js";
 import { keyOf } from "./rowstore.js";
 
-const TALLEST = 8_000_000; // pixels
 const JUMP = 4000; // pixels of one movement that is no longer a wheel's
 const SETTLED = 160; // milliseconds without movement after which the bar is put right
 const AHEAD = 60; // rows above and below that are asked for as well
@@ -149,8 +148,9 @@ export class RowList extends EventTarget {
     if (Math.abs(moved) < 1) return;
     this.#last = at;
     const { first, end } = this.#store;
-    if (this.#isScaled && Math.abs(moved) < JUMP) this.#top += moved / this.#rowHeight;
-    else this.#top = first + (at / this.#barRange) * (end - first - this.#visible);
+    const bar = this.#bar();
+    if (bar.isScaledAt(at) && Math.abs(moved) < JUMP) this.#top += moved / this.#rowHeight;
+    else this.#top = first + bar.toPixels(at) / this.#rowHeight;
     this.follow(this.#top + this.#visible >= end - 0.5);
     clearTimeout(this.#settling);
     this.#settling = setTimeout(() => {
@@ -160,31 +160,25 @@ export class RowList extends EventTarget {
     this.render();
   }
 
-  get #isScaled() {
-    return (this.#store.end - this.#store.first) * this.#rowHeight > TALLEST;
-  }
-
-  get #barRange() {
-    const rows = this.#store.end - this.#store.first;
-    return Math.max(1, Math.min(rows * this.#rowHeight, TALLEST) - this.#height);
+  #bar() {
+    return new Bar((this.#store.end - this.#store.first) * this.#rowHeight, this.#height);
   }
 
   #render() {
     const { first, end } = this.#store;
     const lowest = Math.max(first, end - this.#visible);
     this.#top = this.#following ? lowest : Math.max(first, Math.min(lowest, this.#top));
-    this.#canvas.style.height = `${Math.min((end - first) * this.#rowHeight, TALLEST) + this.#headHeight}px`;
-    this.#setBar(first, end);
+    const bar = this.#bar();
+    this.#canvas.style.height = `${bar.height + this.#headHeight}px`;
+    this.#setBar(bar, (this.#top - first) * this.#rowHeight);
     this.#root.setAttribute("aria-rowcount", String(this.#store.isCounted ? end - first + 1 : -1));
     this.#fillLines(first, end);
     this.#store.want(Math.floor(this.#top) - AHEAD, Math.ceil(this.#top + this.#visible) + AHEAD);
   }
 
-  #setBar(first, end) {
-    const share = (this.#top - first) / Math.max(1, end - first - this.#visible);
-    const wanted = Math.max(0, share * this.#barRange);
-    const edge = this.#root.scrollTop <= 0 || this.#root.scrollTop >= this.#barRange;
-    if (this.#isScaled && this.#settling && !edge && !this.#following) return;
+  #setBar(bar, pixels) {
+    if (this.#settling && !this.#following && bar.isScaledAt(this.#root.scrollTop)) return;
+    const wanted = bar.fromPixels(pixels);
     if (Math.abs(this.#root.scrollTop - wanted) >= 1) this.#root.scrollTop = wanted;
     this.#last = this.#root.scrollTop;
   }

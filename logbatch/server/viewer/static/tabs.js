@@ -15,16 +15,17 @@ export const TABS = [
 /** Shows the panel that the state names, and tells the panels when they come and go. */
 export class Tabs {
   #state;
-  #panels;
+  #makers;
+  #panels = new Map();
   #shown = "";
 
   /**
    * @param {import("./state.js").State} state
-   * @param {Record<string, {show(): void, hide(): void}>} panels by tab
+   * @param {Record<string, () => Promise<{show(): void, hide(): void}>>} makers by tab; what makes a panel is fetched when it is first wanted
    */
-  constructor(state, panels) {
+  constructor(state, makers) {
     this.#state = state;
-    this.#panels = panels;
+    this.#makers = makers;
     state.addEventListener("change", ({ detail }) => this.#changed(detail.changed));
     byId("tabs").addEventListener("click", (event) => this.#clicked(event));
     this.#show();
@@ -37,19 +38,25 @@ export class Tabs {
 
   #changed(changed) {
     if (changed.has("tab")) this.#show();
-    else if (["q", "from", "to", "since", "before", "sql", "tz"].some((name) => changed.has(name))) this.#panels[this.#shown]?.show();
+    else if (["q", "from", "to", "since", "before", "sql", "tz"].some((name) => changed.has(name))) this.#panels.get(this.#shown)?.show();
     this.#links();
   }
 
   #show() {
     const { tab } = this.#state.view;
     const wanted = TABS.some(([name]) => name === tab) ? tab : "events";
-    if (wanted !== this.#shown) this.#panels[this.#shown]?.hide();
+    if (wanted !== this.#shown) this.#panels.get(this.#shown)?.hide();
     this.#shown = wanted;
     for (const [name] of TABS) byId(`panel-${name}`).hidden = name !== wanted;
     this.#links();
     document.body.dataset.tab = wanted;
-    this.#panels[wanted]?.show();
+    this.#open(wanted);
+  }
+
+  async #open(tab) {
+    if (!this.#makers[tab]) return;
+    if (!this.#panels.has(tab)) this.#panels.set(tab, await this.#makers[tab]());
+    if (tab === this.#shown) this.#panels.get(tab).show();
   }
 
   #links() {

@@ -19,12 +19,13 @@ export function tree(value, tools = () => null, path = "", depth = 0) {
   const isList = Array.isArray(value);
   const members = isList ? value.map((item, at) => [String(at), item]) : Object.entries(value);
   if (!members.length) return el("span", { class: "leaf none" }, isList ? "[ ]" : "{ }");
+  const size = isList ? counted(members.length, "item") : counted(members.length, "field");
+  const open = depth < OPEN_DEPTH && members.length <= 20;
   const list = el("ul", { class: "tree" });
   const make = ([key, item]) => member(key, item, isList ? null : path, tools, depth);
   show(list, members, make);
   if (depth === 0) return list;
-  const size = isList ? counted(members.length, "item") : counted(members.length, "field");
-  return el("details", { open: depth < OPEN_DEPTH && members.length <= 20 }, el("summary", {}, size), list);
+  return el("details", { open }, el("summary", {}, size), list);
 }
 
 function show(list, members, make) {
