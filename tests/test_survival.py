@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow.dataset
 import pytest
+import warm
 from children import MAY_CRASH
 from recovering import recover
 from waiting import PATIENCE, wait_until
@@ -48,19 +49,18 @@ CASES = [(way, "fork") for way in ALONE] + [
 # What ends by itself, and its children too, leaves nothing to be recovered.
 CLEAN = {"end", "sys.exit", "exception", "SIGINT", "thread", "daemon thread", "process", "executor"}
 
+# It does not come to an end of Python's, so it may be forked from one in which all is imported.
+KILLED = {"os._exit", "abort", "segfault", "SIGTERM", "SIGKILL"}
+
 # Forked processes of which one dies without further ado while others go on.
 SHARING = {("os.fork", "fork"), ("C fork", "fork"), ("process that dies", "fork"), ("pool", "fork")}
 
 
 def run(url: str, way: str, method: str) -> None:
     """Run the program to its end, whatever that is."""
-    done = subprocess.run(
-        [sys.executable, str(PROGRAM), url, way, method],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    start = warm.run if way in KILLED else subprocess.run
+    command = [sys.executable, str(PROGRAM), url, way, method]
+    done = start(command, capture_output=True, text=True, timeout=100, check=False)
     assert "Logging error" not in done.stderr
     assert "logbatch:" not in done.stderr, done.stderr
     if way in ("end", "process", "pool", "executor", "thread", "atexit", "os.fork", "C fork"):
