@@ -21,14 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from logbatch.batching.batcher import Batcher
 from logbatch.batching.lifetime import process
 from logbatch.testing import CapturingTransport
 
-# How long a slow machine takes over one example is no finding; a test that hangs is timed out.
-settings.register_profile("logbatch", settings(), deadline=None)
+# How long a slow machine takes over examples is no finding; a test that hangs is timed out.
+settings.register_profile(
+    "logbatch", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("logbatch")
 
 # A shell starts what runs in the background without Ctrl-C, and so would be our children.
