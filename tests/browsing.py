@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -19,16 +20,28 @@ if TYPE_CHECKING:
         ConsoleMessage,
         Dialog,
         Locator,
-        LocatorAssertions,
         Page,
         Request,
     )
+    from playwright.sync_api._generated import LocatorAssertions
 
 _PROGRAM = Path(__file__).parent / "programs" / "asked.py"
 _LISTEN = """
 addEventListener("securitypolicyviolation", (event) =>
     console.error(`policy violated: ${event.violatedDirective} ${event.blockedURI}`));
 """
+_REFUSED = (
+    "Failed to load resource: the server responded with a status of 4"  # what was wrong to ask
+)
+_LINES = "#rows .row[data-key]:not([data-key=''])"
+_MESSAGES = f"""
+() => [...document.querySelectorAll("{_LINES} [data-column=message]")]
+    .map((each) => [...each.childNodes].filter((part) => part.className !== "exception")
+        .map((part) => part.textContent).join(""))
+"""
+_TWO_FRAMES = (
+    "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+)
 
 
 def expect(locator: Locator) -> LocatorAssertions:
@@ -64,7 +77,7 @@ class Tabs:
         dialog.dismiss()
 
     def _heard(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
+        if message.type in ("error", "warning") and not message.text.startswith(_REFUSED):
             self.faults.append(f"on the console: {message.text}")
 
     def _asked(self, request: Request) -> None:
@@ -95,7 +108,9 @@ class View:
             command += ["--port", "0"]
         self.log = directory.parent / f"{directory.name}.view.log"
         with self.log.open("ab") as said:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True)
+            self.process = subprocess.Popen(
+                command, cwd=directory.parent, stdout=subprocess.PIPE, stderr=said, text=True
+            )
         assert self.process.stdout is not None
         for line in self.process.stdout:
             if "http://" in line:
@@ -155,10 +170,53 @@ class App:
         self.process.stdin.write(json.dumps({"message": message, **asked}) + "\n")
         self.process.stdin.flush()
 
-    def end(self) -> None:
-        """Let it end, which publishes all it has logged."""
-        self.process.communicate(timeout=PATIENCE)
-        assert 0 == self.process.returncode
+    def end(self) -> int:
+        """Let it end, which publishes all it has logged; return its exit code."""
+        if self.process.poll() is None:
+            self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode
 
 
 StartApp = Callable[..., App]
+
+
+# ------------------------------------------------------------------ what is on the page
+
+
+def lines_of(page: Page) -> Locator:
+    """Return the lines of events that are in the document, and are filled."""
+    return page.locator(_LINES)
+
+
+def messages_on(page: Page) -> list[str]:
+    """Return the messages that are to be seen, the oldest first, without their exceptions."""
+    found: list[str] = page.evaluate(_MESSAGES)
+    return found
+
+
+def search(page: Page, where: str) -> None:
+    """Type a filter, and take it."""
+    page.fill("#filter", where)
+    page.press("#filter", "Escape")  # no completion
+    page.press("#filter", "Enter")
+
+
+def expect_total(page: Page, number: int) -> None:
+    """Wait until the page says that it has so many events."""
+    expect(page.locator("#total")).to_have_text(
+        re.compile(rf"^{number:,} event{'s' * (number != 1)}$")
+    )
+
+
+def open_shop(tabs: OpenTabs, shop: View, query: str = "", **options: Any) -> Page:
+    """Open the shop's log, and wait for its numbers."""
+    options.setdefault("viewport", {"width": 1400, "height": 800})
+    page = tabs(timezone_id="UTC", **options).open(f"{shop.url}&{query}")
+    expect(page.locator("#total")).to_contain_text("event")
+    return page
+
+
+def settle(page: Page) -> None:
+    """Wait until what a movement has brought into sight is there."""
+    page.evaluate(_TWO_FRAMES)
+    expect(page.locator("#rows .row.loading")).to_have_count(0)

@@ -30,6 +30,7 @@ from logbatch.events.redact import Redactor
 from logbatch.forks import notice
 from logbatch.identity import new_producer
 from logbatch.journal import Journal, JournalFull, JournalStopped, Left
+from logbatch.journal.state import SUPPORTED
 from logbatch.native import RLock
 from logbatch.options import BatchOptions
 from logbatch.places import explain
@@ -137,7 +138,7 @@ class Batcher:
         )
 
     def _make_reporter(self) -> Reporter | None:
-        if not self.options.report or self.directory is None:
+        if not self.options.report or self.directory is None or not SUPPORTED:
             return None
         return Reporter(self.directory, self.transport, self.options, self.stats, self._clock)
 
@@ -196,13 +197,17 @@ class Batcher:
         return self._session.journal.producer
 
     def has_room(self, need: int, within: int) -> bool:
-        """Return whether events will find room.
+        """Return whether events will find room, in files unless the journal is in memory by choice.
 
         Args:
             need: Bytes of all of them.
             within: The most bytes that may wait then; or as many as are allowed, if those are less.
         """
         return self._session.writer.has_room(need, within)
+
+    def keeps_all(self) -> bool:
+        """Return whether all events that were appended survive this process, or none ever do."""
+        return self._session.writer.keeps_all()
 
     def _append(self, line: bytes, level: int) -> bool:
         """Append without looking at the event: it has been redacted, and is no repeat."""

@@ -121,11 +121,15 @@ class ReportFile:
         directory: Where the journal is.
         header: Whose report it is.
         opening: The sample to begin with: what was counted before the producer began.
+
+    Attributes:
+        producer: Whose report it is.
+        path: Where it is.
     """
 
     def __init__(self, directory: Path, header: Header, opening: bytes) -> None:
         self.producer = header.producer
-        self._path = report_path(directory, header.producer)
+        self.path = report_path(directory, header.producer)
         self._header = msgspec.json.encode(header) + b"\n"
         self._opening = opening
         self._size = 0
@@ -150,11 +154,11 @@ class ReportFile:
 
     def _open(self) -> int:
         try:
-            return open_file(self._path, os.O_RDWR | os.O_APPEND)
+            return open_file(self.path, os.O_RDWR | os.O_APPEND)
         except FileNotFoundError:
             self._size = 0
-        make_directory(self._path.parent)
-        return create_file(self._path, append=True)
+        make_directory(self.path.parent)
+        return create_file(self.path, append=True)
 
     def _begin(self, size: int) -> bytes:
         """Return what stands before the samples; once more where somebody cut the file off."""
@@ -170,7 +174,7 @@ class ReportFile:
         self._size = size + len(lines)
 
     def _replace(self, content: bytes) -> None:
-        with replacing(self._path, sync=False) as descriptor:
+        with replacing(self.path, sync=False) as descriptor:
             write_all(descriptor, content)
         self._size = len(content)
 
@@ -264,27 +268,15 @@ def is_closed(content: bytes) -> bool:
     return content.endswith(_CLOSED)
 
 
-def keep_few(directory: Path) -> None:
+def keep_few(path: Path) -> None:
     """Remove old reports, unless somebody has done it within the last minutes.
 
     Args:
-        directory: Where the journals are.
+        path: A report that was just written; it tells the time by the clock of the file system.
     """
-    mark = directory / FOLDER / _SWEPT
     with contextlib.suppress(OSError):
-        if _age(mark) > _SWEEP_EVERY:
-            with contextlib.suppress(FileExistsError):
-                os.close(create_file(mark))
-            os.utime(mark)
-            remove_old(directory)
-
-
-def _age(path: Path) -> float:
-    """Return the seconds since a file was changed; a time ahead is as good, by a clock set back."""
-    try:
-        return abs(time.time() - path.stat().st_mtime)
-    except FileNotFoundError:
-        return float("inf")
+        if abs(_changed(path) - _changed(path.with_name(_SWEPT))) > _SWEEP_EVERY:
+            remove_old(path.parent.parent)
 
 
 def remove_old(directory: Path) -> None:
@@ -293,15 +285,43 @@ def remove_old(directory: Path) -> None:
     Args:
         directory: Where the journals are.
     """
-    _sweep(directory / FOLDER)
     paths = find_reports(directory)
-    excess = len(paths) - KEPT_FILES
-    old = [path for at, path in enumerate(paths) if at < excess or _age(path) > KEPT_AGE]
-    journals = find_journals(directory) if old else {}
-    for path in old[:_AT_ONCE]:
-        with contextlib.suppress(OSError):
-            if _has_ended(path, directory, journals):
-                path.unlink(missing_ok=True)
+    if not paths:
+        return
+    _sweep(directory / FOLDER)
+    with contextlib.suppress(OSError):
+        now = _touch(directory / FOLDER / _SWEPT)
+        excess = len(paths) - KEPT_FILES
+        old = [p for at, p in enumerate(paths) if at < excess or abs(now - _changed(p)) > KEPT_AGE]
+        journals = find_journals(directory) if old else {}
+        for path in old[:_AT_ONCE]:
+            with contextlib.suppress(OSError):
+                if _has_ended(path, directory, journals):
+                    path.unlink(missing_ok=True)
+
+
+def _changed(path: Path) -> float:
+    """Return when a file was changed; that of one that is not there was long ago."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return float("-inf")
+
+
+def _touch(mark: Path) -> float:
+    """Note that old reports are looked for, and return the time by the clock of the file system.
+
+    Ours may be another; then all reports would be old.
+    """
+    try:
+        descriptor = create_file(mark)
+    except FileExistsError:
+        descriptor = open_file(mark, os.O_WRONLY | os.O_TRUNC)
+    try:
+        write_all(descriptor, b"\n")
+        return os.fstat(descriptor).st_mtime
+    finally:
+        os.close(descriptor)
 
 
 def _sweep(folder: Path) -> None:
@@ -315,6 +335,6 @@ def _sweep(folder: Path) -> None:
 def _has_ended(path: Path, directory: Path, journals: Mapping[str, Sequence[int]]) -> bool:
     with open(open_file(path), "rb") as file:
         header = parse_header(path, file.read(HEADER))
-        end = file.seek(0, os.SEEK_END)
-        last = os.pread(file.fileno(), len(_CLOSED), max(end - len(_CLOSED), 0))
+        file.seek(max(file.seek(0, os.SEEK_END) - len(_CLOSED), 0))
+        last = file.read()
     return header is None or is_closed(last) or header.is_gone(directory, journals)

@@ -108,7 +108,7 @@ class Reporter:
         self._file.append(encode_sample(time.time(), figures, closed=closed))
         if self._clock() >= self._remove_at:
             self._remove_at = self._clock() + _REMOVE_EVERY
-            keep_few(self._directory)
+            keep_few(self._file.path)
 
     def _make_header(self, producer: str) -> Header:
         service, host = self._options.service, self._options.host

@@ -1,25 +1,19 @@
-"""What whoever comes later must know of a run to go on with it: files in its spool.
-
-`run.json` says what is run and how its events are made; `ending`, once it has ended, how.
-"""
+"""What whoever comes later must know of a run to go on with it: `run.json` in its spool."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import msgspec
 
-from logbatch.disk import create_file, publish, write_all
+from logbatch.disk import publish
 from logbatch.events.context import host_name, service_name
 from logbatch.options import BatchOptions
 from logbatch.storage.executions import INLINE_BYTES, Execution
 
-_RUN = "run.json"
-_ENDING = "ending"
+_FILE = "run.json"
 
 
 class Making(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +81,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             OSError: The disk does not take it.
         """
-        publish(spool / _RUN, [msgspec.json.encode(self)])
+        publish(spool / _FILE, [msgspec.json.encode(self)])
 
     @classmethod
     def read(cls, spool: Path) -> Description:
@@ -97,43 +91,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
             ValueError: It is damaged.
             OSError: It cannot be read.
         """
-        return msgspec.json.decode((spool / _RUN).read_bytes(), type=cls)
+        return msgspec.json.decode((spool / _FILE).read_bytes(), type=cls)
 
     def execution(self) -> Execution:
         """Return the run as the record of runs has it."""
         return Execution(self.run_id, self.command, self.started_at, self.host, self.pid)
-
-
-class Ending(NamedTuple):
-    """How a run ended.
-
-    Attributes:
-        at: When, in seconds since the epoch; None where nobody saw it.
-        code: Its exit status, -n where signal n ended it; None where nobody knows.
-        seconds: How long it took; None where nobody knows.
-        lost: How many bytes of its output could not be kept.
-    """
-
-    at: float | None = None
-    code: int | None = None
-    seconds: float | None = None
-    lost: int = 0
-
-    def write(self, spool: Path) -> None:
-        """Write it into a spool, where it survives this process.
-
-        Raises:
-            OSError: The disk does not take it.
-        """
-        descriptor = create_file(spool / _ENDING)
-        try:
-            write_all(descriptor, msgspec.json.encode(self))
-        finally:
-            os.close(descriptor)
-
-    @classmethod
-    def read(cls, spool: Path) -> Ending | None:
-        """Read it from a spool; None where it is not there, or not whole."""
-        with contextlib.suppress(OSError, ValueError):
-            return msgspec.json.decode((spool / _ENDING).read_bytes(), type=cls)
-        return None

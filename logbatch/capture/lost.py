@@ -10,13 +10,13 @@ import msgspec
 
 from logbatch.batching.batcher import Batcher
 from logbatch.capture.convert import Converter
-from logbatch.capture.description import Description, Ending
+from logbatch.capture.description import Description
+from logbatch.capture.notes import Ending, read_notes
 from logbatch.capture.places import spools_of
 from logbatch.capture.recording import Recording
 from logbatch.capture.spool import (
     find_spools,
     read_owner,
-    read_taken,
     remove_spool,
     taking_over,
 )
@@ -124,7 +124,7 @@ class _Finisher:
         return closed
 
     def _go_on(self, spool: Path, run: Description, batcher: Batcher, encoder: LineEncoder) -> bool:
-        known, taken = find_known(self._transport, run), read_taken(spool)
+        known, notes = find_known(self._transport, run), read_notes(spool)
         run = msgspec.structs.replace(run, producers=(*run.producers, batcher.producer))
         run.write(spool)
         converter = Converter(
@@ -133,8 +133,8 @@ class _Finisher:
             run.command,
             run.pid,
             progress=run.progress,
-            starts=taken.marks,
-            after={name: max(line, known.lines.get(name, 0)) for name, line in taken.after.items()},
+            starts=notes.marks,
+            after={name: max(line, known.lines.get(name, 0)) for name, line in notes.after.items()},
         )
         rows = None
         if run.rows is not None:
@@ -153,7 +153,7 @@ class _Finisher:
             is_told=known.ended,
         )
         try:
-            return recording.finish(Ending.read(spool) or Ending(code=known.code))
+            return recording.finish(notes.ending or Ending(code=known.code))
         finally:
             recording.close()
 

@@ -11,7 +11,8 @@ import msgspec
 from logbatch.batching.batcher import Batcher
 from logbatch.capture.child import Child
 from logbatch.capture.convert import Converter
-from logbatch.capture.description import Description, Ending
+from logbatch.capture.description import Description
+from logbatch.capture.notes import Ending
 from logbatch.capture.places import spools_of
 from logbatch.capture.pump import Pump
 from logbatch.capture.recorder import Recorder
@@ -78,7 +79,8 @@ class RunRecord:
         """
         if self._begun is None:
             run = msgspec.structs.replace(self._run, pid=pid)
-            run.write(self._spool.directory)
+            with contextlib.suppress(OSError):  # the disk is full: without the number, then
+                run.write(self._spool.directory)
             rows = None if run.rows is None else Path(run.rows)
             recording = Recording(
                 self._spool.directory,
@@ -132,18 +134,16 @@ class RunRecord:
             KeyboardInterrupt: Somebody does not want to wait for that; the rest stays.
         """
         recording, recorder = self._begin(0)
-        ending = ending._replace(lost=self._lost)
-        with contextlib.suppress(OSError):  # without it, it counts as lost if we are killed now
-            ending.write(self._spool.directory)
         stored = False
         try:
-            stored = recorder.finish(ending) and self._deliver()
+            finished = recorder.finish(ending._replace(lost=self._lost))
+            stored = self._deliver(in_time=finished) and finished
         finally:
             if stored:
                 remove_spool(self._spool.directory)
             else:
                 self._batcher.report(
-                    "spool",
+                    "left",
                     "not all that the command printed is stored yet; it is in"
                     f" {self._spool.directory}, and the next `logbatch run` to the same place, or"
                     " `logbatch recover`, stores it",
@@ -152,10 +152,11 @@ class RunRecord:
         self._spool.close()
         return stored
 
-    def _deliver(self) -> bool:
+    def _deliver(self, *, in_time: bool) -> bool:
         """Deliver the events, as long as that goes on; return whether the rest is safe."""
-        pending, patience = self._batcher.stats().pending, None
-        while not self._batcher.flush():
+        patience = None if in_time else 0.0
+        pending = self._batcher.stats().pending
+        while in_time and not self._batcher.flush():
             before, pending = pending, self._batcher.stats().pending
             if pending >= before:
                 patience = 0.0

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from logbatch.capture.description import Ending
+from logbatch.capture.notes import Ending
 from logbatch.capture.recording import Recording
 from logbatch.trouble import describe
 

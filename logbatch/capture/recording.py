@@ -22,10 +22,10 @@ import msgspec
 from logbatch.batching.batcher import Batcher
 from logbatch.capture.chunk import STREAMS, Chunk
 from logbatch.capture.convert import Converter, Made
-from logbatch.capture.description import Ending
-from logbatch.capture.spool import Mark, SpoolReader, Taken, TakenFile
+from logbatch.capture.notes import Ending, Mark, Notes, NotesFile
+from logbatch.capture.rows import Rows
+from logbatch.capture.spool import SpoolReader
 from logbatch.capture.structured import Level
-from logbatch.errors import TemporaryError
 from logbatch.events.event import LineEncoder
 from logbatch.events.fields import Event
 from logbatch.journal.owner import Owner
@@ -34,11 +34,6 @@ from logbatch.storage.executions import Execution, Executions
 LOGGER = "run"
 
 _STEP = 1 << 20  # bytes of the spool that are taken at once
-_ROWS_EVERY = 1.0  # seconds that output waits for its row
-_ROWS_BYTES = 10_000  # bytes that do not wait
-_ROWS_LINES = 100  # lines that do not
-_PROGRESS_EVERY = 0.1  # seconds
-_RETRY = 0.25  # seconds until a row is tried again
 _SYNC_EVERY = 1.0  # seconds
 _SIGN_EVERY = 10.0  # seconds between two signs of life of a command that prints nothing
 _HELD = 256 << 20  # bytes of the spool that a line without an end may hold
@@ -92,38 +87,33 @@ class Recording:
         self.sizes = dict.fromkeys(STREAMS, 0)
         self._spool = spool
         self._run = run
-        self._owner = owner
         self._encoder = encoder
         self._batcher = batcher
-        self._executions = executions
-        self._keep_output = keep_output and executions is not None
         self._report = report
+        self._rows: Rows | None = None
+        if executions is not None:
+            read = self._read if keep_output else None
+            self._rows = Rows(executions, run, owner, read, report)
+        self._keep_output = keep_output and executions is not None
         self._reader = SpoolReader(spool, is_finished=is_finished)
-        self._notes = TakenFile(spool)
-        before = self._notes.read()
-        self._marks = before.marks
-        self._after = dict(before.after)  # the last line of each stream of which there are events
-        self._is_told = before.is_told or is_told
+        self._notes_file = NotesFile(spool)
+        self._notes = self._notes_file.read()
+        self._after = dict(self._notes.after)  # the last line of each stream that is in an event
+        self._is_told = self._notes.is_told or is_told
         self._pending: list[Made] = []  # events for which there was no room yet
         self._outstanding: dict[str, deque[_Piece]] = {stream: deque() for stream in STREAMS}
-        # Positions in the spool.
-        self._events_at = 0
-        self._rows_at = 0
+        self._events_at = 0  # position in the spool
         # When there was something last, in seconds since the epoch.
-        self._seen = max(before.seen, run.started_at)
-        self._noted = self._seen
-        self._rows_time = 0.0
-        self._rows_lines = 0
+        self._seen = max(self._notes.seen, run.started_at)
         self._synced_time = 0.0
-        self._told_progress: str | None = None
-        self._rows_fail = False
-        self._has_row = False
         self._cannot_read = False
 
     @property
     def taken(self) -> int:
         """The position in the spool up to which all has been taken."""
-        return min(self._events_at, self._rows_at) if self._keep_output else self._events_at
+        if self._rows is None or not self._keep_output:
+            return self._events_at
+        return min(self._events_at, self._rows.at)
 
     # ------------------------------------------------------------------ steps
 
@@ -135,10 +125,9 @@ class Recording:
         """
         took = self._take_events(now)
         self._seen = now
-        if not 0 <= now - self._noted < _SIGN_EVERY:
+        if not 0 <= now - self._notes.seen < _SIGN_EVERY:
             self._note()
-        if self._rows_are_due(now):
-            took = self._take_rows(now) or took
+        took = self._take_due_rows(now) or took
         if not 0 <= now - self._synced_time < _SYNC_EVERY:
             self._synced_time = now
             self._free()
@@ -146,11 +135,7 @@ class Recording:
 
     def waits(self) -> bool:
         """Return whether something waits for its time, though nothing comes."""
-        rows = self._executions is not None and (
-            not self._has_row
-            or self._told_progress != self.converter.progress
-            or (self._keep_output and self._rows_at < self._events_at)
-        )
+        rows = self._rows is not None and self._rows.waits(self._events_at, self.converter.progress)
         return rows or bool(self._pending) or self.converter.waits_until() is not None
 
     def finish(self, ending: Ending) -> bool:
@@ -161,25 +146,37 @@ class Recording:
         Args:
             ending: How it ended.
         """
-        all_events = self._finish_events(ending)
-        return self._finish_rows(ending) and all_events
+        all_events, all_rows = self._finish_events(ending), True
+        if self._rows is not None:
+            all_rows = self._rows.finish(
+                self._end_of(ending), ending.code, self.converter.progress, self._count_lines()
+            )
+        return all_events and all_rows and not self._cannot_read
 
     def _finish_events(self, ending: Ending) -> bool:
         now = self._end_of(ending)
+        self._notes = msgspec.structs.replace(self._notes, ending=ending)
+        self._note()
         while self._take_events(now) or (self._pending and self._wait_for_room()):
-            if self._rows_are_due(now):
-                self._take_rows(now)
+            self._take_due_rows(now)
         if self._cannot_read or self._pending:
             return False
         self._pending = self.converter.end()
+        if not self._is_told:
+            self._pending.append((*self._last_event(ending), True))
         while not self._append_pending():
             if not self._wait_for_room():
                 return False
-        if not self._is_told:
-            self._batcher.append(*self._last_event(ending))
-            self._is_told = True
+        self._is_told = True
         self._note()
-        return True
+        return self._batcher.keeps_all()
+
+    def _take_due_rows(self, now: float) -> bool:
+        """Store a piece of the spool, if that is due; return whether there was one."""
+        rows, progress, lines = self._rows, self.converter.progress, self._count_lines()
+        if rows is None or not rows.are_due(now, self._events_at, progress, lines):
+            return False
+        return rows.take(now, progress, lines)
 
     def _end_of(self, ending: Ending) -> float:
         """Return when the run ended or, where nobody saw that, gave its last sign of life."""
@@ -188,7 +185,7 @@ class Recording:
     def close(self) -> None:
         """Let go of the files; they stay."""
         self._reader.close()
-        self._notes.close()
+        self._notes_file.close()
 
     # ------------------------------------------------------------------ events
 
@@ -235,18 +232,28 @@ class Recording:
         return count, ends[count - 1]
 
     def _wait_for_room(self) -> bool:
-        """Wait for the destination; return whether it takes anything at all."""
+        """Wait for the destination; return whether that makes room."""
         before = self._batcher.stats().pending
+        if not before:  # the disk is full, but not of what waits for the destination
+            return False
         return self._batcher.flush() or self._batcher.stats().pending < before
 
     def _note(self) -> None:
         """Note how far the output has become events, and that this process lives."""
-        if not self._pending:  # what is pending is not noted, and is made again if we die
+        marks = self._notes.marks
+        if not self._pending and self._batcher.keeps_all():  # or they are made again if we die
             starts = self.converter.starts()
-            self._marks = {stream: Mark(*starts[stream]) for stream in STREAMS}
-        self._noted = self._seen
+            marks = {stream: Mark(*starts[stream]) for stream in STREAMS}
+        self._notes = Notes(
+            marks,
+            dict(self._after),
+            self._seen,
+            self._is_told,
+            self._notes.ending,
+            self._notes.turn + 1,
+        )
         with contextlib.suppress(OSError):  # after a crash a little more is looked at
-            self._notes.write(Taken(self._marks, self._after, self._seen, self._is_told))
+            self._notes_file.write(self._notes)
 
     def _last_event(self, ending: Ending) -> tuple[bytes, int]:
         text, (name, level) = describe(self._run.command, ending)
@@ -270,61 +277,6 @@ class Recording:
 
     def _count_lines(self) -> int:
         return sum(line - 1 for _, line in self.converter.starts().values())
-
-    # ------------------------------------------------------------------ rows
-
-    def _rows_are_due(self, now: float) -> bool:
-        """Return whether to write rows: after a second, 100 lines or 10 kB."""
-        waited = now - self._rows_time
-        if self._executions is None or (self._rows_fail and 0 <= waited < _RETRY):
-            return False
-        news = not self._has_row or self._told_progress != self.converter.progress
-        if news and not 0 <= waited < _PROGRESS_EVERY:
-            return True
-        waiting = self._events_at - self._rows_at if self._keep_output else 0
-        lines = self._count_lines() - self._rows_lines
-        return waiting > 0 and (
-            waiting >= _ROWS_BYTES or lines >= _ROWS_LINES or not 0 <= waited < _ROWS_EVERY
-        )
-
-    def _take_rows(self, now: float) -> bool:
-        """Store a piece of the spool; return whether there was one."""
-        assert self._executions is not None
-        chunks = self._read(self._rows_at) if self._keep_output else []
-        progress = self.converter.progress
-        self._rows_time = now
-        try:
-            if not self._has_row:
-                self._executions.begin(self._run, self._owner)
-                self._has_row = True
-            if chunks or progress != self._told_progress:
-                self._executions.append(self._run.id, chunks, progress)
-        except TemporaryError as error:
-            self._rows_fail = True
-            self._report("runs", f"{error}; it is tried again")
-            return False
-        self._rows_fail = False
-        self._told_progress = progress
-        self._rows_lines = self._count_lines()
-        if chunks:
-            self._rows_at = chunks[-1].end
-        return bool(chunks)
-
-    def _finish_rows(self, ending: Ending) -> bool:
-        if self._executions is None:
-            return True
-        self._rows_fail = False
-        end = self._end_of(ending)
-        while self._take_rows(end):
-            pass
-        if self._rows_fail or self._cannot_read:
-            return False
-        try:
-            self._executions.finish(self._run.id, ended_at=end, exit_code=ending.code)
-        except TemporaryError as error:
-            self._report("runs", str(error))
-            return False
-        return True
 
     # ------------------------------------------------------------------ the spool
 
@@ -363,7 +315,8 @@ def _last_lines(events: Sequence[Made]) -> dict[str, int]:
     found: dict[str, int] = {}
     for line, _, _ in events:
         attributes = msgspec.json.decode(line)["attributes"]
-        found[attributes["stream"]] = attributes["line"] + attributes.get("lines", 1) - 1
+        if "stream" in attributes:  # or it is the end
+            found[attributes["stream"]] = attributes["line"] + attributes.get("lines", 1) - 1
     return found
 
 

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple, TypeVar, Unpack, cast
 from logbatch.batching.batcher import Batcher
 from logbatch.capture.child import Child
 from logbatch.capture.convert import Converter
-from logbatch.capture.description import Description, Ending, Making
+from logbatch.capture.description import Description, Making
 from logbatch.capture.lost import finish_lost_runs
+from logbatch.capture.notes import Ending
 from logbatch.capture.places import record_of
 from logbatch.capture.record import RunRecord
 from logbatch.capture.recording import shell_status

@@ -8,8 +8,8 @@ A spool is a directory, named after its run, in which are
 
     owner        the process that fills it, as in a journal's state file, and locked by it; empty
                  when it has done what it could
-    run.json     what is run; `ending`, once it has ended, how (`capture/description.py`)
-    marks        how far its output has become events: two slots in turn, so that one is whole
+    run.json     what is run (`capture/description.py`)
+    notes        how far its output has become events, and how it ended (`capture/notes.py`)
     <position>   segments, each named by the position of its first byte, in 20 digits
 
 A segment holds pieces, each behind a header (`_HEADER`).  A position counts the bytes of all
@@ -21,14 +21,12 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from itertools import pairwise
-from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
 
 from logbatch.capture.chunk import STREAMS, Chunk
+from logbatch.capture.notes import create_notes
 from logbatch.disk import create_file, is_left_over, make_directory, open_file
 from logbatch.journal.owner import Owner
 from logbatch.locks import lock_file
@@ -36,38 +34,8 @@ from logbatch.locks import lock_file
 _HEADER = struct.Struct("<BIdQ")  # which stream, how long, when read, offset in the stream
 _SEGMENT = 16 << 20  # bytes, but for the last piece
 _OWNER = 1024  # bytes
-_TAKEN = struct.Struct("<QQQQQQQd?")  # turn; offset and line of each mark; after; when; is told
-_SLOT = 128  # bytes of a slot: this and a checksum
 _RUNS = "runs"
 _UNFINISHED = ".new-"
-
-
-class Mark(NamedTuple):
-    """How far a stream has become events.
-
-    Attributes:
-        offset: Of the first byte that has not.
-        line: The number of the line that begins there.
-    """
-
-    offset: int = 0
-    line: int = 1
-
-
-class Taken(NamedTuple):
-    """What has been taken from a spool.
-
-    Attributes:
-        marks: How far each stream has become events.
-        after: The last line of each stream that is in an event, where that is behind the mark.
-        seen: When the process that fills it was last seen alive, in seconds since the epoch.
-        is_told: Whether there is an event that says how the run ended.
-    """
-
-    marks: Mapping[str, Mark]
-    after: Mapping[str, int]
-    seen: float = 0.0
-    is_told: bool = False
 
 
 def spool_directory(journals: Path, run_id: str) -> Path:
@@ -115,6 +83,7 @@ class Spool:
         self._begun = 0  # position of the newest segment
         self.end = 0
         self._begin()
+        create_notes(self.directory)
         describe(self.directory)
         os.rename(self.directory, directory)
         self.directory = directory
@@ -179,6 +148,8 @@ class SpoolReader:
         self._is_finished = is_finished
         self._files: dict[int, int] = {}  # descriptors by the position of the segment
         self._synced = 0
+        for start in self._segments()[-1:]:
+            self._open(start)
 
     def read(self, position: int, limit: int) -> list[Chunk]:
         """Return the pieces from a position on; none where there are no more, for now.
@@ -218,12 +189,15 @@ class SpoolReader:
             place = behind
 
     def _segments(self) -> list[int]:
-        """Return the positions of the segments that are there."""
+        """Return the positions of the segments; those that we have open, others may have removed.
+
+        They are not lost then: we read them, and they are written to.
+        """
         try:
             names = os.listdir(self._directory)
         except FileNotFoundError:
-            return []
-        return sorted(int(name) for name in names if name.isdecimal())
+            names = []
+        return sorted({int(name) for name in names if name.isdecimal()}.union(self._files))
 
     def _open(self, start: int) -> int:
         found = self._files.get(start)
@@ -257,71 +231,6 @@ class SpoolReader:
         for descriptor in self._files.values():
             os.close(descriptor)
         self._files = {}
-
-
-# ------------------------------------------------------------------ how far it has been taken
-
-
-class TakenFile:
-    """Keeps how far the streams of a run have become events, also when this process is killed.
-
-    Args:
-        directory: Where the spool is.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        path = directory / "marks"
-        try:
-            self._file = create_file(path)
-        except FileExistsError:
-            self._file = open_file(path, os.O_RDWR)
-        self._turn = self._read()[0]
-
-    def read(self) -> Taken:
-        """Return what was written last."""
-        return self._read()[1]
-
-    def _read(self) -> tuple[int, Taken]:
-        found = 0, Taken(dict.fromkeys(STREAMS, Mark()), dict.fromkeys(STREAMS, 0))
-        for slot in range(2):
-            content = os.pread(self._file, _SLOT, slot * _SLOT)
-            values, rest = content[: _TAKEN.size], content[_TAKEN.size :]
-            if len(content) == _SLOT and zlib.crc32(values) == int.from_bytes(rest[:4], "little"):
-                found = max(found, _unpack(values), key=itemgetter(0))
-        return found
-
-    def write(self, taken: Taken) -> None:
-        """Replace what was written before.
-
-        Raises:
-            OSError: The disk does not take it.
-        """
-        self._turn += 1
-        marks = [number for stream in STREAMS for number in taken.marks[stream]]
-        after = [taken.after[stream] for stream in STREAMS]
-        values = _TAKEN.pack(self._turn, *marks, *after, taken.seen, taken.is_told)
-        slot = values + zlib.crc32(values).to_bytes(4, "little")
-        os.pwrite(self._file, slot.ljust(_SLOT, b"\0"), self._turn % 2 * _SLOT)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        os.close(self._file)
-
-
-def _unpack(values: bytes) -> tuple[int, Taken]:
-    turn, *numbers, seen, is_told = _TAKEN.unpack(values)
-    marks = Mark(*numbers[:2]), Mark(*numbers[2:4])
-    after = zip(STREAMS, numbers[4:], strict=True)
-    return turn, Taken(dict(zip(STREAMS, marks, strict=True)), dict(after), seen, is_told)
-
-
-def read_taken(directory: Path) -> Taken:
-    """Return what is noted of what has been taken from a spool."""
-    file = TakenFile(directory)
-    try:
-        return file.read()
-    finally:
-        file.close()
 
 
 # ------------------------------------------------------------------ the spools of the dead

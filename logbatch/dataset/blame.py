@@ -36,7 +36,14 @@ def _is_of_files(error: Exception) -> bool:
     """Return whether a file may be what cannot be read, and not the query what is too much."""
     import duckdb
 
-    return not isinstance(error, (duckdb.OutOfMemoryException, duckdb.InterruptException))
+    return not isinstance(error, duckdb.InterruptException) and not is_too_much(error)
+
+
+def is_too_much(error: Exception) -> bool:
+    """Return whether a query needs more memory than it may take."""
+    import duckdb
+
+    return isinstance(error, duckdb.OutOfMemoryException) or "Out of Memory" in str(error)
 
 
 def _note_damaged(source: Source, parts: Sequence[Part]) -> None:

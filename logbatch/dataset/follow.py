@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow as pa
+
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.footers import FIXED, reading
 from logbatch.dataset.listing import (
@@ -25,8 +27,8 @@ from logbatch.dataset.listing import (
     find_runs,
     find_segment,
 )
-from logbatch.dataset.pieces import read
-from logbatch.dataset.rows import Row, row_order, rows_of_lines, rows_of_table
+from logbatch.dataset.pieces import read, read_lines
+from logbatch.dataset.rows import Row, row_order, rows_of_table
 from logbatch.dataset.snapshot import Snapshot, Spans, make_part
 from logbatch.dataset.source import Source
 from logbatch.dataset.stopping import Stop, check
@@ -79,31 +81,38 @@ class Follower:
             if stop.wait(interval):
                 return
 
-    def poll(self) -> list[Row]:
-        """Return the rows that are new, in no order.
+    def poll(self) -> Iterator[Row]:
+        """Yield the rows that are new, in no order."""
+        for table in self.tables():
+            yield from rows_of_table(table)
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield what is new as tables with the fixed columns, in no order.
 
         Where a producer's rows leave a hole, what fills it was just being renamed or published: it
         is looked for at once, so that rows are not told in the wrong order.
         """
         self._edges.clear()
-        rows = self._look()
+        yield from self._look()
         for _ in range(_AGAIN):
             if all(sequence in self._seen[producer] for producer, sequence in self._edges):
                 break
-            rows += self._look()
-        return rows
+            yield from self._look()
 
-    def _look(self) -> list[Row]:
-        rows: list[Row] = []
+    def _look(self) -> Iterator[pa.Table]:
+        for table in self._find():
+            if (found := self._where.apply(table)).num_rows:
+                yield found
+
+    def _find(self) -> Iterator[pa.Table]:
         for pending in self._source.read_pending(self._source.directory / JOURNAL):
-            rows += self._new_lines(pending.lines, pending.producer, pending.first)
+            yield from self._new_lines(pending.lines, pending.producer, pending.first)
         for folder in find_folders(self._source.directory):
             for name in self._new_names(folder):
                 check()
-                rows += self._new_in(folder / name)
+                yield from self._new_in(folder / name)
         for path in list(self._growing):
-            rows += self._new_in(path)
-        return rows
+            yield from self._new_in(path)
 
     def _missing(self, producer: str, spans: Spans) -> Spans:
         seen = self._seen.setdefault(producer, Ranges())
@@ -116,22 +125,20 @@ class Follower:
                 self._edges.append((producer, first - 1))
             seen.add(first, last)
 
-    def _new_lines(self, data: bytes, producer: str, first: int) -> list[Row]:
-        """Return the rows of consecutive lines that were not seen."""
+    def _new_lines(self, data: bytes, producer: str, first: int) -> list[pa.Table]:
+        """Return those of consecutive lines that were not seen."""
         last = first + data.count(b"\n") - 1
         spans = self._missing(producer, ((first, last),))
         if not spans:
             return []
         start = spans[0][0]
         lines = data.rsplit(b"\n", last - start + 2)[-(last - start + 2) : -1]
-        rows = [
-            row
+        tables = [
+            read_lines(lines[low - start : high - start + 1], producer, low, FIXED)
             for low, high in spans
-            for row in rows_of_lines(lines[low - start : high - start + 1], producer, low)
-            if self._where.matches(row)
         ]
         self._mark(producer, spans)
-        return rows
+        return tables
 
     def _new_names(self, folder: Path) -> frozenset[str]:
         """List the names in a folder that were not in it at the last poll."""
@@ -150,8 +157,8 @@ class Follower:
         self._folders[folder] = _Folder(changed, since, names, settled)
         return names - known.names
 
-    def _new_in(self, path: Path) -> list[Row]:
-        """Return the rows of a file that were not seen."""
+    def _new_in(self, path: Path) -> list[pa.Table]:
+        """Return what was not seen of a file."""
         segment = find_segment(path)
         if segment is None:
             return []
@@ -164,7 +171,7 @@ class Follower:
             self._source.note(error, 1)
         return []
 
-    def _grown(self, segment: Segment) -> list[Row]:
+    def _grown(self, segment: Segment) -> list[pa.Table]:
         known = self._growing.get(segment.path, Grown())
         with reading(segment.path):
             status = os.stat(segment.path)
@@ -172,8 +179,8 @@ class Follower:
                 return []
             return self._appended(segment, known)
 
-    def _appended(self, segment: Segment, known: Grown) -> list[Row]:
-        """Return the rows of a JSONL file from where it ended before."""
+    def _appended(self, segment: Segment, known: Grown) -> list[pa.Table]:
+        """Return what is new of a JSONL file, from where it ended before."""
         with reading(segment.path), open(segment.path, "rb") as file:
             status = os.fstat(file.fileno())
             # A batch that could not be written whole is taken back: the file may have shrunk.
@@ -182,15 +189,15 @@ class Follower:
             file.seek(start)
             data = file.read()
         data = data[: data.rfind(b"\n") + 1]
-        rows = []
+        tables = []
         for run in find_runs(data, segment.producer):
             lines = cut_identity(data[run.start : run.end], segment.producer)
-            rows += self._new_lines(lines, segment.producer, run.first)
+            tables += self._new_lines(lines, segment.producer, run.first)
         if segment.last is None:
             self._growing[segment.path] = Grown(status.st_ino, start + len(data))
-        return rows
+        return tables
 
-    def _published(self, segment: Segment) -> list[Row]:
+    def _published(self, segment: Segment) -> list[pa.Table]:
         part = make_part(segment)
         taken = tuple(
             (producer, missing)
@@ -204,7 +211,6 @@ class Follower:
         if known is not None and segment.ext == "jsonl":
             return self._appended(segment, known)
         table, _ = read(part._replace(taken=taken, whole=taken == part.taken), None, FIXED)
-        rows = list(rows_of_table(self._where.apply(table)))
         for producer, spans in taken:
             self._mark(producer, spans)
-        return rows
+        return [table]

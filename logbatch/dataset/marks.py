@@ -16,7 +16,7 @@ from typing import Literal
 from logbatch.batching.report_file import Header
 from logbatch.dataset.losses import Losses, Told
 from logbatch.dataset.origins import Origin, Origins
-from logbatch.dataset.reports import read_headers
+from logbatch.dataset.reports import Reports
 from logbatch.dataset.snapshot import Snapshot
 from logbatch.dataset.source import Source
 from logbatch.epoch import to_datetime
@@ -53,10 +53,12 @@ class Marks:
 
     Args:
         source: The directory.
+        reports: What its processes reported.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, reports: Reports) -> None:
         self._source = source
+        self._reports = reports
         self._origins = Origins(source)
         self._losses = Losses(source)
         self._lock = threading.Lock()
@@ -74,7 +76,7 @@ class Marks:
         return sorted(marks, key=lambda mark: (mark.time, mark.kind, mark.service))[-MOST:]
 
     def _find_births(self, snapshot: Snapshot, low: datetime, high: datetime) -> Iterator[Mark]:
-        headers = read_headers(self._source.directory)
+        headers = self._reports.headers()
         firsts = list_firsts({*snapshot.covered, *headers})
         first = bisect_left(firsts, low, key=_began)
         stop = bisect_left(firsts, high, key=_began)

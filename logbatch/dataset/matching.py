@@ -2,7 +2,8 @@
 
 Most of it are the Parquet files, with the filter as a condition.  Beside them stands a table of
 what DuckDB cannot read or decide: records in JSON Lines and journals, and those rows of which the
-filter itself was asked.  Where it is large it is a temporary Parquet file.
+filter itself was asked.  Where it is large it is a temporary Parquet file.  If few rows match they
+are all kept, and the files are read once, however much is asked.
 """
 
 from __future__ import annotations
@@ -21,22 +22,23 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from logbatch import epoch
-from logbatch.dataset.blame import blame
+from logbatch.dataset.blame import blame, is_too_much
 from logbatch.dataset.engine import Engine, Reading, is_installed
 from logbatch.dataset.filter.language import Filter
-from logbatch.dataset.filter.literals import quoted_time
+from logbatch.dataset.filter.literals import quoted_name, quoted_time
 from logbatch.dataset.footers import FIXED
 from logbatch.dataset.pieces import conform
 from logbatch.dataset.snapshot import Part, Snapshot
 from logbatch.dataset.source import Source
 from logbatch.dataset.stopping import check
-from logbatch.dataset.tables import Search, names_of, read_rest, split, with_columns
+from logbatch.dataset.tables import UNSURE, Search, names_of, read_rest, split, with_columns
 from logbatch.errors import DatasetError, QueryError
 from logbatch.storage.arrays import make_scalar
 from logbatch.storage.columns import COLUMNS
 
 pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
 
+_FEW = 100_000  # rows that are kept, where a filter leaves no more
 _SPOOL = 1 << 25  # bytes of a table from which on it is put into a temporary file
 
 
@@ -199,8 +201,9 @@ class Matches:
             Vanished, Damaged: A file cannot be read.
             QueryError: It took too long.
         """
-        found = [self._range.within(each) for each in self._ranges_of_files()]
-        found = [each for each in (*found, *self._kept) if each.start < each.stop]
+        files = self._ranges_of_files() if self._search else ()
+        ranges = [*map(self._range.within, files), *self._kept]
+        found = [each for each in ranges if each.start < each.stop]
         if not found:
             return None
         whole = Range(min(each.start for each in found), max(each.stop for each in found))
@@ -240,6 +243,11 @@ class Matches:
             raise QueryError(f"the query was stopped after {self._timeout:g} s") from None
         except self._engine.errors as error:
             blame(self._source, error, self._parquet)
+            if is_too_much(error):
+                raise QueryError(
+                    "this needs more memory than there is for it; ask for less: a range of time,"
+                    " or fewer fields"
+                ) from error
             raise DatasetError(f"{self._source.directory} cannot be read: {error}") from error
 
     # ------------------------------------------------------------------ the relation
@@ -276,14 +284,39 @@ class Matches:
         stored = with_columns(self._schema, ["timestamp"])
         wider = with_columns(stored, self._where.columns)
         tables = [self._read_rest(wider)]
-        if self._parquet:
-            search = Search(self._engine, self._source, self._parquet, wider, self._where)
-            self._search = search
-            parts = self._parts(self._range)
-            if parts and not search.is_sure:
-                query = search.unsure(parts, self._range.condition())
-                tables.append(self._decide(query, wider))
+        parts = self._parts(self._range)
+        if parts:
+            search = Search(self._engine, self._source, parts, wider, self._where)
+            if (few := self._hold(search, parts, wider)) is not None:
+                tables.append(iter([few]))
+            else:
+                self._search = search
+                if not search.is_sure:
+                    query = search.unsure(parts, self._range.condition())
+                    tables.append(self._decide(query, wider))
         self._keep_beside(chain.from_iterable(tables), stored)
+
+    def _hold(self, search: Search, parts: Sequence[Part], schema: pa.Schema) -> pa.Table | None:
+        """Keep all rows that match, if there are so few that files need not be read again.
+
+        Returns:
+            Those of which the filter itself was asked; None where there are too many rows.
+        """
+        if self._where.columns <= {"timestamp"}:
+            return None  # it leaves out little of what is read
+        query = search.query(parts, self._range.condition())
+        name = self._engine.keep(f"{query} LIMIT {_FEW + 1}", self._left())
+        self._stack.callback(self._engine.drop, name)
+        times = "min(epoch_us(timestamp)) AS first, max(epoch_us(timestamp)) AS last"
+        (row,) = self._engine.table(f"SELECT count(*) AS n, {times} FROM {name}").to_pylist()
+        if row["n"] > _FEW:
+            return None
+        if row["n"]:
+            self._kept.append(Range(row["first"], row["last"] + 1))
+        unsure = "FALSE" if search.is_sure else quoted_name(UNSURE)
+        rows = f"SELECT {names_of(schema)} FROM {name} WHERE"
+        self._beside.append(f"{rows} NOT {unsure}")
+        return self._where.apply(conform(self._engine.table(f"{rows} {unsure}"), schema))
 
     def _read_rest(self, schema: pa.Schema) -> Iterator[pa.Table]:
         """Yield what matches in JSON Lines and in journals."""

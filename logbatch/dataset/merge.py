@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute
 
-from logbatch.dataset.engine import is_installed
+from logbatch.dataset.engine import Engine, is_installed
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.footers import FIXED, Piece
 from logbatch.dataset.listing import Damaged, Vanished
@@ -76,10 +76,19 @@ def ordered_rows(
     *,
     limit: int | None = None,
     newest_first: bool = False,
+    engine: Engine | None = None,
 ) -> Iterator[Row]:
     """Yield the rows of a snapshot in the order of time, or the other way round.
 
     Where a file goes away meanwhile, what is left of the snapshot's records is found in others.
+
+    Args:
+        source: Told about damage.
+        snapshot: What to read.
+        where: Which records.
+        limit: At most so many; None for all.
+        newest_first: From the end to the beginning.
+        engine: Is asked, and left open; None for one of its own, where one is needed.
 
     Raises:
         DatasetError: The directory cannot be read any more.
@@ -89,7 +98,7 @@ def ordered_rows(
     tries = TRIES
     while limit is None or limit > 0:
         try:
-            with closing(_Merge(source, snapshot, where, limit, newest_first)) as merge:
+            with closing(_Merge(source, snapshot, where, limit, newest_first, engine)) as merge:
                 for row in merge.rows():
                     if last is None or _comes_after(row, last, newest_first):
                         last, tries = row, TRIES
@@ -158,6 +167,7 @@ class _Merge:
         where: Filter,
         limit: int | None,
         newest_first: bool,
+        engine: Engine | None = None,
     ) -> None:
         self._source = source
         self._where = where
@@ -169,7 +179,7 @@ class _Merge:
         self._units: list[_Unit] = []
         self._windows: Windows | None = None
         if _needs_engine(snapshot, where, limit) and is_installed():
-            self._windows = Windows(source, len(snapshot.parts), where, limit, newest_first)
+            self._windows = Windows(source, len(snapshot.parts), where, limit, newest_first, engine)
         try:
             newest = max((self._add_tail(tail) for tail in snapshot.tails), default=0)
             # Times that have not come yet are made up, and tell nothing of when they were written.

@@ -10,7 +10,7 @@ import functools
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -162,10 +162,11 @@ def _open_path(path: Path) -> pa.NativeFile:
     return pa.input_stream(str(path), compression=codec) if codec else pa.OSFile(str(path), "rb")
 
 
-def blocks(part: Part) -> Iterator[bytes]:
+def blocks(part: Part, start: int = 0) -> Iterator[bytes]:
     """Yield a JSONL file in blocks of whole lines; what follows the last newline is left out."""
     with reading(part.path), _open(part) as file:
-        rest, left = b"", part.stop
+        _skip(file, start)
+        rest, left = b"", None if part.stop is None else part.stop - start
         while block := file.read(_BLOCK if left is None else min(_BLOCK, left)):
             check()
             left = None if left is None else left - len(block)
@@ -211,8 +212,13 @@ def _read_parquet(part: Part, piece: Piece | None, schema: pa.Schema) -> pa.Tabl
 def read_tail(tail: Tail, schema: pa.Schema) -> pa.Table:
     """Make a table of what is taken from a journal."""
     found = tail.pieces()
-    tables = [_from_lines(b"\n".join([*ls, b""]), tail.producer, at, schema) for at, ls in found]
+    tables = [read_lines(ls, tail.producer, at, schema) for at, ls in found]
     return pa.concat_tables(tables)
+
+
+def read_lines(lines: Sequence[bytes], producer: str, first: int, schema: pa.Schema) -> pa.Table:
+    """Make a table of consecutive lines, each without its newline; a row of each."""
+    return _from_lines(b"\n".join([*lines, b""]), producer, first, schema)
 
 
 def _from_lines(lines: bytes, producer: str, first: int, schema: pa.Schema) -> pa.Table:
@@ -251,21 +257,47 @@ def _within(spans: Spans, sequences: Any) -> Any:
 
 
 def _read_jsonl(part: Part, piece: Piece | None, schema: pa.Schema) -> tuple[pa.Table, int]:
+    tables, damaged = [pa.Table.from_batches([], schema)], 0
+    for table, bad in _decode(_stretch(part, piece), part, schema):
+        tables.append(table)
+        damaged += bad
+    return pa.concat_tables(tables), damaged
+
+
+def read_on(part: Part, start: int, schema: pa.Schema) -> Iterator[tuple[pa.Table, int]]:
+    """Yield what `read` returns, some megabytes of a JSONL file at a time.
+
+    Args:
+        part: Which records of which file.
+        start: The bytes that are left out at its beginning: whole lines.
+        schema: The columns, and their types.
+
+    Raises:
+        Vanished, Damaged: The file cannot be read.
+    """
+    yield from _decode(blocks(part, start), part, schema)
+
+
+def _decode(
+    stretch: Iterator[bytes], part: Part, schema: pa.Schema
+) -> Iterator[tuple[pa.Table, int]]:
+    """Yield of each block of lines the records that are taken, and how many lines are damaged."""
     producer = part.segment.producer
     wanted = schema if "sequence" in schema.names else schema.append(FIXED.field("sequence"))
-    tables, damaged, seen = [pa.Table.from_batches([], wanted)], 0, Ranges()
-    for block in _stretch(part, piece):
-        damaged += block.count(b"\n")
+    seen = Ranges()
+    for block in stretch:
+        tables, damaged = [pa.Table.from_batches([], wanted)], block.count(b"\n")
         for run in find_runs(block, producer):
             damaged -= run.last - run.first + 1
             lines = cut_identity(block[run.start : run.end], producer)
             table = _from_lines(lines, producer, run.first, wanted)
             spans = tuple(seen.missing(run.first, run.last))
-            tables.append(_only(table, spans) if len(spans) != 1 else table)
+            whole = spans == ((run.first, run.last),)
+            tables.append(table if whole else _only(table, spans))
             seen.add(run.first, run.last)
-    table = pa.concat_tables(tables)
-    table = table if part.whole else _only(table, part.spans)
-    return table.select(schema.names), damaged
+        table = pa.concat_tables(tables)
+        table = table if part.whole else _only(table, part.spans)
+        yield table.select(schema.names), damaged
 
 
 def stream(part: Part, groups: list[int], schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
@@ -314,9 +346,14 @@ def _stretch(part: Part, piece: Piece | None) -> Iterator[bytes]:
         yield from blocks(part)
         return
     with reading(part.path), _open(part) as file:
-        if file.seekable():
-            file.seek(piece.start)
-        else:  # it was compressed meanwhile
-            file.read(piece.start)
+        _skip(file, piece.start)
         data = file.read() if piece.stop is None else file.read(piece.stop - piece.start)
         yield data[: data.rfind(b"\n") + 1]
+
+
+def _skip(file: pa.NativeFile, size: int) -> None:
+    """Go on behind some bytes."""
+    if file.seekable():
+        file.seek(size)
+    else:  # it was compressed meanwhile
+        file.read(size)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from logbatch.dataset.marks import Mark, Marks
-from logbatch.dataset.reports import ProcessReport, read_reports
+from logbatch.dataset.reports import ProcessReport, Reports
 from logbatch.dataset.source import Source
 
 
@@ -15,19 +15,19 @@ class Processes:
 
     _source: Source
     _marks: Marks
+    _reports: Reports
 
     def reports(self) -> Sequence[ProcessReport]:
         """Return what the processes that log here reported of their delivery.
 
         A process reports once a second when something has changed, unless `report=False`; a report
         stays for a day after its process has ended.  Of many, the 2,000 that changed last are
-        read, and the whole course of those of them that are 8 MiB together; of the others only
-        how it is now.
+        read, and of each of these the last part, so that all together are 8 MiB at most.
 
         Returns:
             One report for each handler or processor, in the order in which they began.
         """
-        return read_reports(self._source.directory)
+        return self._reports.read()
 
     def marks(self, start: datetime | None = None, end: datetime | None = None) -> Sequence[Mark]:
         """Return what happened to the services that log here: starts, restarts, deploys, losses.

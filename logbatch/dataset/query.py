@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from logbatch.dataset.blame import blame
+from logbatch.dataset.blame import blame, is_too_much
 from logbatch.dataset.engine import Engine, Reading, is_installed, literal_list, reader_of
 from logbatch.dataset.filter.literals import quoted_name, quoted_text
 from logbatch.dataset.guard import check_tree
@@ -210,9 +210,7 @@ def _fetch(
 
 
 def _told(error: Exception, limit: int) -> QueryError:
-    import duckdb
-
-    if isinstance(error, duckdb.OutOfMemoryException) or "Out of Memory" in str(error):
+    if is_too_much(error):
         return QueryError(
             f"the query needs more than the memory limit of {limit / 1e6:,.0f} MB;"
             " ask for less, or raise the limit"

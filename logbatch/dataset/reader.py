@@ -24,6 +24,7 @@ from logbatch.dataset.marks import Marks
 from logbatch.dataset.merge import ordered_rows
 from logbatch.dataset.processes import Processes
 from logbatch.dataset.query import run_query
+from logbatch.dataset.reports import Reports
 from logbatch.dataset.rows import Row
 from logbatch.dataset.snapshot import Snapshot
 from logbatch.dataset.source import Source
@@ -62,7 +63,8 @@ class Dataset(Upkeep, Analysis, Grouping, Processes):
         self.path = Path(path)
         find_folders(self.path)
         self._source = Source(self.path.absolute())
-        self._marks = Marks(self._source)
+        self._reports = Reports(self._source.directory)
+        self._marks = Marks(self._source, self._reports)
 
     def __repr__(self) -> str:
         return f"Dataset({str(self.path)!r})"

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
+from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import msgspec
+from msgspec.structs import astuple
 
 from logbatch.batching.report_file import (
     HEADER,
@@ -25,6 +28,7 @@ from logbatch.batching.report_file import (
     parse_header,
 )
 from logbatch.dataset.listing import JOURNAL
+from logbatch.descriptors import Identity, identify
 from logbatch.disk import open_file
 from logbatch.epoch import to_datetime
 from logbatch.journal.names import find_journals
@@ -32,19 +36,35 @@ from logbatch.stats import Stats
 from logbatch.storage.segments import born
 
 MOST_FILES = 2000  # reports that are read, of those that changed last
-MOST_BYTES = 8 << 20  # of all of them; of the rest only the newest samples are read
-_TAIL = 8 << 10  # bytes that are read of these
+MOST_BYTES = 8 << 20  # of all of them; of those that are large only so much at the end is read
 _LAST_SECOND = 253_402_300_799.0  # of the year 9999
-_TOO_MUCH = 1e15  # of anything that is counted
+_TOO_MUCH = 10**15  # of anything that is counted
 
-_decode = msgspec.json.Decoder(Stats).decode
+_Count = Annotated[int, msgspec.Meta(ge=0, le=_TOO_MUCH)]
+_Amount = Annotated[float, msgspec.Meta(ge=0, le=_TOO_MUCH)]
+_Time = Annotated[float, msgspec.Meta(ge=0, le=_LAST_SECOND)]
+_POSSIBLE: dict[Any, Any] = {
+    int: _Count,
+    float: _Amount,
+    int | None: _Count | None,
+    float | None: _Amount | None,
+    str | None: str | None,
+    Mapping[str, int]: dict[str, _Count],
+    Mapping[str, float]: dict[str, _Amount],
+}
+"""What nobody can have counted is none of ours: negative numbers, and such that cannot be added."""
 
-
-class _When(msgspec.Struct):
-    time: float
-
-
-_decode_time = msgspec.json.Decoder(_When).decode
+_NAMES = [field.name for field in fields(Stats)]
+_HINTS = get_type_hints(Stats)
+_BEGIN = Stats()
+_Sample = msgspec.defstruct(
+    "_Sample",
+    [
+        ("time", _Time),
+        *((name, _POSSIBLE[_HINTS[name]], getattr(_BEGIN, name)) for name in _NAMES),
+    ],
+)
+_decode = msgspec.json.Decoder(_Sample).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,46 +214,101 @@ def _sum_of(counts: Mapping[str, int]) -> int:
 # ------------------------------------------------------------------ reading
 
 
-def read_headers(directory: Path) -> dict[str, Header]:
-    """Read who reports, of each producer that does.
+class Reports:
+    """Reads what processes reported; of what has not changed since the last time, nothing.
 
     Args:
         directory: The dataset's.
     """
-    found = {}
-    for path, _ in _find(directory / JOURNAL):
-        header = parse_header(path, _read(path, 0)[0])
-        if header is not None:
-            found[header.producer] = header
-    return found
+
+    def __init__(self, directory: Path) -> None:
+        self._journal = directory / JOURNAL
+        self._known: dict[Path, _Known] = {}
+        self._headers: dict[Path, Header | None] = {}
+        self._lock = threading.Lock()
+
+    def read(self) -> list[ProcessReport]:
+        """Return the reports, in the order in which their producers began."""
+        with self._lock:
+            journals = find_journals(self._journal)
+            files = _find(self._journal)
+            most = _share([identity[2] for _, identity in files])
+            self._known = {path: self._look(path, identity, most) for path, identity in files}
+            reports = (self._report(known, journals) for known in self._known.values())
+            found = [report for report in reports if report is not None]
+        return sorted(found, key=lambda report: report.producer)
+
+    def headers(self) -> dict[str, Header]:
+        """Return who reports, of each producer that does; of too many, those that began last."""
+        with self._lock:
+            before, paths = self._headers, find_reports(self._journal)[-MOST_FILES:]
+            self._headers = {p: before.get(p) or parse_header(p, _read(p, 0)[0]) for p in paths}
+            found = [header for header in self._headers.values() if header is not None]
+        return {header.producer: header for header in found}
+
+    def _look(self, path: Path, identity: Identity, most: int) -> _Known:
+        known, size = self._known.get(path), identity[2]
+        if known is not None and known.identity == identity and known.most >= min(most, size):
+            return known
+        first, last = _read(path, most)
+        header, samples = parse_header(path, first), tuple(_parse(last))
+        return _Known(identity, most, header, samples, is_closed(last))
+
+    def _report(self, known: _Known, journals: Mapping[str, Sequence[int]]) -> ProcessReport | None:
+        header = known.header
+        if header is None or not known.samples:
+            return None
+        return ProcessReport(
+            producer=header.producer,
+            process=header.owner.pid,
+            service=header.service,
+            version=header.version,
+            host=header.host,
+            transport=header.transport,
+            logbatch=header.logbatch,
+            started=to_datetime(int(born(header.producer) * 1_000_000)),
+            alive=not known.closed and not header.is_gone(self._journal, journals),
+            closed=known.closed,
+            samples=known.samples,
+        )
 
 
-def read_reports(directory: Path) -> list[ProcessReport]:
-    """Read what processes reported, in the order in which they began.
+class _Known(NamedTuple):
+    """What was read of a file.
 
-    Args:
-        directory: The dataset's.
+    Attributes:
+        identity: What tells it from what it is later.
+        most: How many bytes at its end were read.
+        header: Its first line.
+        samples: What it tells.
+        closed: Whether that is all.
     """
-    journal = directory / JOURNAL
-    journals = find_journals(journal)
-    found, left = [], MOST_BYTES
-    for path, size in _find(journal):
-        first, last = _read(path, size if size <= min(left, 2 * LIMIT) else _TAIL)
-        left -= len(last)
-        report = _make_report(path, first, last, journal, journals)
-        if report is not None:
-            found.append(report)
-    return sorted(found, key=lambda report: report.producer)
+
+    identity: Identity
+    most: int
+    header: Header | None
+    samples: tuple[tuple[datetime, Stats], ...]
+    closed: bool
 
 
-def _find(journal: Path) -> list[tuple[Path, int]]:
-    """Find the files, with their sizes; those that changed last come first."""
+def _find(journal: Path) -> list[tuple[Path, Identity]]:
+    """Find the files that changed last."""
     found = []
     for path in find_reports(journal):
         with contextlib.suppress(OSError):
-            status = os.stat(path)
-            found.append((status.st_mtime, path, status.st_size))
-    return [(path, size) for _, path, size in sorted(found, reverse=True)[:MOST_FILES]]
+            found.append((path, identify(os.stat(path))))
+    return sorted(found, key=lambda each: -each[1][3])[:MOST_FILES]
+
+
+def _share(sizes: Sequence[int]) -> int:
+    """Return how much of each file is read, so that all together are not too much."""
+    left = MOST_BYTES
+    for at, size in enumerate(sorted(sizes)):
+        share = left // (len(sizes) - at)
+        if size > share:
+            return min(share, 2 * LIMIT)
+        left -= size
+    return 2 * LIMIT
 
 
 def _read(path: Path, size: int) -> tuple[bytes, bytes]:
@@ -241,56 +316,16 @@ def _read(path: Path, size: int) -> tuple[bytes, bytes]:
     try:
         with open(open_file(path), "rb") as file:
             first = file.read(HEADER)
-            end = file.seek(0, os.SEEK_END)
-            return first, os.pread(file.fileno(), size, max(end - size, 0))
+            file.seek(max(file.seek(0, os.SEEK_END) - size, 0))
+            return first, file.read(size)
     except OSError:
         return b"", b""
-
-
-def _make_report(
-    path: Path, first: bytes, last: bytes, journal: Path, journals: Mapping[str, Sequence[int]]
-) -> ProcessReport | None:
-    header, samples = parse_header(path, first), tuple(_parse(last))
-    if header is None or not samples:
-        return None
-    closed = is_closed(last)
-    return ProcessReport(
-        producer=header.producer,
-        process=header.owner.pid,
-        service=header.service,
-        version=header.version,
-        host=header.host,
-        transport=header.transport,
-        logbatch=header.logbatch,
-        started=to_datetime(int(born(header.producer) * 1_000_000)),
-        alive=not closed and not header.is_gone(journal, journals),
-        closed=closed,
-        samples=samples,
-    )
 
 
 def _parse(content: bytes) -> Iterator[tuple[datetime, Stats]]:
     for line in content.split(b"\n")[:-1]:  # what is not ended is being written, or was cut off
         if line.startswith(b'{"time":'):
             with contextlib.suppress(msgspec.MsgspecError, ValueError, RecursionError):
-                time, stats = _decode_time(line).time, _decode(line)
-                if 0 <= time <= _LAST_SECOND and _is_possible(stats):
-                    yield to_datetime(int(time * 1_000_000)), stats
-
-
-def _is_possible(stats: Stats) -> bool:
-    """Return whether nothing is negative, or more than anybody can count."""
-    numbers = [each for each in _values(stats) if isinstance(each, int | float)]
-    return all(0 <= each <= _TOO_MUCH for each in numbers)
-
-
-def _values(stats: Stats) -> Iterator[object]:
-    for name in _NUMBERS:
-        value = getattr(stats, name)
-        if isinstance(value, dict):
-            yield from value.values()
-        else:
-            yield value
-
-
-_NUMBERS = [name for name in Stats.__dataclass_fields__ if name != "last_error"]
+                time, *values = astuple(_decode(line))
+                stats = Stats(**dict(zip(_NAMES, values, strict=True)))
+                yield to_datetime(int(time * 1_000_000)), stats

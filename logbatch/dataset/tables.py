@@ -26,7 +26,9 @@ from logbatch.storage.columns import COLUMNS
 
 pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
 
-_UNSURE = "is it unsure?"  # no attribute is called so
+UNSURE = "is it unsure?"
+"""The column of an answer that `decide` looks at; no attribute is called so."""
+
 _KINDS = {arrow_type(kind): kind for kind in TYPED}
 
 
@@ -118,9 +120,9 @@ def search(
 
 def flagged(schema: pa.Schema, answer: pa.Schema) -> pa.Schema:
     """Add to a schema the column of an answer that `decide` looks at, if it has it."""
-    if _UNSURE not in answer.names:
+    if UNSURE not in answer.names:
         return schema
-    return schema.append(answer.field(_UNSURE))
+    return schema.append(answer.field(UNSURE))
 
 
 class Search:
@@ -175,7 +177,7 @@ class Search:
             within: What must hold besides.
             mark: Whether to mark the rows that only may match, for `decide`.
         """
-        flag = f", {self._unsure} AS {quoted_name(_UNSURE)}" if mark and self._unsure else ""
+        flag = f", {self._unsure} AS {quoted_name(UNSURE)}" if mark and self._unsure else ""
         where = f"{within} AND {self._where}"
         return self._reading.parts(parts, self._names + flag, where)
 
@@ -206,10 +208,10 @@ def _typed_columns(promoted: Sequence[dict[str, pa.DataType]], where: Filter) ->
 
 def decide(table: pa.Table, where: Filter) -> pa.Table:
     """Leave out the rows that only may match, and do not."""
-    if _UNSURE not in table.column_names:
+    if UNSURE not in table.column_names:
         return table
-    flag = table.column(_UNSURE)
-    table = table.drop_columns([_UNSURE])
+    flag = table.column(UNSURE)
+    table = table.drop_columns([UNSURE])
     if not pc.any(flag).as_py():
         return table
     rows = find_true(flag)

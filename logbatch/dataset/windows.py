@@ -47,19 +47,27 @@ class Windows:
         where: Which records.
         limit: How many are wanted at most; None for all.
         newest_first: From the end to the beginning.
+        engine: Is asked, and left open; None for one of its own.
 
     Attributes:
         edge: Where the last window ended: microseconds since 1970, negative from the end.
     """
 
     def __init__(
-        self, source: Source, files: int, where: Filter, limit: int | None, newest_first: bool
+        self,
+        source: Source,
+        files: int,
+        where: Filter,
+        limit: int | None,
+        newest_first: bool,
+        engine: Engine | None = None,
     ) -> None:
         self._source = source
         self._where = where
         self._limit = limit
         self._sign = -1 if newest_first else 1
-        self._engine = Engine(files=files)
+        self._is_own = engine is None
+        self._engine = engine or Engine(files=files)
         self._small: list[Part] = []
         self._divided: dict[Path, tuple[Part, list[_Stretch]]] = {}
         self._done: dict[Path, float] = {}  # how far each of them was read
@@ -67,7 +75,8 @@ class Windows:
 
     def close(self) -> None:
         """End what the engine may still do, and remove what it left."""
-        self._engine.close()
+        if self._is_own:
+            self._engine.close()
 
     def add(self, part: Part) -> None:
         """Have the next window read a whole file."""

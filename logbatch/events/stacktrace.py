@@ -17,6 +17,8 @@ from textwrap import indent
 from types import FrameType, TracebackType
 from typing import Any, NamedTuple
 
+import msgspec
+
 from logbatch.events.encoder import is_small, text_of
 from logbatch.events.frames import print_frames
 from logbatch.events.values import fit_text, name_of
@@ -39,6 +41,8 @@ STACK_HEADER = "Stack (most recent call last):"
 HEADER = "Traceback (most recent call last):"
 CAUSE = "\nThe above exception was the direct cause of the following exception:\n"
 CONTEXT = "\nDuring handling of the above exception, another exception occurred:\n"
+
+_encode = msgspec.json.Encoder().encode
 
 
 class Failure(NamedTuple):
@@ -116,10 +120,18 @@ def squeeze(text: str, limit: int) -> str:
     fitted = fit_text(text, limit)
     if fitted == text:
         return text
-    half = limit // 2 - 64
-    head, tail = text[:half], text[-half:] if half > 0 else ""
+    half = max(limit // 2 - 64, 0)
+    text = text.encode("utf-8", "backslashreplace").decode()  # half surrogates
+    head, tail = _fit_start(text[:half], half), _fit_start(text[::-1][:half], half)[::-1]
     middle = f"\n…[cut: {len(text)} characters in all]…\n"
     return fit_text(f"{head}{middle}{tail}", limit)
+
+
+def _fit_start(text: str, room: int) -> str:
+    """Return as much of the beginning of a text as fits, as JSON, into so many bytes."""
+    while text and (used := len(_encode(text))) > room:  # escapes make some characters longer
+        text = text[: min(len(text) - 1, len(text) * room // used)]
+    return text
 
 
 # ------------------------------------------------------------------ a live exception

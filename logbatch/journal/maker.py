@@ -151,6 +151,30 @@ class Maker:
             if self._stopped:
                 self.stop()
 
+    def reserve(self, size: int, need: int) -> bool:
+        """Have a spare segment ready for lines that must not wait in memory.
+
+        Args:
+            size: Bytes that are wanted.
+            need: Bytes of the lines.
+
+        Returns:
+            Whether there is one, or none is ever used.
+        """
+        if self._directory is None or not self._maps:
+            return True
+        try:
+            with self._lock:
+                self._progress.ensure_file()
+                while self._spares and self._spares[0].size < need:
+                    discard(self._spares.popleft())
+        except OSError:
+            return False
+        for wanted in (size, whole_pages(max(need, LEAST))):
+            if not self._spares:
+                self.prepare(wanted, lambda: None)
+        return bool(self._spares)
+
     def place_spare(self, need: int, room: int) -> Segment | None:
         """Set the index of the spare segment and return it; None where there is none that fits."""
         try:

@@ -150,7 +150,7 @@ class Writer:
         return self._maker.make(size, need, refusing)
 
     def has_room(self, need: int, within: int) -> bool:
-        """Return whether lines will find room.
+        """Return whether lines will find room where they survive this process, if any do.
 
         Args:
             need: Bytes of all of them.
@@ -158,9 +158,15 @@ class Writer:
         """
         newest = self._segments.newest()
         if newest is not None and not newest.sealed and newest.size - newest.end() > need:
-            return True
-        held = self._bytes_held()
-        return held == 0 or held + self._next_size(need) <= min(self._max_bytes, within)
+            return newest.path is not None or self._maker.in_memory
+        held, size = self._bytes_held(), self._next_size(need)
+        if held and held + size > min(self._max_bytes, within):
+            return False
+        return self._maker.reserve(size, need)
+
+    def keeps_all(self) -> bool:
+        """Return whether nothing is in memory that was to be in a file."""
+        return self._maker.in_memory or not self._segments.bytes_in_memory()
 
     def _bytes_held(self) -> int:
         return self._segments.bytes_held(self._progress.settled)

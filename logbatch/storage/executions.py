@@ -83,6 +83,9 @@ class Executions:
         path: The file; it is created if need be.
         inline_bytes: How much of each stream stands in the row of a run in the end.
         patience: Seconds to wait for others who write.
+
+    Attributes:
+        patience: The same, for the next calls.
     """
 
     def __init__(
@@ -90,7 +93,7 @@ class Executions:
     ) -> None:
         self._path = path
         self._inline_bytes = inline_bytes
-        self._patience = patience
+        self.patience = patience
         self._begun: dict[str, _Begun] = {}
 
     def begin(self, execution: Execution, owner: Owner | None = None) -> None:
@@ -170,7 +173,7 @@ class Executions:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with writing(self._path, patience=self._patience) as connection:
+        with writing(self._path, patience=self.patience) as connection:
             create_tables(connection)
             yield connection
 

@@ -40,7 +40,7 @@ BESIDE = ("-wal", "-shm", "-journal")  # what SQLite puts beside a file, by the 
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _NO_SHARED_MEMORY = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PROTOCOL}
-_NO_WRITING = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
+_NO_WRITING = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR}
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 _SHRINK = "PRAGMA auto_vacuum=INCREMENTAL"  # heeded in a file that holds nothing yet
 _LOOK = "SELECT 1 FROM sqlite_master"  # something that reads
@@ -50,6 +50,7 @@ _REASONS = {
     sqlite3.SQLITE_BUSY: "another program has locked it",
     sqlite3.SQLITE_LOCKED: "another program has locked it",
     sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_IOERR_SHMSIZE: "the disk is full",
 }
 
 File = tuple[int, int]
@@ -304,7 +305,9 @@ def explaining(path: Path, what: str) -> Iterator[None]:
         code = _code(error)
         if code is None:  # a mistake in the program
             raise
-        text = f"cannot {what} {path}: {_REASONS.get(code, error)}"
+        exactly = getattr(error, "sqlite_errorcode", code)
+        reason = _REASONS.get(exactly) or _REASONS.get(code) or error
+        text = f"cannot {what} {path}: {reason}"
         if code in _DAMAGED:
             raise DamagedError(f"{path} is damaged ({error})", _identify(path)) from error
         raise (LockedError if code in _LOCKED else TemporaryError)(text) from error

@@ -182,6 +182,8 @@ def test_over_http_it_lies_with_the_journal(
     assert tmp_path in path.parents
     assert "http" == read(path)[0]["transport"]
     assert b"hidden" not in path.read_bytes()
+    (report,) = logbatch.Dataset(batcher.directory.parent).reports()
+    assert ("http", 1) == (report.transport, report.stats.pending)
 
 
 def test_a_producer_after_a_close_goes_on_counting(tmp_path: Path) -> None:
@@ -455,7 +457,8 @@ def leave_report(directory: Path, *, closed: bool, age: float = 0.0, **owner: An
     sample = encode_sample(time.time() - age, {"accepted": 1}, closed=closed)
     ReportFile(directory, header, encode_sample(1.0, {})).append(sample)
     path = report_path(directory, producer)
-    os.utime(path, (time.time() - age,) * 2)
+    if age:
+        os.utime(path, (path.stat().st_mtime - age,) * 2)
     return path
 
 
@@ -471,7 +474,8 @@ def test_a_report_stays_for_a_day_after_its_end(tmp_path: Path) -> None:
     foreign.write_text("x")
     os.utime(foreign, (0, 0))
     remove_old(tmp_path)
-    assert {*kept, foreign} == set((tmp_path / "reports").iterdir())
+    mark = tmp_path / "reports" / ".swept"
+    assert {*kept, foreign, mark} == set((tmp_path / "reports").iterdir())
     assert not any(path.exists() for path in gone)
 
 
@@ -481,9 +485,22 @@ def test_there_are_never_too_many(tmp_path: Path) -> None:
     for _ in range(KEPT_FILES + 20):
         leave_report(tmp_path, closed=True)
     remove_old(tmp_path)
-    left = sorted((tmp_path / "reports").iterdir())
+    left = list((tmp_path / "reports").glob("*.report"))
     assert living in left
     assert KEPT_FILES <= len(left) <= KEPT_FILES + 1
+
+
+def test_a_clock_that_is_wrong_makes_none_old(tmp_path: Path) -> None:
+    """Age is counted by the clock of the file system, which files have their times from."""
+    path = leave_report(tmp_path, closed=True)
+    code = (
+        "import sys, time; from pathlib import Path; real = time.time\n"
+        "time.time = lambda: real() + 3e8\n"
+        "from logbatch.batching.report_file import keep_few; keep_few(Path(sys.argv[1]))"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True, timeout=PATIENCE)
+    assert path.exists()
+    assert (path.parent / ".swept").exists()
 
 
 def test_who_reports_removes_what_is_old(tmp_path: Path) -> None:
@@ -498,7 +515,7 @@ def test_who_reports_removes_what_is_old(tmp_path: Path) -> None:
     assert batcher.close()
     assert not path.exists()
     path = leave()
-    keep_few(tmp_path / ".journal")
+    keep_few(leave_report(tmp_path / ".journal", closed=True))
     assert path.exists()
     logbatch.Dataset(tmp_path).retain(max_age="1d")
     assert not path.exists()

@@ -19,6 +19,8 @@ from running import command_line, list_runs, run, running, show, type_into
 from waiting import wait_until
 
 from logbatch import Dataset
+from logbatch.capture.lost import recover_runs
+from logbatch.transports import build
 
 
 @pytest.fixture
@@ -283,7 +285,8 @@ for n in range(1, 100_000):
 
 def check_lost(logs: Path, shown: bytes) -> None:
     """What was shown before a kill is stored once, as events and as output; the run is lost."""
-    assert 0 == run(logs, "true").returncode
+    assert 0 == run(logs, "true").returncode  # which does it, but waits for that some time only
+    recover_runs(build(f"jsonl:{logs}"), lambda _kind, text: pytest.fail(text))
     lost = list_runs(logs)[-1]
     if not shown and lost.status != "lost":
         return  # it was killed before it began

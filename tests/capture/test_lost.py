@@ -21,9 +21,10 @@ from logbatch import Dataset
 from logbatch.capture import run
 from logbatch.capture.convert import Converter
 from logbatch.capture.lost import recover_runs
+from logbatch.capture.notes import read_notes
 from logbatch.capture.recording import Recording
 from logbatch.capture.runs import Run, Runs
-from logbatch.capture.spool import Spool, read_taken
+from logbatch.capture.spool import Spool
 from logbatch.errors import TemporaryError
 from logbatch.handler import make_batcher
 from logbatch.journal import find_left
@@ -159,7 +160,7 @@ def test_signs_of_life(tmp_path: Path) -> None:
     recording.close()
     spool.close()
 
-    assert 1011.0 == read_taken(spool.directory).seen
+    assert 1011.0 == read_notes(spool.directory).seen
 
 
 def test_a_destination_that_is_away(

@@ -13,12 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logbatch.capture.chunk import STREAMS, Chunk
+from logbatch.capture.notes import Ending, Mark, Notes, NotesFile, create_notes, read_notes
 from logbatch.capture.spool import (
-    Mark,
     Spool,
     SpoolReader,
-    Taken,
-    TakenFile,
     find_spools,
     remove_spool,
     spool_directory,
@@ -129,26 +127,23 @@ def test_a_piece_that_was_cut_off(tmp_path: Path, kept: int) -> None:
     assert b"0123456789"[: max(kept - 21, 0)] == rest
 
 
-def test_marks(tmp_path: Path) -> None:
-    """The newest that is whole counts."""
-    marks = TakenFile(tmp_path)
-    none = {"stdout": 0, "stderr": 0}
-    assert Taken({"stdout": Mark(0, 1), "stderr": Mark(0, 1)}, none) == marks.read()
-    one = Taken({"stdout": Mark(10, 2), "stderr": Mark(0, 1)}, none, 17.5)
-    after = {"stdout": 9, "stderr": 4}
-    two = Taken({"stdout": Mark(90, 7), "stderr": Mark(30, 3)}, after, 18.5, is_told=True)
-    marks.write(one)
-    assert one == marks.read()
-    marks.write(two)
-    assert two == marks.read()
-    marks.close()
-    again = TakenFile(tmp_path)
-    assert two == again.read()
-    content = bytearray((tmp_path / "marks").read_bytes())
-    content[3] ^= 1  # the second turn is in the first slot
-    (tmp_path / "marks").write_bytes(content)
-    assert one == again.read()
-    again.close()
+def test_notes(tmp_path: Path) -> None:
+    """The newest that are whole count."""
+    create_notes(tmp_path)
+    assert Notes() == read_notes(tmp_path)
+    one = Notes({"stdout": Mark(10, 2), "stderr": Mark(0, 1)}, seen=17.5, turn=1)
+    marks, after = {"stdout": Mark(90, 7), "stderr": Mark(30, 3)}, {"stdout": 9, "stderr": 4}
+    two = Notes(marks, after, 18.5, True, Ending(18.5, -9, 3.25, 17), turn=2)
+    for notes in (one, two):
+        with NotesFile(tmp_path) as file:
+            file.write(notes)
+        assert notes == read_notes(tmp_path)
+    content = bytearray((tmp_path / "notes").read_bytes())
+    content[9] ^= 1  # the second turn is in the first slot
+    (tmp_path / "notes").write_bytes(content)
+    assert one == read_notes(tmp_path)
+    (tmp_path / "notes").write_bytes(b"")
+    assert Notes() == read_notes(tmp_path)
 
 
 FILLS = """

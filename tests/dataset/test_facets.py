@@ -156,6 +156,19 @@ def test_any_attributes(
         assert count(facet.field, values, 1000) == facet
 
 
+def test_a_name_that_is_two_things(tmp_path: Path) -> None:
+    """A key with a dot, and a key in an object: the first is looked at first, as by a filter."""
+    given: Sequence[dict[str, Any]] = (
+        {"x.y": {}, "x": {"y": 1}},
+        {"x": {"y": False}},
+        {"x.y": None, "x": {"y": 2}},
+        {"x.y": 3, "x": {"y": 2}},
+    )
+    publish_events(tmp_path, *(event(attributes=each) for each in given))
+    (found,) = Dataset(tmp_path).facets(fields=("x.y",), attributes=0)
+    assert Facet("x.y", (("3", 1), ("false", 1), ("{}", 1)), 3, 1, 4, True) == found
+
+
 def test_mistakes(tmp_path: Path) -> None:
     """They are told as by the other methods."""
     publish_events(tmp_path, event("x"))

@@ -206,6 +206,8 @@ def test_a_name_is_a_column_or_else_an_attribute() -> None:
     assert holds("user.id=7") and holds("attributes.user.id=7")
     assert holds("user.id=1", attributes={"user.id": 1, "user": {"id": 2}})
     assert holds("a.b.c=1", attributes={"a": {"b": 2}, "a.b": {"c": 1}})
+    assert holds("tags.0=a", attributes={"tags": {"0": "a"}})
+    assert not holds("tags.0=a", attributes={"tags": ["a"]})
     assert not holds("user.name~a") and holds('user={"id":7}'.replace('"', '\\"'))
     assert holds('"user name"=x', attributes={"user name": "x"})
     assert holds(r"user\ name=a\ b", attributes={"user name": "a b"})

@@ -7,8 +7,15 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from filtering import filters
+from filtering import rows as any_rows
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from make import (
     DAY,
     START,
@@ -17,6 +24,8 @@ from make import (
     P,
     Q,
     Waiting,
+    batch_of,
+    encode,
     event,
     lines,
     make_batch,
@@ -33,6 +42,9 @@ from logbatch.dataset.source import Source
 from logbatch.dataset.stopping import Stopped, stopping
 from logbatch.epoch import to_microseconds
 from logbatch.errors import QueryError
+from logbatch.identity import Ranges
+from logbatch.storage.arrow import table_from_lines
+from logbatch.storage.coverage import KEY, Coverage, compacted_name, encode_coverage
 
 SLOW = "SELECT count(*) FROM range(10000000) a, range(10000000) b WHERE a.range < b.range"
 FILTERS = [
@@ -109,6 +121,66 @@ def test_a_promoted_column(tmp_path: Path) -> None:
     assert [(0, 4), (1, 3), (2, 3), (None, 10)] == [
         tuple(row.values()) for row in found.to_pylist()
     ]
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Source:
+    """More records than are kept, one a second; half of them with letters that are not ASCII."""
+    path = tmp_path_factory.mktemp("many")
+    events = (event("é " * (n % 2) + f"{n}", attributes={"n": n / 4}) for n in range(1000))
+    some, tables = table_from_lines(encode(*events), A, 0), []
+    at = some.schema.get_field_index("sequence")
+    for first in range(0, 240_000, 1000):
+        numbers = pa.array(range(first, first + 1000), pa.int64())
+        times = pa.array(range(first * 10**6, (first + 1000) * 10**6, 10**6), pa.int64())
+        moved = some.set_column(0, "timestamp", times.cast(pa.timestamp("us", "UTC")))
+        tables.append(moved.set_column(at, "sequence", numbers))
+    metadata = {KEY: encode_coverage(Coverage({A: Ranges([(0, 239_999)])}))}
+    (path / DAY).mkdir()
+    table = pa.concat_tables(tables).replace_schema_metadata(metadata)
+    pq.write_table(table, path / DAY / compacted_name(), row_group_size=30_000)
+    return Source(path)
+
+
+@pytest.mark.parametrize("where", ["", "message~/[1-9]$/", "n=*", "n>=10.5", "-message~/é/"])
+def test_many_that_match_are_not_kept(many: Source, where: str) -> None:
+    """They are counted where they are; those that the engine cannot decide stand beside."""
+    found = Filter.parse(where)
+    records = [
+        {"message": "é " * (n % 2) + f"{n}", "attributes": {"n": n / 4}} for n in range(1000)
+    ]
+    expected = [n for n in range(1000) if found.matches(records[n])]
+    assert 100_000 < 240 * len(expected)
+    with Matches(many, many.snapshot(), found, ["sequence", "message"]) as matches:
+        query = "SELECT sequence % 1000 AS n, count(*) AS records FROM {matches} GROUP BY 1"
+        counted = matches.table(f"{query} ORDER BY 1").to_pylist()
+        assert [{"n": n, "records": 240} for n in expected] == counted
+        some = matches.table(f"{query} ORDER BY 1", 50_000 * 10**6, 61_000 * 10**6).to_pylist()
+        assert [{"n": n, "records": 11} for n in expected] == some
+        bounds = matches.bounds()
+    assert bounds is not None
+    assert (0, 239_999 * 10**6) == bounds
+
+
+@settings(max_examples=25)
+@given(st.lists(any_rows(), min_size=1, max_size=8), filters())
+def test_any_filter_of_any_records(
+    tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, Any]], where: Filter
+) -> None:
+    """What matches is what the filter itself says of the records as they are read."""
+    path = tmp_path_factory.mktemp("any")
+    events = [
+        {name: value for name, value in row.items() if name not in ("producer", "sequence")}
+        for row in records
+    ]
+    for number, kind in enumerate(("parquet", "jsonl")):
+        publish(path, batch_of((A, B)[number], 0, *events), kind=kind)
+    source = Source(path)
+    rows = Dataset(path).rows()
+    expected = [(row["producer"], row["sequence"]) for row in rows if where.matches(row)]
+    with Matches(source, source.snapshot(), where, ["producer", "sequence"]) as matches:
+        found = matches.table("FROM {matches}").to_pylist()
+    assert sorted(expected) == sorted((row["producer"], row["sequence"]) for row in found)
 
 
 def test_nothing_is_a_relation_too(tmp_path: Path) -> None:
@@ -192,3 +264,13 @@ def test_the_time_is_limited(source: Source) -> None:
     assert time.monotonic() - began < 20
     with pytest.raises(QueryError, match="stopped"), Matches(*given, timeout=1e-9):
         pass
+
+
+def test_more_memory_than_there_is_is_no_fault_of_the_files(source: Source) -> None:
+    """It is said as what it is, and the files stay where they are."""
+    given = source, source.snapshot(), Filter(), ["message"]
+    query = "SELECT count(*) FROM (SELECT DISTINCT message, range FROM {matches}, range(20000))"
+    with Engine(20_000_000, spill=False) as small, Matches(*given, small) as matches:  # noqa: SIM117
+        with pytest.raises(QueryError, match="more memory than there is"):
+            matches.table(query)
+    assert () == tuple(source.problems)

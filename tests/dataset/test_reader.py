@@ -227,6 +227,14 @@ def test_what_a_growing_file_lost_in_its_middle_is_taken_from_elsewhere(place: P
         assert [(A, n) for n in range(6)] == both_ways(place.dataset())
 
 
+def test_lines_that_stand_twice_in_a_growing_file_count_once(place: Place) -> None:
+    """Also where what follows them stands there once."""
+    path = place.write("growing", A, lines(0, 4), 0)
+    with path.open("ab") as file:
+        file.write(with_identity(lines(0, 9), A, 0))
+    assert [(A, n) for n in range(10)] == both_ways(place.dataset())
+
+
 def test_a_record_that_moves_while_we_look_counts_once(place: Place) -> None:
     """It is published after the journals were read, or it was just before."""
     place.write("parquet", A, lines(0, 3), 0)

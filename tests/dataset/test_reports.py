@@ -234,23 +234,45 @@ def test_where_there_are_none(tmp_path: Path) -> None:
 
 
 def test_large_ones_are_read_in_part(tmp_path: Path) -> None:
-    """What one file, and all files, may take is bounded: then the newest samples are told."""
+    """What is read of all files is bounded: of the large ones the last part, of the others all."""
     sizes = [300_000, 30 << 20] + [500_000] * (MOST_BYTES // 500_000 + 3)
+    sample = encode_sample(NOW, {"accepted": 3})
     for size in sizes:
         path = write_report(tmp_path, {"accepted": 1}, {"accepted": 2})
-        sample = encode_sample(NOW, {"accepted": 3})
         with open(path, "ab") as file:
-            file.write(sample * 100)
             file.truncate(path.stat().st_size + size)
             file.seek(0, os.SEEK_END)
-            file.write(b"\n" + encode_sample(NOW, {"accepted": 4}))
+            file.write(b"\n" + sample * 100 + encode_sample(NOW, {"accepted": 4}))
     started = time.process_time()
     reports = logbatch.Dataset(tmp_path).reports()
     assert time.process_time() - started < 5
     assert len(sizes) == len(reports)
     assert {4} == {report.stats.accepted for report in reports}
-    whole = [report for report in reports if len(report.samples) > 2]
-    assert len(sizes) - 6 <= len(whole) < len(sizes)
+    *others, whole = sorted(len(report.samples) for report in reports)
+    assert (103, {101}) == (whole, set(others))
+
+
+def test_what_has_changed_is_read_again(tmp_path: Path) -> None:
+    """And whether a process lives is looked at each time."""
+
+    def work() -> None:
+        write_report(tmp_path, {}, {"accepted": 1})
+        time.sleep(PATIENCE)
+
+    dataset = logbatch.Dataset(tmp_path)
+    with child(work) as process:
+        wait_until(dataset.reports)
+        (report,) = dataset.reports()
+        assert (True, 1) == (report.alive, report.stats.accepted)
+        (path,) = (tmp_path / ".journal" / "reports").glob("*.report")
+        with open(path, "ab") as file:
+            file.write(encode_sample(NOW + 2, {"accepted": 2}))
+        assert [2] == [report.stats.accepted for report in dataset.reports()]
+        assert dataset.reports()[0].samples is dataset.reports()[0].samples
+        process.kill()
+        assert [False] == [report.alive for report in dataset.reports()]
+        path.unlink()
+        assert [] == dataset.reports()
 
 
 def test_there_may_be_many(tmp_path: Path) -> None:

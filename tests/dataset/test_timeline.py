@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from make import START, event, publish_events
+from make import DAY, START, A, encode, event, publish_events
 from mixed import make_mixed
 
 from logbatch import Dataset
@@ -19,6 +22,12 @@ from logbatch.dataset.analysis.summary import Summary, Wanted, summarise
 from logbatch.dataset.analysis.timeline import LARGE, Bin, Timeline, page
 from logbatch.dataset.engine import Engine
 from logbatch.dataset.filter.language import Filter
+from logbatch.dataset.listing import Vanished
+from logbatch.dataset.stopping import Stopped, stopping
+from logbatch.epoch import to_microseconds
+from logbatch.identity import Ranges
+from logbatch.storage.arrow import table_from_lines
+from logbatch.storage.coverage import KEY, Coverage, compacted_name, encode_coverage
 
 COLUMNS = ["message", "attributes", "producer", "sequence"]
 FILTERS = ["", "level>=INFO", "user.id=3", "message~/7$/", "zzz", "since=2026-11-21T10:00:05"]
@@ -78,16 +87,51 @@ def test_any_page(
 
 
 def test_a_range(mixed: Dataset) -> None:
-    """Only what is in it is on pages."""
-    at = round(START.timestamp()) * 1_000_000
-    view = View(mixed, "", start=at + 5_000_000, end=at + 20_000_000)
-    rows = [
-        row
-        for row in mixed.rows(newest_first=True)
-        if timedelta(seconds=5) <= row["timestamp"] - START < timedelta(seconds=20)
-    ]
+    """Only what is in it is on pages, also where no bin begins or ends with it."""
+    start, end = timedelta(microseconds=5_123_450), timedelta(microseconds=20_123_457)
+    zero = to_microseconds(START)
+    view = View(mixed, "", start=zero + 5_123_450, end=zero + 20_123_457)
+    rows = [row for row in mixed.rows(newest_first=True) if start <= row["timestamp"] - START < end]
     for offset in (0, 7, len(rows) - 3, len(rows)):
         assert_page(view, rows, offset, 10)
+
+
+def test_a_range_within_a_crowd(crowded: Dataset) -> None:
+    """A part of a bin is divided as well."""
+    zero = to_microseconds(START)
+    for start, end in ((0, 2), (1, 6), (0, 1), (2, 5)):
+        view = View(crowded, "", start=zero + start, end=zero + end)
+        rows = [
+            row
+            for row in crowded.rows(newest_first=True)
+            if start <= (row["timestamp"] - START) // timedelta(microseconds=1) < end
+        ]
+        for offset in (0, len(rows) // 2, len(rows) - 3):
+            assert_page(view, rows, offset, 10)
+
+
+def test_few_records_among_many_are_read_once(tmp_path: Path) -> None:
+    """They lie far from one another; pages are cut out of them."""
+    events = (event(f"{n}", attributes={"n": n}) for n in range(1000))
+    some, tables = table_from_lines(encode(*events), A, 0, {}), []
+    at = some.schema.get_field_index("sequence")
+    for first in range(0, 450_000, 1000):
+        numbers = pa.array(range(first, first + 1000), pa.int64())
+        times = numbers.cast(pa.timestamp("us", "UTC"))
+        tables.append(some.set_column(at, "sequence", numbers).set_column(0, "timestamp", times))
+    coverage = Coverage({A: Ranges([(0, 449_999)])})
+    table = pa.concat_tables(tables).replace_schema_metadata({KEY: encode_coverage(coverage)})
+    (tmp_path / DAY).mkdir()
+    pq.write_table(table, tmp_path / DAY / compacted_name(), row_group_size=50_000)
+    view = View(Dataset(tmp_path), "n=77")
+    rows = [{"producer": A, "sequence": n * 1000 + 77, "message": "77"} for n in range(449, -1, -1)]
+    for offset, count in ((0, 10), (5, 440), (440, 20), (450, 5)):
+        assert_page(view, rows, offset, count)
+        if offset == 5:
+            assert view.summary.timeline.rows is not None
+    for path in tmp_path.glob("*/*.parquet"):
+        path.unlink()
+    assert_page(view, rows, 100, 3)
 
 
 def test_the_snapshot_stays(tmp_path: Path) -> None:
@@ -97,6 +141,23 @@ def test_the_snapshot_stays(tmp_path: Path) -> None:
     view, rows = View(logs, ""), list(logs.rows(newest_first=True))
     publish_events(tmp_path, *(event(f"later {n}") for n in range(10)))
     assert_page(view, rows, 2, 5)
+
+
+def test_files_that_went_away(tmp_path: Path) -> None:
+    """Their records are found where they are now, by the same offsets."""
+    producer = publish_events(tmp_path, *(event(f"{n}") for n in range(20)))
+    publish_events(tmp_path, *(event(f"other {n}") for n in range(20)))
+    logs = Dataset(tmp_path)
+    view, rows = View(logs, ""), list(logs.rows(newest_first=True))
+    publish_events(tmp_path, event("later"))
+    logs.compact(older_than=0)
+    assert not list(tmp_path.glob(f"*/{producer}*"))
+    with pytest.raises(Vanished):
+        view.page(5, 20)
+    view.snapshot = view.source.snapshot().within(view.snapshot.covered)
+    assert_page(view, rows, 5, 20)
+    again = View(logs, "")
+    assert 41 == again.summary.total == logs.histogram().total
 
 
 @pytest.fixture(scope="module")
@@ -139,3 +200,22 @@ def test_an_engine_that_is_given_stays_open(mixed: Dataset) -> None:
     view = View(mixed, "user.id=3")
     with Engine() as engine:
         assert view.page(0, 5, engine) == view.page(0, 5, engine) == view.page(0, 5)
+
+
+def test_nobody_wants_it_any_more(mixed: Dataset) -> None:
+    """Statistics and pages end, by an event or by closing their engine, and leave others alone."""
+    source, snapshot = mixed._source, mixed._source.snapshot()
+    view, stop = View(mixed, "user.id=3"), threading.Event()
+    stop.set()
+    with Engine() as engine:
+        for end in ("stop", "close"):
+            own = engine.beside()
+            if end == "close":
+                own.close()
+            with stopping(stop) if end == "stop" else nullcontext():
+                with pytest.raises(Stopped):
+                    summarise(source, snapshot, Filter(), Wanted(), own)
+                with pytest.raises(Stopped):
+                    view.page(0, 5, own)
+            own.close()
+        assert 5 == view.page(0, 5, engine).num_rows

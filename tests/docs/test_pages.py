@@ -94,6 +94,13 @@ def test_the_links_lead_somewhere(page: Path) -> None:
             assert anchor in find_anchors(target), link
 
 
+def test_the_readme_has_a_picture_of_the_page() -> None:
+    """Dark and light, each small enough to be there at once."""
+    named = re.findall(r'src(?:set)?="([^"]+)"', README.read_text(encoding="utf-8"))
+    assert ["docs/view-dark.png", "docs/view-light.png"] == sorted(named)
+    assert [] == [name for name in named if (ROOT / name).stat().st_size >= 200_000]
+
+
 def test_every_page_can_be_found() -> None:
     """The README links to every page."""
     linked = {link.partition("#")[0] for link in find_links(README)}

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+import msgspec
 import pytest
 from pace import cpu_seconds
 from structlog.tracebacks import ExceptionDictTransformer
@@ -19,6 +20,7 @@ from logbatch.events.stacktrace import (
     Failure,
     from_exc_info,
     render_stack,
+    squeeze,
 )
 
 KIB_256 = 262_144
@@ -258,6 +260,15 @@ class TestUnusual:
         assert "…[cut: " in text
         assert text.endswith("RuntimeError: two\nlines")
         assert len(json.dumps(text)) <= 510
+
+    @pytest.mark.parametrize("piece", ["x", '"\n', "\ud83d", "é\0"])
+    def test_the_end_is_there_whatever_is_cut(self, piece: str) -> None:
+        """Characters that JSON has escapes for take more room, and not at the cost of the end."""
+        text = "Traceback (most recent call last):\n" + piece * 5000 + "and so it ended"
+        short = squeeze(text, 4000)
+
+        assert short.startswith("Traceback") and short.endswith("and so it ended")
+        assert 3000 < len(msgspec.json.encode(short)) <= 4002
 
     def test_exception_that_fails(self) -> None:
         """An exception that does not let itself be looked at is still named."""

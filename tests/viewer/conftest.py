@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from browsing import App, OpenTabs, StartApp, StartView, Tabs, View
+from shop import make_shop
 from waiting import PATIENCE
 
 if TYPE_CHECKING:
@@ -51,21 +52,6 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def tabs(chromium: Browser) -> Iterator[OpenTabs]:
-    """Make windows, in whose tabs no script fails, nothing is blocked, and nobody else is asked."""
-    made: list[Tabs] = []
-
-    def make(**options: Any) -> Tabs:
-        made.append(Tabs(chromium, **options))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.context.close()
-    assert [] == [fault for each in made for fault in each.faults]
-
-
 # ------------------------------------------------------------------ the server
 
 
@@ -79,12 +65,29 @@ def view() -> Iterator[StartView]:
         return started[-1]
 
     yield start
-    for each in started:
-        was_alive = each.process.poll() is None
-        code = each.end()
+    codes = [(each, each.process.poll() is None, each.end()) for each in started]
+    for each, was_alive, code in codes:
         said = each.log.read_text()
         assert "Traceback" not in said, said
         assert not was_alive or 0 == code, said
+
+
+@pytest.fixture(scope="session")
+def shop_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The log of the shop, which no test changes."""
+    directory = tmp_path_factory.mktemp("shop") / "shop-logs"
+    make_shop(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def shop(shop_directory: Path) -> Iterator[View]:
+    """A viewer of it, for all tests that only look."""
+    started = View(shop_directory)
+    yield started
+    assert 0 == started.end()
+    said = started.log.read_text()
+    assert "Traceback" not in said, said
 
 
 # ------------------------------------------------------------------ an application
@@ -100,6 +103,25 @@ def app() -> Iterator[StartApp]:
         return started[-1]
 
     yield start
-    for each in started:
-        if each.process.poll() is None:
-            each.end()
+    assert [0] * len(started) == [each.end() for each in started]
+
+
+# ------------------------------------------------------------------ its tabs
+
+
+@pytest.fixture
+def tabs(chromium: Browser, view: StartView, app: StartApp) -> Iterator[OpenTabs]:
+    """Make windows, in whose tabs no script fails, nothing is blocked, and nobody else is asked.
+
+    They close before the servers and the applications of the test end.
+    """
+    made: list[Tabs] = []
+
+    def make(**options: Any) -> Tabs:
+        made.append(Tabs(chromium, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.context.close()
+    assert [] == [fault for each in made for fault in each.faults]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from logbatch.dataset.analysis.arguments import at_least, instant, seconds
 from logbatch.dataset.analysis.facets import Facet
 from logbatch.dataset.analysis.histogram import Histogram
 from logbatch.dataset.analysis.summary import Summary, Wanted, summarise
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.source import Source
-from logbatch.epoch import to_microseconds
 
 
 class Analysis:
@@ -42,7 +42,7 @@ class Analysis:
             FilterError: The filter has a mistake.
             QueryError: It takes too long, or DuckDB is not installed.
         """
-        wanted = Wanted(_at_least(1, "bins", bins), fields=(), attributes=0)
+        wanted = Wanted(at_least(1, "bins", bins), fields=(), attributes=0)
         return self._summarise(where, wanted, start, end, timeout).histogram
 
     def facets(
@@ -82,9 +82,9 @@ class Analysis:
         wanted = Wanted(
             1,
             tuple(fields),
-            _at_least(0, "limit", limit),
-            _at_least(0, "attributes", attributes),
-            _at_least(1, "sample", sample),
+            at_least(0, "limit", limit),
+            at_least(0, "attributes", attributes),
+            at_least(1, "sample", sample),
         )
         return self._summarise(where, wanted, start, end, timeout).facets
 
@@ -97,17 +97,9 @@ class Analysis:
         timeout: float | None,
     ) -> Summary:
         chosen = Filter.build(where)
-        if timeout is not None and not timeout > 0:
-            raise ValueError(f"timeout={timeout!r} must be a number of seconds above 0, or None")
-        first, stop = (None if at is None else to_microseconds(at) for at in (start, end))
+        first, stop, limit = instant(start), instant(end), seconds(timeout)
         return self._source.retry(
             lambda snapshot: summarise(
-                self._source, snapshot, chosen, wanted, start=first, end=stop, timeout=timeout
+                self._source, snapshot, chosen, wanted, start=first, end=stop, timeout=limit
             )
         )
-
-
-def _at_least(least: int, name: str, value: int) -> int:
-    if value < least:
-        raise ValueError(f"{name}={value!r} must be {least} or more")
-    return value

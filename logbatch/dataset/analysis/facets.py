@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from logbatch.dataset.filter.literals import quoted_text
+from logbatch.dataset.filter.sql_attributes import may_be_index, pointer
 from logbatch.dataset.matching import Matches
 from logbatch.epoch import to_datetime
 from logbatch.storage.columns import COLUMNS
@@ -138,14 +139,12 @@ def _find(shapes: Iterable[Mapping[str, Any]]) -> dict[str, Counter[Path]]:
 
 
 def _leaves(shape: Mapping[str, Any], before: Path = ()) -> Iterator[tuple[Path, bool]]:
-    """Yield ways to values that are no objects, and whether they are something else than null."""
+    """Yield ways to values, and whether these are neither null nor an object."""
     for key, inner in shape.items():
         path = (*before, key)
-        if isinstance(inner, dict):
-            if len(path) < _DEPTH:
-                yield from _leaves(inner, path)
-        elif inner != "JSON":  # an empty object
-            yield path, inner != "NULL"
+        yield path, not isinstance(inner, dict) and inner not in ("NULL", "JSON")
+        if isinstance(inner, dict) and len(path) < _DEPTH:
+            yield from _leaves(inner, path)
 
 
 def _field(path: str) -> str:
@@ -182,8 +181,12 @@ def _extract(ways: Sequence[Sequence[Path]]) -> str:
 
     The JSON is parsed once for all but those to which there are several ways.
     """
-    single = {number: each[0] for number, each in enumerate(ways) if len(each) == 1}
-    other = {number: each for number, each in enumerate(ways) if len(each) > 1}
+    single, other = {}, {}
+    for number, each in enumerate(ways):
+        if len(each) == 1 and not any(map(may_be_index, each[0][1:])):
+            single[number] = each[0]
+        elif each:
+            other[number] = each
     pointers = ", ".join(map(_pointer, single.values()))
     texts = f"TRY(json_extract_string(attributes, [{pointers}]))" if single else "[]::VARCHAR[]"
     more = ", ".join(map(_first_of, other.values()))
@@ -195,13 +198,20 @@ def _extract(ways: Sequence[Sequence[Path]]) -> str:
 
 def _first_of(ways: Sequence[Path]) -> str:
     """Return the text that is found on the first way on which there is one."""
-    ordered = sorted(ways, key=_order)
-    texts = [f"json_extract_string(attributes, {_pointer(way)})" for way in ordered]
-    first = ordered[0]
+    first, *others = sorted(ways, key=_order)
+    found = f"coalesce({', '.join([*map(_text, others), 'NULL'])})"
     if len(first) > 1:
-        return f"TRY(coalesce({', '.join(texts)}))"
+        return f"TRY(coalesce({_text(first)}, {found}))"
     there = f"json_extract(attributes, {_pointer(first)}) IS NOT NULL"  # null counts, too
-    return f"TRY(CASE WHEN {there} THEN {texts[0]} ELSE coalesce({', '.join(texts[1:])}) END)"
+    return f"TRY(CASE WHEN {there} THEN {_text(first)} ELSE {found} END)"
+
+
+def _text(way: Path) -> str:
+    """Return the text that is found on a way, which does not lead into a list."""
+    objects = {way[:at] for at, key in enumerate(way) if at and may_be_index(key)}
+    tests = [f"json_type(attributes, {_pointer(each)}) = 'OBJECT'" for each in sorted(objects)]
+    found = f"json_extract_string(attributes, {_pointer(way)})"
+    return f"CASE WHEN {' AND '.join(tests)} THEN {found} END" if tests else found
 
 
 def _order(way: Path) -> list[int]:
@@ -210,4 +220,4 @@ def _order(way: Path) -> list[int]:
 
 
 def _pointer(way: Path) -> str:
-    return quoted_text("".join("/" + key.replace("~", "~0").replace("/", "~1") for key in way))
+    return quoted_text("".join(map(pointer, way)))

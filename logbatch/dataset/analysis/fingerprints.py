@@ -72,12 +72,14 @@ class Fingerprint(NamedTuple):
 
     Attributes:
         digest: The same for all errors of a kind; hexadecimal.
+        type: The exception's, as stored, or else as the stack trace has it.
         frames: File and function of the application's own frames, the outermost first; those of
             packages, or all, where none is.  Of an exception with others before it, its own.
         culprit: Where it arose, as `shop/web.py in handle`; None where nothing tells.
     """
 
     digest: str
+    type: str | None
     frames: tuple[Frame, ...]
     culprit: str | None
 
@@ -93,10 +95,10 @@ def of_exception(
         logger: That of the record.
         pathname: The file that the record was logged in.
     """
-    kind = _plain(kind)
+    given, kind = kind, _plain(kind)
     raised = read_traceback(trace)
     if not raised:
-        return Fingerprint(_digest("text", kind, _remains(trace)), (), None)
+        return Fingerprint(_digest("text", kind, _remains(trace)), given, (), None)
     main = next((each for each in reversed(raised) if not each.is_member), raised[-1])
     main.type = kind or main.type
     owner = min(_owner(path) for each in raised for path, _ in each.frames)
@@ -114,7 +116,7 @@ def of_exception(
     digest = _digest("exception", chain, sorted(members, key=repr))
     shown = own[raised.index(main)] or next(filter(None, reversed(own)))
     path, function = shown[-1]
-    return Fingerprint(digest, tuple(shown), _place(names.of(path), function))
+    return Fingerprint(digest, given or main.type, tuple(shown), _place(names.of(path), function))
 
 
 def of_template(kind: str | None, logger: str, text: str) -> str:
@@ -178,7 +180,7 @@ class _Names:
     def __init__(self, paths: Iterable[str], root: Sequence[str] | None) -> None:
         self._root = root
         directories = {tuple(_parts(path)[:-1]) for path in paths}
-        self._common = _common(directories) if len(directories) > 1 else None
+        self._common = (_common(directories) or None) if len(directories) > 1 else None
 
     def of(self, path: str) -> str:
         """Return the name of a file."""
@@ -190,7 +192,7 @@ class _Names:
             return path[at:].replace("\\", "/")
         parts = _parts(path)
         for start in (self._root, self._common):
-            if start and tuple(parts[: len(start)]) == tuple(start):
+            if start is not None and tuple(parts[: len(start)]) == tuple(start):
                 return "/".join(parts[len(start) :])
         return "/".join(parts[-2:] if _is_package(parts[-2:-1]) else parts[-1:])
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from logbatch.dataset.analysis.arguments import at_least, instant, seconds
 from logbatch.dataset.analysis.context import find_context
 from logbatch.dataset.analysis.errors import ErrorGroups, Wanted, find_errors
 from logbatch.dataset.analysis.patterns import Asked, Patterns, Range, find_patterns
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.rows import Row
 from logbatch.dataset.source import Source
-from logbatch.epoch import to_microseconds
 
 Moments = tuple[datetime | None, datetime | None]
 """The first moment that counts, and the first that does not; None for no end."""
@@ -50,7 +50,7 @@ class Grouping:
                 later.
             limit: The most kinds that are returned.
             bins: Into how many parts the range is divided, in each of which errors are counted.
-            timeout: The most seconds that DuckDB may take; None for any number.
+            timeout: The most seconds it may take; None for any number.
 
         Returns:
             The kinds: new ones first if `since` is given, then those with the most errors.  The
@@ -62,15 +62,14 @@ class Grouping:
             FilterError: The filter has a mistake.
             QueryError: It takes too long, or DuckDB is not installed.
         """
-        if limit < 0 or bins < 1:
-            raise ValueError(f"limit={limit!r} must be 0 or more, and bins={bins!r} 1 or more")
         wanted = Wanted(
             Filter.build(where),
-            *_range(start, end),
-            _number(since),
-            limit,
-            bins,
-            timeout,
+            instant(start),
+            instant(end),
+            instant(since),
+            at_least(0, "limit", limit),
+            at_least(1, "bins", bins),
+            seconds(timeout),
         )
         return self._source.retry(lambda snapshot: find_errors(self._source, snapshot, wanted))
 
@@ -98,7 +97,7 @@ class Grouping:
                 twice, or at most half, of that in the first, and this is no chance; else `"same"`.
                 `logbatch.dataset.analysis.comparison` says how that is told.
             limit: The most patterns that are returned.
-            timeout: The most seconds that DuckDB may take; None for any number.
+            timeout: The most seconds it may take; None for any number.
 
         Returns:
             The patterns: the most frequent first; with `compare` those that changed first, the less
@@ -111,10 +110,13 @@ class Grouping:
             FilterError: The filter has a mistake.
             QueryError: It takes too long, or DuckDB is not installed.
         """
-        if limit < 0:
-            raise ValueError(f"limit={limit!r} must be 0 or more")
-        compared = None if compare is None else (_range(*compare[0]), _range(*compare[1]))
-        asked = Asked(Filter.build(where), _range(start, end), compared, limit, timeout)
+        asked = Asked(
+            Filter.build(where),
+            _range(start, end),
+            None if compare is None else (_range(*compare[0]), _range(*compare[1])),
+            at_least(0, "limit", limit),
+            seconds(timeout),
+        )
         return self._source.retry(lambda snapshot: find_patterns(self._source, snapshot, asked))
 
     def context(
@@ -134,8 +136,8 @@ class Grouping:
             DatasetError: The record is not there any more, or the directory cannot be read.
             QueryError: DuckDB is not installed.
         """
-        if before < 0 or after < 0:
-            raise ValueError(f"before={before!r} and after={after!r} must be 0 or more")
+        at_least(0, "before", before)
+        at_least(0, "after", after)
         place = row if isinstance(row, tuple) else (row["producer"], row["sequence"])
         return self._source.retry(
             lambda snapshot: find_context(self._source, snapshot, place, before, after)
@@ -143,8 +145,4 @@ class Grouping:
 
 
 def _range(start: datetime | None, end: datetime | None) -> Range:
-    return _number(start), _number(end)
-
-
-def _number(moment: datetime | None) -> int | None:
-    return None if moment is None else to_microseconds(moment)
+    return instant(start), instant(end)

@@ -1,13 +1,13 @@
 """Messages by their templates: how often each is logged, and what changed between two ranges.
 
 The template is stored with each record, so nothing is guessed.  A message that was formatted before
-it was logged is its own template: such ones there may be as many as records.  DuckDB counts them
-all, on the disk where memory does not suffice; those with the fewest records are only counted.
+it was logged is its own template: of such ones there may be as many as records.  DuckDB counts them
+all, on the disk where memory does not suffice; those with the fewest records are not told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from logbatch.dataset.analysis import repeats
 from logbatch.dataset.analysis.comparison import Change, Verdict, compare
 from logbatch.dataset.engine import Engine
 from logbatch.dataset.filter.language import Filter
-from logbatch.dataset.filter.literals import quoted_text
+from logbatch.dataset.filter.literals import among, quoted_time
 from logbatch.dataset.matching import Matches
 from logbatch.dataset.snapshot import Snapshot
 from logbatch.dataset.source import Source
@@ -25,6 +25,7 @@ from logbatch.epoch import SECOND, to_datetime
 Range = tuple[int | None, int | None]
 """Microseconds since 1970: the first that counts, and the first that does not; None for no end."""
 
+_HASH = "hash(text, logger, level)"  # is the same for some that are alike
 _COMPARED = 10_000  # patterns that are compared, those with the most records first
 
 
@@ -134,59 +135,85 @@ def find_patterns(
         Vanished, Damaged: A file cannot be read.
         QueryError: DuckDB is not installed, or it took too long.
     """
-    columns = [*repeats.COLUMNS, "level"]
+    given = source, snapshot, asked.where, [*repeats.COLUMNS, "level"], engine
     start, end = asked.hull()
-    with Matches(
-        source,
-        snapshot,
-        asked.where,
-        columns,
-        engine,
-        start=start,
-        end=end,
-        timeout=asked.timeout,
-    ) as matches:
-        found = _count(matches, asked)
+    with Matches(*given, start=start, end=end, timeout=asked.timeout) as matches:
+        counter = _Counter(matches, asked)
+        found = counter.count()
         if not found:
             return Patterns()
-        judged = _judge(found, asked)
+        judged = _judge(found, asked)[: asked.limit]
         return Patterns(
-            _show(matches, judged[: asked.limit], asked, found[0]),
+            _show(judged, counter.examples([each for each, _ in judged]), asked, found[0]),
             total=found[0]["total"],
             distinct=found[0]["kinds"],
         )
 
 
-def _count(matches: Matches, asked: Asked) -> list[dict[str, Any]]:
-    """Return the patterns with the most records, each with what holds for all."""
-    facts = matches.table(
-        f"SELECT count(*) FILTER ({repeats.IS_REPEAT}), count(*) FILTER (template IS NULL)"
-        " FROM {matches}"
-    )
-    has_repeats, has_bare = (column[0].as_py() > 0 for column in facts.columns)
-    needed = ["timestamp", "level", "logger", "template", "producer", "sequence"]
-    events = repeats.select_events(needed + ["message"] * has_bare, has_repeats)
-    counted = ", ".join(
-        f"coalesce(sum({repeats.TIMES}) FILTER ({_is_within(each)}), 0)::BIGINT AS n{number}"
-        for number, each in enumerate(asked.ranges)
-    )
-    sums = " + ".join(f"n{number}" for number in range(len(asked.ranges)))
-    most = asked.limit if asked.compared is None else max(asked.limit, _COMPARED)
-    return matches.table(
-        f"""
-        WITH events AS ({events}),
-        patterns AS (
-            SELECT {"coalesce(template, message)" if has_bare else "template"} AS template,
-            logger, level, {counted},
-            min(epoch_us(timestamp)) AS low, max(epoch_us(timestamp)) AS high,
-            arg_max({{'producer': producer, 'sequence': sequence}}, timestamp) AS newest
-            FROM events WHERE {" OR ".join(f"({_is_within(each)})" for each in asked.ranges)}
-            GROUP BY 1, 2, 3)
-        SELECT *, sum(n0) OVER ()::BIGINT AS total, count(*) OVER () AS kinds,
-        min(low) OVER () AS lowest, max(high) OVER () AS highest
-        FROM patterns ORDER BY {sums} DESC, template, logger, level LIMIT {most}
-        """
-    ).to_pylist()
+class _Counter:
+    """Counts records by template, logger and level."""
+
+    def __init__(self, matches: Matches, asked: Asked) -> None:
+        self._matches = matches
+        self._asked = asked
+        facts = matches.table(
+            f"SELECT count(*) FILTER ({repeats.IS_REPEAT}), count(*) FILTER (template IS NULL)"
+            " FROM {matches}"
+        )
+        self._has_repeats, self._has_bare = (column[0].as_py() > 0 for column in facts.columns)
+
+    def _events(self, *columns: str) -> str:
+        """Return a query for records, with the text that stands for their template."""
+        needed = dict.fromkeys(("timestamp", "level", "logger", "template", *columns))
+        if self._has_bare:
+            needed["message"] = None
+        text = "coalesce(template, message)" if self._has_bare else "template"
+        return (
+            f"SELECT *, {text} AS text FROM ({repeats.select_events([*needed], self._has_repeats)})"
+        )
+
+    def count(self) -> list[dict[str, Any]]:
+        """Return the patterns with the most records, each with what holds for all."""
+        asked = self._asked
+        counted = ", ".join(
+            f"coalesce(sum({repeats.TIMES}) FILTER ({_is_within(each)}), 0)::BIGINT AS n{number}"
+            for number, each in enumerate(asked.ranges)
+        )
+        sums = " + ".join(f"n{number}" for number in range(len(asked.ranges)))
+        most = asked.limit if asked.compared is None else max(asked.limit, _COMPARED)
+        return self._matches.table(
+            f"""
+            WITH patterns AS (
+                SELECT text, logger, level, {counted},
+                min(epoch_us(timestamp)) AS low, max(epoch_us(timestamp)) AS high
+                FROM ({self._events()})
+                WHERE {" OR ".join(f"({_is_within(each)})" for each in asked.ranges)}
+                GROUP BY text, logger, level)
+            SELECT *, {_HASH} AS hash, sum(n0) OVER ()::BIGINT AS total, count(*) OVER () AS kinds,
+            min(low) OVER () AS lowest, max(high) OVER () AS highest
+            FROM patterns ORDER BY {sums} DESC, text, logger, level LIMIT {most}
+            """
+        ).to_pylist()
+
+    def examples(self, chosen: Sequence[dict[str, Any]]) -> dict[_Key, str]:
+        """Return the message of the newest record of each pattern."""
+        if not chosen:
+            return {}
+        times = among("timestamp", (quoted_time(each) for each in {row["high"] for row in chosen}))
+        hashes = among(_HASH, (str(row["hash"]) for row in chosen))
+        rows = self._matches.table(
+            "SELECT DISTINCT ON (text, logger, level) text, logger, level, message"
+            f" FROM ({self._events('message')}) WHERE {times} AND {hashes}"
+            " ORDER BY text, logger, level, timestamp DESC, message"
+        ).to_pylist()
+        return {_key(row): row["message"] for row in rows}
+
+
+_Key = tuple[str, str, str]
+
+
+def _key(row: Mapping[str, Any]) -> _Key:
+    return row["text"], row["logger"], row["level"]
 
 
 def _is_within(given: Range) -> str:
@@ -220,19 +247,15 @@ def _judge(found: Sequence[dict[str, Any]], asked: Asked) -> list[_Judged]:
 
 
 def _show(
-    matches: Matches, judged: Sequence[_Judged], asked: Asked, everything: dict[str, Any]
+    judged: Sequence[_Judged],
+    examples: Mapping[_Key, str],
+    asked: Asked,
+    everything: dict[str, Any],
 ) -> Iterable[Pattern]:
-    places = [(each["newest"]["producer"], each["newest"]["sequence"]) for each, _ in judged]
-    values = ", ".join(f"({quoted_text(producer)}, {number})" for producer, number in places)
-    rows = matches.table(
-        "SELECT producer, sequence, message FROM {matches}"
-        f" WHERE (producer, sequence) IN (VALUES {values})"
-    ).to_pylist()
-    messages = {(row["producer"], row["sequence"]): row["message"] for row in rows}
     seconds = _seconds(asked.range, everything)
-    for place, (each, verdict) in zip(places, judged, strict=True):
+    for each, verdict in judged:
         yield Pattern(
-            template=each["template"],
+            template=each["text"],
             logger=each["logger"],
             level=each["level"],
             count=each["n0"],
@@ -240,7 +263,7 @@ def _show(
             rate=each["n0"] / seconds,
             first=to_datetime(each["low"]),
             last=to_datetime(each["high"]),
-            example=messages[place],
+            example=examples[_key(each)],
             before=each["n1"] if verdict else None,
             after=each["n2"] if verdict else None,
             change=verdict.change if verdict else None,

@@ -23,6 +23,7 @@ from logbatch.dataset.analysis.histogram import (
 )
 from logbatch.dataset.analysis.timeline import (
     NOTHING,
+    Bin,
     Timeline,
     bin_in_sql,
     bins_of,
@@ -35,6 +36,7 @@ from logbatch.dataset.filter.literals import quoted_name
 from logbatch.dataset.matching import Matches
 from logbatch.dataset.snapshot import Snapshot
 from logbatch.dataset.source import Source
+from logbatch.epoch import FIRST, LAST
 from logbatch.storage.columns import COLUMNS
 
 _FINE = 4000  # bins that are counted
@@ -113,7 +115,7 @@ def summarise(
     given = source, snapshot, where, sorted(asked), engine
     with Matches(*given, start=start, end=end, timeout=timeout) as matches:
         count = _count(matches, start, end, wanted.bins, columns)
-        timeline = _make_timeline(count)
+        timeline = _make_timeline(count, start, end)
         facets = list(column_facets(matches, count.grouped, columns, wanted.limit))
         if sampled:
             facets += _look_into(matches, timeline, paths, wanted)
@@ -201,11 +203,13 @@ def _count(
     return _Count(scale, counted, grouped)
 
 
-def _make_timeline(count: _Count) -> Timeline:
+def _make_timeline(count: _Count, start: int | None, end: int | None) -> Timeline:
     records: Counter[int] = Counter()
     for each in count.counted:
         records[each.number] += each.records
-    return Timeline(bins_of(records.items(), count.scale.fine))
+    limits = Bin(FIRST if start is None else start, LAST + 1 if end is None else end, 0)
+    bins = bins_of(records.items(), count.scale.fine)
+    return Timeline(each.within(limits) for each in bins)
 
 
 def _group(width: int, columns: Sequence[str]) -> str:

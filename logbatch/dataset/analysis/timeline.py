@@ -10,21 +10,30 @@ import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from logbatch.dataset.analysis.widths import fine_width, start_of
+from logbatch.dataset.analysis.widths import round_width, start_of
 from logbatch.dataset.engine import Engine
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.filter.literals import quoted_name
+from logbatch.dataset.footers import FIXED
 from logbatch.dataset.matching import Matches
 from logbatch.dataset.snapshot import Snapshot
 from logbatch.dataset.source import Source
+from logbatch.dataset.tables import split
 from logbatch.epoch import FIRST
+from logbatch.storage.arrays import make_array
+from logbatch.storage.columns import COLUMNS
 
 LARGE = 20_000  # records beside those of a page that may be in its window
-_PARTS = 1000  # that it is divided into, at most
+_PARTS = 1000  # that a bin is divided into, at most
+_FEW = 20_000  # records that may be kept
+_LARGEST = 1 << 25  # bytes that they may take
+_FAR = 20 * LARGE  # records that are read for a page, from which on they are kept
+_KEYS = ("timestamp", "producer", "sequence")
+_ORDER = f"ORDER BY {', '.join(_KEYS)}"
 
 
 class Bin(NamedTuple):
@@ -33,6 +42,10 @@ class Bin(NamedTuple):
     start: int
     stop: int
     records: int
+
+    def within(self, limits: Bin) -> Bin:
+        """Cut it to those of another, outside of which it has no records."""
+        return Bin(max(self.start, limits.start), min(self.stop, limits.stop), self.records)
 
 
 class Window(NamedTuple):
@@ -64,16 +77,29 @@ class Timeline:
     """How many records there are in bins of time.
 
     Args:
-        bins: Those with any records, each with one at least, in any order.
+        bins: They do not overlap, in any order.
+
+    Attributes:
+        rows: All the records in order, where they are few and lie far from one another.
+        may_hold: Whether these may be kept: they have not turned out to be large.
     """
 
     def __init__(self, bins: Iterable[Bin]) -> None:
         self._lock = threading.Lock()
+        self.rows: pa.Table | None = None
+        self.may_hold = True
         self._set(sorted((each for each in bins if each.records), reverse=True))
 
     def _set(self, bins: Sequence[Bin]) -> None:
         self._bins = bins  # the newest first
         self._stops = list(accumulate(each.records for each in bins))
+
+    @property
+    def limits(self) -> Bin:
+        """All of it as one bin; an empty one where there are no records."""
+        if not self._bins:
+            return Bin(FIRST, FIRST, 0)
+        return Bin(self._bins[-1].start, self._bins[0].stop, self.total)
 
     def __len__(self) -> int:
         return len(self._bins)
@@ -114,8 +140,8 @@ class Timeline:
 
     def _divide(self, at: int, divide: Count) -> None:
         whole = self._bins[at]
-        width = fine_width(whole.start, whole.stop - 1, whole.stop - whole.start, _PARTS)
-        parts = sorted(divide(whole, width), reverse=True)
+        width = round_width(whole.start, whole.stop - 1, _PARTS)
+        parts = sorted((each.within(whole) for each in divide(whole, width)), reverse=True)
         self._set([*self._bins[:at], *parts, *self._bins[at + 1 :]])
 
 
@@ -173,13 +199,57 @@ def page(
         Vanished, Damaged: A file cannot be read.
         QueryError: It took too long, or DuckDB is not installed.
     """
-    start, end, *_ = timeline.window(offset, count) or NOTHING
-    keys = ("timestamp", "producer", "sequence")
-    wanted = list(dict.fromkeys([*columns, *keys]))
-    given = source, snapshot, where, wanted, engine
-    with Matches(*given, start=start, end=end, timeout=timeout) as matches:
+    window = timeline.window(offset, count) or NOTHING
+    given = source, snapshot, where
+    if timeline.rows is None and _is_far(source, snapshot, timeline, window):
+        _hold(*given, timeline, engine, timeout)
+    if timeline.rows is not None and COLUMNS.keys() >= set(columns):
+        first = max(timeline.total - offset - count, 0)
+        return timeline.rows.slice(first, window.records).select(list(columns))
+    wanted = list(dict.fromkeys([*columns, *_KEYS]))
+    within: Any = {"start": window.start, "end": window.stop, "timeout": timeout}
+    with Matches(*given, wanted, engine, **within) as matches:
         window = timeline.window(offset, count, counting(matches)) or NOTHING
         names = ", ".join(map(quoted_name, columns))
-        order = f"ORDER BY {', '.join(keys)} LIMIT {window.records} OFFSET {window.older}"
-        query = f"SELECT {names} FROM {{matches}} {order}"
-        return matches.table(query, window.start, window.stop)
+        query = f"SELECT {names} FROM {{matches}} {_cut(window)}"
+        found = matches.table(query, window.start, window.stop)
+    return _reversed(found) if window.newer < window.older else found
+
+
+def _cut(window: Window) -> str:
+    """Return in SQL the order and the limits of the records of a window, from its nearer end."""
+    if window.newer < window.older:
+        keys = ", ".join(f"{key} DESC" for key in _KEYS)
+        return f"ORDER BY {keys} LIMIT {window.records} OFFSET {window.newer}"
+    return f"{_ORDER} LIMIT {window.records} OFFSET {window.older}"
+
+
+def _reversed(table: pa.Table) -> pa.Table:
+    return table.take(make_array(range(table.num_rows - 1, -1, -1), "int64"))
+
+
+def _is_far(source: Source, snapshot: Snapshot, timeline: Timeline, window: Window) -> bool:
+    """Return whether many records that do not match are read to find a few that do."""
+    if timeline.total > _FEW or not timeline.may_hold:
+        return False
+    parquet, _ = split(snapshot.parts)
+    pieces = (piece for part in parquet for piece in source.footer(part).pieces)
+    near = (each.rows for each in pieces if each.low < window.stop and each.high >= window.start)
+    return sum(near) > _FAR
+
+
+def _hold(
+    source: Source,
+    snapshot: Snapshot,
+    where: Filter,
+    timeline: Timeline,
+    engine: Engine | None,
+    timeout: float | None,
+) -> None:
+    """Keep all records, if they are not large."""
+    start, end, _ = timeline.limits
+    within: Any = {"start": start, "end": end, "timeout": timeout}
+    with Matches(source, snapshot, where, FIXED.names, engine, **within) as matches:
+        rows = matches.table(f"SELECT * FROM {{matches}} {_ORDER}")
+    timeline.may_hold = rows.nbytes <= _LARGEST
+    timeline.rows = rows if timeline.may_hold else None

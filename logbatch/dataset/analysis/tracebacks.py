@@ -1,8 +1,10 @@
 """Stack traces as they are stored, taken apart again: which exceptions were raised, and where.
 
 What Python prints is read, with its chains, groups, notes and syntax errors, also where the middle
-was cut out of it.  A message may hold anything, text that looks like a traceback too; so frames
-count only below the line that announces them, and that line only where Python prints it.
+was cut out of it; and what `faulthandler` prints, of the thread that crashed.
+
+A message may hold anything, text that looks like a traceback too; so frames count only below the
+line that announces them, and that line only where Python prints it.
 
 Any text can be read, in a time that grows with its length.
 """
@@ -25,6 +27,10 @@ _SEPARATOR = re.compile(r"[ |]*\+[-+]*-{16}")
 _MEMBER = re.compile(r"-{16} (?:[0-9]+|\.\.\.) -{16}$")
 _GUTTER = re.compile(r" {2,}\|(?: {3}\|)*(?: |$)")
 _CUT = "…[cut: "
+CRASH = "(most recent call first):"
+CRASHES = "Fatal Python error: ", "Windows fatal exception: "
+"""How what `faulthandler` prints begins."""
+_CRASHED_FRAME = re.compile(r'  File "(.*)", line [0-9]+ in (.*)')
 _BEFORE = {CAUSE.strip(), CONTEXT.strip(), '"""'}  # the last are the quotes of `multiprocessing`
 _NOT_EVERYWHERE = {"<listcomp>", "<dictcomp>", "<setcomp>"}  # of no frame since Python 3.12
 
@@ -55,17 +61,36 @@ def read_traceback(text: str) -> list[Raised]:
     Returns:
         An empty list where there is none that has frames.
     """
+    text = text.replace("\r\n", "\n")
+    if CRASH in text and (crash := _read_crash(text)) is not None:
+        return [crash]
     found = _read(text)
     if not found and (at := text.find(f"\n{HEADER}\n")) >= 0:  # behind what something else wrote
         found = _read(text[at + 1 :])
     return found
 
 
+def _read_crash(text: str) -> Raised | None:
+    """Return the crash that `faulthandler` told; None where it has no frames."""
+    lines = text.split("\n")
+    heads = [at for at, line in enumerate(lines) if line.endswith(CRASH)]
+    own = [at for at in heads if lines[at].startswith("Current thread")]
+    frames: list[Frame] = []
+    for line in lines[(own or heads or [len(lines)])[0] + 1 :]:
+        found = _CRASHED_FRAME.fullmatch(line) if len(line) < _LONGEST else None
+        if found is None:
+            break
+        frames.append((found[1], found[2]))
+    first = lines[0] if lines[0].startswith(CRASHES) else None
+    return Raised(first, dict.fromkeys(reversed(frames))) if frames else None
+
+
 def _read(text: str) -> list[Raised]:
     reader = _Reader()
     for line in _lines(text):
         reader.feed(line)
-    return reader.found if any(each.frames for each in reader.found) else []
+    found = [each for each in reader.found if each.type is not None or each.frames]
+    return found if any(each.frames for each in found) else []
 
 
 def _lines(text: str) -> list[str]:
@@ -84,10 +109,13 @@ class _Reader:
         self._at_start = True  # whether an exception may begin on the next line
         self._in_frames = False
         self._in_group = False
+        self._is_torn = False  # whether the next line has lost its beginning
 
     def feed(self, line: str) -> None:
         """Read the next line."""
-        if line.startswith(_CUT):
+        if self._is_torn:
+            self._is_torn = False
+        elif line.startswith(_CUT):
             self._go_on_after_cut()
         elif _SEPARATOR.match(line):
             self._in_group = _MEMBER.search(line) is not None
@@ -99,7 +127,7 @@ class _Reader:
 
     def _read_frame(self, line: str) -> None:
         frame = _FRAME.fullmatch(line) if len(line) < _LONGEST else None
-        if frame is not None:
+        if frame is not None and _CUT not in line:
             self.found[-1].add(*frame.groups())
         elif line and not line.startswith(" "):
             self._in_frames = False
@@ -122,6 +150,8 @@ class _Reader:
 
     def _go_on_after_cut(self) -> None:
         """Go on behind the middle that was cut out, where frames may follow, or a message."""
-        if self.found and self._in_frames and self.found[-1].frames:
-            self.found[-1].frames.popitem()  # its name may be cut
-        self._begin()
+        self._is_torn = True
+        if not self._in_frames:
+            self._begin()
+        elif self.found[-1].frames:
+            self.found[-1].frames.popitem()  # its name may be torn

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from logbatch.epoch import to_text
 
 
@@ -20,3 +22,8 @@ def quoted_name(name: str) -> str:
 def quoted_time(microseconds: int) -> str:
     """Return a time, given since 1970, as a literal."""
     return f"TIMESTAMPTZ '{to_text(microseconds).replace('T', ' ').removesuffix('Z')}+00'"
+
+
+def among(name: str, values: Iterable[str]) -> str:
+    """Return the condition that a column has one of some values, of which there must be one."""
+    return f"{name} IN ({', '.join(values)})"

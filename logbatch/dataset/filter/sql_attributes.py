@@ -151,21 +151,30 @@ def _may_hold(path: str) -> str:
 
 
 def _extract(path: str) -> str | None:
-    """Return the text of an attribute; None where that is not so easy."""
+    """Return the text of an attribute; None where that is not so easy.
+
+    A number behind a dot would find what is in a list.
+    """
     steps = path.split(".")
-    if not all(steps) or len(steps) > 2:
+    if not all(steps) or len(steps) > 2 or (steps[1:] and may_be_index(steps[1])):
         return None
-    whole = quoted_text(_pointer(path))
+    whole = quoted_text(pointer(path))
     if len(steps) == 1:
         return f"TRY(json_extract_string(attributes, {whole}))"
-    inner = quoted_text("".join(map(_pointer, steps)))
+    inner = quoted_text("".join(map(pointer, steps)))
     found = f"TRY(json_extract(attributes, [{whole}, {inner}]))"
     first = "CASE WHEN v[1] IS NULL THEN v[2] ELSE v[1] END"
     return f"list_transform([{found}], lambda v: json_extract_string({first}, '$'))[1]"
 
 
-def _pointer(key: str) -> str:
+def pointer(key: str) -> str:
+    """Return a step of a JSON pointer, by which the engine finds a key."""
     return "/" + key.replace("~", "~0").replace("/", "~1")
+
+
+def may_be_index(key: str) -> bool:
+    """Return whether such a step could also be the position in a list."""
+    return not key.strip("0123456789-")
 
 
 def _test(term: Term) -> Test:

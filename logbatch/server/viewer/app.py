@@ -23,12 +23,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from logbatch.server.limits import Refusal
-from logbatch.server.viewer import session
 from logbatch.server.viewer.access import HEADERS, Door
 from logbatch.server.viewer.answers import refusal
 from logbatch.server.viewer.asked import Asked
 from logbatch.server.viewer.live import Poller
 from logbatch.server.viewer.room import Room
+from logbatch.server.viewer.session import Session
+from logbatch.server.viewer.statistics import Known
 from logbatch.trouble import Trouble
 
 STATIC = Path(__file__).with_name("static")
@@ -55,6 +56,7 @@ class Viewer:
         self._door = door
         self._trouble = trouble
         self._poller = Poller(room, trouble)
+        self._known = Known(room)
         self._asked = Asked(room, trouble)
         inside = Starlette(
             routes=[
@@ -78,7 +80,7 @@ class Viewer:
         return FileResponse(STATIC / "index.html", headers={"cache-control": "no-cache"})
 
     async def _live(self, socket: WebSocket) -> None:
-        await session.serve(socket, self._room, self._poller, self._trouble)
+        await Session(socket, self._room, self._poller, self._known, self._trouble).run()
 
     async def _not_found(self, _request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.NOT_FOUND
@@ -113,6 +115,8 @@ class _Guarded:
 
     def _check(self, scope: Scope) -> Response | None:
         connection = HTTPConnection(scope)
+        if "\0" in scope["path"]:  # no file of ours, and no file at all
+            raise Refusal(404, "not found")
         self._door.check_site(connection)
         if scope["path"] == "/" and (answer := self._door.let_in(connection)) is not None:
             return answer

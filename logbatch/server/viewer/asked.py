@@ -22,15 +22,33 @@ from starlette.routing import Route
 
 from logbatch.dataset.query import run_query
 from logbatch.dataset.stopping import Stopped
+from logbatch.epoch import to_datetime
 from logbatch.errors import DatasetError, FilterError, LogbatchError
 from logbatch.server.access import JSON, find_media_type
 from logbatch.server.limits import Refusal
 from logbatch.server.viewer import pages, wire
 from logbatch.server.viewer.answers import refusal, respond
 from logbatch.server.viewer.exports import MEDIA, Exports
-from logbatch.server.viewer.messages import MOST_ROWS, Export, OneRow, Question, Some, Typing
+from logbatch.server.viewer.groups import (
+    describe_context,
+    describe_errors,
+    describe_patterns,
+)
+from logbatch.server.viewer.messages import (
+    MOST_ROWS,
+    Around,
+    Errors,
+    Export,
+    OneRow,
+    Patterns,
+    Question,
+    Search,
+    Some,
+    Typing,
+)
 from logbatch.server.viewer.processes import describe_processes, list_runs, show_run
 from logbatch.server.viewer.room import Crew, Room
+from logbatch.server.viewer.statistics import describe_mark
 from logbatch.server.viewer.words import Words
 from logbatch.storage.columns import COLUMNS
 from logbatch.trouble import Trouble, describe
@@ -68,8 +86,12 @@ class Asked:
         found = {
             "/api/info": self._info,
             "/api/row": self._row,
+            "/api/context": self._context,
+            "/api/errors": self._errors,
+            "/api/patterns": self._patterns,
             "/api/complete": self._complete,
             "/api/export": self._export,
+            "/api/marks": self._marks,
             "/api/pipeline": self._pipeline,
             "/api/runs": self._list_runs,
             "/api/runs/{run}": self._show_run,
@@ -107,6 +129,18 @@ class Asked:
             raise Refusal(404, "this record is not there, or not there any more")
         return respond({"row": wire.full(row)})
 
+    async def _context(self, request: Request) -> Response:
+        wanted = _read(request, Around)
+        return respond(await self._ask(request, lambda: describe_context(self._room, wanted)))
+
+    async def _errors(self, request: Request) -> Response:
+        wanted = _read(request, Errors)
+        return respond(await self._ask(request, lambda: describe_errors(self._room, wanted)))
+
+    async def _patterns(self, request: Request) -> Response:
+        wanted = _read(request, Patterns)
+        return respond(await self._ask(request, lambda: describe_patterns(self._room, wanted)))
+
     async def _complete(self, request: Request) -> Response:
         typed = _read(request, Typing)
         place, words = await self._ask(request, lambda: self._words.complete(typed.text, typed.at))
@@ -116,14 +150,19 @@ class Asked:
     async def _export(self, request: Request) -> Response:
         wanted = _read(request, Export)
         name = f"{self._room.directory.name or 'logs'}.{wanted.form}"
-        body = self._exports.begin(wanted.form, wanted.filter())
+        body = self._exports.begin(wanted.form, wanted.narrow())
         response = StreamingResponse(body, media_type=MEDIA[wanted.form])
         response.headers["content-disposition"] = f'attachment; filename="{_safe(name)}"'
         return response
 
+    async def _marks(self, request: Request) -> Response:
+        wanted = _read(request, Search)
+        start, end = (None if at is None else to_datetime(at) for at in (wanted.start, wanted.end))
+        found = await self._ask(request, lambda: self._room.dataset.marks(start, end))
+        return respond({"marks": list(map(describe_mark, found))})
+
     async def _pipeline(self, request: Request) -> Response:
-        directory = self._room.directory
-        found = await self._ask(request, lambda: describe_processes(directory))
+        found = await self._ask(request, lambda: describe_processes(self._room.dataset.reports()))
         return respond({"processes": found})
 
     async def _list_runs(self, request: Request) -> Response:

@@ -6,23 +6,35 @@ read, some rows stand for all of them, and the message says so; the counts are o
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from logbatch.dataset.filter.language import Filter
-from logbatch.dataset.rows import Row
-from logbatch.epoch import to_microseconds
+import pyarrow as pa
+import pyarrow.compute
+
+from logbatch.dataset.filter.comparisons import as_object, as_text, find
+from logbatch.dataset.footers import FIXED
+from logbatch.dataset.rows import Row, rows_of_table
+from logbatch.epoch import FIRST
 from logbatch.identity import Ranges
 from logbatch.server.viewer.live import EVERY
+from logbatch.server.viewer.messages import narrow
+from logbatch.server.viewer.statistics import Asked, Statistics
+from logbatch.server.viewer.wire import columns_for
+from logbatch.storage.arrays import make_array, make_scalar
+from logbatch.storage.columns import COLUMNS
+
+pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
 
 RATE = 5_000
 """Rows a second that are sent."""
 
 FACETS = ("level", "logger", "process", "service")
 _MOST = int(RATE * EVERY)
-_ROOM = 200_000  # rows that may wait to be looked at
+_UNREAD = 10_000  # rows whose attributes wait to be counted
+_ROOM = 50_000  # rows that may wait to be looked at
+_COUNT: Any = [([], "count_all")]
 
 
 class Behind(Exception):
@@ -33,99 +45,145 @@ class Following:
     """What is new for a view; one thread at a time may use it.
 
     Args:
-        where: Which records are shown.
+        asked: What is shown.
         covered: Producer -> the sequences of those that were there before.
+        columns: The columns of rows, or paths of attributes.
     """
 
-    def __init__(self, where: Filter, covered: Mapping[str, Ranges]) -> None:
-        self._where = where
+    def __init__(self, asked: Asked, covered: Mapping[str, Ranges], columns: Sequence[str]) -> None:
+        self._where = narrow(asked.where, asked.start, asked.end)
         self._covered = covered
+        self._last = {name: max((b for _, b in r), default=-1) for name, r in covered.items()}
+        self._columns = columns_for(columns)
         self._bars: tuple[int, int] | None = None
-        self._unplaced: dict[str, array[int]] = {}  # times that have no bar yet, by level
+        self._fields: Sequence[str] = FACETS
+        self._unplaced: list[pa.Table] = []  # times and levels that have no bar yet
+        self._unread: list[str] = []  # attributes that are not counted yet
         self._total = 0
 
-    def place(self, start: int, width: int) -> None:
-        """Have bars of the histogram told, now that it is known where these are.
+    def place(self, statistics: Statistics) -> None:
+        """Have told by how much statistics change, now that they are known."""
+        self._bars = statistics.start, statistics.width
+        self._fields = statistics.fields
 
-        Args:
-            start: Microseconds since 1970 at which one begins.
-            width: Its width, in microseconds.
-        """
-        self._bars = start, max(width, 1)
-
-    def look(self, rows: Sequence[Row]) -> dict[str, Any] | None:
-        """Return what these rows change, without the rows' own encoding; None for nothing."""
-        found = [row for row in rows if self._is_new(row) and self._where.matches(row)]
-        bars = self._count_bars(found)
-        if not found and not bars:
+    def look(self, tables: Sequence[pa.Table]) -> dict[str, Any] | None:
+        """Return what is to be told of what came, with rows as dicts; None for nothing."""
+        found = self._choose(tables)
+        bars = list(self._count_bars(found))
+        facets = [*self._count_columns(found), *self._count_attributes(found)]
+        if not found.num_rows and not bars:
             return None
-        self._total += len(found)
+        self._total += found.num_rows
         shown = _sample(found)
-        levels = Counter((row["level"], row["levelno"]) for row in found)
+        sampled = {"shown": shown.num_rows, "of": found.num_rows}
         return {
-            "rows": shown,
+            "rows": self._rows(shown),
             "total": self._total,
             "histogram": bars,
-            "levels": [[*level, count] for level, count in levels.items()],
-            "facets": list(_count_values(found)),
-            "sampled": None if shown is found else {"shown": len(shown), "of": len(found)},
+            "levels": [list(each) for each in _counted(found, "level", "levelno")],
+            "facets": facets,
+            "sampled": sampled if shown.num_rows < found.num_rows else None,
         }
 
-    def _is_new(self, row: Row) -> bool:
-        before = self._covered.get(row["producer"])
-        return before is None or row["sequence"] not in before
+    def _rows(self, table: pa.Table) -> list[Row]:
+        keys: Any = [(name, "ascending") for name in ("timestamp", "producer", "sequence")]
+        return list(rows_of_table(table.sort_by(keys), self._columns))
 
-    def _count_bars(self, rows: Sequence[Row]) -> list[list[Any]]:
-        for row in rows:
-            times = self._unplaced.setdefault(row["level"], array("q"))
-            times.append(to_microseconds(row["timestamp"]))
+    def _choose(self, tables: Sequence[pa.Table]) -> pa.Table:
+        """Return the rows that match and were not there before, in the order of time."""
+        chosen = [self._where.apply(self._leave_out(table)) for table in tables]
+        return pa.concat_tables([pa.Table.from_batches([], FIXED), *chosen])
+
+    def _leave_out(self, table: pa.Table) -> pa.Table:
+        """Leave out what was there before."""
+        firsts = table.group_by("producer").aggregate([("sequence", "min")]).to_pylist()
+        if all(row["sequence_min"] > self._last.get(row["producer"], -1) for row in firsts):
+            return table
+        names: list[Any] = table.column("producer").to_pylist()
+        numbers: list[Any] = table.column("sequence").to_pylist()
+        nothing = Ranges()
+        new = [
+            number not in self._covered.get(name, nothing)
+            for name, number in zip(names, numbers, strict=True)
+        ]
+        return table.filter(make_array(new, "bool"))
+
+    # ------------------------------------------------------------------ counting
+
+    def _count_bars(self, found: pa.Table) -> Iterator[list[Any]]:
+        """Yield bars of the histogram, levels, and how many rows are in these."""
+        self._unplaced.append(found.select(["timestamp", "level"]))
         if self._bars is None:
-            return []
+            return
         start, width = self._bars
-        found: Counter[tuple[int, str]] = Counter()
-        for level, times in self._unplaced.items():
-            found.update((at - (at - start) % width, level) for at in times)
+        base = start - ((start - FIRST) // width) * width  # before any time there is
+        table = pa.concat_tables(self._unplaced)
         self._unplaced.clear()
-        return [[at, level, count] for (at, level), count in sorted(found.items())]
+        times = pc.subtract(table.column("timestamp").cast(pa.int64()), make_scalar(base, "int64"))
+        numbers = pc.divide(times, make_scalar(width, "int64"))
+        bars = table.set_column(0, "bar", numbers)
+        for bar, level, count in _counted(bars, "bar", "level"):
+            yield [base + bar * width, level, count]
+
+    def _count_columns(self, found: pa.Table) -> Iterator[list[Any]]:
+        """Yield columns, values and how many rows have these."""
+        for field in self._fields:
+            if field in COLUMNS:
+                for value, count in _counted(found, field):
+                    if value is not None:
+                        yield [field, value, count]
+
+    def _count_attributes(self, found: pa.Table) -> Iterator[list[Any]]:
+        """Yield attributes, values and how many rows have these, as facets have them."""
+        texts: list[Any] = found.column("attributes").to_pylist()
+        if self._bars is None:
+            self._unread += texts[: max(_UNREAD - len(self._unread), 0)]
+            return
+        every = list(map(as_object, [*self._unread, *texts]))
+        self._unread.clear()
+        for field in self._fields:
+            if field not in COLUMNS:
+                path = field.removeprefix("attributes.")
+                values = (find(attributes, path) for attributes in every)
+                counts = Counter(as_text(value) for value in values if value is not None)
+                yield from ([field, value, count] for value, count in counts.items())
 
 
-def _count_values(rows: Sequence[Row]) -> Sequence[list[Any]]:
-    return [
-        [field, value, count]
-        for field in FACETS
-        for value, count in Counter(row[field] for row in rows).items()
-        if value is not None
-    ]
+def _counted(table: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
+    """Yield the values of columns, in order, and how many rows have these."""
+    counted = table.select(list(names)).group_by(list(names)).aggregate(_COUNT)
+    columns = [counted.column(name).to_pylist() for name in (*names, "count_all")]
+    rows = zip(*columns, strict=True)
+    yield from sorted(rows, key=lambda row: [(value is None, value) for value in row])
 
 
-def _sample(rows: Sequence[Row]) -> Sequence[Row]:
-    """Return rows at even distances, the newest among them, where there are too many."""
-    if len(rows) <= _MOST:
-        return rows
-    last = len(rows) - 1
-    return [rows[last - at * last // (_MOST - 1)] for at in reversed(range(_MOST))]
+def _sample(found: pa.Table) -> pa.Table:
+    """Return rows at even distances, the last among them, where there are too many."""
+    if found.num_rows <= _MOST:
+        return found
+    last = found.num_rows - 1
+    return found.take(make_array([at * last // (_MOST - 1) for at in range(_MOST)], "int64"))
 
 
 class Inbox:
-    """Rows that were told, until they are looked at."""
+    """What was told, until it is looked at."""
 
     def __init__(self) -> None:
-        self._rows: list[Row] = []
+        self._tables: list[pa.Table] = []
+        self._rows = 0
 
-    def put(self, rows: Sequence[Row]) -> None:
+    def put(self, table: pa.Table) -> None:
         """Keep rows.
 
         Raises:
             Behind: There are too many.
         """
-        if len(self._rows) > _ROOM:
+        if self._rows > _ROOM:
             raise Behind
-        self._rows.extend(rows)
+        self._tables.append(table)
+        self._rows += table.num_rows
 
-    def take(self) -> list[Row]:
+    def take(self) -> list[pa.Table]:
         """Return all that is there."""
-        found, self._rows = self._rows, []
+        found, self._tables, self._rows = self._tables, [], 0
         return found
-
-    def __bool__(self) -> bool:
-        return bool(self._rows)

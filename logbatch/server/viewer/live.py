@@ -8,20 +8,22 @@ leaves out what is in that, gets each record once and misses none.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
 
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.follow import Follower
-from logbatch.dataset.rows import Row, row_order
 from logbatch.errors import LogbatchError
 from logbatch.server.viewer.room import Room
 from logbatch.trouble import Trouble, describe
 
 EVERY = 0.1  # seconds between two looks
+_MUCH = 20_000  # rows
 
-Listener = Callable[[Sequence[Row] | None], object]
-"""Is told new rows, in the order of time, on the thread of whoever looks; it does not wait.  None
-is told where looking has failed: then there may be a gap, and nothing more comes."""
+Listener = Callable[[pa.Table | None], object]
+"""Is told new rows, as a table, on the thread of whoever looks; it does not wait.  None is told
+where looking has failed: then there may be a gap, and nothing more comes."""
 
 
 class Poller:
@@ -85,15 +87,14 @@ class Poller:
 
     def _look(self, follower: Follower, ended: threading.Event) -> None:
         while not ended.wait(EVERY):
-            found: Sequence[Row] | None = None
             try:
-                found = sorted(follower.poll(), key=row_order)
+                for table in _gathered(follower.tables()):
+                    self._tell(table, ended)
             except (LogbatchError, OSError) as error:
                 self._trouble.say("poll", f"cannot look for new records: {describe(error)}", error)
-            if found is None or found:
-                self._tell(found, ended)
+                self._tell(None, ended)
 
-    def _tell(self, found: Sequence[Row] | None, ended: threading.Event) -> None:
+    def _tell(self, found: pa.Table | None, ended: threading.Event) -> None:
         with self._lock:
             if ended.is_set():
                 return
@@ -104,3 +105,15 @@ class Poller:
                 ended.set()
         for listener in listeners:
             listener(found)
+
+
+def _gathered(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Yield what came between two looks together, unless it is very much."""
+    found: list[pa.Table] = []
+    for table in tables:
+        found.append(table)
+        if sum(map(len, found)) > _MUCH:
+            yield pa.concat_tables(found)
+            found = []
+    if found:
+        yield pa.concat_tables(found)

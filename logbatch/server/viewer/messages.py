@@ -1,4 +1,4 @@
-"""What comes over the socket of the page, checked while it is decoded."""
+"""What the page asks, over its socket and in URLs, checked while it is decoded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ ALWAYS = ("producer", "sequence", "timestamp", "level", "levelno")
 """Columns that rows always have."""
 
 _Moment = Annotated[int, Meta(ge=FIRST, le=LAST)]
+_Range = Annotated[str, Meta(pattern=r"^(-?[0-9]{1,18})?,(-?[0-9]{1,18})?$")]
 _Name = Annotated[str, Meta(min_length=1, max_length=200)]
+
+Range = tuple[int | None, int | None]
 
 
 class Look(msgspec.Struct, tag="view"):
@@ -44,13 +47,13 @@ class Look(msgspec.Struct, tag="view"):
     bins: Annotated[int, Meta(ge=1, le=2_000)] = 120
     follow: bool = False
 
-    def filter(self) -> Filter:
-        """Return what is asked for: the filter, and the range of time.
+    def parse(self) -> Filter:
+        """Return the filter.
 
         Raises:
             FilterError: The text has a mistake.
         """
-        return narrow(self.where, self.start, self.end)
+        return Filter.parse(self.where)
 
 
 class Page(msgspec.Struct, tag="page"):
@@ -96,13 +99,21 @@ class Search(msgspec.Struct):
     start: _Moment | None = None
     end: _Moment | None = None
 
-    def filter(self) -> Filter:
-        """Return what is asked for: the filter, and the range of time.
+    def parse(self) -> Filter:
+        """Return the filter.
 
         Raises:
             FilterError: The text has a mistake.
         """
-        return narrow(self.where, self.start, self.end)
+        return Filter.parse(self.where)
+
+    def narrow(self) -> Filter:
+        """Return the filter with the range of time in it.
+
+        Raises:
+            FilterError: The text has a mistake.
+        """
+        return narrow(self.parse(), self.start, self.end)
 
 
 class Export(Search):
@@ -115,11 +126,52 @@ class Export(Search):
     form: Literal["csv", "jsonl", "parquet"] = msgspec.field(default="csv", name="format")
 
 
+class Errors(Search):
+    """The kinds of errors are wanted.
+
+    Attributes:
+        since: From when on an error counts as new, in microseconds since 1970.
+        limit: How many kinds.
+        bins: In how many parts the range is divided.
+    """
+
+    since: _Moment | None = None
+    limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
+    bins: Annotated[int, Meta(ge=1, le=500)] = 30
+
+
+class Patterns(Search):
+    """The patterns of messages are wanted.
+
+    Attributes:
+        before: A range that is compared with another one, as `start,end`; either may be empty.
+        after: The other one.
+        limit: How many patterns.
+    """
+
+    before: _Range | None = None
+    after: _Range | None = None
+    limit: Annotated[int, Meta(ge=1, le=10_000)] = 1_000
+
+    def compared(self) -> tuple[Range, Range] | None:
+        """Return the two ranges, where there are both."""
+        if self.before is None or self.after is None:
+            return None
+        return _range(self.before), _range(self.after)
+
+
 class OneRow(msgspec.Struct):
     """One record is wanted, by who wrote it and its number."""
 
     producer: Annotated[str, Meta(max_length=100)]
     sequence: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+
+
+class Around(OneRow):
+    """What is around a record is wanted: so many before it, and after it."""
+
+    before: Annotated[int, Meta(ge=0, le=1_000)] = 20
+    after: Annotated[int, Meta(ge=0, le=1_000)] = 20
 
 
 class Typing(msgspec.Struct):
@@ -142,21 +194,21 @@ class Question(msgspec.Struct):
 
 
 decode = msgspec.json.Decoder(Look | Page).decode
-"""Decode what came; raises `msgspec.MsgspecError`."""
+"""Decode what came over the socket; raises `msgspec.MsgspecError`."""
 
 
-def narrow(where: str, start: int | None, end: int | None) -> Filter:
-    """Make a filter of its text and a range of time.
-
-    Raises:
-        FilterError: The text has a mistake.
-    """
-    found = Filter.parse(where)
+def narrow(where: Filter, start: int | None, end: int | None) -> Filter:
+    """Add a range of time to a filter."""
     since = None if start is None else to_text(start)
     until = None if end is None else to_text(end)
-    return found & Filter.build(since=since, until=until)
+    return where & Filter.build(since=since, until=until)
 
 
 def as_mistake(error: FilterError, generation: int | None = None) -> Mistake:
     """Tell where a filter is wrong."""
     return Mistake("filter", error.reason, generation, error.position)
+
+
+def _range(text: str) -> Range:
+    start, _, end = text.partition(",")
+    return (int(start) if start else None), (int(end) if end else None)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from logbatch.capture.runs import Run, Runs
-from logbatch.dataset.reports import ProcessReport, read_reports
+from logbatch.dataset.reports import ProcessReport
 from logbatch.epoch import SECOND, to_microseconds
 
 _T = TypeVar("_T")
@@ -16,9 +16,9 @@ _SAMPLES = 300  # of one process
 _OUTPUT = 64 << 10  # bytes at the end of what a run printed
 
 
-def describe_processes(directory: Path) -> list[dict[str, Any]]:
+def describe_processes(reports: Sequence[ProcessReport]) -> list[dict[str, Any]]:
     """Return what processes reported of their delivery."""
-    return [_describe(report) for report in read_reports(directory)]
+    return [_describe(report) for report in reports]
 
 
 def _describe(report: ProcessReport) -> dict[str, Any]:

@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from logbatch.dataset.engine import Engine
+from logbatch.dataset.listing import Damaged, Vanished
+from logbatch.dataset.reader import Dataset
 from logbatch.dataset.snapshot import Snapshot
-from logbatch.dataset.source import Source
+from logbatch.dataset.source import TRIES, Source
 from logbatch.dataset.stopping import Stop, check, stopping
 from logbatch.storage.executions import FILE
 
@@ -71,6 +73,7 @@ class Room:
         directory: The same.
         runs: The file with the record of runs, which need not be there.
         source: What reads the directory.
+        dataset: The same for who needs no more than that.
         engine: The database.
         rows: Who reads rows.
         statistics: Who counts.
@@ -82,6 +85,7 @@ class Room:
         self.directory = directory
         self.runs = directory / FILE
         self.source = Source(directory)
+        self.dataset = Dataset(directory)
         self.engine = Engine(_MEMORY)
         self._looking = threading.Lock()
         self.rows = Crew("rows", 4)
@@ -106,6 +110,19 @@ class Room:
         """
         with self._looking:
             return self.source.snapshot()
+
+    def retry(self, read: Callable[[Snapshot], _T]) -> _T:
+        """Read a snapshot, and a new one as often as that turns out to be out of date.
+
+        Raises:
+            DatasetError: The directory cannot be read, or changes faster than it can be.
+        """
+        left = TRIES
+        while True:
+            try:
+                return read(self.snapshot())
+            except (Vanished, Damaged) as error:
+                left = self.source.note(error, left)
 
     def public(self, text: str) -> str:
         """Return a text without where the directory, or a temporary file, is."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 
 import msgspec
@@ -17,6 +16,7 @@ from logbatch.server.viewer.messages import Look, Mistake, Page
 from logbatch.server.viewer.outbox import Outbox
 from logbatch.server.viewer.protocol import dropper
 from logbatch.server.viewer.room import Room
+from logbatch.server.viewer.statistics import Known
 from logbatch.server.viewer.view import View
 from logbatch.trouble import Trouble, describe
 
@@ -28,16 +28,20 @@ class Session:
     """A client; `run` serves it until it goes, or does not read.
 
     Args:
-        socket: Its socket, which was accepted.
+        socket: Its socket, which is accepted.
         room: What it looks at.
         poller: Tells what is new.
+        known: What is known of views.
         trouble: Told about faults of ours.
     """
 
-    def __init__(self, socket: WebSocket, room: Room, poller: Poller, trouble: Trouble) -> None:
+    def __init__(
+        self, socket: WebSocket, room: Room, poller: Poller, known: Known, trouble: Trouble
+    ) -> None:
         self._socket = socket
         self._room = room
         self._poller = poller
+        self._known = known
         self._trouble = trouble
         self._ended = asyncio.Event()
         self._outbox = Outbox(socket.send_text, self._overflow)
@@ -47,6 +51,7 @@ class Session:
 
     async def run(self) -> None:
         """Serve the client until it goes."""
+        await self._socket.accept()
         tasks = [
             asyncio.ensure_future(each)
             for each in (self._read(), self._outbox.run(), self._ended.wait())
@@ -97,7 +102,9 @@ class Session:
         if self._showing is not None:
             self._showing.cancel()
         self._outbox.supersede(look.generation)
-        view = self._view = View(self._room, self._poller, look, self._outbox, self._tell_problems)
+        view = self._view = View(
+            self._room, self._poller, self._known, look, self._outbox, self._tell_problems
+        )
         self._showing = asyncio.ensure_future(self._run(view))
 
     async def _run(self, view: View) -> None:
@@ -124,10 +131,3 @@ class Session:
         self._told += len(found)
         for text in found[:_NOTICES]:
             self._outbox.put(wire.encode({"type": "notice", "text": text}))
-
-
-async def serve(socket: WebSocket, room: Room, poller: Poller, trouble: Trouble) -> None:
-    """Serve the client of a socket."""
-    await socket.accept()
-    with contextlib.suppress(WebSocketDisconnect):
-        await Session(socket, room, poller, trouble).run()

@@ -51,6 +51,12 @@ def columnar(rows: Sequence[Row], names: Sequence[str]) -> msgspec.Raw:
     return msgspec.Raw(found)
 
 
+def columns_for(names: Sequence[str]) -> list[str]:
+    """Return the fixed columns that `columnar` reads."""
+    fixed = (name if name in COLUMNS else "attributes" for name in names)
+    return list(dict.fromkeys((*ALWAYS, *fixed)))
+
+
 def _encode_rows(rows: Sequence[Row], names: Sequence[str], longest: int) -> bytes:
     columns = {name: list(map(_reader(name, longest), rows)) for name in names}
     return encode(columns)

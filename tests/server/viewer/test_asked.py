@@ -19,6 +19,7 @@ from make import (
     START,
     A,
     B,
+    P,
     batch_of,
     event,
     make_batch,
@@ -264,3 +265,64 @@ def test_the_pipeline(view: StartViewer) -> None:
     assert ("shop", os.getpid(), True) == (found["service"], found["process"], found["alive"])
     assert found["samples"][-1][1] == found["stats"]
     assert {"accepted", "published", "pending"} <= found["stats"].keys()
+
+
+def test_what_is_around_a_record(view: StartViewer) -> None:
+    """The same thread's records around one, as rows are sent on the socket."""
+    viewer = view()
+    publish(viewer.directory, make_batch(0, 50))
+    found = viewer.get("/api/context", producer=P, sequence=20, before=2, after=3)["rows"]
+    assert [18, 19, 20, 21, 22, 23] == found["sequence"]
+    assert "message 18" == found["message"][0]
+    assert at(18) == found["timestamp"][0]
+    assert 503 == viewer.ask(f"/api/context?producer={P}&sequence=99").status_code
+    assert 400 == viewer.ask(f"/api/context?producer={P}&sequence=1&before=-1").status_code
+
+
+def test_errors(view: StartViewer) -> None:
+    """Kinds of errors, each with its newest example, and what is new since a time."""
+    viewer = view()
+    publish(viewer.directory, make_batch(0, 50))
+    found = viewer.get("/api/errors", where="n<30", end=at(28), since=at(3), bins=4)
+    (group,) = found["errors"]
+    assert 6 == group["count"] == sum(group["counts"]) == found["total"]
+    assert (at(0), at(25), False) == (group["first"], group["last"], group["is_new"])
+    assert "message 25" == group["example"]["message"]
+    assert {"n": 25}.items() <= group["example"]["attributes"].items()
+    assert 4 == len(group["counts"])
+    assert 400 == viewer.ask("/api/errors?where=(").status_code
+
+
+def test_patterns(view: StartViewer) -> None:
+    """Patterns, and what became of them from one range to another."""
+    viewer = view()
+    one = (numbered(n, template="one %d", message=f"one {n}") for n in range(40))
+    two = (numbered(n, template="two %d", message=f"two {n}") for n in range(40, 50))
+    publish(viewer.directory, batch_of(A, 0, *one, *two))
+    ranges = {"before": f"{at(0)},{at(40)}", "after": f"{at(40)},"}
+    found = viewer.get("/api/patterns", where="level=INFO", **ranges)
+    told = {each["template"]: each for each in found["patterns"]}
+    changes = {name: each["change"] for name, each in told.items()}
+    assert {"one %d": "gone", "two %d": "new"} == changes
+    assert (32, 0) == (told["one %d"]["before"], told["one %d"]["after"])
+    assert 40 == found["total"]
+    found = viewer.get("/api/patterns", start=at(46), end=at(49))
+    (pattern,) = found["patterns"]
+    assert ("two %d", 3, None) == (pattern["template"], pattern["count"], pattern["change"])
+    assert 400 == viewer.ask("/api/patterns?before=x&after=1,2").status_code
+
+
+def test_marks(view: StartViewer) -> None:
+    """Starts of processes are marks, beside the statistics and by themselves."""
+    viewer = view()
+    handler = BatchHandler(f"parquet:{viewer.directory}", service="shop")
+    handler.handle(logging.makeLogRecord({"msg": "hello"}))
+    handler.close()
+    found = viewer.get("/api/marks")["marks"]
+    assert found
+    assert {"time", "kind", "service", "text"} == found[0].keys()
+    with viewer.socket() as client:
+        client.look()
+        stats = client.until("stats")["stats"]
+        marks = stats["marks"] or client.until("marks")["marks"]
+    assert found == marks

@@ -1,42 +1,37 @@
+/** The bar above the list: follow, columns, facets; and what a click into the histogram asks. */
+
+import { byId } from "./dom.js";
+import { isRelative } from "./state.js";
+
 /**
- * How the scroll bar stands for rows.
- *
- * Browsers cap the height of an element.  Where the rows would be taller, the middle of the bar is
- * scaled; at both ends, where one reads most, a pixel of the bar stays a pixel of rows.
+ * @param {import("./events.js").Events} events
+ * @param {import("./state.js").State} state
+ * @param {{marks: import("./marks.js").Marks, range: import("./timerange.js").TimeRange}} shared
  */
+export function wireBar(events, state, { marks, range }) {
+  byId("follow").addEventListener("click", () => events.toggleFollow());
+  byId("resume").addEventListener("click", () => events.toggleFollow(true));
+  byId("facets-button").addEventListener("click", () => openFacets(!byId("facets").classList.contains("open")));
+  byId("list").addEventListener("pointerdown", () => openFacets(false));
+  byId("columns").addEventListener("click", async () => {
+    const { openColumnMenu } = await import("./columnmenu.js");
+    openColumnMenu(byId("columns"), state, events.fields);
+  });
+  events.histogram.addEventListener("pick", async ({ detail }) => {
+    const { openMarkBox } = await import("./markbox.js");
+    openMarkBox(byId("histogram"), detail, { state, marks, range, goTo: (time) => events.goTo("", time) });
+  });
+  state.addEventListener("change", ({ detail }) => detail.changed.has("to") && showLive(state));
+  showLive(state);
+}
 
-const TALLEST = 8_000_000; // pixels
-const END = 1_000_000; // pixels at each end that are not scaled
+/** Open the facets, or close them, where there is no room for them beside the list. @param {boolean} open */
+export function openFacets(open) {
+  byId("facets").classList.toggle("open", open);
+  byId("facets-button").setAttribute("aria-expanded", String(open));
+}
 
-export class Bar {
-  /**
-   * @param {number} tall pixels of all rows
-   * @param {number} window pixels of those that are visible
-   */
-  constructor(tall, window) {
-    /** Pixels of what the browser scrolls. */
-    this.height = Math.min(tall, TALLEST);
-    this.real = Math.max(0, tall - window);
-    this.range = Math.max(0, this.height - window);
-    this.scale = tall > TALLEST ? (this.real - 2 * END) / (this.range - 2 * END) : 1;
-  }
-
-  /** Whether the bar moves more than a pixel for a pixel there. @param {number} at */
-  isScaledAt(at) {
-    return this.scale !== 1 && at > END && at < this.range - END;
-  }
-
-  /** The pixels of rows above the window. @param {number} at where the bar stands @returns {number} */
-  toPixels(at) {
-    if (this.scale === 1 || at <= END) return at;
-    if (at >= this.range - END) return this.real - (this.range - at);
-    return END + (at - END) * this.scale;
-  }
-
-  /** Where the bar stands. @param {number} pixels of rows above the window @returns {number} */
-  fromPixels(pixels) {
-    if (this.scale === 1 || pixels <= END) return pixels;
-    if (pixels >= this.real - END) return this.range - (this.real - pixels);
-    return END + (pixels - END) / this.scale;
-  }
+/** What is over has nothing new to follow. */
+function showLive({ view: { to } }) {
+  byId("follow").hidden = Boolean(to) && !isRelative(to);
 }

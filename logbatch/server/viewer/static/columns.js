@@ -18,6 +18,7 @@ export class Columns extends EventTarget {
   #state;
   #root;
   #widths;
+  #words = [];
 
   /** @param {import("./state.js").State} state @param {HTMLElement} root where the widths apply */
   constructor(state, root) {
@@ -45,6 +46,11 @@ export class Columns extends EventTarget {
     return el("div", { class: "row titles", role: "row", "aria-rowindex": 1 }, ...cells);
   }
 
+  /** Have words of messages stand out. @param {string[]} words in lower case */
+  highlight(words) {
+    this.#words = words;
+  }
+
   /** Make an empty line. */
   line() {
     const cells = this.names.map((name) => el("span", { class: "cell", role: "gridcell", data: { column: name } }));
@@ -70,7 +76,7 @@ export class Columns extends EventTarget {
 
   #fillCell(cell, row, name) {
     if (name === "timestamp") this.#fillTime(cell, row.timestamp);
-    else if (name === "message") fillMessage(cell, row);
+    else if (name === "message") fillMessage(cell, row, this.#words);
     else if (name === "level") setText(cell, line(row.level));
     else fillValue(cell, row[name]);
   }
@@ -87,7 +93,7 @@ export class Columns extends EventTarget {
 
   #title(name) {
     const grip = el("span", {
-      class: "grip", role: "separator", tabindex: 0, "aria-orientation": "vertical", "aria-label": `Width of ${name}`,
+      class: "grip", role: "separator", tabindex: 0, "aria-orientation": "vertical", "aria-valuenow": this.#widths.get(name) ?? WIDTHS[name] ?? USUAL, "aria-valuemin": NARROWEST, "aria-valuemax": WIDEST, "aria-label": `Width of ${name}`,
       title: "Drag, or use the arrow keys",
       onpointerdown: (event) => this.#drag(event, name),
       onkeydown: (event) => this.#nudge(event, name),
@@ -125,6 +131,10 @@ export class Columns extends EventTarget {
     this.dispatchEvent(new Event("resize"));
   }
 
+  #grip(name) {
+    return this.#root.querySelector(`.titles [data-column="${CSS.escape(name)}"] .grip`);
+  }
+
   #apply() {
     const names = this.names;
     const rest = names.includes("message") && !this.#widths.has("message") ? "message" : names.at(-1);
@@ -134,15 +144,39 @@ export class Columns extends EventTarget {
     });
     const least = names.map((name) => this.#widths.get(name) ?? (name === rest ? 24 : (WIDTHS[name] ?? USUAL) || 60));
     const wide = least.reduce((sum, width) => sum + width + GAP, 0);
+    names.forEach((name, at) => this.#grip(name)?.setAttribute("aria-valuenow", String(Math.round(least[at]))));
     this.#root.style.setProperty("--tracks", tracks.join(" "));
     this.#root.style.setProperty("--least", `calc(${wide}ch + 20px)`);
   }
 }
 
-function fillMessage(cell, row) {
+function fillMessage(cell, row, words) {
   const text = line(row.message ?? "");
-  if (!row.exception_type) return setText(cell, text);
-  cell.replaceChildren(text, el("span", { class: "exception" }, line(row.exception_type)));
+  if (!row.exception_type && !words.length) return setText(cell, text);
+  const exception = row.exception_type ? [el("span", { class: "exception" }, line(row.exception_type))] : [];
+  cell.replaceChildren(...withMarks(text, words), ...exception);
+}
+
+/** Cut a text where words begin and end that stand out. */
+function withMarks(text, words) {
+  const small = text.toLowerCase();
+  if (!words.length || small.length !== text.length) return [text];
+  const found = [];
+  let from = 0;
+  while (from < text.length) {
+    const [at, word] = firstOf(small, words, from);
+    if (at < 0) break;
+    found.push(text.slice(from, at), el("mark", {}, text.slice(at, at + word.length)));
+    from = at + word.length;
+  }
+  return [...found, text.slice(from)];
+}
+
+function firstOf(text, words, from) {
+  return words.reduce((best, word) => {
+    const at = text.indexOf(word, from);
+    return at >= 0 && (best[0] < 0 || at < best[0]) ? [at, word] : best;
+  }, [-1, ""]);
 }
 
 function fillValue(cell, value) {

@@ -30,26 +30,34 @@ export class Detail {
     this.#state = state;
     this.#close = close;
     this.#root.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") this.#close();
+      if (event.key !== "Escape") return;
+      event.stopPropagation();
+      this.#close();
     });
     state.addEventListener("change", ({ detail }) => {
       if (detail.changed.has("tz") && this.#row) this.#show(this.#row);
     });
   }
 
-  /** Open an event. @param {string} key `PRODUCER:SEQUENCE`; an empty text closes what is open */
+  /**
+   * Open an event.
+   * @param {string} key `PRODUCER:SEQUENCE`; an empty text closes what is open
+   * @returns {Promise<object|null>} all of it
+   */
   async open(key) {
     this.#asked?.abort();
     this.#row = null;
     this.#root.hidden = !key;
-    if (!key) return;
+    if (!key) return null;
     const [producer, sequence] = key.split(":");
     this.#asked = new AbortController();
     try {
       const { row } = await ask("row", { producer, sequence }, this.#asked.signal);
       this.#show(row);
+      return row;
     } catch (error) {
       if (error.name !== "AbortError") this.#say(error.message);
+      return null;
     }
   }
 

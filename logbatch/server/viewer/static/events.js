@@ -1,10 +1,13 @@
 /** The tab of events: what the server sends goes to the list, the histogram and the facets. */
 
+import { wireBar } from "./bar.js";
 import { Columns } from "./columns.js";
-import { byId, el, setText } from "./dom.js";
+import { byId } from "./dom.js";
 import { Facets } from "./facets.js";
-import { brief, count, counted, line, short } from "./format.js";
+import { counted } from "./format.js";
 import { Histogram } from "./histogram.js";
+import { bareWords } from "./language.js";
+import { Numbers } from "./numbers.js";
 import { RowList } from "./rows.js";
 import { CHUNK, keyOf, RowStore } from "./rowstore.js";
 import { isRelative, resolveTime } from "./state.js";
@@ -12,25 +15,37 @@ import { isRelative, resolveTime } from "./state.js";
 const ASKS_ANEW = new Set(["q", "from", "to", "cols"]); // parts of a view that the server must know of
 const GROWN = 0.25; // the histogram is made anew when it has become longer by so much
 const TOTAL_EVERY = 250; // milliseconds between two updates of live numbers
+const SETTLED = 2000; // before a view is asked for anew
+const RENEWED_EVERY = 15_000;
 const ANNOUNCE_AFTER = 1000;
 
-/** Dispatches `select` (detail: the row or null), `say` (detail: a text) and `told` (the server answered a view). */
+/**
+ * Dispatches `select` (detail: the row or null), `say` (detail: a text), `told` (the server answered
+ * a view) and `fresh` (it was another view than before).
+ */
 export class Events extends EventTarget {
   #state;
   #connection;
   #levels;
   #marks;
   #range;
+  #numbers;
   #total = 0;
   #live = 0;
   #pausedAt = 0;
   #levelCounts = new Map();
   #waiting = null; // a first page that is shown when the numbers are there
   #held = []; // what came live meanwhile
+  #filling = false;
   #shownView = "";
   #numbersTimer = 0;
   #announceTimer = 0;
   #info = null;
+  #snapshot = null; // the histogram without what came live
+  #counted = null; // becomes done when the numbers of the view are there
+  #isCounted = () => {};
+  #opened = 0;
+  #isNew = true;
   #fields = [];
 
   /**
@@ -45,19 +60,24 @@ export class Events extends EventTarget {
     this.#levels = levels;
     this.#marks = marks;
     this.#range = range;
-    this.store = new RowStore((offset, many) => connection.page(offset, many));
+    this.#numbers = new Numbers(levels);
+    this.store = new RowStore((offset, many) => !this.#waiting && connection.page(offset, many));
     this.columns = new Columns(state, byId("rows"));
     this.list = new RowList(byId("rows"), this.store, this.columns);
     this.histogram = new Histogram(byId("histogram"), state, levels, marks);
     this.facets = new Facets(byId("facets"), state, levels);
+    this.columns.highlight(bareWords(state.view.q));
     this.#listen();
-    this.#wireButtons();
+    wireBar(this, state, { marks, range });
+    setInterval(() => this.#renew(), RENEWED_EVERY);
   }
 
   /** Ask the server for the view. */
   open() {
     const { from, to, q } = this.#state.view;
     const now = Date.now() * 1000;
+    this.#opened = now;
+    this.#counted = new Promise((resolve) => (this.#isCounted = resolve));
     this.#connection.open({
       where: q,
       start: resolveTime(from, now),
@@ -83,26 +103,15 @@ export class Events extends EventTarget {
     const on = (type, act) => this.#connection.addEventListener(type, (event) => act(event.detail));
     on("rows", (message) => this.#rows(message));
     on("stats", ({ stats }) => this.#stats(stats));
-    on("page", (message) => this.store.page(message));
+    on("page", (message) => this.#waiting || this.store.page(message)); // what waits has other places
     on("append", (message) => this.#append(message));
     this.#state.addEventListener("change", ({ detail }) => this.#changed(detail.changed));
     this.list.addEventListener("follow", () => this.#followed());
     this.list.addEventListener("open", () => this.#select());
-    this.store.addEventListener("full", () => this.list.following && this.open());
+    this.store.addEventListener("hole", () => this.#fill());
     this.facets.addEventListener("filter", ({ detail }) => this.#state.set({ q: detail }));
     this.histogram.addEventListener("zoom", ({ detail }) => this.#range.zoom(detail.start, detail.end));
-    this.histogram.addEventListener("pick", ({ detail }) => this.#pick(detail));
     this.histogram.addEventListener("say", ({ detail }) => this.#say(detail));
-  }
-
-  #wireButtons() {
-    byId("follow").addEventListener("click", () => this.toggleFollow());
-    byId("resume").addEventListener("click", () => this.toggleFollow(true));
-    byId("columns").addEventListener("click", () => this.#chooseColumns());
-    byId("facets-button").addEventListener("click", (event) => {
-      const open = byId("facets").classList.toggle("open");
-      event.currentTarget.setAttribute("aria-expanded", String(open));
-    });
   }
 
   /** Follow the newest rows, or stop that. @param {boolean} [on] */
@@ -111,14 +120,44 @@ export class Events extends EventTarget {
     this.list.follow(on);
   }
 
-  async #chooseColumns() {
-    const { openColumnMenu } = await import("./columnmenu.js");
-    openColumnMenu(byId("columns"), this.#state, this.fields);
+  /** A range that moves with the clock has moved on. */
+  #renew() {
+    const { from, to } = this.#state.view;
+    if (to || document.hidden || !this.list.following || !this.#snapshot?.width) return;
+    const length = isRelative(from) ? this.#opened - resolveTime(from, this.#opened) : this.#snapshot.width * this.#snapshot.counts.length;
+    if (Date.now() * 1000 - this.#opened > Math.max(RENEWED_EVERY * 1000, length * GROWN)) this.open();
   }
 
-  async #pick(place) {
-    const { openMarkBox } = await import("./markbox.js");
-    openMarkBox(byId("histogram"), place, this.#state, this.#marks, this.#range);
+  /** Put the cursor on an event, wherever it is, or on the first at that time. @param {string} key @param {number} time */
+  async goTo(key, time) {
+    await this.#counted;
+    const { seek, seekRow } = await import("./seek.js");
+    const asked = this.#connection.generation;
+    const place = key ? await seekRow(this.store, this.#snapshot, key, time) : await seek(this.store, this.#snapshot, time);
+    if (place === null || asked !== this.#connection.generation) return;
+    this.list.follow(false);
+    this.list.place(place, { centred: true });
+  }
+
+  /** Ask anew for what came live and was not kept, and stay where one reads. */
+  #fill() {
+    const row = this.list.following || this.#waiting ? null : this.list.topRow;
+    if (!row || this.#filling) return;
+    this.#filling = true;
+    this.open();
+    this.goTo(keyOf(row), row.timestamp).finally(() => (this.#filling = false));
+  }
+
+  /** There is nothing to show: the filter has a mistake. */
+  fail() {
+    this.#shownView = "";
+    this.store.reset({ count: 0, rows: {}, more: false, total: 0 });
+    this.histogram.clear("");
+    this.facets.show([]);
+    this.#levelCounts.clear();
+    this.#total = this.#live = 0;
+    this.#showNumbers();
+    this.#numbers.showMistake();
   }
 
   #changed(changed) {
@@ -126,6 +165,7 @@ export class Events extends EventTarget {
       if (changed.has("cols")) this.list.showColumns();
       this.open();
     }
+    this.columns.highlight(bareWords(this.#state.view.q));
     if (changed.has("tz") || changed.has("time")) {
       this.list.redraw();
       this.histogram.draw();
@@ -156,11 +196,13 @@ export class Events extends EventTarget {
     this.store.reset(message);
     this.#live = 0;
     this.#pausedAt = 0;
-    if (!isSame) this.list.restart();
-    else if (!following) this.list.shift(before - (message.stats?.total ?? this.store.size));
+    if (!isSame) {
+      this.#isNew = true;
+      this.list.restart();
+      this.dispatchEvent(new Event("fresh"));
+    } else if (!following) this.list.shift(before - (message.stats?.total ?? this.store.size));
     else if (cursor) this.list.place(this.store.find(cursor));
-    if (!isSame) this.#loosen();
-    this.#showEmpty();
+    if (!isSame) this.#numbers.loosen();
     this.#showNumbers();
   }
 
@@ -169,30 +211,27 @@ export class Events extends EventTarget {
     return row ? keyOf(row) : null;
   }
 
-  /** The numbers of another view are not those of this one; they go grey until the new ones come. */
-  #loosen() {
-    byId("panel-events").classList.add("counting");
-  }
-
   #stats(stats) {
     if (this.#waiting) this.#begin({ ...this.#waiting, stats, total: stats.total }, true);
-    byId("panel-events").classList.remove("counting");
     this.#total = stats.total;
     this.store.count(stats.total);
     for (const [name, number] of stats.levels) this.#levels.learn(name, number);
     this.#levelCounts = new Map(stats.levels.map(([name, , many]) => [name, many]));
     this.#fields = stats.facets.map((facet) => facet.field);
     const { histogram } = stats;
+    this.#snapshot = histogram;
+    this.#isCounted();
     if (histogram?.counts.length) this.histogram.show(histogram);
-    else this.histogram.clear(stats.total ? "" : "no events in this range");
+    else this.histogram.clear("no events");
     this.#range.cover(histogram?.counts.length ? { start: histogram.start, end: histogram.start + histogram.width * histogram.counts.length } : null);
     this.#marks.tell(stats.marks ?? []);
     this.facets.show(stats.facets);
-    this.#showEmpty();
     this.#showNumbers();
     for (const message of this.#held.splice(0)) this.#append(message);
+    if (!this.#isNew) return;
+    this.#isNew = false;
     clearTimeout(this.#announceTimer);
-    this.#announceTimer = setTimeout(() => this.#say(`${counted(this.#total, "event")}`), ANNOUNCE_AFTER);
+    this.#announceTimer = setTimeout(() => this.#say(counted(this.#total, "event")), ANNOUNCE_AFTER);
   }
 
   #append(message) {
@@ -200,7 +239,7 @@ export class Events extends EventTarget {
       this.#held.push(message);
       return;
     }
-    this.store.append(message.rows);
+    this.store.append(message.rows, this.list.following);
     this.#live = message.total;
     for (const [name, number, many] of message.levels) {
       this.#levels.learn(name, number);
@@ -208,41 +247,21 @@ export class Events extends EventTarget {
     }
     this.histogram.add(message.histogram);
     this.facets.add(message.facets);
-    this.#showSampled(message.sampled);
+    this.#numbers.showSampled(message.sampled);
     this.#numbersTimer ||= setTimeout(() => {
       this.#numbersTimer = 0;
       this.#showNumbers();
-      this.#showEmpty();
-    }, TOTAL_EVERY);
+      }, TOTAL_EVERY);
     const limit = Math.max(10, GROWN * this.histogram.room);
-    if (this.list.following && this.histogram.grown > limit) this.open();
-  }
-
-  #showSampled(sampled) {
-    const field = byId("sampled");
-    field.hidden = !sampled;
-    if (sampled) setText(field, `too fast to show all: ${short(sampled.shown)} of ${short(sampled.of)} rows; the counts are exact`);
+    const isOld = Date.now() * 1000 - this.#opened > SETTLED * 1000;
+    if (this.list.following && isOld && this.histogram.grown > limit) this.open();
   }
 
   #showNumbers() {
-    const known = this.store.isCounted;
-    const total = (known ? this.store.size : 0) + this.#live;
-    setText(byId("total"), known ? counted(Math.max(total, this.#total + this.#live), "event") : "counting…");
-    const names = [...this.#levelCounts].filter(([, many]) => many).sort(([one], [other]) => this.#levels.number(other) - this.#levels.number(one));
-    byId("levels").replaceChildren(...names.slice(0, 8).map(([name, many]) =>
-      el("span", {}, el("i", { class: "swatch", data: { kind: this.#levels.kind(name) } }), `${line(name)} ${brief(many)}`)));
-    const fresh = this.#live - this.#pausedAt;
-    const resume = byId("resume");
-    resume.hidden = this.list.following || fresh <= 0;
-    setText(resume, `${count(fresh)} new ↓`);
-  }
-
-  #showEmpty() {
-    const empty = byId("empty");
-    const { q, from, to } = this.#state.view;
-    empty.hidden = this.store.end > this.store.first || !this.store.isCounted;
-    const narrowed = q || from || to;
-    setText(empty, narrowed ? "Nothing matches.\nOther words, or a wider range?" : "There is nothing in this directory yet.\nWhat is logged appears here by itself.");
+    const { store, list } = this;
+    const total = store.isCounted ? Math.max(store.size, this.#total) + this.#live : null;
+    this.#numbers.show({ total, levels: this.#levelCounts, fresh: list.following ? 0 : this.#live - this.#pausedAt });
+    this.#numbers.showEmpty(store.end === store.first && store.isCounted, this.#state.view);
   }
 
   #followed() {

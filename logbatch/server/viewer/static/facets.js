@@ -5,6 +5,7 @@ import { brief, count, counted, line, short } from "./format.js";
 import { excludedValues, includedValues, stateOf, toggleExclude, toggleInclude } from "./language.js";
 
 const COUNTED_EVERY = 400; // milliseconds between two updates of the live counts
+const SCATTERED = 50; // values
 const SHOWN = 8; // values before "more"
 
 /** Dispatches `filter` (detail: the new filter). */
@@ -15,6 +16,7 @@ export class Facets extends EventTarget {
   #facets = [];
   #counts = new Map(); // by field and value as JSON
   #open = new Set();
+  #folded = new Map();
   #timer = 0;
 
   /**
@@ -74,7 +76,7 @@ export class Facets extends EventTarget {
   /** Values of the facet, and those that only the filter names. */
   #valuesOf(facet) {
     const values = facet.values.map(([value]) => value);
-    const texts = new Set(values.map(String));
+    const texts = new Set(values.map((value) => String(this.#inFilter(facet.field, value))));
     const q = this.#state.view.q;
     const named = [...includedValues(q, facet.field), ...excludedValues(q, facet.field)];
     return [...values, ...named.filter((text) => !texts.has(text))];
@@ -82,13 +84,14 @@ export class Facets extends EventTarget {
 
   #facet(facet) {
     const values = this.#valuesOf(facet);
-    const open = this.#open.has(facet.field);
-    const shown = open ? values : values.slice(0, SHOWN);
-    const hidden = values.length - shown.length;
+    const folded = this.#folded.get(facet.field) ?? isScattered(facet);
+    const shown = folded ? [] : this.#open.has(facet.field) ? values : values.slice(0, SHOWN);
+    const hidden = folded ? 0 : values.length - shown.length;
     const beyond = Math.max(0, facet.distinct - facet.values.length);
     const note = facet.exact ? "" : `counted in the newest ${counted(facet.of, "event")} that match`;
     return el("section", { class: "facet", data: { field: facet.field }, "aria-label": line(facet.field) },
-      el("h3", { title: note }, el("span", { class: "name" }, line(facet.field)), el("span", { class: "dim" }, beyond ? `${short(facet.distinct)} values` : facet.exact ? "" : "sample")),
+      el("h2", { title: note }, el("button", { type: "button", class: "fold", "aria-expanded": String(!folded), data: { fold: facet.field } },
+        el("span", { class: "name" }, line(facet.field)), el("span", { class: "dim" }, beyond ? `${short(facet.distinct)} values` : facet.exact ? "" : "sample"))),
       el("ul", {}, ...shown.map((value) => this.#value(facet.field, value))),
       hidden > 0 && el("button", { type: "button", class: "link more", data: { more: facet.field } }, `${hidden} more`),
     );
@@ -96,7 +99,7 @@ export class Facets extends EventTarget {
 
   #value(field, value) {
     const key = keyFor(field, value);
-    const state = stateOf(this.#state.view.q, field, value);
+    const state = stateOf(this.#state.view.q, field, this.#inFilter(field, value));
     const text = value === null ? "missing" : value === "" ? "empty" : line(typeof value === "object" ? JSON.stringify(value) : value);
     const isLevel = field === "level";
     return el("li", { data: { key } },
@@ -110,6 +113,10 @@ export class Facets extends EventTarget {
       ),
       el("button", { type: "button", class: "icon exclude", tabindex: -1, "aria-label": `Exclude ${text}`, title: "not these" }, state === "exclude" ? "+" : "−"),
     );
+  }
+
+  #inFilter(field, value) {
+    return field === "level" && typeof value === "string" ? this.#levels.inFilter(value) : value;
   }
 
   #recount() {
@@ -127,6 +134,13 @@ export class Facets extends EventTarget {
   }
 
   #clicked(event) {
+    const fold = event.target.closest("[data-fold]");
+    if (fold) {
+      this.#folded.set(fold.dataset.fold, fold.getAttribute("aria-expanded") === "true");
+      this.refresh();
+      this.#root.querySelector(`[data-fold="${CSS.escape(fold.dataset.fold)}"]`)?.focus();
+      return;
+    }
     const more = event.target.closest("[data-more]");
     if (more) {
       this.#open.add(more.dataset.more);
@@ -154,9 +168,15 @@ export class Facets extends EventTarget {
 
   #choose(item, exclude) {
     const [field, value] = JSON.parse(item.dataset.key);
-    const filter = (exclude ? toggleExclude : toggleInclude)(this.#state.view.q, field, value);
+    const filter = (exclude ? toggleExclude : toggleInclude)(this.#state.view.q, field, this.#inFilter(field, value));
     this.dispatchEvent(new CustomEvent("filter", { detail: filter }));
   }
+}
+
+/** Whether a field has so many values that the most frequent ones say little, as durations do. */
+function isScattered({ values, distinct, of }) {
+  const counted = values.reduce((sum, [, many]) => sum + many, 0);
+  return distinct > SCATTERED && counted < of / 5;
 }
 
 function keyFor(field, value) {

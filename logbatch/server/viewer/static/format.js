@@ -76,7 +76,7 @@ function unit(seconds) {
 
 /** The parts of a time. @param {number} us @param {Zone} zone */
 export function parts(us, zone) {
-  const date = new Date(us / 1000);
+  const date = new Date(Math.floor(us / 1000));
   const utc = zone === "utc";
   return {
     year: utc ? date.getUTCFullYear() : date.getFullYear(),
@@ -140,8 +140,8 @@ function pad(n, width = 2) {
   return String(n).padStart(width, "0");
 }
 
-const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
-const HIDDEN_IN_BLOCK = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
+const KEPT_IN_BLOCK = new Set(["\n", "\t"]);
 
 /** A text of one line in which nothing is hidden: controls, and what turns the direction, are shown. @param {unknown} text */
 export function line(text) {
@@ -150,15 +150,16 @@ export function line(text) {
 
 /** The same for a text with line breaks and tabs. @param {unknown} text */
 export function block(text) {
-  return String(text).replace(/\r\n/g, "\n").replace(HIDDEN_IN_BLOCK, shown);
+  return String(text).replace(/\r\n/g, "\n").replace(HIDDEN, (character) => (KEPT_IN_BLOCK.has(character) ? character : shown(character)));
 }
 
+/** A character as Python writes it. */
 function shown(character) {
-  const code = character.charCodeAt(0);
+  const code = character.codePointAt(0);
   if (character === "\n") return "↵";
   if (character === "\t") return "  ";
-  if (code === 0x200d || code === 0x200c) return character; // they join the parts of an emoji, or of a word
-  return code < 0x100 ? `\\x${hex(code, 2)}` : `\\u${hex(code, 4)}`;
+  if (code < 0x100) return `\\x${hex(code, 2)}`;
+  return code < 0x10000 ? `\\u${hex(code, 4)}` : `\\U${hex(code, 8)}`;
 }
 
 function hex(code, width) {

@@ -1,6 +1,6 @@
 /** The help: keys, and the language of filters in short. */
 
-import { el } from "./dom.js";
+import { byId, el } from "./dom.js";
 
 const KEYS = [
   [["/"], "filter"],
@@ -35,6 +35,6 @@ export function openHelp() {
     el("dl", { class: "help" }, ...FILTERS.flatMap(([term, text]) => [el("dt", {}, el("code", {}, term)), el("dd", {}, text)])));
   dialog.addEventListener("close", () => dialog.remove());
   dialog.addEventListener("click", (event) => event.target === dialog && close());
-  document.body.append(dialog);
+  byId("main").append(dialog);
   dialog.showModal();
 }

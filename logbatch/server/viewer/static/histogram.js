@@ -5,6 +5,7 @@ import { count, line, stamp } from "./format.js";
 import { paint, sum } from "./paint.js";
 
 const DRAGGED = 4; // pixels of a movement that is no click
+const MOST_MORE = 2000; // bins that may be added at once
 const NEAR = 5; // pixels from a mark
 
 /**
@@ -19,11 +20,12 @@ export class Histogram extends EventTarget {
   #canvas = el("canvas", { "aria-hidden": "true" });
   #band = el("div", { class: "band", hidden: true });
   #tip = el("div", { class: "tip", hidden: true });
-  #none = el("div", { class: "none", hidden: true });
+  #none = el("div", { class: "none" }, "counting…");
   #data = null;
   #cursor = null;
   #anchor = null;
   #dragged = false;
+  #isBeyond = false; // whether something came for which there is no room
 
   /**
    * @param {HTMLElement} root
@@ -52,12 +54,12 @@ export class Histogram extends EventTarget {
 
   /** Bins that there is room for. */
   get room() {
-    return Math.max(40, Math.min(320, Math.round(this.#root.clientWidth / 7)));
+    return Math.max(40, Math.min(320, Math.round((this.#root.clientWidth || innerWidth) / 7)));
   }
 
-  /** Bins that have come since the histogram was made. */
+  /** Bins that have come since the histogram was made; none at all is endlessly many. */
   get grown() {
-    return this.#data ? this.#data.counts.length - this.#data.made : 0;
+    return this.#data && !this.#isBeyond ? this.#data.counts.length - this.#data.made : Infinity;
   }
 
   /** Show another one. @param {{start: number, width: number, levels: string[], counts: number[][]}} data */
@@ -65,17 +67,18 @@ export class Histogram extends EventTarget {
     const counts = data.counts.map((bin) => [...bin]);
     this.#data = { ...data, levels: [...data.levels], counts, made: counts.length };
     this.#cursor = this.#anchor = null;
-    this.#root.classList.remove("old");
+    this.#isBeyond = false;
     this.draw();
   }
 
   /** Add what came live. @param {[number, string, number][]} added time of a bin, level, how many */
   add(added) {
     const data = this.#data;
-    if (!data?.width) return;
+    if (!data?.counts.length) return;
     for (const [time, level, many] of added) {
       const bin = Math.round((time - data.start) / data.width);
-      if (bin < 0 || bin > data.counts.length + 5000) continue;
+      this.#isBeyond ||= bin >= data.counts.length + MOST_MORE;
+      if (bin < 0 || bin >= data.counts.length + MOST_MORE) continue;
       while (data.counts.length <= bin) data.counts.push([]);
       let at = data.levels.indexOf(level);
       if (at < 0) at = data.levels.push(level) - 1;

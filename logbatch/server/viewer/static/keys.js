@@ -1,7 +1,8 @@
 /** Keys for the whole page; a field that one types into keeps its own. */
 
 /**
- * @param {Record<string, (event: KeyboardEvent) => void>} actions by key, as `KeyboardEvent.key` has it
+ * @param {Record<string, (event: KeyboardEvent) => void|false>} actions by key, as `KeyboardEvent.key` has it; one that
+ *   returns false had nothing to do, and the browser does what it does
  */
 export function listenForKeys(actions) {
   document.addEventListener("keydown", (event) => {
@@ -9,8 +10,7 @@ export function listenForKeys(actions) {
     if (isTyping(event.target) || document.querySelector("dialog[open], .popover:popover-open")) return;
     const act = actions[event.key];
     if (!act || (event.key === "Enter" && isControl(event.target)) || (event.key === " " && isControl(event.target))) return;
-    event.preventDefault();
-    act(event);
+    if (act(event) !== false) event.preventDefault();
   });
 }
 

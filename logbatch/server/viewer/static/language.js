@@ -201,3 +201,12 @@ function unquoted(value) {
   const inner = /^(["'])(.*)\1$/s.exec(value)?.[2] ?? value;
   return inner.replace(/\\(.)/gs, "$1");
 }
+
+/** The words of a filter that are looked for in messages. @param {string} text @returns {string[]} in lower case */
+export function bareWords(text) {
+  return pieces(text).flatMap(({ text: piece }) => {
+    if (/^\(.*\)$/s.test(piece)) return bareWords(piece.slice(1, -1));
+    if (/^(["']).+\1$/s.test(piece)) return [unquoted(piece).toLowerCase()];
+    return KEYWORD.test(piece) || /^-|[=<>~()]/.test(piece) || piece.length < 2 ? [] : [unquoted(piece).toLowerCase()];
+  });
+}

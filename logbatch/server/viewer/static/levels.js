@@ -29,6 +29,11 @@ export class Levels {
     return this.#numbers.get(name) ?? 0;
   }
 
+  /** What a filter has for a level: only the usual ones have a name there. @param {string} name @returns {string|number} */
+  inFilter(name) {
+    return name in NUMBERS || !this.#numbers.has(name) ? name : this.number(name);
+  }
+
   /** @param {string} name @returns {string} */
   kind(name) {
     return kindOf(this.number(name));

@@ -1,6 +1,7 @@
 /** Puts the page together. */
 
 import { ask } from "./api.js";
+import { openFacets } from "./bar.js";
 import { Connection } from "./connection.js";
 import { byId } from "./dom.js";
 import { Events } from "./events.js";
@@ -65,7 +66,10 @@ function wireFilter(state, connection, filter, events) {
     hideProblem();
   });
   connection.addEventListener("error", ({ detail }) => {
-    if (detail.where === "filter") return filter.fail(detail.message, detail.position);
+    if (detail.where === "filter") {
+      events.fail();
+      return filter.fail(detail.message, detail.position);
+    }
     showProblem(detail.message);
     const { generation } = connection;
     if (detail.where === "server") setTimeout(() => generation === connection.generation && events.open(), AGAIN_AFTER);
@@ -77,6 +81,7 @@ function wireDetail(state, events) {
   const { list, store } = events;
   let timer = 0;
   let detail = null;
+  let shown = null;
   const openRow = (row) => row && state.set({ row: keyOf(row) }, { replace: Boolean(state.view.row) });
   const close = () => {
     state.set({ row: "" });
@@ -88,8 +93,15 @@ function wireDetail(state, events) {
       const { Detail } = await import("./detail.js");
       detail ??= new Detail(state, close);
     }
-    detail.open(state.view.row);
+    shown = null;
+    shown = await detail.open(state.view.row);
+    find();
   };
+  const find = () => {
+    const here = list.cursor === null ? null : store.at(list.cursor);
+    if (shown && (!here || keyOf(here) !== keyOf(shown))) events.goTo(keyOf(shown), shown.timestamp);
+  };
+  events.addEventListener("fresh", find);
   events.addEventListener("select", (event) => openRow(event.detail));
   list.addEventListener("cursor", () => {
     clearTimeout(timer);
@@ -105,21 +117,23 @@ async function openHelp() {
 
 function wireKeys(state, events, filter, { marks }, tabs) {
   const { list, store } = events;
-  const inEvents = (act) => () => (document.body.dataset.tab === "events" ? act() : undefined);
-  const move = (by) => inEvents(() => list.move(by()));
+  const inEvents = (act) => () => (document.body.dataset.tab === "events" ? void act() : false);
+  const inList = (act) => ({ target }) => (target === document.body || byId("list").contains(target) ? inEvents(act)() : false);
+  const toFirst = () => store.end > store.first && list.place(store.first);
+  const toLast = () => store.end > store.first && list.place(store.end - 1);
   listenForKeys({
     "/": () => filter.focus(),
     "?": openHelp,
-    j: move(() => 1),
-    ArrowDown: move(() => 1),
-    k: move(() => -1),
-    ArrowUp: move(() => -1),
-    PageDown: move(() => list.page),
-    PageUp: move(() => -list.page),
-    Home: inEvents(() => store.end > store.first && list.place(store.first)),
-    End: inEvents(() => store.end > store.first && list.place(store.end - 1)),
-    G: inEvents(() => store.end > store.first && list.place(store.end - 1)),
-    g: inEvents(() => store.end > store.first && list.place(store.first)),
+    j: inEvents(() => list.move(1)),
+    ArrowDown: inList(() => list.move(1)),
+    k: inEvents(() => list.move(-1)),
+    ArrowUp: inList(() => list.move(-1)),
+    PageDown: inList(() => list.move(list.page)),
+    PageUp: inList(() => list.move(-list.page)),
+    Home: inList(toFirst),
+    End: inList(toLast),
+    g: inEvents(toFirst),
+    G: inEvents(toLast),
     Enter: inEvents(() => list.cursor !== null && list.dispatchEvent(new Event("open"))),
     f: inEvents(() => events.toggleFollow()),
     z: () => byId("zoom-out").click(),
@@ -130,7 +144,7 @@ function wireKeys(state, events, filter, { marks }, tabs) {
       marks.add(row?.timestamp ?? Date.now() * 1000, "");
     }),
     Escape: () => {
-      byId("facets").classList.remove("open");
+      openFacets(false);
       if (state.view.row) state.set({ row: "" });
       else list.place(null);
     },

@@ -1,4 +1,4 @@
-/** What a click into the histogram asks: to zoom, or to set a mark. */
+/** What a click into the histogram asks: to go there, to zoom, or to set a mark. */
 
 import { el } from "./dom.js";
 import { iso, line, stamp } from "./format.js";
@@ -9,11 +9,9 @@ const NEAR = 0.006; // of the range
 /**
  * @param {HTMLElement} root the histogram
  * @param {{start: number, end: number, time: number, x: number}} place
- * @param {import("./state.js").State} state
- * @param {import("./marks.js").Marks} marks
- * @param {import("./timerange.js").TimeRange} range
+ * @param {{state: import("./state.js").State, marks: import("./marks.js").Marks, range: import("./timerange.js").TimeRange, goTo: (time: number) => void}} shared
  */
-export function openMarkBox(root, { start, end, time, x }, state, marks, range) {
+export function openMarkBox(root, { start, end, time, x }, { state, marks, range, goTo }) {
   const anchor = el("span", { class: "anchor", style: { left: `${x}px` } });
   root.append(anchor);
   const name = el("input", { type: "text", id: "mark-name", placeholder: "what happened, as deploy 1.4", maxlength: 80, "aria-label": "Name of the mark" });
@@ -28,8 +26,9 @@ export function openMarkBox(root, { start, end, time, x }, state, marks, range) 
     el("h3", {}, stamp(time, state.view.tz).slice(0, 23)),
     el("form", { onsubmit: add }, name, el("button", { type: "submit", class: "strong" }, "Mark")),
     el("div", { class: "choices" },
-      el("button", { type: "button", id: "mark-zoom", onclick: () => { closeBox(box); range.zoom(start, end); } }, "Zoom to this bar"),
-      el("button", { type: "button", id: "mark-since", onclick: () => { closeBox(box); state.set({ tab: "errors", since: iso(Math.round(time)) }); } }, "Errors new since then"),
+      el("button", { type: "button", id: "mark-go", onclick: () => { closeBox(box); goTo(start); } }, "Show its events"),
+      el("button", { type: "button", id: "mark-zoom", onclick: () => { closeBox(box); range.zoom(start, end); } }, "Zoom in"),
+      el("button", { type: "button", id: "mark-since", onclick: () => { closeBox(box); state.set({ tab: "errors", since: iso(Math.round(time)) }); } }, "New errors since"),
       ...near.map((mark) => el("button", { type: "button", onclick: () => { closeBox(box); marks.remove(mark); } }, `Remove “${line(mark.text)}”`)),
     ));
   box.addEventListener("toggle", () => anchor.remove(), { once: false });

@@ -19,7 +19,7 @@ export class Panel {
     this.#every = every;
     this.tools = el("div", { class: "tools-bar" });
     this.problem = el("p", { class: "problem", role: "alert", hidden: true });
-    this.content = el("div", { class: "content", tabindex: -1 });
+    this.content = el("div", { class: "content", tabindex: 0 });
     root.append(this.tools, this.problem, this.content);
   }
 

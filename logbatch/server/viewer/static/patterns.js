@@ -78,8 +78,8 @@ export class Patterns extends Panel {
     const found = this.#patterns.filter((pattern) => !this.#only || pattern.change === this.#only);
     if (!found.length) return this.empty("No events here.");
     if (compares) found.sort((one, other) => CHANGES.indexOf(one.change) - CHANGES.indexOf(other.change) || weight(other) - weight(one));
-    const titles = compares ? ["change", "before", "after", "", "pattern"] : ["count", "share", "rate", "first seen", "pattern"];
-    replace(this.content, el("table", { class: "table patterns", id: "patterns-table" },
+    const titles = compares ? ["change", "before", "after", "factor", "pattern"] : ["count", "share", "rate", "first seen", "pattern"];
+    replace(this.content, el("table", { class: `table patterns${compares ? " compares" : ""}`, id: "patterns-table" },
       el("thead", {}, el("tr", {}, ...titles.map((title, at) => el("th", { scope: "col", class: at < 4 ? "num" : "" }, title)))),
       el("tbody", {}, ...found.map((pattern) => this.#pattern(pattern, compares)))));
   }

@@ -40,7 +40,7 @@ function summary(processes) {
   return el("dl", { class: "facts", id: "pipeline-facts" }, ...facts.map(([name, text, bad]) => el("div", { class: bad ? "bad" : "" }, el("dt", {}, name), el("dd", {}, text))));
 }
 
-function showProcess({ service, process, host, alive, stats, samples, producer }) {
+function showProcess({ service, process, host, alive, stats, samples, producer, transport }) {
   const from = samples[0]?.[0] ?? 0;
   const to = samples.at(-1)?.[0] ?? 1;
   const take = (read) => samples.map(([time, each]) => [time, read(each) ?? null]);
@@ -49,8 +49,9 @@ function showProcess({ service, process, host, alive, stats, samples, producer }
   const rates = { accepted: perSecond(samples, "accepted"), published: perSecond(samples, "published") };
   const flush = stats?.flush_seconds ?? {};
   const dropped = sumOf(stats?.dropped);
+  const sends = typeof stats?.requests_saved === "number"; // files take no requests
   return el("section", { class: "process", data: { producer, alive: String(alive) } },
-    el("h2", {}, el("i", { class: "dot", "aria-hidden": "true" }), `${line(service ?? "process")} `, el("span", { class: "dim" }, `${process} on ${line(host ?? "?")} · ${alive ? "alive" : "gone"} · last ${duration((to - from) / 1e6)}`)),
+    el("h2", {}, el("i", { class: "dot", "aria-hidden": "true" }), `${line(service ?? "process")} `, el("span", { class: "dim" }, `${process} on ${line(host ?? "?")} · ${alive ? "alive" : "gone"} · last ${duration((to - from) / 1e6)}${transport ? ` · ${line(transport)}` : ""}`)),
     stats?.last_error && el("p", { class: "problem" }, line(stats.last_error)),
     el("div", { class: "charts" },
       chart("records a second", latest(rates.accepted), [{ name: "accepted", kind: "a", points: rates.accepted }, { name: "published", kind: "b", points: rates.published }]),
@@ -61,8 +62,8 @@ function showProcess({ service, process, host, alive, stats, samples, producer }
         { name: "p50", kind: "a", points: take((each) => each.flush_seconds?.p50) }]),
       chart("retries", count(stats?.retries ?? 0), [{ name: "retries", kind: "warn", points: take((each) => each.retries) }]),
       chart("dropped", count(dropped), [{ name: "dropped", kind: "bad", points: take((each) => sumOf(each.dropped)) }]),
-      chart("requests saved", count(stats?.requests_saved ?? null), [{ name: "saved", kind: "a", points: take((each) => each.requests_saved) }]),
-      chart("fallback share", percent(stats?.fallback_share ?? 0), [{ name: "fallback", kind: "warn", points: take((each) => each.fallback_share) }], { most: 1 }),
+      sends && chart("requests saved", count(stats?.requests_saved ?? null), [{ name: "saved", kind: "a", points: take((each) => each.requests_saved) }]),
+      sends && chart("fallback share", percent(stats?.fallback_share ?? 0), [{ name: "fallback", kind: "warn", points: take((each) => each.fallback_share) }], { most: 1 }),
       triggers(stats?.flushes ?? {})));
 }
 

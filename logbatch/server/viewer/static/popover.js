@@ -1,6 +1,6 @@
 /** Boxes and menus above the page: one at a time, closed by Escape or a click elsewhere. */
 
-import { el, placeBelow } from "./dom.js";
+import { byId, el, placeBelow } from "./dom.js";
 
 /**
  * Open a box beside an element.
@@ -9,7 +9,7 @@ import { el, placeBelow } from "./dom.js";
  */
 export function openBox(anchor, { class: name = "", id, role = "dialog", label }, ...children) {
   const box = el("div", { class: `popover ${name}`, id, role, "aria-label": label, popover: "auto" }, ...children);
-  document.body.append(box);
+  byId("main").append(box); // inside of a landmark
   box.addEventListener("toggle", (event) => {
     if (event.newState !== "closed") return;
     const inside = box.contains(document.activeElement) || document.activeElement === document.body;

@@ -5,9 +5,9 @@
  * them by as many pixels; a large one, by the bar, goes to that share of the rows.
  */
 
-import { Bar } from "./bar.js";
 import { el, onFrame } from "./dom.js";
 import { keyOf } from "./rowstore.js";
+import { Bar } from "./scale.js";
 
 const JUMP = 4000; // pixels of one movement that is no longer a wheel's
 const SETTLED = 160; // milliseconds without movement after which the bar is put right
@@ -109,14 +109,20 @@ export class RowList extends EventTarget {
     this.place(Math.max(first, Math.min(end - 1, from + by)));
   }
 
+  /** The first visible row that is here. */
+  get topRow() {
+    return this.#pool.find((line) => line.row)?.row;
+  }
+
   /** Rows that fit into the window. */
   get page() {
     return Math.max(1, Math.floor(this.#visible) - 1);
   }
 
-  /** Put the cursor on a row, or nowhere. @param {number|null} place */
-  place(place) {
+  /** Put the cursor on a row, or nowhere. @param {number|null} place @param {{centred?: boolean}} [options] */
+  place(place, { centred = false } = {}) {
     this.#cursor = place;
+    if (place !== null && centred) this.#top = place - Math.floor(this.#visible / 3);
     if (place !== null) this.#reveal(place);
     this.dispatchEvent(new Event("cursor"));
     this.render();
@@ -137,6 +143,7 @@ export class RowList extends EventTarget {
     const style = getComputedStyle(this.#root);
     this.#rowHeight = parseFloat(style.getPropertyValue("--row")) || 22;
     this.#headHeight = this.#head.offsetHeight;
+    if (!this.#root.clientHeight) return; // another tab is shown
     this.#height = Math.max(0, this.#root.clientHeight - this.#headHeight);
     this.#window.style.height = `${this.#root.clientHeight}px`;
     this.render();
@@ -145,7 +152,7 @@ export class RowList extends EventTarget {
   #scrolled() {
     const at = this.#root.scrollTop;
     const moved = at - this.#last;
-    if (Math.abs(moved) < 1) return;
+    if (Math.abs(moved) < 1 || !this.#root.clientHeight) return;
     this.#last = at;
     const { first, end } = this.#store;
     const bar = this.#bar();

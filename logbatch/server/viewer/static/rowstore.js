@@ -11,11 +11,12 @@ export const CHUNK = 200;
 const KEPT = 150; // chunks that are remembered
 const ASKED = 2; // requests under way at the same time
 const PATIENCE = 10_000; // milliseconds after which a request that nobody answered is made again
+const RETRY = 50; // milliseconds after which somebody who waits for a row looks again
 const LIVE_ROWS = 50_000, LIVE_TEXT = 30_000_000; // what is kept of live rows: rows, characters
 
 /** @typedef {{producer: string, sequence: number, timestamp: number, level: string, levelno: number} & Record<string, any>} Row */
 
-/** Dispatches `change` when rows came, and `full` when no more live ones are kept. */
+/** Dispatches `change` when rows came, and `hole` when live rows are wanted that were not kept. */
 export class RowStore extends EventTarget {
   #ask;
   /** @type {Map<number, Row[]>} newest first, by number of chunk */
@@ -23,6 +24,7 @@ export class RowStore extends EventTarget {
   /** @type {Row[]} */
   #live = [];
   #liveText = 0;
+  #gone = 0; // live rows that are no longer kept
   #asked = new Map();
   #known = 0;
   #total = null;
@@ -41,7 +43,7 @@ export class RowStore extends EventTarget {
 
   /** The place behind the newest row. */
   get end() {
-    return this.#live.length;
+    return this.#gone + this.#live.length;
   }
 
   /** Rows of the snapshot, as far as they are known. */
@@ -54,7 +56,7 @@ export class RowStore extends EventTarget {
     return this.#total !== null;
   }
 
-  /** Whether live rows are no longer kept. */
+  /** Whether as many live rows are kept as there is room for. */
   get isFull() {
     return this.#live.length >= LIVE_ROWS || this.#liveText >= LIVE_TEXT;
   }
@@ -64,7 +66,7 @@ export class RowStore extends EventTarget {
     this.#chunks.clear();
     this.#asked.clear();
     this.#live = [];
-    this.#liveText = 0;
+    this.#liveText = this.#gone = 0;
     const rows = toRows(message.rows).reverse();
     this.#known = rows.length;
     this.#more = message.more;
@@ -89,20 +91,30 @@ export class RowStore extends EventTarget {
     this.#changed();
   }
 
-  /** Take live rows. @param {object} columns */
-  append(columns) {
+  /**
+   * Take live rows.
+   * @param {object} columns
+   * @param {boolean} forgets whether others go for want of room; else these are not kept
+   */
+  append(columns, forgets) {
+    if (this.isFull && forgets) this.#forget();
     if (this.isFull) return;
     for (const row of toRows(columns)) {
       this.#live.push(row);
-      this.#liveText += String(row.message ?? "").length;
+      this.#liveText += sizeOf(row);
     }
-    if (this.isFull) this.dispatchEvent(new Event("full"));
     this.#changed();
+  }
+
+  #forget() {
+    const gone = this.#live.splice(0, Math.ceil(this.#live.length / 2));
+    this.#gone += gone.length;
+    this.#liveText -= gone.reduce((sum, row) => sum + sizeOf(row), 0);
   }
 
   /** Return a row, or undefined while it is not here. @param {number} place @returns {Row|undefined} */
   at(place) {
-    if (place >= 0) return this.#live[place];
+    if (place >= 0) return this.#live[place - this.#gone];
     const offset = -1 - place;
     return this.#chunks.get(Math.floor(offset / CHUNK))?.[offset % CHUNK];
   }
@@ -110,7 +122,7 @@ export class RowStore extends EventTarget {
   /** Return the place of a row among those that are here, or null. @param {string} key `producer:sequence` */
   find(key) {
     const live = this.#live.findIndex((row) => keyOf(row) === key);
-    if (live >= 0) return live;
+    if (live >= 0) return this.#gone + live;
     for (const [number, rows] of this.#chunks) {
       const at = rows.findIndex((row) => keyOf(row) === key);
       if (at >= 0) return -1 - (number * CHUNK + at);
@@ -118,8 +130,22 @@ export class RowStore extends EventTarget {
     return null;
   }
 
+  /** Return a row of the snapshot once it is here; undefined where it does not come. @param {number} place @returns {Promise<Row|undefined>} */
+  async load(place) {
+    const until = performance.now() + PATIENCE;
+    while (this.at(place) === undefined && performance.now() < until) {
+      this.want(place, place + 1);
+      await new Promise((resolve) => {
+        const timer = setTimeout(resolve, RETRY);
+        this.addEventListener("change", () => resolve(clearTimeout(timer)), { once: true });
+      });
+    }
+    return this.at(place);
+  }
+
   /** See to it that the rows from one place to before another come, and others do not get in their way. @param {number} from @param {number} to */
   want(from, to) {
+    if (from < this.#gone && to > 0 && this.#gone) this.dispatchEvent(new Event("hole"));
     const room = this.#total ?? this.#known + (this.#more ? CHUNK : 0);
     const newest = Math.max(0, -to);
     const oldest = Math.min(room, -from) - 1;
@@ -136,7 +162,9 @@ export class RowStore extends EventTarget {
     const now = performance.now();
     for (const [other, since] of this.#asked) if (now - since > PATIENCE) this.#asked.delete(other);
     if (this.#asked.has(number) || this.#asked.size >= ASKED) return;
-    if (this.#ask(number * CHUNK, CHUNK)) this.#asked.set(number, now);
+    if (!this.#ask(number * CHUNK, CHUNK)) return;
+    this.#asked.set(number, now);
+    setTimeout(() => this.#asked.get(number) === now && this.#changed(), PATIENCE + 1);
   }
 
   #put(offset, rows) {
@@ -152,6 +180,10 @@ export class RowStore extends EventTarget {
   #changed() {
     this.dispatchEvent(new Event("change"));
   }
+}
+
+function sizeOf(row) {
+  return String(row.message ?? "").length;
 }
 
 /** @param {Row} row @returns {string} */

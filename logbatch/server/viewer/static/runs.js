@@ -1,7 +1,7 @@
 /** The runs of `logbatch run`: which go on, how far they are, how they ended, and what they printed. */
 
 import { ask } from "./api.js";
-import { byId, el, replace, setText } from "./dom.js";
+import { byId, el, replace } from "./dom.js";
 import { ago, block, bytes, duration, line, stamp } from "./format.js";
 import { termFor } from "./language.js";
 import { Panel } from "./panel.js";

@@ -55,7 +55,7 @@ function showStatus(connection) {
   connection.addEventListener("status", ({ detail }) => {
     clearInterval(timer);
     status.dataset.state = detail.state === "open" ? "live" : detail.state;
-    if (detail.state !== "lost") return setText(text, detail.state === "open" ? "connected" : "connecting");
+    if (detail.state !== "lost") return setText(text, detail.state === "open" ? "live" : "connecting");
     const due = performance.now() + detail.wait;
     const count = () => setText(text, `no server, again in ${Math.max(0, Math.ceil((due - performance.now()) / 1000))} s`);
     count();
