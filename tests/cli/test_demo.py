@@ -24,7 +24,8 @@ def run_demo(*arguments: str) -> str:
     command = [sys.executable, "-m", "logbatch", "demo", *SHORT, *arguments]
     done = warm.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    return done.stdout
+    shown: str = done.stdout
+    return shown
 
 
 def commands_in(shown: str) -> list[list[str]]:

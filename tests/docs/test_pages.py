@@ -34,7 +34,8 @@ def run(*command: str) -> str:
     """Run a command in the current directory and return what it printed."""
     done = warm.run(command, capture_output=True, text=True, check=False)
     assert 0 == done.returncode, done.stdout + done.stderr
-    return done.stdout
+    shown: str = done.stdout
+    return shown
 
 
 def name_of(page: Path) -> str:
