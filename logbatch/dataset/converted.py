@@ -9,6 +9,7 @@ would read them is one about files that went away: it is asked of a new snapshot
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Hashable, Iterable, Iterator
 from itertools import chain, pairwise
@@ -31,8 +32,12 @@ from logbatch.storage.segments import Segment
 
 pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
 
-MOST = 2_000_000_000  # bytes of copies
+MOST = 1_000_000_000
+"""Bytes that copies may take: those of some 10 GB of JSON Lines."""
+
+_SHARE = 4  # of what is free where they are, they take no more than one of so many parts
 _FEW = 1 << 20  # bytes of news of a growing file that are copied anew for each snapshot
+_LITTLE = 1 << 18  # bytes of journals that are decoded as quickly as a copy is opened
 
 
 class _Copy(NamedTuple):
@@ -70,12 +75,12 @@ class Converted:
 
     def __init__(self, source: Source, most: int = MOST) -> None:
         self._source = source
-        self._most = most
         self._folder = TemporaryDirectory(prefix="logbatch-", ignore_cleanup_errors=True)
+        self._most = min(most, shutil.disk_usage(self._folder.name).free // _SHARE)
         self._copies: dict[Hashable, _Copy] = {}  # in the order of their last use
         self._used: set[Hashable] = set()  # by the snapshot that is being converted
         self._grown: dict[Path, list[int | None]] = {}  # where the pieces of growing files end
-        self._room = most  # that is left for it
+        self._room = self._most  # that is left for it
         self._lock = threading.Lock()
 
     def __enter__(self) -> Converted:
@@ -89,7 +94,9 @@ class Converted:
         self._folder.cleanup()
 
     def convert(self, snapshot: Snapshot) -> Snapshot:
-        """Return a snapshot of the same records in Parquet files only, as far as there is room.
+        """Return a snapshot of the same records in Parquet files, as far as there is room.
+
+        A little that is in journals stays there.
 
         Raises:
             Vanished, Damaged: A file cannot be read.
@@ -118,7 +125,8 @@ class Converted:
                 taken = ((part.segment.producer, left),)
                 news.append(_News(part._replace(taken=taken, whole=False), start or 0))
         tails = snapshot.tails
-        copy = self._copy_news(news, tails) if news or tails else None
+        many = news or sum(len(tail.lines) for tail in tails) > _LITTLE
+        copy = self._copy_news(news, tails) if many else None
         if copy is not None:
             every = tuple((producer, tuple(found)) for producer, found in copy.ranges.items())
             parts.append(Part(copy.segment, every))

@@ -8,93 +8,36 @@ are all kept, and the files are read once, however much is asked.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from logbatch import epoch
 from logbatch.dataset.blame import blame, is_too_much
 from logbatch.dataset.engine import Engine, Reading, is_installed
 from logbatch.dataset.filter.language import Filter
-from logbatch.dataset.filter.literals import quoted_name, quoted_time
+from logbatch.dataset.filter.literals import quoted_name
 from logbatch.dataset.footers import FIXED
+from logbatch.dataset.period import Range
 from logbatch.dataset.pieces import conform
 from logbatch.dataset.snapshot import Part, Snapshot
 from logbatch.dataset.source import Source
 from logbatch.dataset.stopping import check
 from logbatch.dataset.tables import UNSURE, Search, names_of, read_rest, split, with_columns
 from logbatch.errors import DatasetError, QueryError
-from logbatch.storage.arrays import make_scalar
 from logbatch.storage.columns import COLUMNS
 
 pc: Any = pyarrow.compute  # its stubs do not know which arrays and scalars go together
 
 _FEW = 100_000  # rows that are kept, where a filter leaves no more
 _SPOOL = 1 << 25  # bytes of a table from which on it is put into a temporary file
-
-
-class Range(NamedTuple):
-    """A range of time: microseconds since 1970, from `start` on and before `stop`."""
-
-    start: float = -math.inf
-    stop: float = math.inf
-
-    @classmethod
-    def build(cls, start: int | None, end: int | None) -> Range:
-        """Make one of which either end may be missing."""
-        return cls(-math.inf if start is None else start, math.inf if end is None else end)
-
-    @classmethod
-    def of_filter(cls, where: Filter) -> Range:
-        """Return that outside of which nothing matches."""
-        first, last = where.period
-        return cls.build(first, None if last is None else last + 1)
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether there are times that are not in it."""
-        return self != Range()
-
-    @property
-    def is_finite(self) -> bool:
-        """Whether it has both ends."""
-        return math.isfinite(self.start) and math.isfinite(self.stop)
-
-    def within(self, other: Range) -> Range:
-        """Return what is in both."""
-        return Range(max(self.start, other.start), min(self.stop, other.stop))
-
-    def condition(self) -> str:
-        """Return in SQL that a row is in it."""
-        tests = []
-        if self.start > epoch.FIRST:
-            late = self.start > epoch.LAST
-            tests.append("FALSE" if late else f"timestamp >= {quoted_time(int(self.start))}")
-        if self.stop <= epoch.LAST:
-            early = self.stop <= epoch.FIRST
-            tests.append("FALSE" if early else f"timestamp < {quoted_time(int(self.stop))}")
-        return " AND ".join(tests) or "TRUE"
-
-    def apply(self, table: pa.Table) -> pa.Table:
-        """Keep the rows of a table that are in it."""
-        times = table.column("timestamp").cast(pa.int64())
-        if self.start > epoch.FIRST:
-            first = make_scalar(int(min(self.start, epoch.LAST + 1)), "int64")
-            table = table.filter(pc.greater_equal(times, first))
-            times = table.column("timestamp").cast(pa.int64())
-        if self.stop <= epoch.LAST:
-            stop = make_scalar(int(max(self.stop, epoch.FIRST)), "int64")
-            table = table.filter(pc.less(times, stop))
-        return table
 
 
 class Matches:
@@ -139,6 +82,7 @@ class Matches:
         self._stack = ExitStack()
         self._parquet, self._others = split(snapshot.parts)
         self._search: Search | None = None
+        self._undecided: pa.Schema | None = None  # what the filter needs to decide rows
         self._beside: list[str] = []  # queries for what was kept
         self._kept: list[Range] = []  # when that was
 
@@ -194,6 +138,36 @@ class Matches:
         self._stack.callback(self._engine.drop, name)
         return name
 
+    def keep_counted(self, make: Callable[[str], str]) -> str:
+        """Keep the answer to a query that counts all, and learn from it what is unsure.
+
+        Where the engine can decide all rows, as is usual, files are read once instead of twice.
+
+        Args:
+            make: Makes the query, as for `keep`.  It is given what is true for the rows that only
+                may match; `unsure` in the answer is how many these are.  If it is given an empty
+                text all rows do match.
+
+        Returns:
+            The name of the table.
+
+        Raises:
+            Vanished, Damaged: A file cannot be read.
+            QueryError: It took too long.
+        """
+        if self._undecided is not None:
+            with self._blaming():
+                query = make(quoted_name(UNSURE))
+                marked = query.replace("{matches}", f"({self._possible()})")
+                name = self._engine.keep(marked, self._left())
+                unsure = f"SELECT 1 FROM {name} WHERE unsure > 0 LIMIT 1"
+                if not self._engine.table(unsure, self._left()).num_rows:
+                    self._undecided = None
+                    self._stack.callback(self._engine.drop, name)
+                    return name
+                self._engine.drop(name)
+        return self.keep(make(""))
+
     def bounds(self) -> tuple[int, int] | None:
         """Return two times between which all are, in microseconds since 1970; None if none are.
 
@@ -220,6 +194,9 @@ class Matches:
                 yield Range(piece.low, piece.high + 1)
 
     def _put_into(self, query: str, start: int | None = None, end: int | None = None) -> str:
+        if self._undecided is not None:
+            schema, self._undecided = self._undecided, None
+            self._decide(schema)
         return query.replace("{matches}", f"({self._relation(Range.build(start, end))})")
 
     def _left(self) -> float | None:
@@ -263,6 +240,15 @@ class Matches:
             reads.append(f"SELECT {names} FROM ({each}) WHERE {within.condition()}")
         return " UNION ALL ".join(reads)
 
+    def _possible(self) -> str:
+        """Return a query for all rows that may match, of which some are marked."""
+        names = names_of(self._schema)
+        reads = [f"SELECT {names}, FALSE AS {quoted_name(UNSURE)} FROM ({b})" for b in self._beside]
+        if self._search is not None:
+            parts = self._parts(self._range)
+            reads.append(self._search.query(parts, self._range.condition(), self._schema))
+        return " UNION ALL ".join(reads)
+
     def _parts(self, within: Range) -> list[Part]:
         """Leave out files that have nothing in a range, as far as that is known."""
         if not within.is_limited:
@@ -291,9 +277,7 @@ class Matches:
                 tables.append(iter([few]))
             else:
                 self._search = search
-                if not search.is_sure:
-                    query = search.unsure(parts, self._range.condition())
-                    tables.append(self._decide(query, wider))
+                self._undecided = None if search.is_sure else wider
         self._keep_beside(chain.from_iterable(tables), stored)
 
     def _hold(self, search: Search, parts: Sequence[Part], schema: pa.Schema) -> pa.Table | None:
@@ -324,8 +308,14 @@ class Matches:
             self._left()
             yield self._where.apply(self._range.apply(table))
 
-    def _decide(self, query: str, schema: pa.Schema) -> Iterator[pa.Table]:
-        """Yield what matches of the rows of which the engine cannot tell."""
+    def _decide(self, schema: pa.Schema) -> None:
+        """Keep those rows that match of which the engine cannot tell."""
+        if self._search is not None:
+            query = self._search.unsure(self._parts(self._range), self._range.condition())
+            stored = with_columns(self._schema, ["timestamp"])
+            self._keep_beside(self._decided(query, schema), stored)
+
+    def _decided(self, query: str, schema: pa.Schema) -> Iterator[pa.Table]:
         for batch in self._engine.batches(query):
             self._left()
             yield self._where.apply(conform(pa.Table.from_batches([batch]), schema))

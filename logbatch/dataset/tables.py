@@ -169,17 +169,26 @@ class Search:
         where = f"{within} AND {self._where} AND {self._unsure}"
         return self._reading.parts(parts, self._names, where)
 
-    def query(self, parts: Sequence[Part], within: str = "TRUE", *, mark: bool = True) -> str:
+    def query(
+        self,
+        parts: Sequence[Part],
+        within: str = "TRUE",
+        schema: pa.Schema | None = None,
+        *,
+        mark: bool = True,
+    ) -> str:
         """Return it as SQL.
 
         Args:
             parts: Some of the files.
             within: What must hold besides.
+            schema: The columns; None for all that are wanted and those of the filter.
             mark: Whether to mark the rows that only may match, for `decide`.
         """
+        names = self._names if schema is None else names_of(schema)
         flag = f", {self._unsure} AS {quoted_name(UNSURE)}" if mark and self._unsure else ""
         where = f"{within} AND {self._where}"
-        return self._reading.parts(parts, self._names + flag, where)
+        return self._reading.parts(parts, names + flag, where)
 
 
 def names_of(schema: pa.Schema) -> str:

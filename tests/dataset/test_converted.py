@@ -56,7 +56,7 @@ def test_all_is_parquet_and_the_same(tmp_path: Path) -> None:
     snapshot = source.snapshot()
     with Converted(source) as converted:
         copied = converted.convert(snapshot)
-        assert {"parquet"} == kinds(copied)
+        assert {"parquet", "tail"} == kinds(copied)
         assert {"parquet", "jsonl", "jsonl.zst", "tail"} == kinds(snapshot)
         assert rows(source, snapshot) == rows(source, copied)
         assert copied == converted.convert(snapshot)  # it is not copied again
@@ -64,6 +64,22 @@ def test_all_is_parquet_and_the_same(tmp_path: Path) -> None:
         folder = copied.parts[-1].path.parent
         assert folder.exists()
     assert not folder.exists()
+
+
+def test_full_journals_are_copied(tmp_path: Path) -> None:
+    """Those of several processes make one file."""
+    publish(tmp_path, make_batch(0, 9, Q))
+    waiting = [Waiting(Q, 5, lines(5, 2000)), Waiting(P, 0, lines(0, 100))]
+    source = Source(tmp_path, lambda _: waiting)
+    with Converted(source) as converted:
+        snapshot = source.snapshot()
+        copied = converted.convert(snapshot)
+        assert ({"parquet"}, 2) == (kinds(copied), len(copied.parts))
+        assert rows(source, snapshot) == rows(source, copied)
+        waiting[1] = Waiting(P, 0, lines(0, 101))
+        assert len(rows(source, copied)) + 1 == len(
+            rows(source, converted.convert(source.snapshot()))
+        )
 
 
 def test_a_growing_file_is_copied_as_it_grows(growing: Path) -> None:

@@ -29,6 +29,7 @@ from pace import cpu_seconds
 from logbatch import BatchHandler, Dataset, ErrorGroup, FilterError, QueryError
 from logbatch.dataset.analysis.errors import MOST
 from logbatch.dataset.analysis.fingerprints import of_exception
+from logbatch.events.stacktrace import HEADER
 from logbatch.identity import new_producer
 
 SECOND = timedelta(seconds=1)
@@ -87,6 +88,9 @@ def test_exceptions_are_grouped_by_type_and_place(tmp_path: Path, kind: str) -> 
         (group.type, group.message, group.count) for group in found
     ]
     assert (9, 0) == (found.total, found.left_out)
+    assert [group.count for group in found] == [
+        len(list(Dataset(tmp_path).rows(group.where))) for group in found
+    ]
     first = found[0]
     assert ("it failed for 7", "shop.web") == (first.example["message"], first.example["logger"])
     assert "ValueError: 4" in first.example["stacktrace"]
@@ -127,6 +131,9 @@ def test_errors_without_an_exception(tmp_path: Path) -> None:
         (None, "with a stack"): 1,
         ("ValueError", "never raised"): 1,
     }
+    assert [group.count for group in found] == [
+        len(list(Dataset(tmp_path).rows(group.where))) for group in found
+    ]
     assert {"dataset/test_errors.py in test_errors_without_an_exception"} == {
         group.culprit for group in found
     }
@@ -350,6 +357,34 @@ def test_any_stored_values(tmp_path: Path) -> None:
     assert all(len(group.fingerprint) == 16 for group in found)
 
 
+def test_what_finds_the_errors_of_a_group(tmp_path: Path) -> None:
+    """Its filter does, of whatever language; also what only shows by an unusual text."""
+    traces = [
+        "E: 1\n    at handle (/srv/7/shop/web.js:3:9)\n    at main (/srv/7/shop/main.js:1:1)",
+        "E: 2\n    at handle (/srv/8/shop/api.js:3:9)",
+        "panic: 5\n\nmain.handle(0xc0)\n\t/home/a/web.go:8 +0x1d",
+        "E: x\n\tat a.b$1.<init>(C.java:1)",
+        "",
+        f'{HEADER}\n  File "C:\\a b\\(x)\\m+1.py", line 1, in <lambda>\nE: 1',
+        f'{HEADER}\n  File "/a/syntax.py", line 1\n    def\nE: 1',
+    ]
+    events = [error(0, at, stacktrace=trace) for at, trace in enumerate(traces)]
+    for number, text in enumerate(
+        ["[a] (b) 1.5 'c'", "$5 ^x|y\\", "null", '"', "x" * 5000, "é\n7"]
+    ):
+        plain = {"exception_type": None, "exception_message": None, "stacktrace": None}
+        events.append(error(0, 10 + number, message=text, template=text, **plain))
+        events.append(error(0, 20 + number, message=text, logger="other", **plain))
+    publish(tmp_path, batch_of(new_producer(), 0, *events))
+    logs = Dataset(tmp_path)
+
+    found = logs.errors()
+    assert len(events) == len(found)
+    for group in found:
+        again = [row["sequence"] for row in logs.rows(group.where)]
+        assert [group.example["sequence"]] == again, group.where
+
+
 CAUSE = "\n\nThe above exception was the direct cause of the following exception:\n\n"
 
 
@@ -390,20 +425,26 @@ def test_each_stack_trace_by_itself_gives_the_same_groups(tmp_path: Path) -> Non
         error(
             0,
             number,
-            stacktrace=trace_of(rng),
-            exception_type=rng.choice(("ValueError", "KeyError", None)),
+            stacktrace=trace,
+            exception_type=rng.choice(("ValueError", None if "last):" not in trace else "E")),
             exception_message=None,
             logger=rng.choice(("shop.a", "__main__")),
             pathname=rng.choice(("/srv/shop/a.py", "/srv/pay/b.py", None)),
         )
-        for number in range(1500)
+        for number, trace in enumerate(trace_of(rng) for _ in range(1500))
     ]
     publish(tmp_path, batch_of(new_producer(), 0, *events))
-    expected = Counter(
+    digests = [
         of_exception(e["exception_type"], e["stacktrace"], e["logger"], e["pathname"]).digest
         for e in events
-    )
-    found = Dataset(tmp_path).errors(limit=10_000)
+    ]
+    logs = Dataset(tmp_path)
+    found = logs.errors(limit=10_000)
 
-    assert expected == {group.fingerprint: group.count for group in found}
+    assert Counter(digests) == {group.fingerprint: group.count for group in found}
     assert 100 < len(found) < 1000
+    for group in found[:30]:
+        mine = {at for at, digest in enumerate(digests) if digest == group.fingerprint}
+        numbers = logs.to_table(group.where, columns=["sequence"]).column(0).to_pylist()
+        assert mine <= set(numbers)
+        assert len(numbers) < 400

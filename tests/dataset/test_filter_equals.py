@@ -84,3 +84,14 @@ def test_columns_of_other_kinds() -> None:
     assert [True, False] == agreed(Filter.equals("process", None), record(), record(process=7))
     with pytest.raises(FilterError):
         Filter.equals("sequence", "five")
+
+
+def test_a_regular_expression() -> None:
+    """It is found as in a filter that is written, and its text is one."""
+    rows = [record(message=text) for text in ('GET "/a b"', "get /a", "POST /")]
+    found = Filter.matching("message", r'(?-i)^GET ["/]+a')
+    assert [True, False, False] == agreed(found, *rows)
+    assert [False] == agreed(Filter.matching("attributes.path", "x/y"), record())
+    for pattern in ("", "(", "a{1000}{1000}"):
+        with pytest.raises(FilterError):
+            Filter.matching("message", pattern)

@@ -184,6 +184,13 @@ def test_a_script_in_a_directory_that_is_no_package(root: str) -> None:
     assert digest(script, **named) == digest(script, **by_name)
     started = ((f"{root}/job.py", "<module>"), script)
     assert digest(*started) == digest(("/one/job.py", "<module>"), ("/one/job.py", "work"))
+    # Also where it is only the last of a chain that came through the script's own lines.
+    cause = "\n\nThe above exception was the direct cause of the following exception:\n\n"
+    chain, other = (
+        printed((f"{at}/job.py", "work")) + cause + printed((f"{at}/job.py", "<module>"))
+        for at in (root, "/one")
+    )
+    assert of_exception("E", chain).digest == of_exception("E", other).digest
 
 
 def test_the_logger_tells_where_modules_are() -> None:

@@ -162,6 +162,22 @@ def test_many_that_match_are_not_kept(many: Source, where: str) -> None:
     assert (0, 239_999 * 10**6) == bounds
 
 
+@pytest.mark.parametrize("where", ["level>=0", "n=*", "message~/[1-9]$/", "n>=10.5"])
+def test_what_is_unsure_is_found_while_counting(many: Source, where: str) -> None:
+    """If there are such rows, all is counted again; other questions know what is right."""
+
+    def count(unsure: str) -> str:
+        also = f", count(*) FILTER ({unsure}) AS unsure" if unsure else ""
+        return f"SELECT level, count(*) AS records{also} FROM {{matches}} GROUP BY level"
+
+    with Matches(many, many.snapshot(), Filter.parse(where), ["level"]) as matches:
+        counted = matches.table(f"SELECT records FROM {matches.keep_counted(count)}")
+        (after,) = matches.table("SELECT count(*) AS records FROM {matches}").to_pylist()
+    with Matches(many, many.snapshot(), Filter.parse(where), ["level"]) as matches:
+        (before,) = matches.table("SELECT count(*) AS records FROM {matches}").to_pylist()
+    assert [before] == [after] == counted.to_pylist()
+
+
 @settings(max_examples=25)
 @given(st.lists(any_rows(), min_size=1, max_size=8), filters())
 def test_any_filter_of_any_records(

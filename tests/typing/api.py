@@ -259,6 +259,8 @@ def grouped(logs: Dataset) -> None:
     errors = logs.errors("logger=app", start=now, since=now, limit=5, bins=10, timeout=None)
     assert_type(errors[0], ErrorGroup)
     assert_type(errors.left_out, int)
+    assert_type(errors[0].where, str)
+    assert_type(Filter.matching("message", "^a"), Filter)
     assert_type([group.frames for group in errors], list[tuple[tuple[str, str], ...]])
     assert_type(logs.context(errors[0].example, before=1), Sequence[dict[str, Any]])
     logs.context(("01m8", 5), after=3)

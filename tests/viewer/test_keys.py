@@ -28,11 +28,10 @@ _FOCUS = """() => {
 }"""
 
 
-def selected(page: Page) -> str:
-    """Return the message of the row that the keys act on."""
+def expect_selected(page: Page, message: str) -> None:
+    """Wait until this is the row that the keys act on."""
     line = page.locator("#rows .row[aria-selected=true] [data-column=message]")
-    expect(line).to_have_count(1)
-    return line.inner_text().removesuffix("CardError")
+    expect(line).to_contain_text(message)
 
 
 def test_the_keys_do_what_the_help_says(tabs: OpenTabs, shop: View) -> None:
@@ -41,9 +40,9 @@ def test_the_keys_do_what_the_help_says(tabs: OpenTabs, shop: View) -> None:
     keyboard = page.keyboard
     keyboard.press("k")
     keyboard.press("k")
-    assert "card 298 charged" == selected(page)
+    expect_selected(page, "card 298 charged")
     keyboard.press("j")
-    assert "card 299 failed" == selected(page)
+    expect_selected(page, "card 299 failed")
     keyboard.press("Enter")
     expect(page.locator("#detail [data-field=message]")).to_have_text("card 299 failed")
     keyboard.press("k")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from browsing import OpenTabs, StartApp, StartView, expect, lines_of, messages_on, settle
+from make import A, P, batch_of, event, publish, publish_events
 from servers import free_port
 from waiting import wait_until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import WebSocketRoute
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -110,6 +115,41 @@ def test_the_histogram_and_the_counts_follow(
     expect(facets.get_by_text("WARNING", exact=True)).to_be_visible()
 
 
+def test_what_comes_before_the_statistics_is_counted_with_them(
+    tabs: OpenTabs, view: StartView, app: StartApp, tmp_path: Path
+) -> None:
+    """The levels and facets of the first live events were lost when the statistics came."""
+    shop = app(tmp_path / "logs")
+    shop.log("request %d", times=10)
+    held: list[tuple[WebSocketRoute, str | bytes]] = []
+
+    def pass_on(socket: WebSocketRoute) -> None:
+        def take(text: str | bytes) -> None:
+            if '"type":"stats"' in str(text):
+                held.append((socket, text))
+            else:
+                socket.send(text)
+
+        socket.connect_to_server().on_message(take)
+
+    def is_held() -> bool:
+        page.wait_for_timeout(1)
+        return bool(held)
+
+    window = tabs()
+    window.context.route_web_socket("**/api/live", pass_on)
+    page = window.open(view(tmp_path / "logs").url)
+    expect(lines_of(page)).to_have_count(10)
+    shop.log("slow %d", times=7, level="WARNING", logger="shop.db")
+    expect(lines_of(page)).to_have_count(17)
+    wait_until(is_held, "statistics")
+    for socket, text in held:
+        socket.send(text)
+    expect(page.locator("#levels")).to_have_text("WARNING 7INFO 10")
+    expect(page.locator("#total")).to_contain_text("17")
+    expect(page.locator("#facets")).to_contain_text("shop.db")
+
+
 def test_two_tabs_see_the_same(
     tabs: OpenTabs, view: StartView, app: StartApp, tmp_path: Path
 ) -> None:
@@ -170,3 +210,29 @@ def test_a_burst_is_counted_to_the_last_event(
     shop.log("the last one")
     expect(lines_of(page).last).to_contain_text("the last one")
     expect(page.locator("#total")).to_contain_text("20,001")
+
+
+def test_a_range_that_ends_now_goes_on(
+    tabs: OpenTabs, view: StartView, app: StartApp, tmp_path: Path
+) -> None:
+    """What is older is not shown, what comes is."""
+    publish_events(tmp_path / "logs", event("a week ago"))
+    shop = app(tmp_path / "logs")
+    shop.log("just now")
+    page = tabs().open(f"{view(tmp_path / 'logs').url}&from=-15m")
+    expect(lines_of(page)).to_have_count(1)
+    expect(page.locator("#range")).to_contain_text("15 minutes")
+    shop.log("and now")
+    expect(lines_of(page)).to_have_count(2)
+    assert ["just now", "and now"] == messages_on(page)
+
+
+def test_a_restart_is_a_mark(tabs: OpenTabs, view: StartView, tmp_path: Path) -> None:
+    """A new process of the same service is something that errors can be new since."""
+    for producer in (P, A):
+        publish(tmp_path / "logs", batch_of(producer, 0, event("begun", service="shop", process=7)))
+    page = tabs().open(f"{view(tmp_path / 'logs').url}")
+    expect(lines_of(page)).to_have_count(2)
+    page.locator("#tab-errors").click()
+    since = page.get_by_label("New since")
+    expect(since.locator("option").filter(has_text="began again")).to_have_count(1)

@@ -53,8 +53,9 @@ def test_errors_are_an_inbox(tabs: OpenTabs, shop: View) -> None:
     expect_total(page, 5)
     page.go_back()
     expect(groups).to_have_count(3)
-    groups.filter(has_text="TimeoutError").get_by_role("button").first.click()
-    panel.get_by_role("button", name="Open the newest").click()
+    timeout = groups.filter(has_text="TimeoutError")
+    timeout.get_by_role("button").first.click()
+    timeout.get_by_role("button", name="Open the newest").click()
     expect(page.locator("#detail")).to_contain_text("card 269 failed")
 
 

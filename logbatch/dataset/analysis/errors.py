@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from logbatch.dataset.analysis.fingerprints import Fingerprint, of_exception, of_template
 from logbatch.dataset.analysis.kinds import Kind, Kinds, Newest
+from logbatch.dataset.analysis.lookups import filter_for
 from logbatch.dataset.analysis.tracebacks import Frame
 from logbatch.dataset.engine import Engine
 from logbatch.dataset.filter.language import Filter
@@ -29,6 +30,7 @@ from logbatch.storage.columns import COLUMNS
 MOST = 3000
 """Kinds that are taken apart, those with the most records first; the others are only counted."""
 
+_BEGINNING = 2000  # characters of a stack trace that are kept
 _ERRORS = Filter.parse("exception_type=* or levelno>=40")
 
 
@@ -49,6 +51,8 @@ class ErrorGroup:
         counts: How many there are in each bin of the range.
         example: The newest.
         is_new: Whether the first was logged at or after `since`.
+        where: The text of a filter that finds them, unless their stack traces were cut, and
+            perhaps a few others of the same type and place.
     """
 
     fingerprint: str
@@ -62,6 +66,7 @@ class ErrorGroup:
     counts: tuple[int, ...]
     example: Row
     is_new: bool
+    where: str
 
 
 class ErrorGroups(tuple[ErrorGroup, ...]):
@@ -166,19 +171,24 @@ class _Group:
     Attributes:
         found: The fingerprint, with what is told of the newest.
         kind: How many there are, and when.
-        place: Where the newest is: producer and sequence.
+        newest: What the newest says.
     """
 
-    def __init__(self, found: Fingerprint, kind: Kind, place: tuple[str, int]) -> None:
+    def __init__(self, found: Fingerprint, kind: Kind, newest: Newest) -> None:
         self.found = found
         self.kind = kind
-        self.place = place
+        self.newest = newest
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Where the newest is: producer and sequence."""
+        return self.newest.producer, self.newest.sequence
 
     def add(self, other: _Group) -> None:
         """Add others."""
         one, two = self.kind, other.kind
         if (two.last, other.place) > (one.last, self.place):
-            self.found, self.place = other.found, other.place
+            self.found, self.newest = other.found, other.newest
         bins = dict(one.bins)
         for bin, count in two.bins.items():
             bins[bin] = bins.get(bin, 0) + count
@@ -199,8 +209,9 @@ def _gather(kinds: Kinds, counted: Sequence[Kind]) -> dict[str, _Group]:
     groups: dict[str, _Group] = {}
     known = {kind.number: kind for kind in counted}
     for newest in kinds.newest(counted) if counted else ():
-        place = newest.producer, newest.sequence
-        group = _Group(_fingerprint(newest), known[newest.number], place)
+        beginning = newest.trace and newest.trace[:_BEGINNING]
+        kind = known[newest.number]
+        group = _Group(_fingerprint(newest), kind, newest._replace(trace=beginning))
         before = groups.setdefault(group.found.digest, group)
         if before is not group:
             before.add(group)
@@ -237,6 +248,7 @@ def _show(kinds: Kinds, groups: Sequence[_Group], wanted: Wanted) -> Iterator[Er
             counts=tuple(kind.bins.get(bin, 0) for bin in range(wanted.bins)),
             example=example,
             is_new=group.is_new(wanted.since),
+            where=str(filter_for(group.found, group.newest)),
         )
 
 

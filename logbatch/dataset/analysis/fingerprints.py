@@ -98,7 +98,7 @@ def of_exception(
     given, kind = kind, _plain(kind)
     raised = read_traceback(trace)
     if not raised:
-        return Fingerprint(_digest("text", kind, _remains(trace)), given, (), None)
+        return Fingerprint(_digest("text", kind, remains(trace)), given, (), None)
     main = next((each for each in reversed(raised) if not each.is_member), raised[-1])
     main.type = kind or main.type
     owner = min(_owner(path) for each in raised for path, _ in each.frames)
@@ -143,11 +143,11 @@ def _place(name: str, function: str) -> str:
     return f"{name} in {function}" if function else name
 
 
-def _remains(trace: str) -> list[str]:
+def remains(trace: str) -> list[str]:
     """Return what is left of a text that Python did not print: its frames, if there are any."""
     lines = list(islice((line[:_WIDTH] for line in trace.split("\n") if line.strip()), _LINES))
     indented = [line for line in lines if line[0] in " \t"]
-    return [_VARIABLE.sub("#", _PATH.sub(r"\1", line)).strip() for line in indented or lines]
+    return [_VARIABLE.sub("#", _PATH.sub(r"#\1", line)).strip() for line in indented or lines]
 
 
 # ------------------------------------------------------------------ files
@@ -218,9 +218,9 @@ def _is_package(directory: Sequence[str]) -> bool:
 
 def _find_root(raised: Sequence[Raised], logger: str, pathname: str | None) -> Sequence[str] | None:
     """Return the directory that modules are imported from, where something tells it."""
-    (path, function), *_ = next(each.frames for each in raised if each.frames)
-    if function == "<module>" and _owner(path) is Owner.APPLICATION:
-        return _parts(path)[:-1]  # nothing is below it, not even what runs a module by its name
+    for path, function in (next(iter(each.frames)) for each in raised if each.frames):
+        if function == "<module>" and _owner(path) is Owner.APPLICATION:
+            return _parts(path)[:-1]  # no other code ran it, not even what does so by its name
     parts = _parts(pathname or "")
     if not parts or _owner(pathname or "") is not Owner.APPLICATION:
         return None

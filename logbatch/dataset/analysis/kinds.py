@@ -23,9 +23,12 @@ from logbatch.events.stacktrace import HEADER, STACK_HEADER
 
 _HALF = 16_000  # characters of the beginning and of the end of a stack trace that are looked at
 _OUTSIDE = -1  # the bin of what is outside of the range
-_REST = "#"  # what stands for a part of a text that varies
+REST = "#"
+"""What stands for a part of a text that varies."""
 
-_HAS_PLACES = r"%[-+#0-9.*]*[a-zA-Z(]|\{\w*\}"  # for arguments; else a text may hold values
+HAS_PLACES = r"%[-+#0-9.*]*[a-zA-Z(]|\{\w*\}"
+"""What a template has places for arguments by; any other text may hold values."""
+
 _PRINTED = quoted_text(  # frames, and the types of exceptions, in what Python printed
     r'(?m)^[ |]*(?:File "[^"\n]*", line [0-9]+[^\n]*|[A-Za-z_][\w.<>]*(?:: |:?$))'
     rf"|^(?:{'|'.join(CRASHES)})[^\n]*"
@@ -43,8 +46,8 @@ CASE WHEN trace IS NULL THEN NULL
 WHEN contains(trace, {quoted_text(HEADER)}) OR contains(trace, {quoted_text(CRASH)})
 THEN regexp_extract_all(trace, {_PRINTED})::VARCHAR
 WHEN regexp_matches(trace, {_INDENTED})
-THEN regexp_replace(regexp_extract_all(trace, {_INDENTED})::VARCHAR, '[0-9]+', '{_REST}', 'g')
-ELSE regexp_replace(trace, '[0-9]+', '{_REST}', 'g') END
+THEN regexp_replace(regexp_extract_all(trace, {_INDENTED})::VARCHAR, '[0-9]+', '{REST}', 'g')
+ELSE regexp_replace(trace, '[0-9]+', '{REST}', 'g') END
 """
 _CUT = f"""
 CASE WHEN length(trace) > {2 * _HALF}
@@ -129,8 +132,8 @@ class Kinds:
         needed = (*columns, "message") if self._has_bare else columns
         template = "coalesce(template, message)" if self._has_bare else "template"
         text = (
-            f"CASE WHEN regexp_matches({template}, {quoted_text(_HAS_PLACES)}) THEN {template}"
-            f" ELSE regexp_replace({template}, {quoted_text(VARIABLE)}, '{_REST}', 'g') END"
+            f"CASE WHEN regexp_matches({template}, {quoted_text(HAS_PLACES)}) THEN {template}"
+            f" ELSE regexp_replace({template}, {quoted_text(VARIABLE)}, '{REST}', 'g') END"
         )
         events = repeats.select_events(needed, self._has_repeats)
         place = f"CASE WHEN trace IS NULL THEN {text} ELSE pathname END"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from logbatch.dataset.analysis.facets import Facet, attribute_facets, column_facets
@@ -189,7 +190,7 @@ def _count(
     bounds = matches.bounds()
     low, high = bounds or (start or 0, start or 0)
     scale = cut(low, high)
-    grouped = matches.keep(_group(scale.fine, columns))
+    grouped = matches.keep_counted(partial(_group, scale.fine, columns))
     counted = _read(matches, grouped)
     while counted:
         numbers = [each.number for each in counted]
@@ -212,20 +213,28 @@ def _make_timeline(count: _Count, start: int | None, end: int | None) -> Timelin
     return Timeline(each.within(limits) for each in bins)
 
 
-def _group(width: int, columns: Sequence[str]) -> str:
+def _group(width: int, columns: Sequence[str], unsure: str = "") -> str:
     """Return a query that counts by bin and level, and by the values of columns, in one scan.
 
     In a row of the n-th column `field` is n; it is null where there is a bin.
+
+    Args:
+        width: How wide the bins are.
+        columns: The columns.
+        unsure: What is true for rows that are counted as `unsure` as well, if anything.
     """
     values = [f"{quoted_name(name)} AS f{number}" for number, name in enumerate(columns)]
-    inner = ", ".join([f"{bin_in_sql(width)} AS bin", "level", "levelno", *values])
+    bins = [f"{bin_in_sql(width)} AS bin", "level", "levelno"]
+    inner = ", ".join([*bins, *values, *([unsure] if unsure else [])])
+    also = f", count(*) FILTER ({unsure}) AS unsure" if unsure else ""
     names = [f"f{number}" for number in range(len(columns))]
     sets = ", ".join(["(bin, level, levelno)", *(f"({name})" for name in names)])
     which = "".join(f" WHEN grouping({name}) = 0 THEN {n}" for n, name in enumerate(names))
     field = f"CASE{which} END" if which else "NULL"
     outer = ", ".join(["bin", "level", "levelno", *names, f"{field}::INTEGER AS field"])
     return (
-        f"SELECT {outer}, count(*) AS records FROM (SELECT {inner} FROM {{matches}})"
+        f"SELECT {outer}, count(*) AS records{also}"
+        f" FROM (SELECT {inner} FROM {{matches}})"
         f" GROUP BY GROUPING SETS ({sets})"
     )
 

@@ -131,12 +131,24 @@ class Filter:
             return cls(negate(_given(name, HAS, None, datetime.now(UTC))))
         text = value if isinstance(value, str) else _written(value)
         if name == "level" and number_of(text) is None:  # one that only its program knows
-            exactly = f"(?-i)^{re.escape(text)}$"
-            return cls(_given(name, MATCHES, exactly, datetime.now(UTC)))
+            return cls.matching(name, f"(?-i)^{re.escape(text)}$")
         found = cls(_given(name, "=", text, datetime.now(UTC)))
         if text == "null":  # which also stands for there being none
             return found & cls(_given(name, HAS, None, datetime.now(UTC)))
         return found
+
+    @classmethod
+    def matching(cls, name: str, pattern: str) -> Filter:
+        """Return the filter for the records in a field of which a regular expression is found.
+
+        Args:
+            name: A column, or an attribute.
+            pattern: The expression, as it stands between slashes in a filter.
+
+        Raises:
+            FilterError: It is none, or too large.
+        """
+        return cls(_given(name, MATCHES, pattern, datetime.now(UTC)))
 
     def __and__(self, other: Filter) -> Filter:
         return Filter(all_of([self.root, other.root]))

@@ -16,9 +16,8 @@ from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import FileResponse, HTMLResponse, Response
-from starlette.routing import Mount, Route, WebSocketRoute
-from starlette.staticfiles import StaticFiles
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
@@ -26,6 +25,7 @@ from logbatch.server.limits import Refusal
 from logbatch.server.viewer.access import HEADERS, Door
 from logbatch.server.viewer.answers import refusal
 from logbatch.server.viewer.asked import Asked
+from logbatch.server.viewer.files import Files
 from logbatch.server.viewer.live import Poller
 from logbatch.server.viewer.room import Room
 from logbatch.server.viewer.session import Session
@@ -60,8 +60,7 @@ class Viewer:
         self._asked = Asked(room, trouble)
         inside = Starlette(
             routes=[
-                Route("/", self._page, methods=["GET"]),
-                Mount("/static", StaticFiles(directory=STATIC, check_dir=False)),
+                *Files(STATIC).routes(),
                 WebSocketRoute("/api/live", self._live),
                 *self._asked.routes(),
             ],
@@ -75,9 +74,6 @@ class Viewer:
         self._poller.close()
         self._asked.close()
         self._room.close()
-
-    async def _page(self, _request: Request) -> Response:
-        return FileResponse(STATIC / "index.html", headers={"cache-control": "no-cache"})
 
     async def _live(self, socket: WebSocket) -> None:
         await Session(socket, self._room, self._poller, self._known, self._trouble).run()

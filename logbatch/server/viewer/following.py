@@ -48,6 +48,9 @@ class Following:
         asked: What is shown.
         covered: Producer -> the sequences of those that were there before.
         columns: The columns of rows, or paths of attributes.
+
+    Attributes:
+        is_joined: Whether anybody began to log who did not before.
     """
 
     def __init__(self, asked: Asked, covered: Mapping[str, Ranges], columns: Sequence[str]) -> None:
@@ -55,6 +58,7 @@ class Following:
         self._covered = covered
         self._last = {name: max((b for _, b in r), default=-1) for name, r in covered.items()}
         self._columns = columns_for(columns)
+        self.is_joined = False
         self._bars: tuple[int, int] | None = None
         self._fields: Sequence[str] = FACETS
         self._unplaced: list[pa.Table] = []  # times and levels that have no bar yet
@@ -97,6 +101,9 @@ class Following:
     def _leave_out(self, table: pa.Table) -> pa.Table:
         """Leave out what was there before."""
         firsts = table.group_by("producer").aggregate([("sequence", "min")]).to_pylist()
+        joined = {row["producer"] for row in firsts} - self._last.keys()
+        self._last |= dict.fromkeys(joined, -1)
+        self.is_joined = self.is_joined or bool(joined)
         if all(row["sequence_min"] > self._last.get(row["producer"], -1) for row in firsts):
             return table
         names: list[Any] = table.column("producer").to_pylist()

@@ -95,7 +95,7 @@ def anywhere(
         table = pinned.read(
             lambda snapshot: page_of(
                 room.source,
-                snapshot,
+                room.copies.convert(snapshot),
                 asked.where,
                 columns,
                 statistics.timeline,

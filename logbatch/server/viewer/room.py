@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from logbatch.dataset.converted import Converted
 from logbatch.dataset.engine import Engine
 from logbatch.dataset.listing import Damaged, Vanished
 from logbatch.dataset.reader import Dataset
@@ -75,6 +76,7 @@ class Room:
         source: What reads the directory.
         dataset: The same for who needs no more than that.
         engine: The database.
+        copies: What is not Parquet, copied for those who count or read anywhere.
         rows: Who reads rows.
         statistics: Who counts.
         asked: Who finds out whatever else is asked.
@@ -87,6 +89,7 @@ class Room:
         self.source = Source(directory)
         self.dataset = Dataset(directory)
         self.engine = Engine(_MEMORY)
+        self.copies = Converted(self.source)
         self._looking = threading.Lock()
         self.rows = Crew("rows", 4)
         self.statistics = Crew("statistics", 2)
@@ -101,6 +104,7 @@ class Room:
         for crew in crews:  # whoever asked is gone by now, and has told them to stop
             crew.wait()
         self.engine.close()
+        self.copies.close()
 
     def snapshot(self) -> Snapshot:
         """Look at the directory; one thread after another, as they share what they remember.

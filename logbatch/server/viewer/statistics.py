@@ -103,7 +103,7 @@ class Known:
             summary = pinned.read(
                 lambda snapshot: summarise(
                     self._room.source,
-                    snapshot,
+                    self._room.copies.convert(snapshot),
                     asked.where,
                     wanted,
                     engine,

@@ -28,6 +28,7 @@ from logbatch.server.viewer.pinned import Pinned
 from logbatch.server.viewer.room import Room
 from logbatch.server.viewer.statistics import Asked, Known, Statistics, describe_mark
 
+_AGAIN = 1.0  # seconds between two looks whether there may be new ones
 _MARKS = 0.2  # seconds that statistics wait for them
 _PAGES = 32  # that may be asked for at one time
 
@@ -105,14 +106,17 @@ class View:
         self._outbox.put(message, self.generation)
         self._looked()
         async with asyncio.TaskGroup() as group:
-            if not self._counted.done():
-                group.create_task(self._mark(asked))
+            if known is None:
                 group.create_task(self._count(pinned, asked))
+            if known is None or known.marks is None:
+                group.create_task(self._mark(pinned, asked))
+            else:
+                self._marks.set_result(known.marks)
             group.create_task(self._send_pages(pinned, asked))
             if self._look.follow:
-                group.create_task(
-                    self._follow(Following(asked, pinned.covered, self._look.columns))
-                )
+                following = Following(asked, pinned.covered, self._look.columns)
+                group.create_task(self._follow(following))
+                group.create_task(self._mark_again(asked, following))
 
     def _first(self, asked: Asked) -> tuple[Pinned, Statistics | None, bytes]:
         """Return where each record is, what is known already, and the first message."""
@@ -150,17 +154,32 @@ class View:
         self._send("stats", stats=statistics.message())
         self._looked()
 
-    async def _mark(self, asked: Asked) -> None:
+    async def _mark(self, pinned: Pinned, asked: Asked) -> None:
         """Find the marks; where that takes longer than the statistics, send them behind these."""
+        found = await self._find_marks(asked)
+        self._marks.set_result(found)
+        if self._counted.done() and self._counted.exception() is None:
+            statistics = self._counted.result()._replace(marks=found)
+            self._known.keep(pinned, asked, statistics)
+            self._send("marks", marks=list(map(describe_mark, found)))
+
+    async def _find_marks(self, asked: Asked) -> Sequence[Mark]:
         start, end = (None if at is None else to_datetime(at) for at in (asked.start, asked.end))
         find = partial(self._room.dataset.marks, start, end)
         try:
-            found = await self._room.asked.do(self._stop, find)
+            return await self._room.asked.do(self._stop, find)
         except LogbatchError:  # of which the statistics tell, too
-            found = ()
-        if self._counted.done():
-            self._send("marks", marks=list(map(describe_mark, found)))
-        self._marks.set_result(found)
+            return ()
+
+    async def _mark_again(self, asked: Asked, following: Following) -> None:
+        """Send the marks again when somebody has begun to log: that is a mark."""
+        await asyncio.wait((self._marks,))
+        while True:
+            await asyncio.sleep(_AGAIN)
+            if following.is_joined:
+                following.is_joined = False
+                found = await self._find_marks(asked)
+                self._send("marks", marks=list(map(describe_mark, found)))
 
     def _know(self, statistics: Statistics) -> None:
         if not self._counted.done():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -289,3 +290,17 @@ def test_an_error_tells_no_path(view: StartViewer) -> None:
     assert "nothing" in told
     assert "Traceback" not in told
     assert str(viewer.directory.parent) not in told
+
+
+def test_a_client_that_sends_without_end(view: StartViewer) -> None:
+    """Fifty messages a second are read; a client that sends more waits, and nobody else does."""
+    viewer = view()
+    with viewer.socket() as flood, viewer.socket() as client:
+        for _ in range(150):
+            flood.send("x")
+        began = time.monotonic()
+        client.look()
+        assert "rows" == client.get()["type"]
+        answered = [flood.get()["type"] for _ in range(150)]
+        assert ["error"] * 150 == answered
+        assert time.monotonic() - began > 1.5

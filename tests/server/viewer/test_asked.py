@@ -33,6 +33,7 @@ from waiting import wait_until
 
 from logbatch import BatchHandler
 from logbatch.capture import run
+from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.reader import Dataset
 from logbatch.epoch import to_microseconds
 
@@ -227,7 +228,7 @@ def test_help_that_is_a_filter(view: StartViewer) -> None:
             values = viewer.get("/api/complete", text=word["text"], at=len(word["text"]))["words"]
             for value in values[:3]:
                 whole = word["text"] + value["text"]
-                assert viewer.ask("/api/export", params={"where": whole}).status_code == 200, whole
+                assert Filter.parse(whole), whole
 
 
 def test_runs(view: StartViewer) -> None:
@@ -326,3 +327,25 @@ def test_marks(view: StartViewer) -> None:
         stats = client.until("stats")["stats"]
         marks = stats["marks"] or client.until("marks")["marks"]
     assert found == marks
+
+
+def test_nothing_is_written(view: StartViewer) -> None:
+    """Whatever is asked, the directory stays as it is."""
+    viewer = view()
+    publish(viewer.directory, make_batch(0, 99), make_batch(0, 9, A), kind="jsonl")
+    publish(viewer.directory, make_batch(0, 99, B))
+
+    def files() -> dict[str, tuple[int, int]]:
+        found = {str(path): path.stat() for path in viewer.directory.rglob("*")}
+        return {name: (status.st_mtime_ns, status.st_size) for name, status in found.items()}
+
+    before = files()
+    with viewer.socket() as client:
+        client.look("n>5", follow=True)
+        client.until("stats")
+        client.page(50, 10)
+        client.until("page")
+    for path in ("info", "errors", "patterns", "pipeline", "marks", "runs", "complete", "export"):
+        assert 200 == viewer.ask(f"/api/{path}").status_code
+    assert sql(viewer, "SELECT count(*) FROM logs")["values"] == [[210]]
+    assert before == files()

@@ -65,14 +65,13 @@ def test_a_record_that_is_logged_is_there_at_once(view: StartViewer, app: App) -
         for number in range(10):
             began = time.monotonic()
             app.log.info("hello %d", number)
-            (row,) = rows_of(client.until("append"))
+            message = client.until("append")
+            while not message["rows"]["message"]:  # it tells what statistics had not counted
+                message = client.until("append")
             waits.append(time.monotonic() - began)
-            assert (f"hello {number}", "shop", "INFO", 20) == (
-                row["message"],
-                row["logger"],
-                row["level"],
-                row["levelno"],
-            )
+            (row,) = rows_of(message)
+            found = row["message"], row["logger"], row["level"], row["levelno"]
+            assert (f"hello {number}", "shop", "INFO", 20) == found
         assert sorted(waits)[len(waits) // 2] < 0.25
 
 
@@ -199,7 +198,6 @@ def test_at_most_ten_messages_a_second(view: StartViewer, app: App) -> None:
     with viewer.socket() as client:
         client.look(follow=True)
         client.until("stats")
-        times = []
         ended = threading.Event()
 
         def work() -> None:
@@ -208,14 +206,13 @@ def test_at_most_ten_messages_a_second(view: StartViewer, app: App) -> None:
 
         worker = threading.Thread(target=work)
         worker.start()
-        began = time.monotonic()
+        began, count = time.monotonic(), 0
         while time.monotonic() < began + 1.5:
             client.until("append")
-            times.append(time.monotonic())
+            count += 1
         ended.set()
         worker.join()
-    for start in times:
-        assert sum(start <= each < start + 1.0 for each in times) <= 11
+        assert count <= 10 * (time.monotonic() - began) + 2
 
 
 def test_too_many_to_read_are_sampled_and_counted(view: StartViewer) -> None:
@@ -265,6 +262,22 @@ def test_a_view_that_is_superseded_tells_nothing_any_more(view: StartViewer, app
             assert message["generation"] == 2
             found += message.get("rows", {}).get("message", [])
     assert {"even"} == set(found)
+
+
+def test_a_process_that_begins_is_marked(view: StartViewer, app: App) -> None:
+    """Who follows sees a restart when it happens."""
+    viewer = view()
+    app.log.info("hello")
+    app.handler.flush()
+    with viewer.socket() as client:
+        client.look(follow=True)
+        client.until("stats")
+        other = App(viewer.directory)
+        other.log.info("hello again")
+        other.handler.flush()
+        while {"shop"} != {mark["service"] for mark in client.until("marks")["marks"]}:
+            continue
+        other.handler.close()
 
 
 def test_a_directory_that_is_gone(view: StartViewer) -> None:

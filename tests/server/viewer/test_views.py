@@ -282,19 +282,19 @@ def test_statistics_of_a_view_that_was_superseded_end(large: Viewer) -> None:
         client.until("stats")
         one = time.monotonic() - began
         began = time.monotonic()
-        for number in range(12):
+        for number in range(40):
             client.look(f"n>{20 + number}", count=1)
-            assert "rows" == client.get()["type"]
+            assert "rows" == client.until("rows")["type"]
         client.until("stats")
-        assert time.monotonic() - began < 5 * one + 1
+        assert time.monotonic() - began < 10 * one + 2  # one after another they take twice that
 
 
 def test_a_slow_client_delays_nobody(large: Viewer) -> None:
     """Who does not read what it asked for, and what it costs, is in nobody's way."""
     with large.socket() as slow, large.socket() as quick:
         slow.look(count=10_000, columns=["message", "attributes"])
-        for offset in range(0, 20_000, 1_000):
-            slow.page(offset, 10_000)
+        for offset in range(0, 10_000, 1_000):
+            slow.page(offset, 5_000)
         quick.look("n=49999", count=2, columns=["n"])
         assert [49_999, 49_999] == quick.get()["rows"]["n"]
         assert 2 == quick.until("stats")["stats"]["total"]
@@ -370,7 +370,7 @@ def test_a_window_is_never_huge(view: StartViewer) -> None:
     long = "x" * 3_000
     batch = batch_of(A, 0, *(numbered(n, message=long, attributes={"a": long}) for n in range(3)))
     publish(viewer.directory, batch)
-    many = (numbered(n, message=f"{n} {long}", stacktrace=long, func_name="f") for n in range(6000))
+    many = (numbered(n, message=f"{n} {long}", stacktrace=long, func_name="f") for n in range(3000))
     publish(viewer.directory, batch_of(B, 0, *many))
     with viewer.socket() as client:
         client.look(f"producer={A}", columns=["message", "a"])
@@ -378,9 +378,9 @@ def test_a_window_is_never_huge(view: StartViewer) -> None:
         assert ["x" * 999 + "…"] * 3 == message["rows"]["message"] == message["rows"]["a"]
         client.look(f"producer={B}", columns=["message", "stacktrace"], count=10_000)
         received = client.connection.recv(60)
-        assert len(received) < 6 << 20
+        assert len(received) < 5 << 20
         message = json.loads(received)
-        assert 6000 == message["count"]
+        assert 3000 == message["count"]
         assert message["rows"]["message"][5].startswith("5 xxx")
     assert long == viewer.get("/api/row", producer=A, sequence=1)["row"]["message"]
 

@@ -2,10 +2,11 @@
 
 /** A request that the server answered with a reason. */
 export class ApiError extends Error {
-  /** @param {string} message @param {number|null} position in characters of the filter or query */
-  constructor(message, position = null) {
+  /** @param {string} message @param {number|null} position in characters of the filter or query @param {number} status 0 for no answer */
+  constructor(message, position = null, status = 0) {
     super(message);
     this.position = position;
+    this.status = status;
   }
 }
 
@@ -37,7 +38,7 @@ async function answerOf(request) {
   }
   const found = await response.json().catch(() => null);
   if (response.ok && found) return found;
-  throw new ApiError(found?.error ?? `the server answered ${response.status}`, found?.position ?? null);
+  throw new ApiError(found?.error ?? `the server answered ${response.status}`, found?.position ?? null, response.status);
 }
 
 /** Turn a position in characters, as the server counts, into one in a JavaScript text. @param {string} text @param {number} position */

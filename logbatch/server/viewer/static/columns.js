@@ -76,7 +76,7 @@ export class Columns extends EventTarget {
 
   #fillCell(cell, row, name) {
     if (name === "timestamp") this.#fillTime(cell, row.timestamp);
-    else if (name === "message") fillMessage(cell, row, this.#words);
+    else if (name === "message") fillMessage(cell, row, this.#words, !this.names.includes("exception_type"));
     else if (name === "level") setText(cell, line(row.level));
     else fillValue(cell, row[name]);
   }
@@ -150,10 +150,11 @@ export class Columns extends EventTarget {
   }
 }
 
-function fillMessage(cell, row, words) {
+function fillMessage(cell, row, words, tells) {
   const text = line(row.message ?? "");
-  if (!row.exception_type && !words.length) return setText(cell, text);
-  const exception = row.exception_type ? [el("span", { class: "exception" }, line(row.exception_type))] : [];
+  const says = tells && row.exception_type;
+  if (!says && !words.length) return setText(cell, text);
+  const exception = says ? [el("span", { class: "exception" }, line(row.exception_type))] : [];
   cell.replaceChildren(...withMarks(text, words), ...exception);
 }
 

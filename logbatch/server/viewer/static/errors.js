@@ -4,7 +4,7 @@ import { ask } from "./api.js";
 import { sparkline } from "./chart.js";
 import { byId, el, replace } from "./dom.js";
 import { ago, block, brief, count, counted, iso, line, stamp } from "./format.js";
-import { addTerm, termFor, termForPattern } from "./language.js";
+import { addTerm, pieces } from "./language.js";
 import { choice, Panel } from "./panel.js";
 import { resolveTime } from "./state.js";
 import { showTrace, shortPath } from "./trace.js";
@@ -96,7 +96,7 @@ export class Errors extends Panel {
 
   #more(group) {
     const example = group.example ?? {};
-    const show = () => this.#state.set({ tab: "events", row: "", q: termsOf(group).reduce(addTerm, this.#state.view.q) });
+    const show = () => this.#state.set({ tab: "events", row: "", q: pieces(group.where).map((piece) => piece.text).reduce(addTerm, this.#state.view.q) });
     const open = () => this.#state.set({ tab: "events", row: `${example.producer}:${example.sequence}` });
     return el("div", { class: "more" },
       el("p", { class: "links" },
@@ -107,13 +107,6 @@ export class Errors extends Panel {
       example.exception_message ? el("p", { class: "reason" }, block(example.exception_message).slice(0, 2000)) : null,
       example.stacktrace ? showTrace(example.stacktrace) : frames(group.frames));
   }
-}
-
-/** What finds its events, and perhaps others: a fingerprint is no field. */
-function termsOf({ type, example }) {
-  if (type) return [termFor("exception_type", type)];
-  const pattern = example?.template ?? example?.message;
-  return ["level>=ERROR", ...(pattern ? [termForPattern(pattern, example.message)] : [])];
 }
 
 function frames(list) {

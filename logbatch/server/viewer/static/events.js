@@ -35,6 +35,7 @@ export class Events extends EventTarget {
   #pausedAt = 0;
   #levelCounts = new Map();
   #waiting = null; // a first page that is shown when the numbers are there
+  #early = null; // what came live before the statistics, which do not count it
   #held = []; // what came live meanwhile
   #filling = false;
   #shownView = "";
@@ -104,6 +105,7 @@ export class Events extends EventTarget {
     on("rows", (message) => this.#rows(message));
     on("stats", ({ stats }) => this.#stats(stats));
     on("page", (message) => this.#waiting || this.store.page(message)); // what waits has other places
+    on("marks", ({ marks }) => this.#marks.tell(marks)); // they were not there when the statistics were
     on("append", (message) => this.#append(message));
     this.#state.addEventListener("change", ({ detail }) => this.#changed(detail.changed));
     this.list.addEventListener("follow", () => this.#followed());
@@ -148,16 +150,10 @@ export class Events extends EventTarget {
     this.goTo(keyOf(row), row.timestamp).finally(() => (this.#filling = false));
   }
 
-  /** There is nothing to show: the filter has a mistake. */
+  /** The filter has a mistake: what was shown before stays, but is not what was asked for. */
   fail() {
-    this.#shownView = "";
-    this.store.reset({ count: 0, rows: {}, more: false, total: 0 });
-    this.histogram.clear("");
-    this.facets.show([]);
-    this.#levelCounts.clear();
-    this.#total = this.#live = 0;
-    this.#showNumbers();
-    this.#numbers.showMistake();
+    this.#numbers.showMistake(this.store.end === this.store.first);
+    if (this.store.end === this.store.first) this.histogram.clear("");
   }
 
   #changed(changed) {
@@ -179,6 +175,7 @@ export class Events extends EventTarget {
     const isSame = shown === this.#shownView;
     this.#shownView = shown;
     this.dispatchEvent(new Event("told"));
+    this.#numbers.accept();
     if (isSame && !this.list.following && !message.stats) {
       this.#waiting = message; // what one reads stays where it is
       this.#held = [];
@@ -193,6 +190,7 @@ export class Events extends EventTarget {
     const following = this.list.following;
     const cursor = this.#cursorKey();
     this.#waiting = null;
+    this.#early = message.stats ? null : [];
     this.store.reset(message);
     this.#live = 0;
     this.#pausedAt = 0;
@@ -226,6 +224,8 @@ export class Events extends EventTarget {
     this.#range.cover(histogram?.counts.length ? { start: histogram.start, end: histogram.start + histogram.width * histogram.counts.length } : null);
     this.#marks.tell(stats.marks ?? []);
     this.facets.show(stats.facets);
+    for (const message of this.#early ?? []) this.#addCounts(message);
+    this.#early = null;
     this.#showNumbers();
     for (const message of this.#held.splice(0)) this.#append(message);
     if (!this.#isNew) return;
@@ -241,20 +241,26 @@ export class Events extends EventTarget {
     }
     this.store.append(message.rows, this.list.following);
     this.#live = message.total;
-    for (const [name, number, many] of message.levels) {
-      this.#levels.learn(name, number);
-      this.#levelCounts.set(name, (this.#levelCounts.get(name) ?? 0) + many);
-    }
+    this.#early?.push(message);
+    this.#addCounts(message);
     this.histogram.add(message.histogram);
-    this.facets.add(message.facets);
     this.#numbers.showSampled(message.sampled);
     this.#numbersTimer ||= setTimeout(() => {
       this.#numbersTimer = 0;
       this.#showNumbers();
-      }, TOTAL_EVERY);
+    }, TOTAL_EVERY);
     const limit = Math.max(10, GROWN * this.histogram.room);
     const isOld = Date.now() * 1000 - this.#opened > SETTLED * 1000;
-    if (this.list.following && isOld && this.histogram.grown > limit) this.open();
+    const isCounted = this.#early === null; // else the numbers on their way would never come
+    if (this.list.following && isOld && isCounted && this.histogram.grown > limit) this.open();
+  }
+
+  #addCounts({ levels, facets }) {
+    for (const [name, number, many] of levels) {
+      this.#levels.learn(name, number);
+      this.#levelCounts.set(name, (this.#levelCounts.get(name) ?? 0) + many);
+    }
+    this.facets.add(facets);
   }
 
   #showNumbers() {

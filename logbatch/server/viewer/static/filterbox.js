@@ -101,7 +101,7 @@ export class FilterBox extends EventTarget {
   }
 
   #offer(found) {
-    this.#found = found;
+    this.#found = { ...found, text: this.#input.value };
     this.#selected = -1;
     const items = found.words.map((word, at) =>
       el("li", { role: "option", id: `completion-${at}`, "aria-selected": "false" }, el("span", { class: "word" }, line(word.text)), el("span", { class: "what" }, line(word.what ?? ""))));
@@ -124,9 +124,13 @@ export class FilterBox extends EventTarget {
 
   #key(event) {
     const open = !this.#list.hidden;
-    if (event.key === "ArrowDown" && !open) this.#complete();
+    const isStale = open && this.#found.text !== this.#input.value; // made for another text
+    if (isStale && event.key !== "Enter" && event.key !== "Escape") {
+      if (!["ArrowDown", "ArrowUp", "Tab"].includes(event.key) || event.shiftKey) return;
+      this.#complete();
+    } else if (event.key === "ArrowDown" && !open) this.#complete();
     else if ((event.key === "ArrowDown" || event.key === "ArrowUp") && open) this.#select(event.key === "ArrowDown" ? 1 : -1);
-    else if ((event.key === "Enter" || (event.key === "Tab" && !event.shiftKey)) && open && this.#selected >= 0) this.#accept(this.#selected);
+    else if ((event.key === "Enter" || (event.key === "Tab" && !event.shiftKey)) && open && !isStale && this.#selected >= 0) this.#accept(this.#selected);
     else if (event.key === "Tab" && open && !event.shiftKey) this.#accept(0);
     else if (event.key === "Escape" && open) this.#close();
     else if (event.key === "Escape") this.#input.blur();
@@ -153,7 +157,7 @@ export class FilterBox extends EventTarget {
 
   #accept(at) {
     const word = this.#found.words[at];
-    if (!word) return;
+    if (!word || this.#found.text !== this.#input.value) return;
     const text = this.#input.value;
     const before = text.slice(0, this.#found.from) + word.text;
     this.#input.value = before + text.slice(this.#found.to);

@@ -162,13 +162,12 @@ export class Histogram extends EventTarget {
 
   #showTip(bin, x) {
     const { start, end } = this.#timesOf(bin);
-    const zone = this.#state.view.tz;
     const counts = this.#data.counts[bin];
     const rows = this.#data.levels.map((name, at) => [name, counts[at] ?? 0]).filter(([, many]) => many);
     rows.sort(([one], [other]) => this.#levels.number(other) - this.#levels.number(one));
     const marks = this.#marks.all.filter((mark) => Math.abs((this.#xOf(mark.time) ?? -99) - x) <= NEAR);
     this.#tip.replaceChildren(
-      el("div", { class: "dim" }, `${stamp(start, zone)} – ${stamp(end, zone).slice(11)}`),
+      el("div", { class: "dim" }, `${this.#stamp(start)} – ${this.#stamp(end).slice(11)}`),
       el("div", {}, el("b", {}, count(sum(counts))), el("span", {}, "events")),
       ...rows.map(([name, many]) => el("div", {}, el("span", {}, el("i", { class: "swatch", data: { kind: this.#levels.kind(name) } }), line(name)), el("span", {}, count(many)))),
       ...marks.slice(0, 4).map((mark) => el("div", {}, el("b", {}, line(mark.text || mark.kind)))),
@@ -177,6 +176,12 @@ export class Histogram extends EventTarget {
     const right = x > this.#root.clientWidth / 2;
     this.#tip.style.left = right ? "auto" : `${x + 12}px`;
     this.#tip.style.right = right ? `${this.#root.clientWidth - x + 12}px` : "auto";
+  }
+
+  /** A time as exactly as the bars are. */
+  #stamp(time) {
+    const text = stamp(Math.round(time), this.#state.view.tz);
+    return this.#data.width >= 1e6 ? text.slice(0, 19) : text;
   }
 
   #rest() {
@@ -205,7 +210,7 @@ export class Histogram extends EventTarget {
     const step = this.#root.clientWidth / this.#data.counts.length;
     this.#showBand(this.#anchor, bin);
     this.#showTip(bin, (bin + 0.5) * step);
-    this.#tell("say", `${stamp(this.#timesOf(bin).start, this.#state.view.tz)}: ${count(sum(this.#data.counts[bin]))} events`);
+    this.#tell("say", `${this.#stamp(this.#timesOf(bin).start)}: ${count(sum(this.#data.counts[bin]))} events`);
     this.draw();
   }
 

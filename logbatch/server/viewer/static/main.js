@@ -15,6 +15,8 @@ import { Tabs } from "./tabs.js";
 import { TimeRange } from "./timerange.js";
 import { hideProblem, showInfo, showProblem, wireTopbar } from "./topbar.js";
 
+const FORBIDDEN = 401;
+const LOCKED = "The server was started anew and asks for its token: open the URL that it printed, in this browser.";
 const AGES_EVERY = 1000; // milliseconds between two updates of relative times
 const AGAIN_AFTER = 3000; // milliseconds after which a view is asked for again that the server gave up
 const DETAIL_AFTER = 90; // milliseconds that a cursor rests before its event is opened
@@ -40,18 +42,22 @@ function start() {
   wireKeys(state, events, filter, shared, tabs);
   events.addEventListener("say", (event) => (byId("announcer").textContent = event.detail));
   setInterval(() => state.view.time === "rel" && !document.hidden && events.list.redraw(), AGES_EVERY);
-  inform(events, shared.marks);
+  wireInfo(connection, events, shared.marks);
 }
 
-async function inform(events, marks) {
-  try {
+/** Learn what the directory has, and why a server that is there does not let us in. */
+function wireInfo(connection, events, marks) {
+  let version = null;
+  const inform = async () => {
     const info = await ask("info");
+    if (version && version !== info.version) location.reload(); // another server, which has another page
+    version = info.version;
     showInfo(info);
     events.inform(info);
     marks.open(info.directory);
-  } catch (error) {
-    showProblem(error.message);
-  }
+  };
+  const complain = (error) => error.status && showProblem(error.status === FORBIDDEN ? LOCKED : error.message);
+  connection.addEventListener("status", ({ detail }) => detail.state !== "connecting" && inform().catch(complain));
 }
 
 function wireFilter(state, connection, filter, events) {

@@ -37,11 +37,18 @@ export class Numbers {
     if (sampled) setText(field, `too fast to show all: ${short(sampled.shown)} of ${short(sampled.of)} rows; the counts are exact`);
   }
 
-  /** Say that nothing can be shown. */
-  showMistake() {
+  /** Say that what is shown is not what was asked for. @param {boolean} isEmpty */
+  showMistake(isEmpty) {
+    byId("panel-events").classList.add("stale");
+    if (!isEmpty) return;
     setText(byId("total"), "");
     byId("empty").hidden = false;
     setText(byId("empty"), "The filter has a mistake; it is marked above.");
+  }
+
+  /** What is shown is what was asked for. */
+  accept() {
+    byId("panel-events").classList.remove("stale");
   }
 
   /** Say why there is nothing. @param {boolean} isEmpty @param {import("./state.js").View} view */
