@@ -176,7 +176,7 @@ def _look_once(server: Server, context: BrowserContext, times: dict[str, list[fl
 
     page = context.new_page()
     page.goto(server.base)
-    rows = _wait(page, "note => note.rows")
+    rows = _wait(page, "note => note.rows && note.shown")
     note("first rows", rows)
     known = _wait(page, "note => note.hasStatistics")
     note("statistics", known)
@@ -212,7 +212,7 @@ def _jump(page: Page, share: float) -> float:
         }""",
         share,
     )
-    return _wait(page, "note => note.type === 'page' && note.rows") - began
+    return _wait(page, "note => note.type === 'page' && note.isWhole") - began
 
 
 def _search(page: Page, text: str) -> float:

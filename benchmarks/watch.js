@@ -23,6 +23,8 @@ const take = (text) => {
   seen.newest = Math.max(seen.newest, called.at(-1) ?? 0);
   afterPaint((now) => {
     note.painted = now;
+    note.shown = document.querySelectorAll("#rows .row[data-key]:not([data-key=''])").length;
+    note.isWhole = !document.querySelector("#rows .row.loading");
     for (const time of fresh) seen.delays.push(performance.timeOrigin + now - time / 1000);
   });
 };

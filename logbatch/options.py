@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import logging
 import operator
 import os
@@ -123,6 +122,8 @@ def _hint(given: str, names: Iterable[str]) -> str:
 
 def find_close(given: str, names: Iterable[str]) -> str | None:
     """Return the name that was probably meant; None where no one is close."""
+    import difflib  # late, as it takes time
+
     folded = {name.casefold(): name for name in names}
     close = difflib.get_close_matches(given.strip().casefold(), folded, 1)
     return folded[close[0]] if close else None
@@ -203,8 +204,8 @@ def choice(*allowed: str) -> Callable[[str, Any], str]:
     def check(name: str, value: Any) -> str:
         if isinstance(value, str) and value in allowed:
             return value
-        close = difflib.get_close_matches(str(value).strip().casefold(), allowed, 1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        close = find_close(str(value), allowed)
+        hint = f"; did you mean {close!r}?" if close else ""
         raise ValueError(f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}{hint}")
 
     return check

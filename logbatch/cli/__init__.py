@@ -14,8 +14,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from logbatch.cli.ending import ending
-
 _T = TypeVar("_T")
 
 _TOOLS = (
@@ -35,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = _prepare_run(words[1:])
         # Here, where nothing catches anything: what the program raises is the interpreter's.
         return found if isinstance(found, int) else found()
+    from logbatch.cli.ending import ending
+
     with ending(words):
         if arguments is None:  # the process is ours
             _do_without_numpy()
@@ -48,7 +48,7 @@ def _run_command(words: Sequence[str]) -> int:
 
 
 def _prepare_run(words: Sequence[str]) -> Callable[[], int] | int:
-    """Prepare `logbatch run`; a child that joins a run is started by us, and needs no `click`."""
+    """Prepare `logbatch run`; what is plain, and a child that joins a run, needs no `click`."""
     if words[:1] == ["--joined"]:
         from logbatch.capture.python import PythonRun
 
@@ -57,6 +57,10 @@ def _prepare_run(words: Sequence[str]) -> Callable[[], int] | int:
             return joined.run
 
     def prepare() -> Callable[[], int] | int:
+        from logbatch.cli.run_plain import prepare_plain
+
+        if (plain := prepare_plain(words)) is not None:
+            return plain
         from logbatch.cli.run import prepare
 
         return prepare(words)

@@ -7,7 +7,6 @@ it does not catch must reach the interpreter.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ import click
 from logbatch.capture.children import Joined, split_command
 from logbatch.capture.program import Program
 from logbatch.capture.python import PythonRun
+from logbatch.cli.run_plain import read_pairs
 from logbatch.identity import new_producer
 from logbatch.storage.policy import parse_bytes
 
@@ -204,21 +204,11 @@ def _read_program(asked: _Asked) -> Program:
 
 
 def _read_options(asked: _Asked) -> dict[str, Any]:
-    options = dict(map(_read_pair, asked.pairs))
+    try:
+        options = read_pairs(asked.pairs)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     for name in ("level", "service"):
         if (value := getattr(asked, name)) is not None:
             options[name] = value
     return options
-
-
-def _read_pair(text: str) -> tuple[str, Any]:
-    name, mark, value = text.partition("=")
-    if not mark:
-        raise click.UsageError(f"-o {text}: it must be of the form NAME=VALUE")
-    name = name.strip().replace("-", "_")
-    if not value.startswith("{"):  # a mapping, such as `columns`
-        return name, value
-    try:
-        return name, json.loads(value)
-    except ValueError as error:
-        raise click.UsageError(f"-o {name}: this is no JSON: {error}") from None

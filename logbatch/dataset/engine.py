@@ -230,10 +230,17 @@ class Engine:
         """
         return self.run(lambda: self._reader(query).read_all(), timeout)
 
-    def batches(self, query: str) -> Iterator[pa.RecordBatch]:
-        """Yield the answer to a query as it comes."""
-        reader = self.run(lambda: self._reader(query))
-        while (batch := self.run(lambda: next(reader, None))) is not None:
+    def batches(
+        self, query: str, left: Callable[[], float | None] = lambda: None
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the answer to a query as it comes; raise as `table` does.
+
+        Args:
+            query: The query.
+            left: Says how many seconds are left for it; None for any number.
+        """
+        reader = self.run(lambda: self._reader(query), left())
+        while (batch := self.run(lambda: next(reader, None), left())) is not None:
             yield batch
 
     def _reader(self, query: str) -> pa.RecordBatchReader:

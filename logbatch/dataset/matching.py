@@ -124,9 +124,7 @@ class Matches:
     def batches(self, query: str) -> Iterator[pa.RecordBatch]:
         """Yield the answer to a query as it comes; raise as `table` does."""
         with self._blaming():
-            for batch in self._engine.batches(self._put_into(query)):
-                self._left()
-                yield batch
+            yield from self._engine.batches(self._put_into(query), self._left)
 
     def keep(self, query: str, start: int | None = None, end: int | None = None) -> str:
         """Keep the answer to a query until the end, as a table that other queries may read.
@@ -290,17 +288,19 @@ class Matches:
             return None  # it leaves out little of what is read
         query = search.query(parts, self._range.condition())
         name = self._engine.keep(f"{query} LIMIT {_FEW + 1}", self._left())
-        self._stack.callback(self._engine.drop, name)
         times = "min(epoch_us(timestamp)) AS first, max(epoch_us(timestamp)) AS last"
         (row,) = self._engine.table(f"SELECT count(*) AS n, {times} FROM {name}").to_pylist()
         if row["n"] > _FEW:
+            self._engine.drop(name)
             return None
+        self._stack.callback(self._engine.drop, name)
         if row["n"]:
             self._kept.append(Range(row["first"], row["last"] + 1))
         unsure = "FALSE" if search.is_sure else quoted_name(UNSURE)
         rows = f"SELECT {names_of(schema)} FROM {name} WHERE"
         self._beside.append(f"{rows} NOT {unsure}")
-        return self._where.apply(conform(self._engine.table(f"{rows} {unsure}"), schema))
+        asked = self._engine.table(f"{rows} {unsure}", self._left())
+        return self._where.apply(conform(asked, schema))
 
     def _read_rest(self, schema: pa.Schema) -> Iterator[pa.Table]:
         """Yield what matches in JSON Lines and in journals."""
@@ -316,8 +316,7 @@ class Matches:
             self._keep_beside(self._decided(query, schema), stored)
 
     def _decided(self, query: str, schema: pa.Schema) -> Iterator[pa.Table]:
-        for batch in self._engine.batches(query):
-            self._left()
+        for batch in self._engine.batches(query, self._left):
             yield self._where.apply(conform(pa.Table.from_batches([batch]), schema))
 
     def _keep_beside(self, tables: Iterator[pa.Table], schema: pa.Schema) -> None:

@@ -160,6 +160,8 @@ def awaiting_caller() -> tuple[FrameType | None, tuple[int, str] | None]:
 @cache
 def host_name() -> str:
     """Return the name of this machine."""
+    if hasattr(os, "uname"):  # the same, and `socket` takes long to import
+        return os.uname().nodename
     import socket
 
     try:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ import msgspec
 from logbatch.disk import make_directory, open_file, write_all
 from logbatch.epoch import to_text
 from logbatch.errors import DatasetError
+from logbatch.events.context import host_name
 from logbatch.locks import lock, unlock
 
 JOURNAL = ".journal"
@@ -70,7 +70,7 @@ def maintaining(root: Path, what: str) -> Iterator[None]:
 
 def _say(descriptor: int, what: str) -> None:
     now = to_text(time.time_ns() // 1000)
-    holder = _Holder(what, os.getpid(), socket.gethostname(), now)
+    holder = _Holder(what, os.getpid(), host_name(), now)
     os.ftruncate(descriptor, 0)
     os.lseek(descriptor, 0, os.SEEK_SET)
     write_all(descriptor, msgspec.json.encode(holder) + b"\n")

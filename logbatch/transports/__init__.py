@@ -9,7 +9,6 @@ name is the scheme of the URL and the `type` of the dict, its object is a callab
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -215,8 +214,8 @@ def _registered() -> dict[str, Any]:
 
 
 def _explain_unknown(kind: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(kind, sorted(known), 1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    close = find_close(kind, sorted(known))
+    hint = f"did you mean {close!r}? " if close else ""
     return (
         f"transport {kind!r} is unknown; {hint}Known are: {', '.join(sorted(known))}. "
         f"Another package can add one under the entry point group {ENTRY_POINTS!r}"

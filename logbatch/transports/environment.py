@@ -7,7 +7,6 @@ another one is built.  A variable that is empty counts as not set.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Container, Iterable, Mapping
@@ -57,8 +56,8 @@ def read_options(
                 found[name] = value
         elif name in parameters.names:
             raise ValueError(f"{_named(rest)}: {name} cannot be set in the environment")
-        elif close := difflib.get_close_matches(name, sorted(allowed), 1, _LIKE_OWN):
-            raise ValueError(_explain_misspelt(rest, prefix + close[0]))
+        elif close := _find_close(name, allowed, _LIKE_OWN):
+            raise ValueError(_explain_misspelt(rest, prefix + close))
     meant = {name: prefix + name for name in allowed if name not in given}
     check_variables(meant | {whole: whole for whole in meant.values()}, list_kinds)
     return found
@@ -77,9 +76,15 @@ def check_variables(meant: Mapping[str, str], list_kinds: Callable[[], Iterable[
     for rest in _variables():
         if rest in OPTION_NAMES or rest == "transport":
             continue
-        close = difflib.get_close_matches(rest, sorted(meant), 1, _LIKE)
+        close = _find_close(rest, meant, _LIKE)
         if close and not rest.startswith(tuple(map(_prefix, list_kinds()))):
-            raise ValueError(_explain_misspelt(rest, meant[close[0]]))
+            raise ValueError(_explain_misspelt(rest, meant[close]))
+
+
+def _find_close(given: str, names: Iterable[str], likeness: float) -> str | None:
+    import difflib  # late, as it takes time
+
+    return next(iter(difflib.get_close_matches(given, sorted(names), 1, likeness)), None)
 
 
 def _variables() -> dict[str, str]:

@@ -422,3 +422,13 @@ def test_children_find_the_directory_from_elsewhere() -> None:
     )
     assert ["x", "1"] == [row["message"] for row in rows()]
     assert [] == os.listdir("sub")
+
+
+def test_a_plain_command_line_loads_little() -> None:
+    """Neither click, nor what only tells mistakes or the host, holds a program up."""
+    loaded = "import sys; print([name for name in (%r) if name in sys.modules])"
+    names = ("click", "difflib", "socket", "rich", "pyarrow", "duckdb", "requests")
+    words = [sys.executable, "-m", "logbatch", "run", "--to", "jsonl:logs", "-c", loaded % (names,)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+
+    assert ("[]\n", "") == (done.stdout, done.stderr)

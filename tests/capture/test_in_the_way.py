@@ -41,7 +41,8 @@ def in_two_parts(logs: Path) -> Iterator[Callable[[], CompletedRun]]:
     Then it ends with status 3.
     """
     go, done = logs.parent / "go", []
-    script = f"echo one 1/2; while [ ! -e {go} ]; do sleep 0.02; done; echo two 2/2; exit 3"
+    wait = f"for look in $(seq 3000); do [ -e {go} ] && break; sleep 0.02; done"
+    script = f"echo one 1/2; {wait}; echo two 2/2; exit 3"
 
     def work() -> None:
         done.append(run(["sh", "-c", script], f"jsonl:{logs}", echo=False))

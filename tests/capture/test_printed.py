@@ -80,3 +80,22 @@ def test_a_terminal_shows_the_same(
     alone = type_into(["sh", "-c", script], [])
     words = ["run", "--to", f"jsonl:{logs}", "--pty", "--", "sh", "-c", script]
     assert alone == type_into([sys.executable, "-m", "logbatch", *words], [])
+
+
+@pytest.mark.skipif(shutil.which("less") is None, reason="NOT TESTED: there is no less")
+def test_a_program_that_takes_the_whole_screen(
+    logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --pty, keys reach it, and what it draws is what it would draw alone."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("LESS", raising=False)
+    (tmp_path / "text").write_text("".join(f"line {number}\n" for number in range(100)))
+    monkeypatch.setenv("LESSHISTFILE", "-")
+    keys = [(b"line 20", b"/line 77\r"), (b"line 77", b"q")]
+    logbatch = [sys.executable, "-m", "logbatch", "run", "--to", f"jsonl:{logs}", "--pty", "--"]
+    shown = [
+        type_into(["sh", "-c", 'stty rows 24 cols 80; exec "$@"', *before], keys)
+        for before in (["sh", "less", "text"], ["sh", *logbatch, "less", "text"])
+    ]
+
+    assert shown[0] == shown[1] and 0 == shown[0][1]

@@ -73,8 +73,9 @@ def view() -> Iterator[StartView]:
 
 
 @pytest.fixture(scope="session")
-def shop_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The log of the shop, which no test changes."""
+def shop_directory(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The log of the shop, which no test changes; there is none where no browser looks at it."""
+    assert chromium.is_connected()
     directory = tmp_path_factory.mktemp("shop") / "shop-logs"
     make_shop(directory)
     return directory

@@ -19,7 +19,7 @@ from make import event, publish_events
 from logbatch.storage.columns import COLUMNS
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 PAYLOADS = (
     "<script>alert(1)</script>",
@@ -132,8 +132,9 @@ def hostile(payload: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def directory(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A log of such events, in a directory with such a name, where such commands were run."""
+    assert chromium.is_connected()
     place = tmp_path_factory.mktemp("hostile") / "<img src=x onerror=alert(1)>"
     publish_events(place, *map(hostile, PAYLOADS))
     (day,) = place.glob("date=*")

@@ -12,6 +12,8 @@ from logbatch.dataset.analysis.summary import Summary, Wanted, summarise
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.source import Source
 
+_BINS = 100_000  # that a histogram may have
+
 
 class Analysis:
     """The part of a `Dataset` that counts."""
@@ -42,7 +44,9 @@ class Analysis:
             FilterError: The filter has a mistake.
             QueryError: It takes too long, or DuckDB is not installed.
         """
-        wanted = Wanted(at_least(1, "bins", bins), fields=(), attributes=0)
+        if not 1 <= bins <= _BINS:
+            raise ValueError(f"bins={bins!r} must be from 1 to {_BINS:,}")
+        wanted = Wanted(bins, fields=(), attributes=0)
         return self._summarise(where, wanted, start, end, timeout).histogram
 
     def facets(

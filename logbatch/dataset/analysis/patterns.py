@@ -25,7 +25,7 @@ from logbatch.epoch import SECOND, to_datetime
 Range = tuple[int | None, int | None]
 """Microseconds since 1970: the first that counts, and the first that does not; None for no end."""
 
-_HASH = "hash(text, logger, level)"  # is the same for some that are alike
+_NUMBER = "md5_number_lower(concat_ws(chr(0), text, logger, level))"  # of a pattern
 _COMPARED = 10_000  # patterns that are compared, those with the most records first
 
 
@@ -144,7 +144,7 @@ def find_patterns(
             return Patterns()
         judged = _judge(found, asked)[: asked.limit]
         return Patterns(
-            _show(judged, counter.examples([each for each, _ in judged]), asked, found[0]),
+            _show(judged, counter.newest([each for each, _ in judged]), asked, found[0]),
             total=found[0]["total"],
             distinct=found[0]["kinds"],
         )
@@ -180,7 +180,7 @@ class _Counter:
             for number, each in enumerate(asked.ranges)
         )
         sums = " + ".join(f"n{number}" for number in range(len(asked.ranges)))
-        most = asked.limit if asked.compared is None else max(asked.limit, _COMPARED)
+        most = max(asked.limit, 1 if asked.compared is None else _COMPARED)
         return self._matches.table(
             f"""
             WITH patterns AS (
@@ -189,31 +189,26 @@ class _Counter:
                 FROM ({self._events()})
                 WHERE {" OR ".join(f"({_is_within(each)})" for each in asked.ranges)}
                 GROUP BY text, logger, level)
-            SELECT *, {_HASH} AS hash, sum(n0) OVER ()::BIGINT AS total, count(*) OVER () AS kinds,
-            min(low) OVER () AS lowest, max(high) OVER () AS highest
-            FROM patterns ORDER BY {sums} DESC, text, logger, level LIMIT {most}
+            SELECT {_NUMBER} AS number, * EXCLUDE (text, logger, level) FROM (
+                SELECT *, sum(n0) OVER ()::BIGINT AS total, count(*) OVER () AS kinds,
+                min(low) OVER () AS lowest, max(high) OVER () AS highest
+                FROM patterns ORDER BY {sums} DESC, text, logger, level LIMIT {most})
+            ORDER BY {sums} DESC, text, logger, level
             """
         ).to_pylist()
 
-    def examples(self, chosen: Sequence[dict[str, Any]]) -> dict[_Key, str]:
-        """Return the message of the newest record of each pattern."""
+    def newest(self, chosen: Sequence[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+        """Return what the newest record of each pattern says, by the pattern's number."""
         if not chosen:
             return {}
         times = among("timestamp", (quoted_time(each) for each in {row["high"] for row in chosen}))
-        hashes = among(_HASH, (str(row["hash"]) for row in chosen))
+        numbers = among(_NUMBER, (str(row["number"]) for row in chosen))
         rows = self._matches.table(
-            "SELECT DISTINCT ON (text, logger, level) text, logger, level, message"
-            f" FROM ({self._events('message')}) WHERE {times} AND {hashes}"
-            " ORDER BY text, logger, level, timestamp DESC, message"
+            f"SELECT DISTINCT ON (number) {_NUMBER} AS number, text, logger, level, message"
+            f" FROM ({self._events('message')}) WHERE {times} AND {numbers}"
+            " ORDER BY number, timestamp DESC, message"
         ).to_pylist()
-        return {_key(row): row["message"] for row in rows}
-
-
-_Key = tuple[str, str, str]
-
-
-def _key(row: Mapping[str, Any]) -> _Key:
-    return row["text"], row["logger"], row["level"]
+        return {row["number"]: row for row in rows}
 
 
 def _is_within(given: Range) -> str:
@@ -248,22 +243,23 @@ def _judge(found: Sequence[dict[str, Any]], asked: Asked) -> list[_Judged]:
 
 def _show(
     judged: Sequence[_Judged],
-    examples: Mapping[_Key, str],
+    newest: Mapping[int, Mapping[str, Any]],
     asked: Asked,
     everything: dict[str, Any],
 ) -> Iterable[Pattern]:
     seconds = _seconds(asked.range, everything)
     for each, verdict in judged:
+        told = newest[each["number"]]
         yield Pattern(
-            template=each["text"],
-            logger=each["logger"],
-            level=each["level"],
+            template=told["text"],
+            logger=told["logger"],
+            level=told["level"],
             count=each["n0"],
             share=each["n0"] / (everything["total"] or 1),
             rate=each["n0"] / seconds,
             first=to_datetime(each["low"]),
             last=to_datetime(each["high"]),
-            example=examples[_key(each)],
+            example=told["message"],
             before=each["n1"] if verdict else None,
             after=each["n2"] if verdict else None,
             change=verdict.change if verdict else None,

@@ -15,7 +15,7 @@ import pyarrow.compute
 
 from logbatch.dataset.filter.comparisons import as_object, as_text, find
 from logbatch.dataset.footers import FIXED
-from logbatch.dataset.rows import Row, rows_of_table
+from logbatch.dataset.rows import rows_of_table
 from logbatch.epoch import FIRST
 from logbatch.identity import Ranges
 from logbatch.server.viewer.live import EVERY
@@ -35,6 +35,7 @@ _MOST = int(RATE * EVERY)
 _UNREAD = 10_000  # rows whose attributes wait to be counted
 _ROOM = 50_000  # rows that may wait to be looked at
 _COUNT: Any = [([], "count_all")]
+_ORDER: Any = [(name, "ascending") for name in ("timestamp", "producer", "sequence")]
 
 
 class Behind(Exception):
@@ -81,7 +82,7 @@ class Following:
         shown = _sample(found)
         sampled = {"shown": shown.num_rows, "of": found.num_rows}
         return {
-            "rows": self._rows(shown),
+            "rows": list(rows_of_table(shown, self._columns)),
             "total": self._total,
             "histogram": bars,
             "levels": [list(each) for each in _counted(found, "level", "levelno")],
@@ -89,14 +90,10 @@ class Following:
             "sampled": sampled if shown.num_rows < found.num_rows else None,
         }
 
-    def _rows(self, table: pa.Table) -> list[Row]:
-        keys: Any = [(name, "ascending") for name in ("timestamp", "producer", "sequence")]
-        return list(rows_of_table(table.sort_by(keys), self._columns))
-
     def _choose(self, tables: Sequence[pa.Table]) -> pa.Table:
         """Return the rows that match and were not there before, in the order of time."""
         chosen = [self._where.apply(self._leave_out(table)) for table in tables]
-        return pa.concat_tables([pa.Table.from_batches([], FIXED), *chosen])
+        return pa.concat_tables([pa.Table.from_batches([], FIXED), *chosen]).sort_by(_ORDER)
 
     def _leave_out(self, table: pa.Table) -> pa.Table:
         """Leave out what was there before."""

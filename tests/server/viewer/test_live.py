@@ -159,13 +159,15 @@ def test_changes_of_statistics_are_exact(view: StartViewer, app: App) -> None:
         appended: list[Message] = []
         while not (stats and appended) or stats["total"] + appended[-1]["total"] < 80:
             message = client.get()
+            assert message["type"] != "error", message
             stats = message.get("stats") or stats
             appended += [message] if message["type"] == "append" else []
         while sum(bar[2] for m in appended for bar in m["histogram"]) < appended[-1]["total"]:
             appended.append(client.until("append"))
     rows = list(Dataset(viewer.directory).rows("logger=shop"))
     levels = Counter({name: count for name, _, count in stats["levels"]})
-    levels.update({name: n for m in appended for name, _, n in m["levels"]})
+    for message in appended:
+        levels.update({name: count for name, _, count in message["levels"]})
     assert Counter(row["level"] for row in rows) == levels
     facets: Counter[tuple[str, Any]] = Counter()
     for facet in stats["facets"]:

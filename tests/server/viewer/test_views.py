@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -33,7 +36,11 @@ from viewers import PATIENCE, Message, Viewer, rows_of, viewing
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.reader import Dataset
 from logbatch.dataset.rows import Row, row_order
+from logbatch.dataset.stopping import Stopped, stopping
 from logbatch.epoch import to_microseconds
+from logbatch.server.viewer.pinned import Pinned
+from logbatch.server.viewer.room import Room
+from logbatch.server.viewer.statistics import Asked, Known
 
 StartViewer = Callable[..., Viewer]
 
@@ -274,19 +281,27 @@ def test_a_page_far_back_waits_for_statistics(large: Viewer) -> None:
         assert [4_999, 4_999] == kinds[2]["rows"]["n"]
 
 
-def test_statistics_of_a_view_that_was_superseded_end(large: Viewer) -> None:
-    """Nobody waits for the statistics of views that are not shown any more."""
-    with large.socket() as client:
-        began = time.monotonic()
-        client.look("n>10", bins=11, count=1)
-        client.until("stats")
-        one = time.monotonic() - began
-        began = time.monotonic()
-        for number in range(40):
-            client.look(f"n>{20 + number}", count=1)
-            assert "rows" == client.until("rows")["type"]
-        client.until("stats")
-        assert time.monotonic() - began < 10 * one + 2  # one after another they take twice that
+def test_statistics_that_nobody_wants_end(many: Path) -> None:
+    """They are interrupted wherever they are, and leave those of others alone."""
+    room = Room(many)
+    pinned = Pinned(room, room.snapshot())
+    wanted = Asked(Filter.parse("n>10"), None, None, 10)
+
+    def compute(stop: threading.Event) -> int:
+        with stopping(stop):
+            return Known(room).compute(pinned, wanted).total
+
+    stops = [threading.Event() for _ in range(4)]
+    with closing(room), ThreadPoolExecutor(5) as threads:
+        left = threads.submit(compute, threading.Event())
+        ended = [threads.submit(compute, stop) for stop in stops]
+        for number, stop in enumerate(stops):
+            stop.wait(0.03 * number)  # it may be anywhere by then
+            stop.set()
+        for each in ended:
+            with pytest.raises(Stopped):
+                each.result(PATIENCE)
+        assert 2 * (50_000 - 11) == left.result(PATIENCE)
 
 
 def test_a_slow_client_delays_nobody(large: Viewer) -> None:

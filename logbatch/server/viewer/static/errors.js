@@ -36,7 +36,7 @@ export class Errors extends Panel {
   #showTools() {
     const { since, tz } = this.#state.view;
     const marks = this.#marks.all.slice(-30).reverse().map((mark) => [iso(mark.time), `${mark.text || mark.kind} (${stamp(mark.time, tz).slice(5, 16)})`]);
-    const known = [["", "no time"], ["-15m", "15 minutes ago"], ["-1h", "1 hour ago"], ["-1d", "24 hours ago"], ["-7d", "7 days ago"], ...marks];
+    const known = [["", "—"], ["-15m", "15 minutes ago"], ["-1h", "1 hour ago"], ["-1d", "24 hours ago"], ["-7d", "7 days ago"], ...marks];
     const at = resolveTime(since);
     const options = known.some(([value]) => value === since) || at === null ? known : [...known, [since, stamp(at, tz).slice(0, 19)]];
     replace(this.tools,

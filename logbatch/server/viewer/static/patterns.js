@@ -39,7 +39,7 @@ export class Patterns extends Panel {
   #showTools() {
     const { before, tz } = this.#state.view;
     const marks = this.#marks.all.slice(-30).reverse().map((mark) => [iso(mark.time), `${mark.text || mark.kind} (${stamp(mark.time, tz).slice(5, 16)})`]);
-    const known = [["", "nothing"], ["-5m", "5 minutes ago"], ["-15m", "15 minutes ago"], ["-1h", "1 hour ago"], ["-1d", "24 hours ago"], ...marks, [TWO, "two ranges…"]];
+    const known = [["", "—"], ["-5m", "5 minutes ago"], ["-15m", "15 minutes ago"], ["-1h", "1 hour ago"], ["-1d", "24 hours ago"], ...marks, [TWO, "two ranges…"]];
     const named = known.some(([value]) => value === before);
     const options = named ? known : [...known, [before, before.includes("/") ? "two ranges" : stamp(resolveTime(before) ?? 0, tz).slice(0, 19)]];
     const choose = (value) => (value === TWO ? openRanges(byId("patterns-compare"), this.#state) : this.#state.set({ before: value }));

@@ -180,7 +180,9 @@ export class RowList extends EventTarget {
     this.#setBar(bar, (this.#top - first) * this.#rowHeight);
     this.#root.setAttribute("aria-rowcount", String(this.#store.isCounted ? end - first + 1 : -1));
     this.#fillLines(first, end);
-    this.#store.want(Math.floor(this.#top) - AHEAD, Math.ceil(this.#top + this.#visible) + AHEAD);
+    const [from, to] = [Math.floor(this.#top), Math.ceil(this.#top + this.#visible)];
+    this.#store.want(from, to); // first what is seen
+    this.#store.want(from - AHEAD, to + AHEAD);
   }
 
   #setBar(bar, pixels) {
