@@ -10,7 +10,7 @@ import contextlib
 import signal
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -175,20 +175,15 @@ class Runs:
         query = f"{_SELECT} WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
         return self._runs(query, prefix, f"{prefix}\U0010ffff", limit)
 
-    def shorten(self, run_id: str, least: int) -> str:
-        """Return the shortest beginning of an id that no other run has.
+    def shorten(self, run_ids: Sequence[str], least: int) -> list[str]:
+        """Return of each id the shortest beginning that no other run has.
 
         Args:
-            run_id: The id.
+            run_ids: The ids.
             least: How many characters it has at least.
         """
-        before = "SELECT max(id) FROM executions WHERE id < ?"
-        behind = "SELECT min(id) FROM executions WHERE id > ?"
-        beside = self._ask(
-            lambda it: [it.execute(each, (run_id,)).fetchone()[0] for each in (before, behind)]
-        )
-        common = [_common(run_id, other) + 1 for other in beside or [] if other is not None]
-        return run_id[: max([least, *common])]
+        found = self._ask(lambda it: [_shorten(it, run_id, least) for run_id in run_ids])
+        return list(run_ids) if found is None else found
 
     # -------------------------------------------------------------- output
 
@@ -305,6 +300,14 @@ class Runs:
             raise DatasetError(f"{error}; {hint}") from error
         except TemporaryError as error:
             raise DatasetError(str(error)) from error
+
+
+def _shorten(connection: sqlite3.Connection, run_id: str, least: int) -> str:
+    before = "SELECT max(id) FROM executions WHERE id < ?"
+    behind = "SELECT min(id) FROM executions WHERE id > ?"
+    beside = [connection.execute(each, (run_id,)).fetchone()[0] for each in (before, behind)]
+    common = [_common(run_id, other) + 1 for other in beside if other is not None]
+    return run_id[: max([least, *common])]
 
 
 def _common(one: str, other: str) -> int:

@@ -136,10 +136,11 @@ def _table(found: Sequence[Run], runs: Runs, is_wide: bool) -> Table:
         column.no_wrap = True
     table.columns[-1].ratio, table.columns[-1].overflow = 1, "ellipsis"
     now = time.time()
-    for run in found:
+    names = runs.shorten([run.id for run in found], _ID)
+    for run, name in zip(found, names, strict=True):
         cells = [_moment(run.started_at, now), _took(run, now), readable(run.size)]
         table.add_row(
-            plain_text(runs.shorten(run.id, _ID)),
+            plain_text(name),
             _status(run),
             *(cells if is_wide else ()),
             plain_text(run.command),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import pyarrow as pa
-
 from logbatch.epoch import to_datetime
 
 
 def values_of(column: Any) -> list[Any]:
     """Return the values of a column; times with a zone are aware, intervals are texts."""
+    import pyarrow as pa  # late: who only explains itself, as `--help` does, does without
+
     kind = column.type
     if pa.types.is_timestamp(kind) and kind.tz is not None:
         # By hand: Arrow would look for a database of time zones, which not every machine has.

@@ -112,8 +112,16 @@ def ordered_rows(
             snapshot = source.snapshot().within(wanted)
 
 
-def ordered_tables(source: Source, snapshot: Snapshot, where: Filter) -> Iterator[pa.Table]:
+def ordered_tables(
+    source: Source, snapshot: Snapshot, where: Filter, engine: Engine | None = None
+) -> Iterator[pa.Table]:
     """Yield the records of a snapshot as tables of some ten thousand rows, in the order of time.
+
+    Args:
+        source: Told about damage.
+        snapshot: What to read.
+        where: Which records.
+        engine: Is asked, and left open; None for one of its own, where one is needed.
 
     Raises:
         DatasetError: The directory cannot be read any more.
@@ -123,7 +131,7 @@ def ordered_tables(source: Source, snapshot: Snapshot, where: Filter) -> Iterato
     tries = TRIES
     while True:
         try:
-            with closing(_Merge(source, snapshot, where, None, False)) as merge:
+            with closing(_Merge(source, snapshot, where, None, False, engine)) as merge:
                 for table in merge.tables():
                     rest = table if last is None else table.filter(_are_after(table, last))
                     if len(rest):

@@ -221,7 +221,7 @@ def test_finding_a_run(path: Path) -> None:
         runs.find("01k")
     with pytest.raises(DatasetError, match="holds no run x"):
         runs.find("x")
-    assert [RUN, "b"] == [runs.shorten(name, 1) for name in (RUN, "b")]
+    assert [RUN, "b"] == runs.shorten([RUN, "b"], 1)
     assert runs.get("01k") is None
 
 

@@ -76,9 +76,10 @@ class Exports:
 
     def _write(self, pipe: _Pipe, form: str, where: Filter) -> None:
         try:
-            with stopping(pipe.stop):
+            with stopping(pipe.stop), self._room.engine.beside() as engine:
                 writer = make_writer(cast(IO[bytes], pipe), form)
-                for table in ordered_tables(self._room.source, self._room.snapshot(), where):
+                given = self._room.source, self._room.snapshot(), where, engine
+                for table in ordered_tables(*given):
                     writer.write(table)
                 writer.close()
         except Stopped:
