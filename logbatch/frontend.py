@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import pickle
 import weakref
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
@@ -106,6 +105,8 @@ class Frontend:
         """Initialise a copy."""
 
     def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
+        import pickle  # whoever pickles has it
+
         parts = self._parts()
         try:
             pickle.dumps(parts)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,6 +99,8 @@ def _can_be_made(path: Path) -> bool:
 
 def _stand_in() -> Path:
     """Return the directory among the temporary files that stands in for a home."""
+    import tempfile  # with all that copies and compresses files, which few need
+
     user = os.geteuid() if hasattr(os, "geteuid") else os.environ.get("USERNAME", "user")
     try:
         temporary = tempfile.gettempdir()

@@ -16,7 +16,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
-import pytest
 from waiting import PATIENCE
 
 
@@ -64,6 +63,8 @@ def fork_unnoticed() -> int:
     skipped.
     """
     if MAY_CRASH:
+        import pytest  # only here: programs use this module as well
+
         pytest.skip(MAY_CRASH)
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:

@@ -2,19 +2,24 @@
 
 From the chosen change on, every call that would change a name or open a file to write raises
 `Killed`, so that nothing which cleans up can change anything either: the disk is as it was at that
-instant.  What a real kill does besides is tested with real processes.
+instant.  What a real kill does besides is tested with real processes, which `die_after` kills at
+the same instants.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import signal
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from children import Child
+
 _CHANGES = {
+    "os.chmod",
     "os.link",
     "os.mkdir",
     "os.remove",
@@ -22,6 +27,7 @@ _CHANGES = {
     "os.rmdir",
     "os.symlink",
     "os.truncate",
+    "os.utime",
     "shutil.rmtree",
 }
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
@@ -31,9 +37,15 @@ class Killed(BaseException):
     """The process is dead as far as files are concerned."""
 
 
-class _Killer(threading.local):
+class _Killer:
     left: int | None = None  # changes until the kill; None where there is none
     count = 0
+
+
+class Kill:
+    """Whether it came to it."""
+
+    happened = False
 
 
 _killer = _Killer()
@@ -57,15 +69,54 @@ def _is_change(event: str, arguments: tuple[Any, ...]) -> bool:
 
 
 @contextlib.contextmanager
-def killed_after(changes: int) -> Iterator[None]:
-    """Let this thread make so many changes to files in the block; it ends with the next one."""
+def killed_after(changes: int) -> Iterator[Kill]:
+    """Let this process make so many changes to files in the block; it ends with the next one.
+
+    Whichever thread makes it: a compaction works on one of its own.
+    """
     global _hooked  # noqa: PLW0603
     if not _hooked:
         sys.addaudithook(_look)
         _hooked = True
     _killer.left, _killer.count = changes, 0
+    kill = Kill()
     try:
-        with contextlib.suppress(Killed):
-            yield
+        yield kill
+    except Killed:
+        pass
     finally:
+        kill.happened = _killer.count > changes
         _killer.left = None
+
+
+def die_after(changes: int) -> None:
+    """Let this process make so many changes to files; the next one kills it."""
+    left = itertools.repeat(None, changes)
+
+    def look(event: str, arguments: tuple[Any, ...]) -> None:
+        if _is_change(event, arguments) and next(left, _killer) is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(look)
+
+
+def is_killed_after(changes: int, work: Callable[[], object], *, really: bool) -> bool:
+    """Do something up to a change; return whether it came as far.
+
+    Args:
+        changes: How many it may make.
+        work: What is done.
+        really: Whether it is done by a process that is killed; that takes longer.
+    """
+    if not really:
+        with killed_after(changes) as kill:
+            work()
+        return kill.happened
+
+    def body() -> None:
+        die_after(changes)
+        work()
+
+    status = os.waitpid(Child(body).pid, 0)[1]
+    assert os.waitstatus_to_exitcode(status) in (0, -signal.SIGKILL)
+    return status != 0

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import requests
+import warm
 from make import P
 
 from logbatch.dataset.reader import Dataset
@@ -38,7 +39,11 @@ class StartProcess(Protocol):
     """Starts receivers as processes."""
 
     def __call__(
-        self, *arguments: str, directory: Path | str | None = None, prelude: str = ""
+        self,
+        *arguments: str,
+        directory: Path | str | None = None,
+        prelude: str = "",
+        anew: bool = False,
     ) -> Process: ...
 
 
@@ -186,15 +191,17 @@ class Process:
         directory: Where it writes.
         arguments: Options of `logbatch serve`.
         prelude: Python that is run in it before.
+        anew: Start Python for it, which reads some variables only then.
     """
 
-    def __init__(self, directory: Path | str, *arguments: str, prelude: str = "") -> None:
+    def __init__(
+        self, directory: Path | str, *arguments: str, prelude: str = "", anew: bool = False
+    ) -> None:
         self.directory = Path(directory)
         code = f"{prelude}\nimport sys\nfrom logbatch.cli import main\nsys.exit(main())"
         command = [sys.executable, "-c", code, "serve", str(directory), *arguments]
-        self.child = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
-        )
+        pipe, start = subprocess.PIPE, subprocess.Popen if anew else warm.Popen
+        self.child = start(command, stdout=pipe, stderr=pipe, text=True, env=os.environ)
         assert self.child.stdout is not None
         line = self.child.stdout.readline()
         if not line.startswith("listening on "):

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import warm
+
 from logbatch.capture.runs import Run, Runs
 from logbatch.storage.executions import FILE
 
@@ -29,7 +31,7 @@ def run(
 ) -> subprocess.CompletedProcess[bytes]:
     """Run something."""
     words = tuple(command_line(logs, *words, options=options))
-    return subprocess.run(words, capture_output=True, timeout=60, check=False, **given)
+    return warm.run(words, capture_output=True, timeout=60, check=False, **given)
 
 
 def show(logs: Path, run_id: str | None = None, stream: str | None = None) -> bytes:
@@ -47,7 +49,8 @@ def list_runs(logs: Path) -> list[Run]:
 @contextlib.contextmanager
 def running(*words: str, **given: Any) -> Iterator[subprocess.Popen[bytes]]:
     """A process that does not outlive the test."""
-    process = subprocess.Popen(words, **given)
+    start = warm.Popen if words[0] == sys.executable else subprocess.Popen
+    process = start(words, **given)
     try:
         with process:
             yield process

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 import termios
 from collections.abc import Iterator
+
+import warm
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 WIPED = re.compile(r"(\r\x1b\[K[^\r\n]*)*\r\x1b\[K")
@@ -32,7 +33,7 @@ def on_terminal(*arguments: str, size: tuple[int, int] = (24, 80), **settings: s
     ours, its = os.openpty()
     termios.tcsetwinsize(its, size)
     own = environment(**{"TERM": "xterm-256color", **settings})
-    child = subprocess.Popen(command(*arguments), stdin=its, stdout=its, stderr=its, env=own)
+    child = warm.Popen(command(*arguments), stdin=its, stdout=its, stderr=its, env=own)
     os.close(its)
     written = b"".join(read_all(ours))
     os.close(ours)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import warm
 from children import Child
 from waiting import PATIENCE, wait_until
 
@@ -51,9 +52,7 @@ def test_a_service_with_errors(tmp_path: Path) -> None:
     """Each error makes a file, and soon they are few; whoever counts meanwhile counts right."""
     logs, records = tmp_path / "logs", 300
     command = [sys.executable, "-c", PROGRAM, f"parquet:{logs}", str(records)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with warm.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdin is not None
         wait_until(lambda: list_segments(logs))

@@ -10,7 +10,7 @@ from logbatch.epoch import to_datetime
 
 def values_of(column: Any) -> list[Any]:
     """Return the values of a column; times with a zone are aware, intervals are texts."""
-    import pyarrow as pa  # late: the help of a command needs none of it
+    import pyarrow as pa  # late: who only explains itself, as `--help` does, does without
 
     kind = column.type
     if pa.types.is_timestamp(kind) and kind.tz is not None:

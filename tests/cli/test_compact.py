@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm
 from limits import files_of_at_most
 from make import A, B, make_batch, publish, publish_events
 
@@ -142,7 +143,7 @@ def test_watching(number: signal.Signals, code: int) -> None:
     publish_events(Path("logs"), {"level": "INFO"})
     arguments = ["compact", "logs", "--older-than", "0", "--watch"]
     command = [sys.executable, "-m", "logbatch", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+    with warm.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         shown = [next(child.stdout) for _ in range(5)]
         child.send_signal(number)
@@ -158,7 +159,7 @@ def test_watching_waits_for_others() -> None:
     command = [sys.executable, "-m", "logbatch", "compact", "logs", "--watch"]
     with (
         maintaining(Path("logs"), "logbatch retain"),
-        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child,
+        warm.Popen(command, stderr=subprocess.PIPE, text=True) as child,
     ):
         assert child.stderr is not None
         said = next(child.stderr)

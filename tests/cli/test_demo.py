@@ -11,6 +11,7 @@ import termios
 from pathlib import Path
 
 import pytest
+import warm
 
 from logbatch.cli import demo_files, main
 from logbatch.cli.directory import for_shell
@@ -21,9 +22,10 @@ SHORT = ("--seconds", "0.3", "--rate", "300")
 def run_demo(*arguments: str) -> str:
     """Run `logbatch demo …` with its output in a pipe; return it."""
     command = [sys.executable, "-m", "logbatch", "demo", *SHORT, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = warm.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    return done.stdout
+    shown: str = done.stdout
+    return shown
 
 
 def commands_in(shown: str) -> list[list[str]]:
@@ -97,7 +99,7 @@ def test_only_what_a_demo_made_is_removed(
 def test_it_is_not_silent_in_a_pipe(tmp_path: Path) -> None:
     """Where there is no screen, a line on stderr each second says that it works."""
     command = [sys.executable, "-m", "logbatch", "demo", "--seconds", "2.2", "--directory", "logs"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = warm.run(command, capture_output=True, text=True, check=True)
 
     assert re.fullmatch(r"(\d of 2\.2 s, \d+ records?\n){1,2}", done.stderr)
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm
 from aged import fill
 from limits import files_of_at_most
 
@@ -41,10 +42,10 @@ def test_to_standard_output(logs: Path) -> None:
         ("jsonl", b'{"timestamp":', b'"sequence":29}\n'),
         ("parquet", b"PAR1", b"PAR1"),
     ):
-        done = subprocess.run([*command, form], capture_output=True, check=True, timeout=60)
+        done = warm.run([*command, form], capture_output=True, check=True, timeout=60)
         assert done.stdout.startswith(begin) and done.stdout.endswith(end)
         assert b"" == done.stderr
-    with subprocess.Popen([*command, "csv"], stdout=subprocess.PIPE) as child:
+    with warm.Popen([*command, "csv"], stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         child.stdout.close()
         assert 141 == child.wait(60)

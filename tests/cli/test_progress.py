@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+import warm
 from make import A
 from waiting import PATIENCE
 
@@ -96,7 +97,7 @@ def on_terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int]
     ours, its = os.openpty()
     command = [sys.executable, "-m", "logbatch", *arguments]
     settings = {**os.environ, "TERM": "xterm"}
-    with subprocess.Popen(command, stdout=its, stderr=its, env=settings) as child:
+    with warm.Popen(command, stdout=its, stderr=its, env=settings) as child:
         os.close(its)
         try:
             yield child, ours

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 from children import child
 from outputs import Output, execution
 from terminals import COLOURS, command, environment, on_terminal
@@ -271,7 +272,7 @@ def test_following(logs: Executions, tmp_path: Path) -> None:
     logs.begin(execution(IDS[0]))
     logs.append(IDS[0], [output.print(b"one\n")], None)
     line = command("runs", "show", "logs", "last", "--tail", "-f")
-    with subprocess.Popen(line, stdout=subprocess.PIPE, env=environment()) as reader:
+    with warm.Popen(line, stdout=subprocess.PIPE, env=environment()) as reader:
         assert reader.stdout is not None
         assert b"one\n" == reader.stdout.readline()
         logs.append(IDS[0], [output.print(b"two\n", "stderr")], None)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 from make import START, event, publish_events
 
 from logbatch.cli import main
@@ -193,7 +194,7 @@ def test_a_misspelt_field_is_said_while_following(tmp_path: Path) -> None:
     """Otherwise one would wait for ever; what comes then is shown all the same."""
     write(tmp_path / "logs", {"attributes": {"user_id": 7}})
     command = [sys.executable, "-m", "logbatch", "tail", "-f", "logs", "--json"]
-    with subprocess.Popen(
+    with warm.Popen(
         [*command, "--where", "usr_id=7"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,

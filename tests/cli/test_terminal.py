@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+import warm
 from make import event, publish_events
 from terminals import COLOURS, command, environment, on_terminal
 
@@ -29,7 +30,7 @@ def write(directory: Path, *messages: str) -> None:
 def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Run `logbatch` with its output in a pipe."""
     pipe = subprocess.PIPE
-    with subprocess.Popen(
+    with warm.Popen(
         command(*arguments), stdout=pipe, stderr=pipe, text=True, env=environment()
     ) as child:
         try:
@@ -63,7 +64,7 @@ def test_colours_in_a_pipe_when_asked(tmp_path: Path) -> None:
     """`--color always` colours a pipe too, for a pager."""
     write(tmp_path / "logs", "x")
     arguments = command("tail", "logs", "--color", "always")
-    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    done = warm.run(arguments, capture_output=True, text=True, check=True)
 
     assert "\x1b[1;31mERROR" in done.stdout
 
@@ -79,7 +80,7 @@ def test_csv_on_a_terminal_is_escaped(tmp_path: Path) -> None:
     """CSV is exact in a pipe; on a terminal it does nothing there."""
     write(tmp_path / "logs", NASTY)
     arguments = ("query", "logs", "SELECT message FROM logs", "--format", "csv")
-    piped = subprocess.run(command(*arguments), capture_output=True, check=True).stdout
+    piped = warm.run(command(*arguments), capture_output=True, check=True).stdout
 
     assert f"message\n{ESCAPED}\n" == on_terminal(*arguments)
     assert f"message\n{NASTY}\n".encode() == piped
@@ -99,7 +100,7 @@ def test_parquet_is_not_for_a_terminal(tmp_path: Path) -> None:
     """Binary data goes into a pipe or a file only."""
     write(tmp_path / "logs", "x")
     arguments = command("query", "logs", "SELECT 1 AS n", "--format", "parquet")
-    piped = subprocess.run(arguments, capture_output=True, check=True).stdout
+    piped = warm.run(arguments, capture_output=True, check=True).stdout
 
     assert piped.startswith(b"PAR1")
     with pytest.raises(AssertionError, match="Parquet is not for a terminal"):
@@ -121,7 +122,7 @@ def test_a_terminal_without_blocks(arguments: list[str], tmp_path: Path) -> None
     """Where the encoding has no blocks and no letters of the log, ASCII stands for them."""
     write(tmp_path / "logs", "é")
     settings = environment(PYTHONIOENCODING="ascii")
-    done = subprocess.run(command(*arguments), capture_output=True, check=True, env=settings)
+    done = warm.run(command(*arguments), capture_output=True, check=True, env=settings)
 
     assert done.stdout.isascii()
     assert b"\\xe9" in done.stdout
@@ -133,7 +134,7 @@ def test_json_is_utf8_everywhere(tmp_path: Path) -> None:
     write(tmp_path / "logs", "é")
     settings = environment(PYTHONIOENCODING="latin-1")
     arguments = command("tail", "logs", "--json")
-    done = subprocess.run(arguments, capture_output=True, check=True, env=settings)
+    done = warm.run(arguments, capture_output=True, check=True, env=settings)
 
     assert json.loads(done.stdout.decode("utf-8"))["message"] == "é"
 
@@ -210,7 +211,7 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     write(tmp_path / "logs", "x")
     [folder] = (tmp_path / "logs").glob("date=*")
     (folder / "odd\x1b[2J.parquet").touch()
-    done = subprocess.run(command("tail", "logs"), capture_output=True, text=True, check=True)
+    done = warm.run(command("tail", "logs"), capture_output=True, text=True, check=True)
 
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr.startswith("Warning: ")

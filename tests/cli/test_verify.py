@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pyarrow.parquet
 import pytest
+import warm
 from make import batch_of, event, make_batch, publish
 
 from logbatch.cli import main
@@ -37,7 +37,7 @@ def write(directory: Path, *spans: tuple[int, int], kind: str = "parquet") -> st
 
 def leave_behind(transport: str) -> None:
     """Let a process log three records and be killed before it publishes them."""
-    child = subprocess.run([sys.executable, "-c", DIES, transport], check=False, timeout=60)
+    child = warm.run([sys.executable, "-c", DIES, transport], check=False, timeout=60)
     assert child.returncode == -9
 
 
@@ -87,7 +87,7 @@ with BatchProcessor(sys.argv[1]) as processor:
     processor(None, "info", {"event": "y"})
 """
     for _ in range(2):
-        subprocess.run([sys.executable, "-c", code, "parquet:logs"], check=True, timeout=60)
+        warm.run([sys.executable, "-c", code, "parquet:logs"], check=True, timeout=60)
     done, lines = verified(capsys)
 
     assert (0, 13) == (done, len(lines))

@@ -7,10 +7,9 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from aged import DAY, NOW, aged_event, fill, names_in, numbers, publish_aged
-from children import Child, Shared, child
+from children import Shared, child
+from killing import is_killed_after
 from make import batch_of, event
 
 from logbatch import Dataset
@@ -519,21 +519,6 @@ def test_wishes_that_do_not_go_together(logs: Path, options: Any, message: str) 
 # ---------------------------------------------------------------------- killed
 
 
-def count_down(left: int) -> Callable[[str, Any], None]:
-    """Make an audit hook that kills this process before it changes the disk for the n-th time."""
-    changes = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.utime", "os.truncate"}
-    changes |= {"os.link", "ctypes.dlsym"}  # of the exchange of a folder, and right before it
-    state = [left]
-
-    def look(name: str, args: Any) -> None:
-        if name in changes or (name == "open" and args[2] & (os.O_CREAT | os.O_WRONLY | os.O_RDWR)):
-            state[0] -= 1
-            if state[0] < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    return look
-
-
 def run_until_killed(
     directory: Path,
     changes: int,
@@ -542,15 +527,15 @@ def run_until_killed(
     age: str | None = "4d",
     most: str = "3d",
 ) -> bool:
-    """Run retention in a child that is killed at some point; return whether it was."""
+    """Run retention, which is killed at some point; return whether it was.
 
-    def work() -> None:
-        sys.addaudithook(count_down(changes))
-        run(directory, most, keep=keep, keep_age=age)
-
-    process = Child(work)
-    _, status = os.waitpid(process.pid, 0)
-    return os.WIFSIGNALED(status)
+    Each third time it is a process that is killed.
+    """
+    return is_killed_after(
+        changes,
+        lambda: run(directory, most, keep=keep, keep_age=age),
+        really=changes % 3 == 0,
+    )
 
 
 @pytest.mark.parametrize("again", [None, 4, 9])

@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import signal
-import subprocess
 import sys
 import zlib
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import warm
 from documents import ROOT, find_blocks, find_rows
 from waiting import wait_until
 
@@ -73,7 +73,7 @@ def run_and_die(url: str, durability: str = "process", repeats: int = 1) -> None
     """Log 601 records, publish two thirds of them, and be killed."""
     columns = {"number": "int64"} if url.startswith("parquet") else None
     program = KILLED % {"repeats": repeats, "columns": columns}
-    done = subprocess.run([sys.executable, "-c", program, url, durability], check=False)
+    done = warm.run([sys.executable, "-c", program, url, durability], check=False)
     assert -signal.SIGKILL == done.returncode
 
 
@@ -171,7 +171,7 @@ def test_the_reader_sees_each_record_once_while_it_moves(
 ) -> None:
     """While processes publish every 20 ms, what is seen has no gap and never becomes less."""
     url = f"jsonl:{tmp_path / 'logs'}"
-    processes = [subprocess.Popen([sys.executable, "-c", BUSY, url]) for _ in range(2)]
+    processes = [warm.Popen([sys.executable, "-c", BUSY, url]) for _ in range(2)]
     counts = [0]
     while any(process.poll() is None for process in processes):
         if (tmp_path / "logs").exists():

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import re
 import shlex
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+import warm
 from documents import (
     DOCUMENTS,
     PAGES,
@@ -32,9 +32,10 @@ OPTIONS = ROOT / "docs" / "options.md"
 
 def run(*command: str) -> str:
     """Run a command in the current directory and return what it printed."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = warm.run(command, capture_output=True, text=True, check=False)
     assert 0 == done.returncode, done.stdout + done.stderr
-    return done.stdout
+    shown: str = done.stdout
+    return shown
 
 
 def name_of(page: Path) -> str:

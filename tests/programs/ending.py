@@ -16,7 +16,11 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+# Arrow imports NumPy where that is installed, which takes each process longer than all else.
+sys.modules.setdefault("numpy", None)  # type: ignore[arg-type]
+
 RECORDS = 5000
+WORKERS = 2  # of a pool
 log = logging.getLogger("ending")
 
 
@@ -83,11 +87,11 @@ def main(url: str, way: str, method: str = "fork") -> None:
         child.join()
     elif way == "pool":
         configure(url)
-        with context.Pool(3) as pool:
+        with context.Pool(WORKERS) as pool:
             assert list(range(50)) == pool.starmap(work_a_thousandth, [(url, n) for n in range(50)])
     elif way == "executor":
         configure(url)
-        with ProcessPoolExecutor(3, mp_context=context) as pool:
+        with ProcessPoolExecutor(WORKERS, mp_context=context) as pool:
             list(pool.map(work_a_thousandth, [url] * 50, range(50)))
     elif way == "os.fork":
         configure(url)
@@ -100,7 +104,7 @@ def main(url: str, way: str, method: str = "fork") -> None:
             os.wait()
     elif way == "C fork":
         sys.path.insert(0, str(Path(__file__).parents[1]))
-        from children import fork_unnoticed  # with pytest, which takes as long as all else
+        from children import fork_unnoticed
 
         configure(url)
         work(0, 1000)

@@ -47,9 +47,9 @@ def process(tmp_path: Path) -> Iterator[StartProcess]:
     """Start receivers as processes; those that still run at the end are killed."""
     started: list[Process] = []
 
-    def run(*arguments: str, directory: Path | str | None = None, prelude: str = "") -> Process:
+    def run(*arguments: str, directory: Path | str | None = None, **given: Any) -> Process:
         options = arguments if "--port" in arguments else (*arguments, "--port", "0")
-        started.append(Process(directory or tmp_path / "logs", *options, prelude=prelude))
+        started.append(Process(directory or tmp_path / "logs", *options, **given))
         return started[-1]
 
     yield run

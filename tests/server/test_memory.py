@@ -41,7 +41,7 @@ def receiver(
     # Allocators reserve address space that nobody uses, which would hide what is used.
     monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", "system")
     monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
-    found = process("--format", request.param, *LIMITS)
+    found = process("--format", request.param, *LIMITS, anew=True)
     warm_up(found)
     most = address_space(found) + MEMORY + CONSTANT
     resource.prlimit(found.child.pid, resource.RLIMIT_AS, (most, most))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import signal
-import subprocess
 import sys
 import threading
 from functools import partial
 
 import pytest
+import warm
 from receivers import Client, StartProcess
 from waiting import wait_until
 
@@ -94,15 +94,15 @@ def test_the_client_is_killed(process: StartProcess) -> None:
             str(first),
             str(RECORDS),
         ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = warm.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert (-9 if first == 0 else 0) == done.returncode, done.stderr
-    subprocess.run(
+    warm.run(
         [sys.executable, "-c", PROGRAM, f"{receiver.url}/v1/logs", str(2 * RECORDS), "1"],
         check=True,
     )
     # Nor need the last one have had the time for it all.
     recover = [sys.executable, "-m", "logbatch", "recover", f"{receiver.url}/v1/logs"]
-    subprocess.run([*recover, "--token", "hidden-one"], check=True, capture_output=True)
+    warm.run([*recover, "--token", "hidden-one"], check=True, capture_output=True)
     receiver.client.token = "hidden-one"
     found = sorted(int(text[2:]) for text in receiver.client.rows("message"))
     assert list(range(2 * RECORDS + 1)) == found

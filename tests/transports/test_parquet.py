@@ -15,6 +15,7 @@ import msgspec
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+import warm
 from duck import ask
 from make import P, batch_of
 from waiting import PATIENCE
@@ -189,7 +190,7 @@ for number in range(100):
     transport.send(Batch(producer, number * 100, number * 100 + 99, line * 100))
     print(number, flush=True)
 """
-        child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        child = warm.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
         assert child.stdout is not None
         assert b"0\n" == child.stdout.readline()
         counts = []

@@ -76,8 +76,10 @@ class Place:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
-        os.close(self._lock)
+        try:
+            shutil.rmtree(self.path, ignore_errors=True)
+        finally:  # who is interrupted here keeps no lock that nobody could take any more
+            os.close(self._lock)
 
     def is_stopped(self) -> bool:
         """Return whether somebody wants the compaction to end."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import warm
 from scripted import Answer, Request, scripted
 
 from logbatch import BatchHandler, Dataset
@@ -50,7 +51,7 @@ class Receiver:
 
     def start(self) -> None:
         """Start it, at the same port as before."""
-        self._child = subprocess.Popen(
+        self._child = warm.Popen(
             [sys.executable, "-m", "logbatch", "serve", self._directory, "--port", str(self._port)],
             stdout=subprocess.PIPE,
             text=True,
@@ -94,7 +95,7 @@ def receiving(directory: Path) -> Iterator[Receiver]:
 
 def start_client(url: str, name: str, count: int) -> subprocess.Popen[str]:
     """Start a process that logs, and says what it has logged."""
-    return subprocess.Popen(
+    return warm.Popen(
         [sys.executable, "-c", textwrap.dedent(CLIENT), url, name, str(count)],
         stdout=subprocess.PIPE,
         text=True,

@@ -182,7 +182,9 @@ def test_no_failure_brings_a_secret_to_light(
     with RawServer(play) as server:
         proxy = f"http://me:{PROXY}@127.0.0.1:{server.port}"
         proxies = {"proxies": proxy} if proxied else {}
-        send(texts, f"{scheme}://127.0.0.1:{server.port}", token=TOKEN, **proxies)
+        url = f"{scheme}://127.0.0.1:{server.port}"
+        # Half of them wait until it is up: whoever is to speak TLS takes no garbage for an answer.
+        send(texts, url, token=TOKEN, timeout=1, **proxies)
     check(texts, home, capfd)
 
 

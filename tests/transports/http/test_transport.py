@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 from bench import Bench
 from scripted import Answer, Given, Request, ScriptedServer, scripted
 from waiting import wait_until
@@ -609,7 +610,7 @@ _CHILD = """
 
 def run_child(*arguments: str) -> subprocess.Popen[str]:
     """Start a process that logs; its state is in the home directory of the test."""
-    return subprocess.Popen(
+    return warm.Popen(
         [sys.executable, "-c", textwrap.dedent(_CHILD), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

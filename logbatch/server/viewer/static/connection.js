@@ -16,10 +16,11 @@ export class Connection extends EventTarget {
   #timer = 0;
   #opened = 0;
 
-  /** @param {string} url */
+  /** It connects at once, so that it is there when the page knows what to ask. @param {string} url */
   constructor(url) {
     super();
     this.#url = url;
+    this.#connect();
     addEventListener("online", () => this.#retryNow());
     document.addEventListener("visibilitychange", () => document.hidden || this.#retryNow());
   }
@@ -57,6 +58,7 @@ export class Connection extends EventTarget {
     if (socket !== this.#socket) return;
     this.#opened = performance.now();
     this.#tell("open");
+    if (!this.#view) return;
     this.#generation += 1;
     this.#send({ type: "view", generation: this.#generation, ...this.#view });
   }
