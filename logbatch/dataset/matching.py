@@ -52,6 +52,8 @@ class Matches:
         start: Microseconds since 1970 before which none is wanted.
         end: The same, from which on none is wanted.
         timeout: Seconds that all questions may take together; None for any number.
+        keeps: Whether few rows are kept.  It costs more than it saves for who has many columns, of
+            which a question reads some: then all of each row are read.
 
     Raises:
         QueryError: DuckDB is not installed.
@@ -68,6 +70,7 @@ class Matches:
         start: int | None = None,
         end: int | None = None,
         timeout: float | None = None,
+        keeps: bool = True,
     ) -> None:
         if not is_installed():
             raise QueryError('this needs DuckDB: pip install "logbatch[tools]"')
@@ -78,6 +81,7 @@ class Matches:
         self._given = engine
         self._range = Range.build(start, end).within(Range.of_filter(where))
         self._timeout = timeout
+        self._keeps = keeps
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._stack = ExitStack()
         self._parquet, self._others = split(snapshot.parts)
@@ -284,7 +288,7 @@ class Matches:
         Returns:
             Those of which the filter itself was asked; None where there are too many rows.
         """
-        if self._where.columns <= {"timestamp"}:
+        if not self._keeps or self._where.columns <= {"timestamp"}:
             return None  # it leaves out little of what is read
         query = search.query(parts, self._range.condition())
         name = self._engine.keep(f"{query} LIMIT {_FEW + 1}", self._left())

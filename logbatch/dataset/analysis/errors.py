@@ -139,7 +139,7 @@ def find_errors(
     """
     where = wanted.where & _ERRORS
     given = source, snapshot, where, list(COLUMNS), engine
-    with Matches(*given, timeout=wanted.timeout) as matches:
+    with Matches(*given, timeout=wanted.timeout, keeps=False) as matches:
         kinds = Kinds(matches)
         span = _span(kinds, wanted)
         if span is None:

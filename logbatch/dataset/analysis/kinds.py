@@ -31,8 +31,8 @@ HAS_PLACES = r"%[-+#0-9.*]*[a-zA-Z(]|\{\w*\}"
 
 _PRINTED = quoted_text(  # frames, and the types of exceptions, in what Python printed
     r'(?m)^[ |]*(?:File "[^"\n]*", line [0-9]+[^\n]*|[A-Za-z_][\w.<>]*(?:: |:?$))'
-    rf"|^(?:{'|'.join(CRASHES)})[^\n]*"
 )
+_CRASHED = quoted_text(rf"(?m)^(?:{'|'.join(CRASHES)}|  File )[^\n]*")
 _INDENTED = quoted_text(r"(?m)^[ \t]+[^\n]*")
 
 _TRACE = f"""
@@ -43,8 +43,8 @@ THEN left(stacktrace, length(stacktrace) - length(exception_message)) ELSE stack
 # Lists are cast to texts: to join them takes twice as long as to find what is in them.
 _SHAPE = f"""
 CASE WHEN trace IS NULL THEN NULL
-WHEN contains(trace, {quoted_text(HEADER)}) OR contains(trace, {quoted_text(CRASH)})
-THEN regexp_extract_all(trace, {_PRINTED})::VARCHAR
+WHEN contains(trace, {quoted_text(HEADER)}) THEN regexp_extract_all(trace, {_PRINTED})::VARCHAR
+WHEN contains(trace, {quoted_text(CRASH)}) THEN regexp_extract_all(trace, {_CRASHED})::VARCHAR
 WHEN regexp_matches(trace, {_INDENTED})
 THEN regexp_replace(regexp_extract_all(trace, {_INDENTED})::VARCHAR, '[0-9]+', '{REST}', 'g')
 ELSE regexp_replace(trace, '[0-9]+', '{REST}', 'g') END

@@ -137,7 +137,7 @@ def find_patterns(
     """
     given = source, snapshot, asked.where, [*repeats.COLUMNS, "level"], engine
     start, end = asked.hull()
-    with Matches(*given, start=start, end=end, timeout=asked.timeout) as matches:
+    with Matches(*given, start=start, end=end, timeout=asked.timeout, keeps=False) as matches:
         counter = _Counter(matches, asked)
         found = counter.count()
         if not found:
