@@ -6,7 +6,9 @@ it is kept beside the thread that searches, for as long as that looks for one ro
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
@@ -79,6 +81,9 @@ def result_of(work: Future[_T], timeout: float | None) -> _T:
         Stopped: It is not.
         TimeoutError: The time was up.
     """
+    end = math.inf if timeout is None else time.monotonic() + timeout
     while _current.stop is not None and wait([work], _LOOK).not_done:
         check()
+        if time.monotonic() >= end:
+            raise TimeoutError
     return work.result(timeout)

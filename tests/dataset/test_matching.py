@@ -268,6 +268,13 @@ def test_an_event_ends_a_question(engine: Engine) -> None:
     assert 1 == engine.table("SELECT 1").num_rows
 
 
+def test_the_time_is_limited_also_of_what_may_be_stopped(engine: Engine) -> None:
+    """Who looks whether somebody still wants the answer looks at the clock as well."""
+    with stopping(threading.Event()), pytest.raises(TimeoutError):
+        engine.table(SLOW, timeout=0.1)
+    assert 1 == engine.table("SELECT 1").num_rows
+
+
 def test_the_time_is_limited(source: Source) -> None:
     """What takes longer ends, and says so; whatever it was doing."""
     given = source, source.snapshot(), Filter(), ["sequence"]
