@@ -70,6 +70,8 @@ CHECKED = [
     Check(OPERATIONS, "ini", "", "test_systemd_takes_the_units"),
     Check(OPERATIONS, "sh", "rsync ", "test_a_backup_has_what_is_published"),
     Check("docs/run.md", "", "running 3/10", "test_the_table_of_runs"),
+    Check("docs/view.md", "json", "", "test_the_message_is_one"),
+    Check("docs/view.md", "py", "", "test_the_client_sees_the_newest"),
     Check("docs/run.md", "sql", "", "test_the_question_about_runs"),
     Check(RECEIVER, "sh", "curl ", "test_curl"),
     Check(RECEIVER, "json", "", "test_the_answer"),
