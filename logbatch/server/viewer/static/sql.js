@@ -86,5 +86,5 @@ export class Sql extends Panel {
 function cell(value, numeric) {
   if (value === null || value === undefined) return el("td", { class: "none" }, "null");
   const text = typeof value === "object" ? JSON.stringify(value) : String(value);
-  return el("td", { class: numeric ? "num" : "mono", title: text.length > 80 ? line(text.slice(0, 2000)) : false }, line(text.slice(0, 2000)));
+  return el("td", { class: numeric ? "num" : "mono", title: text.length > 50 ? line(text.slice(0, 2000)) : false }, line(text.slice(0, 2000)));
 }
