@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 import socket
@@ -38,7 +39,9 @@ def bind(host: str, port: int) -> Iterator[socket.socket]:
             listener.bind(address)
             listener.listen(1024)
         except OSError as error:
-            raise LogbatchError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+            hint = "; --port 0 takes one that is free" if error.errno == errno.EADDRINUSE else ""
+            text = f"cannot listen on {host}:{port}: {error.strerror}{hint}"
+            raise LogbatchError(text) from error
         yield listener
 
 

@@ -108,7 +108,7 @@ def test_a_port_that_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         port = taken.getsockname()[1]
         assert 1 == main(["view", str(tmp_path), "--port", str(port)])
     told = capsys.readouterr().err
-    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in told
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use; --port 0 takes" in told
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,15 @@ def test_those_that_belong_to_it_are_found(
         expect_total(page, 10)
 
 
+def test_a_trace_may_be_an_attribute(tabs: OpenTabs, view: StartView, tmp_path: Path) -> None:
+    """As where the application binds it itself, without OpenTelemetry."""
+    given = ({"attributes": {"trace_id": f"request {n % 2}"}} for n in range(5))
+    publish_events(tmp_path / "logs", *(event(f"{n}", **each) for n, each in enumerate(given)))
+    page = tabs(viewport={"width": 1400, "height": 800}).open(view(tmp_path / "logs").url)
+    open_newest(page).get_by_role("button", name="Same trace").click()
+    expect_total(page, 3)
+
+
 def test_a_field_narrows_the_filter_or_becomes_a_column(tabs: OpenTabs, shop: View) -> None:
     """By the buttons beside its value."""
     page = open_shop(tabs, shop, "q=logger%3Dshop.pay")

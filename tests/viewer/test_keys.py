@@ -16,6 +16,7 @@ from browsing import (
     lines_of,
     open_shop,
 )
+from shop import CARDS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -71,6 +72,36 @@ def test_the_keys_do_what_the_help_says(tabs: OpenTabs, shop: View) -> None:
         expect(help_.get_by_text(key, exact=True).first).to_be_visible()
     keyboard.press("Escape")
     expect(help_).to_be_hidden()
+
+
+def test_enter_opens_an_event_whatever_was_clicked_last(tabs: OpenTabs, shop: View) -> None:
+    """It pressed once more what had the focus: a tab, or a facet, which took that back."""
+    page = open_shop(tabs, shop)
+    page.locator('#facets button.value[data-value="shop.pay"]').click()
+    expect_total(page, CARDS)
+    page.keyboard.press("k")
+    page.keyboard.press("k")
+    expect_selected(page, "card 298 charged")
+    page.keyboard.press("Enter")
+    expect(page.locator("#detail [data-field=message]")).to_have_text("card 298 charged")
+    expect(page.locator("#filter")).to_have_value("logger=shop.pay")
+
+
+def test_what_was_logged_around_an_event_by_one_key(tabs: OpenTabs, shop: View) -> None:
+    """Also where it is not open yet; the address has it."""
+    page = open_shop(tabs, shop, "q=logger%3Dshop.pay")
+    page.keyboard.press("k")
+    page.keyboard.press("c")
+    here = page.locator("#context li[aria-current=true]")
+    expect(here).to_contain_text("card 299 failed")
+    page.reload()
+    expect(here).to_contain_text("card 299 failed")
+    page.get_by_role("button", name="the event").click()
+    expect(page.locator("#detail [data-field=message]")).to_have_text("card 299 failed")
+    page.go_back()
+    expect(here).to_contain_text("card 299 failed")
+    page.keyboard.press("k")
+    expect(page.locator("#detail [data-field=message]")).to_have_text("card 298 charged")
 
 
 def test_moving_far_brings_rows_into_sight(tabs: OpenTabs, shop: View) -> None:

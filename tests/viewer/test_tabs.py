@@ -48,7 +48,12 @@ def test_errors_are_an_inbox(tabs: OpenTabs, shop: View) -> None:
     card.get_by_role("button").first.click()
     expect(card).to_contain_text("gateway.send(card)")
     assert "tab=errors" in page.url
+    page.reload()
+    expect(card).to_contain_text("gateway.send(card)")
+    card.get_by_role("button").first.click()
+    expect(card).not_to_contain_text("gateway.send(card)")
 
+    card.get_by_role("button").first.click()
     card.get_by_role("button", name="Show its events").click()
     expect_total(page, 5)
     page.go_back()
@@ -137,6 +142,12 @@ def test_what_changed_between_two_times(tabs: OpenTabs, view: StartView, tmp_pat
         "steady %d": "same",
     }.items():
         expect(rows.filter(has_text=template)).to_have_attribute("data-change", change)
+    panel.get_by_role("button", name="gone 1").click()
+    expect(rows).to_have_count(1)
+    page.reload()
+    expect(rows).to_have_count(1)
+    panel.get_by_role("button", name="gone 1").click()
+    expect(rows).to_have_count(4)
 
 
 def test_the_pipeline_shows_what_a_batcher_reports(

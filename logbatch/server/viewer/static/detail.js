@@ -54,6 +54,7 @@ export class Detail {
     try {
       const { row } = await ask("row", { producer, sequence }, this.#asked.signal);
       this.#show(row);
+      if (this.#state.view.around) await this.#showContext(row);
       return row;
     } catch (error) {
       if (error.name !== "AbortError") this.#say(error.message);
@@ -71,7 +72,7 @@ export class Detail {
     replace(this.#root,
       this.#top(line(row.level), [
         ["detail-copy", "Copy JSON", (event) => copy(event.currentTarget, JSON.stringify(plain(row), null, 2))],
-        ["detail-context", "Context", () => this.#showContext(row)],
+        ["detail-context", "Context", () => this.#state.set({ around: "1" })],
       ], row.levelno),
       el("div", { class: "content" },
         this.#time(row),
@@ -106,6 +107,7 @@ export class Detail {
     const links = [
       row.template && ["same-template", "Same template", termFor("template", row.template)],
       row.trace_id && ["same-trace", "Same trace", termFor("trace_id", row.trace_id)],
+      !row.trace_id && attributes.trace_id && ["same-trace", "Same trace", termFor("attributes.trace_id", attributes.trace_id)],
       attributes.run_id && ["same-run", "Same run", termFor("run_id", attributes.run_id)],
       row.process && ["same-process", "Same process", processTerm(row)],
       row.exception_type && ["same-exception", "Same exception", termFor("exception_type", row.exception_type)],
@@ -146,7 +148,7 @@ export class Detail {
       if (this.#row !== row) return;
       const lines = toRows(rows).map((each) => this.#contextLine(each, row));
       const list = el("ol", { class: "context", id: "context", "aria-label": "What the same process and thread did around this event" }, ...lines);
-      replace(content, el("p", { class: "links" }, el("button", { type: "button", onclick: () => this.#show(row) }, "← the event"), el("span", { class: "dim" }, "the same process and thread")), list);
+      replace(content, el("p", { class: "links" }, el("button", { type: "button", onclick: () => this.#state.set({ around: "" }) }, "← the event"), el("span", { class: "dim" }, "the same process and thread")), list);
       list.querySelector("[aria-current]")?.scrollIntoView({ block: "center" });
     } catch (error) {
       this.#say(error.message);

@@ -14,7 +14,6 @@ const EVERY = 10_000;
 export class Errors extends Panel {
   #state;
   #marks;
-  #open = new Set();
   #groups = [];
   #range = { start: 0, end: 0 };
 
@@ -29,6 +28,7 @@ export class Errors extends Panel {
     this.#showTools();
     marks.addEventListener("change", () => this.#showTools());
     state.addEventListener("change", ({ detail }) => {
+      if (detail.changed.has("error") && this.#groups.length) this.#show();
       if (detail.changed.has("since") || detail.changed.has("tz")) this.#showTools();
     });
   }
@@ -72,12 +72,13 @@ export class Errors extends Panel {
   }
 
   #group(group) {
-    const open = this.#open.has(group.fingerprint);
+    const unfolded = this.#state.view.error.split(",").filter(Boolean);
+    const open = unfolded.includes(group.fingerprint);
     const { tz } = this.#state.view;
     const item = el("li", { class: "group", data: { fingerprint: group.fingerprint, new: String(Boolean(group.is_new)) } });
     const toggle = () => {
-      if (!this.#open.delete(group.fingerprint)) this.#open.add(group.fingerprint);
-      item.replaceWith(this.#group(group));
+      const others = unfolded.filter((each) => each !== group.fingerprint);
+      this.#state.set({ error: (open ? others : [...others, group.fingerprint]).join(",") }, { replace: true });
       this.content.querySelector(`[data-fingerprint="${CSS.escape(group.fingerprint)}"] .headline`)?.focus();
     };
     item.append(

@@ -113,7 +113,7 @@ function wireDetail(state, events) {
     clearTimeout(timer);
     if (state.view.row && list.cursor !== null) timer = setTimeout(() => openRow(store.at(list.cursor)), DETAIL_AFTER);
   });
-  state.addEventListener("change", (event) => event.detail.changed.has("row") && show());
+  state.addEventListener("change", (event) => ["row", "around"].some((name) => event.detail.changed.has(name)) && show());
   show();
 }
 
@@ -125,15 +125,19 @@ function wireKeys(state, events, filter, { marks }, tabs) {
   const { list, store } = events;
   const inEvents = (act) => () => (document.body.dataset.tab === "events" ? void act() : false);
   const inList = (act) => ({ target }) => (target === document.body || byId("list").contains(target) ? inEvents(act)() : false);
+  const move = (by) => {
+    byId("rows").focus({ preventScroll: true }); // else Enter would press again what was clicked last
+    list.move(by);
+  };
   const toFirst = () => store.end > store.first && list.place(store.first);
   const toLast = () => store.end > store.first && list.place(store.end - 1);
   listenForKeys({
     "/": () => filter.focus(),
     "?": openHelp,
-    j: inEvents(() => list.move(1)),
-    ArrowDown: inList(() => list.move(1)),
-    k: inEvents(() => list.move(-1)),
-    ArrowUp: inList(() => list.move(-1)),
+    j: inEvents(() => move(1)),
+    ArrowDown: inList(() => move(1)),
+    k: inEvents(() => move(-1)),
+    ArrowUp: inList(() => move(-1)),
     PageDown: inList(() => list.move(list.page)),
     PageUp: inList(() => list.move(-list.page)),
     Home: inList(toFirst),
@@ -143,7 +147,11 @@ function wireKeys(state, events, filter, { marks }, tabs) {
     Enter: inEvents(() => list.cursor !== null && list.dispatchEvent(new Event("open"))),
     f: inEvents(() => events.toggleFollow()),
     z: () => byId("zoom-out").click(),
-    c: () => document.getElementById("detail-context")?.click(),
+    c: inEvents(() => {
+      const here = list.cursor === null ? null : store.at(list.cursor);
+      const row = state.view.row || (here ? keyOf(here) : "");
+      if (row) state.set({ row, around: "1" });
+    }),
     t: () => state.set({ time: state.view.time === "rel" ? "abs" : "rel" }, { replace: true }),
     m: inEvents(() => {
       const row = list.cursor === null ? null : store.at(list.cursor);

@@ -17,7 +17,6 @@ export class Patterns extends Panel {
   #marks;
   #levels;
   #patterns = [];
-  #only = "";
 
   /**
    * @param {import("./state.js").State} state
@@ -32,8 +31,15 @@ export class Patterns extends Panel {
     this.#showTools();
     marks.addEventListener("change", () => this.#showTools());
     state.addEventListener("change", ({ detail }) => {
-      if (detail.changed.has("before") || detail.changed.has("tz")) this.#showTools();
+      if (["before", "tz", "only"].some((name) => detail.changed.has(name))) this.#showTools();
+      if (detail.changed.has("only") && this.#patterns.length) this.#show();
     });
+  }
+
+  /** The change that alone is shown; empty where all are, as where none is like that. */
+  get #only() {
+    const { before, only } = this.#state.view;
+    return before && this.#patterns.some((pattern) => pattern.change === only) ? only : "";
   }
 
   #showTools() {
@@ -56,9 +62,7 @@ export class Patterns extends Panel {
     return CHANGES.map((change) => {
       const many = this.#patterns.filter((pattern) => pattern.change === change).length;
       const pick = () => {
-        this.#only = this.#only === change ? "" : change;
-        this.#showTools();
-        this.#show();
+        this.#state.set({ only: this.#only === change ? "" : change }, { replace: true });
       };
       return el("button", { type: "button", class: "chip", data: { change }, disabled: !many, "aria-pressed": String(this.#only === change), onclick: pick }, `${SIGNS[change]} ${change} ${many}`);
     });
@@ -68,7 +72,6 @@ export class Patterns extends Panel {
     const { q, from, to, before } = this.#state.view;
     const compared = before ? readRanges(before, resolveTime(to)) : {};
     this.#patterns = (await ask("patterns", { where: q, start: resolveTime(from), end: resolveTime(to), ...compared }, signal)).patterns;
-    this.#only = this.#patterns.some((pattern) => pattern.change === this.#only) ? this.#only : "";
     this.#showTools();
     this.#show();
   }

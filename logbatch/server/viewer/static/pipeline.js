@@ -27,8 +27,9 @@ export class Pipeline extends Panel {
 function summary(processes) {
   const total = (name) => processes.reduce((sum, { stats }) => sum + (stats?.[name] ?? 0), 0);
   const dropped = processes.reduce((sum, { stats }) => sum + sumOf(stats?.dropped), 0);
+  const living = processes.filter(({ alive }) => alive);
   const facts = [
-    ["processes alive", `${processes.filter(({ alive }) => alive).length} of ${processes.length}`],
+    ["processes alive", `${distinct(living)} of ${distinct(processes)}`],
     ["accepted", count(total("accepted"))],
     ["published", count(total("published"))],
     ["waiting", count(total("pending"))],
@@ -38,6 +39,11 @@ function summary(processes) {
     ["requests saved", count(total("requests_saved"))],
   ];
   return el("dl", { class: "facts", id: "pipeline-facts" }, ...facts.map(([name, text, bad]) => el("div", { class: bad ? "bad" : "" }, el("dt", {}, name), el("dd", {}, text))));
+}
+
+/** Count processes: one may have several handlers, each of which reports. */
+function distinct(processes) {
+  return new Set(processes.map(({ host, process }) => `${process} ${host}`)).size;
 }
 
 function showProcess({ service, process, host, alive, stats, samples, producer, transport }) {

@@ -10,8 +10,11 @@
  * @property {"local"|"utc"} tz
  * @property {"abs"|"rel"} time
  * @property {string} row `PRODUCER:SEQUENCE` of the event that is open, or empty
+ * @property {string} around `1` where what was logged around that event is shown
  * @property {string} since what counts as new among the errors
  * @property {string} before a range to compare patterns with, `FROM,TO`
+ * @property {string} error fingerprints of the errors that are unfolded, with commas
+ * @property {string} only the change that alone is shown of patterns
  * @property {string} run the run that is open
  * @property {string} sql the query
  */
@@ -26,8 +29,11 @@ export const DEFAULTS = Object.freeze({
   tz: "local",
   time: "abs",
   row: "",
+  around: "",
   since: "",
   before: "",
+  error: "",
+  only: "",
   run: "",
   sql: "",
 });
@@ -96,7 +102,8 @@ export class State extends EventTarget {
 
   /** Change the view. @param {Partial<View>} changes @param {{replace?: boolean}} [options] `replace` leaves no step to go back to. */
   set(changes, { replace = false } = {}) {
-    const next = { ...this.view, ...changes };
+    const isOther = "row" in changes && changes.row !== this.view.row;
+    const next = { ...this.view, ...(isOther ? { around: "" } : {}), ...changes };
     const address = location.pathname + formatView(next) + location.hash;
     if (formatView(next) === formatView(this.view)) return;
     if (replace) history.replaceState(null, "", address);
