@@ -152,7 +152,7 @@ def _mark_group(group: Sequence[tuple[datetime, Kind, Origin, str | None]]) -> M
     began, kind, origin, before = group[0]
     name = f"{origin.service} {origin.version}" if origin.version else origin.service
     how = {"start": "began", "restart": "began again", "deploy": f"began, after {before}"}[kind]
-    where = f"process {origin.process} on {origin.host}"
+    where = f"process {origin.process}" + (f" on {origin.host}" if origin.host else "")
     if len(group) > 1:
         where = f"{len(group)} processes"
     return Mark(began, kind, origin.service, f"{name} {how}: {where}")

@@ -93,6 +93,12 @@ def test_starts_and_restarts(tmp_path: Path, kind: str) -> None:
     ] == told(logbatch.Dataset(tmp_path).marks())
 
 
+def test_a_process_whose_machine_is_not_known(tmp_path: Path) -> None:
+    """Nothing stands where the name of the machine would."""
+    log(tmp_path, producer_at(0), first("shop", 7, host=None))
+    assert ["shop began: process 7"] == [m.text for m in logbatch.Dataset(tmp_path).marks()]
+
+
 def test_a_range_of_time(tmp_path: Path) -> None:
     """From `start` on and before `end`; what was before says that it is no first start."""
     for seconds in (0, 60, 120):
