@@ -142,6 +142,20 @@ def test_facets_include_and_exclude(tabs: OpenTabs, shop: View, shop_directory: 
     expect_total(page, count(shop_directory, "-logger=shop.pay"))
 
 
+def test_a_second_value_of_a_facet_will_do_as_well(
+    tabs: OpenTabs, shop: View, shop_directory: Path
+) -> None:
+    """The others stay there to be added, though no event that is shown has them."""
+    page = open_shop(tabs, shop)
+    facet(page, "level", "ERROR").click()
+    expect_total(page, count(shop_directory, "level=ERROR"))
+    facet(page, "level", "WARNING").click()
+    expect_total(page, count(shop_directory, "level=ERROR,WARNING"))
+    expect(facet(page, "level", "INFO")).to_have_attribute("aria-pressed", "false")
+    facet(page, "level", "ERROR").click()
+    expect_total(page, count(shop_directory, "level=WARNING"))
+
+
 def test_dragging_zooms(tabs: OpenTabs, shop: View, shop_directory: Path) -> None:
     """From the first to the last bar that is dragged over; a wider range leads back."""
     page = open_shop(tabs, shop)

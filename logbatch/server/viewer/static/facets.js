@@ -14,6 +14,7 @@ export class Facets extends EventTarget {
   #state;
   #levels;
   #facets = [];
+  #choices = new Map(); // by field, the values it had when none of them was asked for
   #counts = new Map(); // by field and value as JSON
   #open = new Set();
   #folded = new Map();
@@ -37,6 +38,7 @@ export class Facets extends EventTarget {
   show(facets) {
     this.#facets = facets;
     this.#counts.clear();
+    for (const { field, values } of facets) if (!includedValues(this.#state.view.q, field).length) this.#choices.set(field, values.map(([value]) => value));
     for (const facet of facets) for (const [value, many] of facet.values) this.#counts.set(keyFor(facet.field, value), many);
     this.refresh();
   }
@@ -73,13 +75,16 @@ export class Facets extends EventTarget {
     if (focused) this.#root.querySelector(`li[data-key="${CSS.escape(focused)}"] .value`)?.focus();
   }
 
-  /** Values of the facet, and those that only the filter names. */
+  /** Values of the facet, those that only the filter names, and those that could be added to these. */
   #valuesOf(facet) {
     const values = facet.values.map(([value]) => value);
     const texts = new Set(values.map((value) => String(this.#inFilter(facet.field, value))));
     const q = this.#state.view.q;
-    const named = [...includedValues(q, facet.field), ...excludedValues(q, facet.field)];
-    return [...values, ...named.filter((text) => !texts.has(text))];
+    const included = includedValues(q, facet.field);
+    const named = [...included, ...excludedValues(q, facet.field)].filter((text) => !texts.has(text));
+    for (const text of named) texts.add(text);
+    const others = included.length ? (this.#choices.get(facet.field) ?? []) : [];
+    return [...values, ...named, ...others.filter((value) => !texts.has(String(this.#inFilter(facet.field, value))))];
   }
 
   #facet(facet) {
