@@ -22,6 +22,7 @@ import io
 import os
 import pickle
 import runpy
+import signal
 import socket
 import subprocess
 import sys
@@ -34,6 +35,10 @@ from typing import Any, NamedTuple, NoReturn
 
 _ROOM = 1 << 20  # bytes that a command line and its environment may take
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
+# But for those that Python ignores itself, and does not pass on.
+_CATCHABLE = signal.valid_signals() - {
+    *(signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ)
+}
 
 
 class Job(NamedTuple):
@@ -43,11 +48,13 @@ class Job(NamedTuple):
         words: What follows the path of Python.
         directory: Where.
         environment: All variables.
+        ignored: Signals that are ignored, as a program inherits it.
     """
 
     words: tuple[str, ...]
     directory: str
     environment: dict[str, str]
+    ignored: frozenset[int]
 
 
 class Popen(subprocess.Popen[Any]):
@@ -63,6 +70,7 @@ class Popen(subprocess.Popen[Any]):
             tuple(map(str, args[1:])),
             str(Path(cwd or ".").absolute()),
             dict(os.environ if env is None else env),
+            frozenset(filter(_is_ignored, _CATCHABLE)),
         )
         its = (ends[0], ends[3], ends[5])
         streams = [own if end == -1 else end for own, end in enumerate(its)]
@@ -91,6 +99,10 @@ def run(
     if check:
         done.check_returncode()
     return done
+
+
+def _is_ignored(number: int) -> bool:
+    return signal.getsignal(number) is signal.SIG_IGN
 
 
 class _Forge:
@@ -186,6 +198,9 @@ def become(job: Job, streams: list[int]) -> None:
         os.dup2(stream, number)
     for stream in streams:
         os.close(stream)
+    for number in _CATCHABLE:
+        if _is_ignored(number) != (number in job.ignored):
+            signal.signal(number, signal.SIG_IGN if number in job.ignored else signal.SIG_DFL)
     os.environ.clear()
     os.environ.update(job.environment)
     os.chdir(job.directory)

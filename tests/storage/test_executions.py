@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -316,10 +317,14 @@ def test_killed_at_any_instant(path: Path) -> None:
     chance = random.Random(3)
     Executions(path, inline_bytes=2000).begin(execution(RUN))
 
-    def write() -> None:
+    def write(most: int) -> None:
+        """Go on for so many pieces at most: no life is to do it all before it can be killed."""
         executions = Executions(path, inline_bytes=2000)
         at = _behind(pieces, executions.position(RUN))
+        most += at
         while at < len(pieces):
+            if at > most:
+                signal.pause()
             executions.append(RUN, pieces[max(at - 1, 0) : at + 5], f"{at}")
             at += 5
         executions.finish(RUN, ended_at=1002.5, exit_code=0)
@@ -327,8 +332,9 @@ def test_killed_at_any_instant(path: Path) -> None:
     lives = 0
     while Runs(path).find(RUN).ended_at is None:
         lives += 1
-        goal = min(stored(path, pieces) + chance.randrange(1, 30), len(pieces))
-        with child(write) as process:
+        more = chance.randrange(1, 30)
+        goal = min(stored(path, pieces) + more, len(pieces))
+        with child(partial(write, more + 20)) as process:
             wait_until(partial(is_stored, path, pieces, goal))
             time.sleep(chance.random() / 500)  # at any instant of what it does next
             process.kill()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from codecs import getincrementaldecoder
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from logbatch.capture.chunk import STREAMS
 from logbatch.capture.runs import Run, Runs
+from logbatch.capture.stored import Part
 from logbatch.dataset.reports import ProcessReport
 from logbatch.epoch import SECOND, to_microseconds
 
@@ -59,15 +62,29 @@ def show_run(path: Path, run_id: str) -> dict[str, Any] | None:
     if run is None:
         return None
     first = max(run.size - _OUTPUT, 0)
-    output: list[dict[str, Any]] = []
-    for part in runs.read(run.id, None, first):
-        if output and output[-1]["stream"] == part.stream:
-            output[-1]["text"] += part.data
-        else:
-            output.append({"stream": part.stream, "text": part.data})
-    for each in output:
-        each["text"] = each["text"].decode("utf-8", "replace")
-    return {"run": _as_dict(run), "output": output, "cut": first > 0}
+    return {
+        "run": _as_dict(run),
+        "output": _as_text(runs.read(run.id, None, first)),
+        "cut": first > 0,
+    }
+
+
+def _as_text(parts: Iterable[Part]) -> list[dict[str, str]]:
+    """Return output as text, in its order; a character may begin in one part and end in another."""
+    output: list[dict[str, str]] = []
+
+    def add(stream: str, text: str) -> None:
+        if output and output[-1]["stream"] == stream:
+            output[-1]["text"] += text
+        elif text:
+            output.append({"stream": stream, "text": text})
+
+    decoders = {stream: getincrementaldecoder("utf-8")("replace") for stream in STREAMS}
+    for part in parts:
+        add(part.stream, decoders[part.stream].decode(part.data))
+    for stream, decoder in decoders.items():
+        add(stream, decoder.decode(b"", final=True))
+    return output
 
 
 def _as_dict(run: Run) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from make import (
     publish_events,
     write_compacted,
 )
+from outputs import Output, execution
 from viewers import Viewer
 from waiting import wait_until
 
@@ -36,6 +37,7 @@ from logbatch.capture import run
 from logbatch.dataset.filter.language import Filter
 from logbatch.dataset.reader import Dataset
 from logbatch.epoch import to_microseconds
+from logbatch.storage.executions import FILE, Executions
 
 StartViewer = Callable[..., Viewer]
 
@@ -244,12 +246,29 @@ def test_runs(view: StartViewer) -> None:
     shown = viewer.get(f"/api/runs/{found['id']}")
     assert found == shown["run"]
     assert shown["cut"]
-    printed = {part["stream"]: part["text"] for part in shown["output"]}
+    printed = {"stdout": "", "stderr": ""}
+    for part in shown["output"]:
+        printed[part["stream"]] += part["text"]
     assert "end\n" == printed["stderr"]
     assert printed["stdout"].endswith("éé\n")
     assert 60_000 < sum(len(text.encode()) for text in printed.values()) < 70_000
     assert 404 == viewer.ask("/api/runs/nothing").status_code
     assert 400 == viewer.ask("/api/runs?limit=0").status_code
+
+
+def test_a_character_of_a_run_that_is_interrupted(view: StartViewer) -> None:
+    """It is shown whole, though its end was printed after something on the other stream."""
+    viewer, output = view(), Output()
+    runs = Executions(viewer.directory / FILE, inline_bytes=100)
+    runs.begin(execution("one"))
+    runs.append("one", [output.print(b"caf\xc3"), output.print(b"!\n", "stderr")], None)
+    runs.append("one", [output.print(b"\xa9\n"), output.print(b"\xe2\x82", "stderr")], None)
+    assert [
+        {"stream": "stdout", "text": "caf"},
+        {"stream": "stderr", "text": "!\n"},
+        {"stream": "stdout", "text": "é\n"},
+        {"stream": "stderr", "text": "\N{REPLACEMENT CHARACTER}"},
+    ] == viewer.get("/api/runs/one")["output"]
 
 
 def test_the_pipeline(view: StartViewer) -> None:
