@@ -105,6 +105,20 @@ def test_what_was_printed_is_shown_as_a_terminal_leaves_it(call: Call) -> None:
     assert call("runs.js", "readable", (printed,)) == ["ok\n100%\nend\nx"]
 
 
+def test_an_address_with_a_time_that_is_none(call: Call) -> None:
+    """It said `Since ?`, and compared with 1970; what is a time stays, of whatever form."""
+    day = "2026-11-21T10:00:00Z"
+    wrong, right = call(
+        "state.js",
+        "parseView",
+        ("?from=garbage&to=2026-13-41&since=yy&before=a/b/c/d&q=x",),
+        (f"?from=-15m&to={day}&since={day}&before={day}/-2h/-1h/-0s",),
+    )
+    names = ("from", "to", "since", "before")
+    assert ["", "", "", "", "x"] == [wrong[name] for name in (*names, "q")]
+    assert ["-15m", day, day, f"{day}/-2h/-1h/-0s"] == [right[name] for name in names]
+
+
 def test_times_keep_their_microseconds(call: Call) -> None:
     """In both directions, before 1970 too."""
     times = [0, 1, -1, 1_795_869_887_226_560, 1_795_869_887_000_001, -62_135_596_800_000_000]

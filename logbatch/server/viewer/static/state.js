@@ -38,6 +38,8 @@ export const DEFAULTS = Object.freeze({
   sql: "",
 });
 
+const TIMES = ["from", "to", "since", "before"]; // what is none counts as not there, and is not shown as if it held
+
 /** Read a view from the query of an address. @param {string} query @returns {View} */
 export function parseView(query) {
   const given = new URLSearchParams(query);
@@ -47,6 +49,7 @@ export function parseView(query) {
     if (value !== null) view[name] = value;
   }
   if (!view.cols) view.cols = DEFAULTS.cols;
+  for (const name of TIMES) if (!view[name].split("/").every((time) => !time || resolveTime(time) !== null)) view[name] = "";
   return view;
 }
 
