@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import warm
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-WIPED = re.compile(r"(\r\x1b\[K[^\r\n]*)*\r\x1b\[K")
+WIPED = re.compile(r"(\r\x1b\[K[^\r\n]*\r?)*\r\x1b\[K")
 
 
 def environment(**settings: str) -> dict[str, str]:
