@@ -13,7 +13,7 @@ from logbatch.capture.chunk import Chunk
 from logbatch.errors import TemporaryError
 from logbatch.journal.owner import Owner
 from logbatch.storage.executions import Execution, Executions
-from logbatch.storage.sqlite import PATIENCE, LockedError
+from logbatch.storage.sqlite import PATIENCE, DamagedError, LockedError
 
 _EVERY = 1.0  # seconds that output waits for its row
 _BYTES = 10_000  # bytes that do not wait
@@ -56,6 +56,7 @@ class Rows:
         self._lines = 0  # that were there when rows were written last
         self._tried = 0.0  # when that was, in seconds since the epoch
         self._fails: float | None = None  # since when
+        self._is_new = False  # whether the record was set aside at the last try, and begins anew
 
     def waits(self, end: int, progress: str | None) -> bool:
         """Return whether there is something to write.
@@ -110,6 +111,7 @@ class Rows:
 
     def _note_failure(self, error: TemporaryError, now: float, patience: float) -> None:
         """Say it, unless others have only written for a moment."""
+        self._is_new = isinstance(error, DamagedError)
         if self._fails is None:
             self._fails = now
         takes_long = patience >= PATIENCE or not 0 <= now - self._fails < PATIENCE
@@ -125,6 +127,13 @@ class Rows:
             progress: The newest text of progress.
             lines: How many there are.
         """
+        self._is_new = False
+        done = self._finish(end, exit_code, progress, lines)
+        if not done and self._is_new:
+            done = self._finish(end, exit_code, progress, lines)
+        return done
+
+    def _finish(self, end: float, exit_code: int | None, progress: str | None, lines: int) -> bool:
         while self.take(end, progress, lines, PATIENCE):
             pass
         if self._fails is not None:
@@ -132,6 +141,7 @@ class Rows:
         try:
             self._executions.finish(self._run.id, ended_at=end, exit_code=exit_code)
         except TemporaryError as error:
+            self._is_new = isinstance(error, DamagedError)
             self._report("runs", str(error))
             return False
         return True

@@ -177,8 +177,9 @@ def test_over_http_it_lies_with_the_journal(
     put(batcher, "a")
     assert not batcher.close()
     assert batcher.directory is not None
-    wait_until(lambda: files(batcher.directory.parent))  # type: ignore[union-attr]
-    (path,) = files(batcher.directory.parent)
+    folder = batcher.directory.parent
+    wait_until(lambda: any(path.stat().st_size for path in files(folder)))
+    (path,) = files(folder)
     assert tmp_path in path.parents
     assert "http" == read(path)[0]["transport"]
     assert b"hidden" not in path.read_bytes()
