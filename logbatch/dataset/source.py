@@ -105,16 +105,23 @@ class Source:
         except OSError as error:
             self._tell_once(f"{path}: {error.strerror}; what is not published yet was left out")
 
-    def retry(self, read: Callable[[Snapshot], _T]) -> _T:
+    def retry(
+        self, read: Callable[[Snapshot], _T], take: Callable[[], Snapshot] | None = None
+    ) -> _T:
         """Read a snapshot, and a new one as often as that turns out to be out of date.
+
+        Args:
+            read: Reads it.
+            take: Takes one, where several threads have to do that in turn.
 
         Raises:
             DatasetError: The directory cannot be read, or changes faster than it can be.
         """
+        take = take or self.snapshot
         left = TRIES
         while True:
             try:
-                return read(self.snapshot())
+                return read(take())
             except (Vanished, Damaged) as error:
                 left = self.note(error, left)
 

@@ -18,10 +18,9 @@ from typing import TypeVar
 
 from logbatch.dataset.converted import Converted
 from logbatch.dataset.engine import Engine
-from logbatch.dataset.listing import Damaged, Vanished
 from logbatch.dataset.reader import Dataset
 from logbatch.dataset.snapshot import Snapshot
-from logbatch.dataset.source import TRIES, Source
+from logbatch.dataset.source import Source
 from logbatch.dataset.stopping import Stop, check, stopping
 from logbatch.storage.executions import FILE
 
@@ -121,12 +120,7 @@ class Room:
         Raises:
             DatasetError: The directory cannot be read, or changes faster than it can be.
         """
-        left = TRIES
-        while True:
-            try:
-                return read(self.snapshot())
-            except (Vanished, Damaged) as error:
-                left = self.source.note(error, left)
+        return self.source.retry(read, self.snapshot)
 
     def public(self, text: str) -> str:
         """Return a text without where the directory, or a temporary file, is."""
